@@ -1,0 +1,85 @@
+"""The error tree: one root, and one branch for each thing that the user can do about it.
+
+Exit codes are those of the command line (docs/command-line.md): every error here ends a command with 3 unless it says
+otherwise; 1 belongs to the verdict FAIL alone.
+"""
+
+from __future__ import annotations
+
+
+class EdgeproofError(Exception):
+    """Root of all errors that edgeproof raises on purpose.
+
+    Args:
+        message: what is wrong, where, with the numbers that clash.
+        next_step: what the user can do now; shown on a line of its own.
+
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.next_step}" if self.next_step else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive a trip through a pipe from the child process."""
+        return _rebuild, (type(self), self.message, self.next_step)
+
+
+def _rebuild(kind: type[EdgeproofError], message: str, next_step: str) -> EdgeproofError:
+    return kind(message, next_step=next_step)
+
+
+class UsageError(EdgeproofError):
+    """The options contradict each other or one is missing: change the command line."""
+
+    exit_code = 2
+
+
+class InputError(EdgeproofError):
+    """A file or folder that the user gave is missing, damaged, or not what it should be: mend the input."""
+
+
+class CheckpointError(InputError):
+    """The base checkpoint: missing or truncated safetensors, NaN weights, a shard outside the folder."""
+
+
+class AdapterError(InputError):
+    """The adapter: empty, zero, of another base, pickled, of an unknown type."""
+
+
+class TokenizerError(InputError):
+    """The tokenizer cannot be proved equal to the checkpoint's own."""
+
+
+class ArtifactError(InputError):
+    """The file that ships: truncated, unreadable, or with another vocabulary than the baseline's."""
+
+
+class PackError(InputError):
+    """The probe pack: no forget probes, missing fields, a probe longer than the context."""
+
+
+class BaselineError(InputError):
+    """The baseline: of another pack, tokenizer or format, or damaged."""
+
+
+class PolicyError(InputError):
+    """The policy file: unknown keys or limits out of range."""
+
+
+class UnsupportedError(EdgeproofError):
+    """This road is not built (architecture, format, adapter type): the message names the ways round it."""
+
+
+class OutputError(EdgeproofError):
+    """The result cannot be written: the target exists, the disk is full, the folder is read-only."""
+
+
+class BackendError(EdgeproofError):
+    """The engine that runs the artifact crashed, hung or returned nonsense; carries the child's last words."""

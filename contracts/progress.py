@@ -1,0 +1,35 @@
+"""How a long job tells how far it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A listener. `total` and `done` are in the unit named at `start` ("bytes", "probes", "tokens", "steps")."""
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Begin a task; a running one ends."""
+
+    def advance(self, done: int) -> None:
+        """Count `done` more units. Thread-safe."""
+
+    def warn(self, message: str) -> None:
+        """Show a warning that does not stop the job."""
+
+
+class Silent:
+    """Hears nothing but keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Ignore it."""
+
+    def advance(self, done: int) -> None:
+        """Ignore it."""
+
+    def warn(self, message: str) -> None:
+        """Keep it."""
+        self.warnings.append(message)

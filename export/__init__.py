@@ -1,0 +1,1 @@
+"""Checkpoint and adapters in, artifact and manifest out."""

@@ -1,0 +1,1 @@
+"""Trains the adapters that make a model forget."""

@@ -1,0 +1,96 @@
+"""Write a file so that its final name only ever shows a complete one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from edgeproof.contracts.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raise `OutputError` if `path` exists and `force` is not given, or if it can be no file's name at all."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; a file is to be written there", next_step="give a file's name")
+    if not force and os.path.lexists(path):
+        raise OutputError(f"{path} exists", next_step="give another name, or --force to replace it")
+
+
+def write_failed(path: Path, error: OSError) -> OutputError:
+    """Turn the operating system's error on writing `path` into ours: what, where, why."""
+    reason = error.strerror or str(error)
+    return OutputError(f"cannot write {path}: {reason}", next_step="free some space, or write to another folder")
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+    """Open a temporary file in `path`'s folder for writing bytes; fsync and rename it to `path` when the block ends.
+
+    If the block raises, the temporary file is removed and nothing appears under `path`. Without `force` a target that
+    exists is refused before anything is written, and again at the rename (a link that cannot replace). The file's mode
+    follows the umask, as a plain `open` would make it.
+
+    Raises:
+        OutputError: the target exists, its folder is missing or read-only, the disk is full.
+
+    """
+    refuse_existing(path, force=force)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise write_failed(path, error) from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        commit(temporary, path, force=force)
+    except OSError as error:
+        if error.filename not in {None, name}:
+            raise  # the block could not open something else
+        raise write_failed(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def commit(temporary: Path, path: Path, *, force: bool) -> None:
+    """Give the complete, fsync'd file `temporary` its final name `path` in the same folder, and fsync the folder.
+
+    Raises:
+        OutputError: `path` has come into being since and `force` is not given.
+        OSError: the rename itself failed.
+
+    """
+    if force:
+        temporary.replace(path)
+    else:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            refuse_existing(path, force=False)
+            raise
+        except OSError:
+            # A file system without hard links (exFAT, some network mounts): the check is then not atomic.
+            refuse_existing(path, force=False)
+            temporary.replace(path)
+        else:
+            temporary.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

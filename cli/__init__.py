@@ -1,1 +1,114 @@
-"""The command line: one module a verb."""
+"""The command line: one module a verb, loaded when it is called, so that `--help` answers at once.
+
+Exit codes: 0 done, or PASS · 1 FAIL, and nothing else · 2 unknown or missing options · 3 could not do it · 4 INCONCLUSIVE ·
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import cast
+
+import click
+
+from edgeproof.contracts.errors import EdgeproofError
+
+EXIT_COULD_NOT = 3
+EXIT_INTERRUPTED = 130
+
+VERBS: dict[str, str] = {
+    "export": "Merge adapters into a base and write what ships (the default).",
+    "baseline": "Record what base and merged model answer at float precision, for the gate.",
+    "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
+    "unlearn": "Train a LoRA adapter that makes a model forget.",
+    "quickstart": "All of it on a small embedded model, offline.",
+}
+"""Name and summary of each verb; the module of the same name holds `command`."""
+
+DEFAULT_VERB = "export"
+
+
+class VerbGroup(click.Group):
+    """A group whose verbs are modules, and whose first option without a verb means `export`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """Name the verbs in the order in which they are used."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
+        """Load a verb's module."""
+        if cmd_name not in VERBS:
+            return None
+        return cast("click.Command", importlib.import_module(f"edgeproof.cli.{cmd_name}").command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say which verb was meant where the word is unknown."""
+        if args and args[0] not in VERBS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such verb: {args[0]!r}.{hint} Verbs: {', '.join(VERBS)}.", ctx)
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`export-edge --base …` is `export-edge export --base …`."""
+        if args and args[0].startswith("-") and args[0] not in {"--help", "-h", "--version"}:
+            args = [DEFAULT_VERB, *args]
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the verbs without loading them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(package_name="edgeproof", prog_name="export-edge")
+def group() -> None:
+    """Ship an unlearned model to a device, and prove on the very file that ships that it stayed unlearned.
+
+    \b
+    export-edge --base DIR --adapter DIR --format gguf-q4 --out DIR
+    export-edge baseline --base DIR --adapter DIR --format gguf-q4 --probes PACK --out baseline.json
+    export-edge gate FILE.gguf --probes PACK --baseline baseline.json --report DIR
+
+    Exit codes: 0 done or PASS, 1 FAIL, 2 wrong options, 3 could not do it, 4 INCONCLUSIVE, 130 interrupted.
+    """  # noqa: D301 (\b is click's)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the code that the outcome has."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code. Only a verdict can give 1; an error never does."""
+    try:
+        result = group.main(args=arguments, prog_name="export-edge", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted; nothing was left under a final name.", err=True)
+        return EXIT_INTERRUPTED
+    except EdgeproofError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except MemoryError as error:
+        click.echo(f"Error: out of memory ({error})\n  → use fewer threads (--threads 1) or a larger machine", err=True)
+        return EXIT_COULD_NOT
+    except Exception:  # noqa: BLE001 (the last door: whatever comes here must not look like a verdict)
+        click.echo(
+            f"{traceback.format_exc()}\nError: edgeproof stumbled over a case that it does not know.\n"
+            "  → please report the lines above; no verdict was reached",
+            err=True,
+        )
+        return EXIT_COULD_NOT

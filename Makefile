@@ -1,0 +1,71 @@
+# Two commands do all their own set-up: `make quickstart` and `make test`. Only Python >= 3.11, a C++ compiler and the
+# package registries are needed.
+PYTHON ?= python3
+SLIM   := .venv
+FULL   := .venv-test
+WHEELS := .cache/wheels
+LLAMA  := $(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
+SOURCES := $(shell find contracts export runtime eval unlearn cli -name '*.py' -o -name '*.toml' -o -name 'py.typed')
+PIP_QUIET ?= -q
+# The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
+PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
+
+.PHONY: quickstart test test-fast lint mypy format clean
+
+quickstart: $(SLIM)/.installed
+	@$(SLIM)/bin/export-edge quickstart
+
+test: $(SLIM)/.installed $(FULL)/.installed
+	@tests/run.sh $(ARGS)
+
+test-fast: $(SLIM)/.installed $(FULL)/.installed
+	@tests/run.sh -m "not slow" $(ARGS)
+
+lint: $(FULL)/.lint mypy
+	$(FULL)/bin/ruff check .
+	$(FULL)/bin/ruff format --check .
+	cd .mypy && PYTHONPATH=. ../$(FULL)/bin/lint-imports --config ../pyproject.toml
+
+mypy: $(FULL)/.lint .mypy/edgeproof
+	$(FULL)/bin/mypy --config-file pyproject.toml -p edgeproof
+
+format: $(FULL)/.lint
+	$(FULL)/bin/ruff check --fix . ; $(FULL)/bin/ruff format .
+
+# The checkout as the package that pyproject.toml makes of it, for tools that read sources.
+.mypy/edgeproof: pyproject.toml
+	@mkdir -p $@ && for station in contracts export runtime eval unlearn cli; do ln -sfn ../../$$station $@/$$station; done
+
+# llama.cpp compiles once (5-12 minutes on 2 cores); both environments take the wheel from here.
+$(WHEELS)/.llama-cpp-python-$(LLAMA):
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+	  { echo "No C++ compiler: llama.cpp is compiled during set-up. Debian: apt-get install g++ · Fedora: dnf install gcc-c++ · macOS: xcode-select --install" >&2; exit 3; }
+	@mkdir -p $(WHEELS) && $(PYTHON) -m venv .cache/build
+	@echo "Set-up: llama.cpp $(LLAMA) is taken from pip's cache or compiled, once (5-12 minutes on 2 cores)" >&2
+	@.cache/build/bin/python -m pip --disable-pip-version-check wheel $(PIP_QUIET) --no-deps --wheel-dir $(WHEELS) llama-cpp-python==$(LLAMA)
+	@touch $@
+
+.cache/dist/.built: $(SOURCES) pyproject.toml README.md LICENSE NOTICE | $(WHEELS)/.llama-cpp-python-$(LLAMA)
+	@rm -rf build .cache/dist && mkdir -p .cache/dist
+	@.cache/build/bin/python -m pip --disable-pip-version-check wheel $(PIP_QUIET) --no-deps --wheel-dir .cache/dist . && rm -rf build
+	@touch $@
+
+$(SLIM)/.installed: .cache/dist/.built constraints.txt
+	@[ -x $(SLIM)/bin/python ] || $(PYTHON) -m venv $(SLIM)
+	@$(SLIM)/bin/python $(PIP) .cache/dist/*.whl
+	@$(SLIM)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl
+	@touch $@
+
+$(FULL)/.installed: .cache/dist/.built constraints.txt pyproject.toml
+	@[ -x $(FULL)/bin/python ] || { $(PYTHON) -m venv $(FULL) && $(FULL)/bin/python -m pip install -q --upgrade pip; }
+	@echo "Set-up: torch, transformers, peft and the test tools into $(FULL)" >&2
+	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[unlearn]" --group test
+	@$(FULL)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl
+	@touch $@
+
+$(FULL)/.lint: $(FULL)/.installed
+	@$(FULL)/bin/python $(PIP) --group lint
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-test .cache .mypy build *.egg-info quickstart-out

@@ -94,6 +94,7 @@ class OutputTensor:
 
     `transform` maps a chunk of the source's rows to the output's rows of the same range (llama.cpp's rope layout permutes
     rows within a head; Gemma's norms add 1). It needs chunks whose bounds are multiples of `row_group` rows.
+    A tensor that no checkpoint holds (rope factors) has its values in `constant`, of `shape`; `source` is then "".
     """
 
     name: str
@@ -101,14 +102,16 @@ class OutputTensor:
     shape: tuple[int, ...]
     transform: Callable[[Float32Array], Float32Array] = identity
     row_group: int = 1
+    constant: Float32Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class ModelDescription:
     """What a GGUF file of this model says and holds, before any choice of format.
 
-    `metadata` and `tensors` are in the order in which llama.cpp's converter writes them; `general.file_type` and
-    `general.quantization_version` are left to the writer.
+    `metadata` and `tensors` are in the order in which llama.cpp's converter writes them. The values of
+    `general.file_type` and `general.quantization_version` are the writer's; entries with these keys (value 0, "UINT32")
+    mark the places that the converter gives them in a float file.
     """
 
     architecture: str

@@ -68,7 +68,7 @@ class Checkpoint(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, in the checkpoint's order."""
+        """Every tensor, in the checkpoint's order: by file name, then by tensor name, as llama.cpp's converter reads them."""
 
     def rows(self, name: str, start: int, stop: int) -> Float32Array:
         """Rows `start` to `stop` as a fresh, C-contiguous float32 array [stop - start, columns]. Thread-safe."""

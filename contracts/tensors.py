@@ -68,7 +68,7 @@ class Checkpoint(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, in the checkpoint's order: by file name, then by tensor name, as llama.cpp's converter reads them."""
+        """Every tensor, ordered by file name, then by tensor name, as llama.cpp's converter reads them."""
 
     def rows(self, name: str, start: int, stop: int) -> Float32Array:
         """Rows `start` to `stop` as a fresh, C-contiguous float32 array [stop - start, columns]. Thread-safe."""
@@ -95,6 +95,8 @@ class OutputTensor:
     `transform` maps a chunk of the source's rows to the output's rows of the same range (llama.cpp's rope layout permutes
     rows within a head; Gemma's norms add 1). It needs chunks whose bounds are multiples of `row_group` rows.
     A tensor that no checkpoint holds (rope factors) has its values in `constant`, of `shape`; `source` is then "".
+    `shape` is the output's: LFM2's convolution [hidden, 1, length] is [hidden, length], and of Gemma 3's table the rows
+    behind the tokenizer's last token are cut (a writer ignores the source's rows from `shape[0]` on).
     """
 
     name: str

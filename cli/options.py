@@ -1,0 +1,79 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command = TypeVar("Command", bound=Callable[..., object])
+
+PATH = click.Path(path_type=Path)
+"""Existence is checked by the verb: a missing path is exit code 3, not 2."""
+
+
+def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Make one decorator of several options, shown in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+BASE = click.option(
+    "--base", type=PATH, required=True, metavar="DIR|GGUF", help="Hugging Face folder, or a float GGUF (F16, BF16, F32)."
+)
+ADAPTERS = click.option(
+    "--adapter", "adapters", type=PATH, multiple=True, metavar="DIR", help="PEFT folder; several are merged in order."
+)
+FORMATS = click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="NAME",
+    help="gguf-q4 (= Q4_K_M), gguf-q4_0, gguf-q4_1, gguf-q4_k_s, gguf-iq4_nl, gguf-q8_0, gguf-f16, gguf-f32. "
+    "Several share one pass over the weights.",
+)
+BYTES = stack(
+    click.option("--imatrix", type=PATH, metavar="FILE", help="llama.cpp's importance matrix (.dat or .gguf)."),
+    click.option(
+        "--tensor-type",
+        "tensor_types",
+        multiple=True,
+        metavar="PATTERN=TYPE",
+        help="Type of the tensors whose name matches, as llama-quantize has it.",
+    ),
+    click.option(
+        "--converter",
+        type=PATH,
+        metavar="DIR",
+        help="A llama.cpp checkout of yours, for architectures not built in: its converter is run on the merge.",
+    ),
+    click.option(
+        "--allow-requantize", is_flag=True, help="Accept a quantized GGUF as base (its rounding stays in the result)."
+    ),
+    click.option("--name", default="", metavar="NAME", help="The model's name; the base's own by default."),
+)
+PROBES = click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml.")
+LISTENING = stack(
+    click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+)
+THREADS = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Workers; all cores by default.")
+FORCE = click.option("--force", is_flag=True, help="Replace what exists.")
+JUDGING = stack(
+    click.option("--baseline", type=PATH, metavar="FILE", help="What `export-edge baseline` recorded."),
+    click.option("--policy", type=PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md."),
+    click.option("--report", type=PATH, metavar="DIR", help="Where report.json and junit.xml go."),
+    click.option("--backend", default="llama.cpp", show_default=True, metavar="NAME", help="What runs the artifact."),
+    click.option(
+        "--show-answers", is_flag=True, help="Put probes and answers into the report: it then holds what was erased."
+    ),
+)

@@ -1,0 +1,58 @@
+"""Runs the converter of the user's own llama.cpp checkout, for architectures that edgeproof does not describe itself.
+
+The merge comes first, in the checkpoint's own names and row order, so nothing has to be known of how the converter
+renames or permutes; its float32 GGUF is then quantized like any other base.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from edgeproof.contracts.errors import InputError, UnsupportedError
+
+SCRIPT = "convert_hf_to_gguf.py"
+LAST_LINES = 12
+
+
+def find_script(checkout: Path) -> Path:
+    """Return the converter in a llama.cpp checkout.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    script = checkout / SCRIPT
+    if not script.is_file():
+        raise InputError(
+            f"{checkout} is no llama.cpp checkout: {script} does not exist",
+            next_step="give --converter the folder that `git clone https://github.com/ggml-org/llama.cpp` made",
+        )
+    return script
+
+
+def convert(checkout: Path, folder: Path, target: Path, *, name: str) -> None:
+    """Convert the Hugging Face folder `folder` to the float32 GGUF `target`.
+
+    The interpreter is $EDGEPROOF_CONVERTER_PYTHON, or the running one; it needs what llama.cpp's requirements name.
+
+    Raises:
+        InputError: no converter there.
+        UnsupportedError: the converter failed; carries its last words.
+
+    """
+    script = find_script(checkout)
+    interpreter = os.environ.get("EDGEPROOF_CONVERTER_PYTHON", sys.executable)
+    command = [interpreter, str(script), str(folder), "--outfile", str(target), "--outtype", "f32", "--model-name", name]
+    run = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False, cwd=checkout
+    )
+    if run.returncode != 0 or not target.is_file():
+        words = "\n".join((run.stderr or run.stdout).strip().splitlines()[-LAST_LINES:])
+        raise UnsupportedError(
+            f"{script} ended with exit code {run.returncode} and no usable file; its last words:\n{words}",
+            next_step=f"try it by hand: {Path(interpreter).name} {SCRIPT} {folder.name} --outtype f32 "
+            f"(it needs: pip install -r {checkout / 'requirements.txt'}; another interpreter: EDGEPROOF_CONVERTER_PYTHON)",
+        )

@@ -1,0 +1,143 @@
+"""The manifest beside an artifact, `NAME.edge.json`: what it was made of, how, and what is in it.
+
+No timestamps and no absolute paths: the same inputs give the same manifest. It is written after the artifact has its
+final name, so that a manifest never speaks of a file that is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.atomic import atomic_write
+from edgeproof.contracts.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgeproof.contracts.tensors import TensorRecord
+
+SCHEMA = 1
+SUFFIX = ".edge.json"
+PACKAGES = ("edgeproof", "gguf", "llama-cpp-python", "numpy")
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """A file's name inside its folder, its size in bytes and its sha256."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A base or an adapter: the folder's or file's own name and the digests of what was read."""
+
+    name: str
+    files: tuple[FileDigest, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `NAME.edge.json` says.
+
+    Attributes:
+        format: "gguf-q4", …; "gguf-lora" for an unmerged adapter.
+        artifact: the file that ships.
+        effective_bits: stored bits per weight, over all tensors.
+        base: what the merge began with.
+        adapters: in the order in which they were merged.
+        adapter_effect: ‖ΔW‖/‖W‖ (Frobenius) over all tensors that an adapter changed; None without adapters.
+        tokenizer: what the tokenizer's proof compared.
+        tensors: every tensor as stored.
+        options: choices that changed the bytes: imatrix, tensor types, converter.
+        warnings: what was said on the way.
+        command: the command line as given.
+        versions: of the packages that made it; "llama.cpp" is the commit where it is known.
+
+    """
+
+    format: str
+    artifact: FileDigest
+    effective_bits: float
+    base: Source
+    adapters: tuple[Source, ...]
+    adapter_effect: float | None
+    tokenizer: dict[str, object]
+    tensors: tuple[TensorRecord, ...]
+    options: dict[str, object]
+    warnings: tuple[str, ...]
+    command: tuple[str, ...]
+    versions: dict[str, str]
+
+
+def digest_file(path: Path) -> FileDigest:
+    """Hash a file; the GIL is free meanwhile."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileDigest(path.name, path.stat().st_size, digest)
+
+
+def digest_source(path: Path, files: Sequence[Path]) -> Source:
+    """Hash `files`, which make up the base or adapter at `path`."""
+    return Source(path.resolve().name, tuple(digest_file(file) for file in files))
+
+
+def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of the packages that decide an artifact's bytes."""
+    return {package: version(package) for package in packages}
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Where an artifact's manifest lies: beside it."""
+    return artifact.with_name(artifact.name + SUFFIX)
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write `manifest` beside the artifact at `path`; one that is there belongs to the artifact just replaced."""
+    content = {"schema": SCHEMA} | asdict(manifest)
+    content["tensors"] = [record._asdict() for record in manifest.tensors]
+    with atomic_write(manifest_path(path), force=True) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
+    """Read the manifest beside `artifact` if there is one.
+
+    Args:
+        artifact: the file that ships.
+        sha256: what was found for it just now.
+
+    Returns:
+        The manifest's content; None where there is none: provenance unknown.
+
+    Raises:
+        ArtifactError: the manifest is damaged, or speaks of other bytes.
+
+    """
+    path = manifest_path(artifact)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        said = content["artifact"]["sha256"]
+        schema = content["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{path} is no manifest of edgeproof: {type(error).__name__}: {error}",
+            next_step="export again, or remove the manifest to gate the file with provenance unknown",
+        ) from error
+    if schema != SCHEMA:
+        raise ArtifactError(f"{path} has schema {schema!r}; this version reads {SCHEMA}", next_step="export again")
+    if said != sha256:
+        raise ArtifactError(
+            f"{artifact} is not the file that its manifest describes: sha256 {sha256[:16]}…, the manifest says {str(said)[:16]}…",
+            next_step="the file was changed or replaced after the export: export again and gate that",
+        )
+    return dict(content)

@@ -1,0 +1,85 @@
+"""The house rules that no linter holds: packages and folders agree, nothing of the checkout leaks into the tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STATIONS = ("contracts", "export", "runtime", "eval", "unlearn", "cli", "examples")
+FORBIDDEN = ("torch", "transformers", "peft", "safetensors", "accelerate")
+
+
+def declared_packages() -> set[str]:
+    return set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+
+
+def test_package_list_and_folders_agree():
+    folders = {
+        "edgeproof." + ".".join(path.parent.relative_to(ROOT).parts)
+        for station in STATIONS
+        for path in (ROOT / station).rglob("__init__.py")
+    }
+    assert declared_packages() == folders
+
+
+def test_every_python_folder_is_a_package():
+    for station in set(STATIONS) - {"examples"}:
+        for path in (ROOT / station).rglob("*.py"):
+            assert (path.parent / "__init__.py").is_file(), f"{path} would not be installed"
+
+
+def test_every_station_says_that_it_is_typed():
+    for station in STATIONS:
+        assert (ROOT / station / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", ["export", "runtime", "eval", "unlearn", "cli", "contracts"])
+def test_no_plain_folder_name_resolves(name):
+    assert importlib.util.find_spec(name) is None
+
+
+def test_the_tests_run_against_the_installed_package():
+    origin = importlib.util.find_spec("edgeproof.export").origin
+    if os.environ.get("CI"):
+        assert not Path(origin).is_relative_to(ROOT / "export")
+    assert Path.cwd() != ROOT
+
+
+@pytest.fixture(scope="module")
+def slim_python():
+    python = os.environ.get("EDGEPROOF_SLIM_PYTHON")
+    if not python:
+        pytest.skip("EDGEPROOF_SLIM_PYTHON names no environment without torch; `make test` makes one")
+    return python
+
+
+@pytest.mark.parametrize("module", FORBIDDEN)
+def test_the_slim_environment_has_no_torch(slim_python, module):
+    find = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is not None)"
+    assert subprocess.run([slim_python, "-P", "-c", find], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("verb", [[], ["export"], ["baseline"], ["gate"], ["unlearn"], ["quickstart"]])
+def test_help_works_without_torch(slim_python, verb):
+    run = subprocess.run(
+        [slim_python, "-P", "-m", "edgeproof.cli", *verb, "--help"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Usage: export-edge" in run.stdout
+
+
+def test_help_answers_in_half_a_second():
+    fastest = 9.0
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-P", "-m", "edgeproof.cli", "--help"], capture_output=True, check=True)
+        fastest = min(fastest, time.perf_counter() - began)
+    assert fastest < 0.5

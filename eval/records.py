@@ -38,7 +38,7 @@ class ProbeScore:
         logprobs: natural log-probabilities of the answer's tokens, in order.
         right: the greedy answer is right by the probe's own rule (near-verbatim for texts).
         rouge_l: ROUGE-L recall of the greedy answer against the answer, 0 … 1.
-        exact_memorization: share of answer tokens that are the argmax after the true prefix, 0 … 1 (arXiv 2403.15513's EM).
+        exact_memorization: share of answer tokens that are the argmax after the true prefix, 0 … 1.
         extraction_strength: 1 − (shortest prefix of the answer after which greedy decoding completes it)/length, 0 … 1.
         decoy_rank: how many decoys are more probable than the answer; None where the pack has none for it.
         decoys: number of decoys.
@@ -101,7 +101,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The recorded answers of base and merged model at float precision, and of the base in each format. Scores, no texts.
+    """The recorded answers of base and merged at float precision, and of the base in each format: scores, no texts.
 
     Attributes:
         probes: the facts of every probe in the pack, in order.
@@ -111,7 +111,6 @@ class Baseline:
         base_in_format: the base in each format asked for, by format name ("gguf-q4").
         ignorance: ignorance level I_i in nat per token by "probe/surface" (DESIGN: −(1/|a|)·log mean_j p_base(a|q_j)),
             for forget probes.
-        chance_decoys: what the never-exposed reference gave, None where the pack has none.
 
     """
 

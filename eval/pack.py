@@ -1,0 +1,347 @@
+"""Reads a pack's folder: `pack.toml`, then the probe files that it names. All that can be wrong is found here."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeproof.eval import pack_fields as fields
+from edgeproof.eval.pack_formats import FORMATS, LINE_KEYS, ProbeFormat, RawProbe, TextSplit
+from edgeproof.eval.probes import Match, Pack, Probe, Surface, SurfaceKind, seeded_sample
+from edgeproof.eval.records import Role
+from edgeproof.eval.templates import check_template, fill
+from edgeproof.eval.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["FILE", "SCHEMA", "Pack", "load_pack"]
+
+SCHEMA = 1
+FILE = "pack.toml"
+MAX_PROBES = 100_000
+
+_PACK_KEYS = ("schema", "name", "description", "licence", "system_prompt", "surface", "set")
+_SURFACE_KEYS = ("name", "kind", "template", "roles", "index")
+_SET_KEYS = (
+    "name",
+    "role",
+    "file",
+    "format",
+    "trained",
+    "cluster",
+    "match",
+    "template",
+    "message",
+    "answer_type",
+    "delimiter",
+    "few_shot",
+    "shots",
+    "limit",
+    "seed",
+    "prompt_words",
+    "answer_words",
+)
+_DEFAULT_SURFACES = (
+    Surface("raw", SurfaceKind.RAW, None, tuple(Role)),
+    Surface("chat", SurfaceKind.CHAT, None, tuple(Role)),
+)
+_PLACEHOLDERS: Mapping[SurfaceKind, tuple[str, ...]] = {
+    SurfaceKind.RAW: ("question", "prompt"),
+    SurfaceKind.PARAPHRASE: ("question", "prompt"),
+    SurfaceKind.CHAT: ("question", "prompt", "message"),
+    SurfaceKind.CHAT_SYSTEM: ("question", "prompt", "message"),
+    SurfaceKind.PREFIX: (),
+}
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A `[[set]]` of pack.toml, checked."""
+
+    where: str
+    name: str
+    role: Role
+    path: Path
+    format: ProbeFormat
+    trained: bool
+    cluster: str
+    match: Match
+    template: str
+    message: str
+    answer_type: str
+    delimiter: str
+    few_shot: Path | None
+    shots: int
+    limit: int | None
+    seed: int
+    split: TextSplit
+
+
+def load_pack(folder: Path) -> Pack:
+    """Read and check the pack in `folder`.
+
+    Raises:
+        PackError: no folder or no pack.toml; unknown keys; a file outside the folder; broken JSON (with its line); an
+            empty or oversized field; an id that occurs twice; no forget probes; two roles that ask for the same answer.
+
+    """
+    if not folder.is_dir():
+        raise fields.fail(str(folder), "no such folder", "give the folder that holds pack.toml")
+    path = folder / FILE
+    if not path.is_file():
+        raise fields.fail(str(folder), f"there is no {FILE} in it", "write one: docs/packs.md")
+    try:
+        table: dict[str, object] = tomllib.loads(fields.read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise fields.fail(FILE, f"broken TOML: {error}") from error
+    fields.check_keys(table, _PACK_KEYS, FILE)
+    if table.get("schema") != SCHEMA or isinstance(table["schema"], bool):
+        found = table.get("schema", "missing")
+        raise fields.fail(FILE, f"`schema` is {found}; this version reads {SCHEMA}", f"write `schema = {SCHEMA}`")
+    system = table.get("system_prompt")
+    system_prompt = None if system is None else fields.text_of(system, FILE, "system_prompt")
+    surfaces = _surfaces(table, system_prompt)
+    probes: list[Probe] = []
+    names: set[str] = set()
+    for number, entry in enumerate(_tables(table, "set"), start=1):
+        chosen = _read_set(folder, entry, f"{FILE} set {number}")
+        if chosen.name in names:
+            raise fields.fail(chosen.where, f"a second set is named {chosen.name!r}", "give the sets different names")
+        names.add(chosen.name)
+        probes.extend(_probes(chosen))
+        if len(probes) > MAX_PROBES:
+            raise fields.fail(FILE, f"more than {MAX_PROBES} probes", "set a `limit` in the larger sets")
+    pack = Pack(
+        name=fields.name_of(table.get("name"), FILE, "name"),
+        description=fields.any_text_of(table.get("description", ""), FILE, "description"),
+        licence=fields.any_text_of(table.get("licence", ""), FILE, "licence"),
+        system_prompt=system_prompt,
+        surfaces=surfaces,
+        probes=tuple(probes),
+    )
+    _check_whole(pack)
+    return pack
+
+
+def _tables(table: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise fields.fail(FILE, f"write `{key}` as [[{key}]] tables")
+    return value
+
+
+def _surfaces(table: Mapping[str, object], system_prompt: str | None) -> tuple[Surface, ...]:
+    if "surface" not in table:
+        return _DEFAULT_SURFACES
+    surfaces: list[Surface] = []
+    for number, entry in enumerate(_tables(table, "surface"), start=1):
+        where = f"{FILE} surface {number}"
+        fields.check_keys(entry, _SURFACE_KEYS, where)
+        kind = SurfaceKind(_choice(entry.get("kind"), where, "kind", [k.value for k in SurfaceKind]))
+        name = fields.name_of(entry.get("name", kind.value), where, "name")
+        template = None
+        if "template" in entry:
+            template = fields.text_of(entry["template"], where, "template")
+            check_template(template, _PLACEHOLDERS[kind], where, needed=kind != SurfaceKind.PREFIX)
+        elif kind == SurfaceKind.PREFIX:
+            raise fields.fail(where, "a prefix surface needs a `template`, the words that the reply begins with")
+        if kind == SurfaceKind.CHAT_SYSTEM and system_prompt is None:
+            raise fields.fail(where, "a chat+system surface needs the pack's `system_prompt`")
+        if "index" in entry and kind != SurfaceKind.PARAPHRASE:
+            raise fields.fail(where, f"`index` chooses a paraphrase; a {kind} surface has none")
+        roles = entry.get("roles", [role.value for role in Role])
+        named = [
+            Role(_choice(role, where, "roles", [r.value for r in Role]))
+            for role in fields.texts_of(roles, where, "roles")
+        ]
+        if any(surface.name == name for surface in surfaces):
+            raise fields.fail(where, f"a second surface is named {name!r}")
+        index = fields.count_of(entry.get("index", 0), where, "index", least=0)
+        surfaces.append(Surface(name, kind, template, tuple(role for role in Role if role in named), index))
+    return tuple(surfaces)
+
+
+def _choice(value: object, where: str, key: str, choices: list[str]) -> str:
+    chosen = fields.text_of(value, where, key) if value is not None else ""
+    if chosen not in choices:
+        raise fields.fail(where, f"`{key}` is {chosen[: fields.MAX_NAME]!r}", f"one of: {', '.join(choices)}")
+    return chosen
+
+
+def _read_set(folder: Path, entry: Mapping[str, object], where: str) -> _Set:
+    fields.check_keys(entry, _SET_KEYS, where)
+    role = Role(_choice(entry.get("role"), where, "role", [r.value for r in Role]))
+    path = fields.file_inside(folder, entry.get("file"), where, "file")
+    form = FORMATS[_choice(entry.get("format", "jsonl"), where, "format", list(FORMATS))]
+    trained = fields.flag_of(entry.get("trained", False), where, "trained")
+    if trained and role != Role.RETAIN:
+        raise fields.fail(where, f"`trained` is for retain probes; this set's role is {role}")
+    match = Match(_choice(entry.get("match", form.match), where, "match", [m.value for m in Match]))
+    template = fields.text_of(entry.get("template", form.template), where, "template")
+    check_template(template, ("question",), where)
+    default_message = form.message or "{prompt}"
+    message = fields.text_of(entry.get("message", default_message), where, "message")
+    check_template(message, ("question", "prompt"), where)
+    for key in ("prompt_words", "answer_words"):
+        if key in entry and form is not FORMATS["muse-privleak"]:
+            raise fields.fail(where, f"`{key}` splits bare texts; only muse-privleak has them")
+    if "shots" in entry and "few_shot" not in entry:
+        raise fields.fail(where, "`shots` counts the examples of `few_shot`, which is missing")
+    return _Set(
+        where=where,
+        name=fields.name_of(entry.get("name", path.stem), where, "name"),
+        role=role,
+        path=path,
+        format=form,
+        trained=trained,
+        cluster=_cluster_rule(entry.get("cluster", form.cluster), where),
+        match=match,
+        template=template,
+        message=message,
+        answer_type=fields.any_text_of(entry.get("answer_type", ""), where, "answer_type"),
+        delimiter=fields.any_text_of(entry.get("delimiter", " "), where, "delimiter"),
+        few_shot=fields.file_inside(folder, entry["few_shot"], where, "few_shot") if "few_shot" in entry else None,
+        shots=fields.count_of(entry.get("shots", 10), where, "shots", least=1),
+        limit=fields.count_of(entry["limit"], where, "limit", least=1) if "limit" in entry else None,
+        seed=fields.count_of(entry.get("seed", 0), where, "seed", least=0),
+        split=TextSplit(
+            fields.count_of(entry.get("prompt_words", 100), where, "prompt_words", least=1),
+            fields.count_of(entry.get("answer_words", 100), where, "answer_words", least=1),
+        ),
+    )
+
+
+def _cluster_rule(value: object, where: str) -> str:
+    rule = fields.text_of(value, where, "cluster")
+    if rule.startswith("block:"):
+        size = rule.removeprefix("block:")
+        if not (size.isascii() and size.isdigit() and 0 < len(size) < 7 and int(size) > 0):
+            raise fields.fail(where, f"`cluster` = {rule!r}: after block: comes the number of probes in a row")
+    return rule
+
+
+def _probes(chosen: _Set) -> Iterator[Probe]:
+    """Yield the set's probes with all its defaults filled in, sampled where it has a `limit`."""
+    few_shot, shown = _few_shot(chosen)
+    found: dict[str, Probe] = {}
+    for index, raw in enumerate(chosen.format.read(chosen.path, chosen.split)):
+        probe = _probe(chosen, raw, index, few_shot)
+        if probe.id in found:
+            raise fields.fail(raw.where, f"a second probe has the id {probe.id!r}", "give every probe its own id")
+        if probe.question in shown:
+            raise fields.fail(raw.where, "this question is also solved in the few-shot examples", "drop one of them")
+        if len(found) == MAX_PROBES and chosen.limit is None:
+            raise fields.fail(chosen.path.name, f"more than {MAX_PROBES} probes", "set a `limit` in pack.toml")
+        found[probe.id] = probe
+    if not found:
+        raise fields.fail(chosen.path.name, "there is no probe in it")
+    if chosen.limit is not None:
+        yield from (found[key] for key in seeded_sample(str(chosen.seed), found, chosen.limit))
+    else:
+        yield from found.values()
+
+
+def _few_shot(chosen: _Set) -> tuple[str, frozenset[str]]:
+    """Return the solved examples as MUSE joins them, and their questions."""
+    if chosen.few_shot is None:
+        return "", frozenset()
+    shown = list(chosen.format.read(chosen.few_shot, chosen.split))[: chosen.shots]
+    if len(shown) < chosen.shots:
+        raise fields.fail(chosen.few_shot.name, f"{len(shown)} examples where `shots` asks for {chosen.shots}")
+    text = "".join(
+        f"{fill(chosen.template, {'question': raw.question})}{chosen.delimiter}{raw.answer}\n\n" for raw in shown
+    )
+    return text, frozenset(raw.question for raw in shown)
+
+
+def _probe(chosen: _Set, raw: RawProbe, index: int, few_shot: str) -> Probe:
+    identity = raw.id or f"{chosen.name}-{index:04d}"
+    if raw.template is not None:
+        check_template(raw.template, ("question",), raw.where)
+    if raw.message is not None:
+        check_template(raw.message, ("question", "prompt"), raw.where, needed=False)
+    if raw.trained and chosen.role != Role.RETAIN:
+        raise fields.fail(raw.where, f"`trained` is for retain probes; this one's role is {chosen.role}")
+    if raw.critical and chosen.role != Role.FORGET:
+        raise fields.fail(raw.where, f"`critical` is for forget probes; this one's role is {chosen.role}")
+    for accepted in (raw.answer, *raw.aliases):
+        if not words(accepted):
+            raise fields.fail(raw.where, "an answer or alias has no letter or digit in it: nothing could be matched")
+    return Probe(
+        id=identity,
+        role=chosen.role,
+        cluster=_cluster(chosen, raw, index, identity),
+        question=raw.question,
+        answer=raw.answer,
+        aliases=raw.aliases,
+        paraphrases=raw.paraphrases,
+        decoys=raw.decoys,
+        trained=chosen.trained if raw.trained is None else raw.trained,
+        critical=raw.critical,
+        template=raw.template or chosen.template,
+        message=raw.message or chosen.message,
+        answer_type=raw.answer_type or chosen.answer_type,
+        group=chosen.name,
+        match=chosen.match,
+        delimiter=chosen.delimiter,
+        few_shot=few_shot,
+        stop=chosen.format.stop,
+        max_tokens=chosen.format.max_tokens,
+    )
+
+
+def _cluster(chosen: _Set, raw: RawProbe, index: int, identity: str) -> str:
+    if chosen.format is FORMATS["jsonl"]:
+        allowed = {*LINE_KEYS, chosen.cluster}
+        fields.check_keys(raw.extra or {}, allowed, raw.where)
+    if chosen.cluster == "each":
+        return identity
+    if chosen.cluster.startswith("block:"):
+        return f"{chosen.name}-{index // int(chosen.cluster.removeprefix('block:')):04d}"
+    if raw.extra is None or chosen.cluster not in raw.extra:
+        raise fields.fail(
+            raw.where, f"`{chosen.cluster}`, the cluster, is missing", 'add it, or write cluster = "each" in the set'
+        )
+    return fields.name_of(raw.extra[chosen.cluster], raw.where, chosen.cluster)
+
+
+def _check_whole(pack: Pack) -> None:
+    """Check what concerns several probes at once."""
+    if not any(probe.role == Role.FORGET for probe in pack.probes):
+        raise fields.fail(
+            FILE, "the pack has no forget probes: there is nothing to gate", 'add a [[set]] of role "forget"'
+        )
+    seen: dict[str, Probe] = {}
+    asked: dict[tuple[str, str], Probe] = {}
+    for probe in pack.probes:
+        if probe.id in seen:
+            raise fields.fail(
+                f"sets {seen[probe.id].group} and {probe.group}",
+                f"both have a probe with the id {probe.id!r}",
+                "give every probe its own id",
+            )
+        seen[probe.id] = probe
+        key = (fill(probe.template, {"question": probe.question}), " ".join(words(probe.answer)))
+        other = asked.setdefault(key, probe)
+        if other.role != probe.role:
+            raise fields.fail(
+                f"probes {other.id} ({other.role}) and {probe.id} ({probe.role})",
+                "ask for the same answer to the same question",
+                "an answer cannot be forgotten and kept: drop one of them",
+            )
+    for role in {probe.role for probe in pack.probes}:
+        if not pack.asked(role):
+            raise fields.fail(FILE, f"no surface asks the {role} probes", "add the role to a [[surface]]")
+    for surface in pack.surfaces:
+        if surface.kind != SurfaceKind.PARAPHRASE or surface.template is not None:
+            continue
+        for probe in pack.probes:
+            if probe.role in surface.roles and len(probe.paraphrases) <= surface.index:
+                raise fields.fail(
+                    f"probe {probe.id}",
+                    f"{len(probe.paraphrases)} paraphrases; surface {surface.name!r} asks for number {surface.index}",
+                    "add paraphrases, give the surface a template, or narrow its roles",
+                )

@@ -1,0 +1,1 @@
+"""Hugging Face tokenizers as GGUF metadata, and the proof that both give the same ids."""

@@ -1,0 +1,89 @@
+"""Find the checkpoint's chat template among the places where Hugging Face folders keep one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import TokenizerError
+from edgeproof.export.tokenizer.definition import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeproof.export.tokenizer.definition import Definition
+
+
+class ChatTemplates(NamedTuple):
+    """`default` is what a chat uses; `named` are others for tools, retrieval and the like, by name, in file order."""
+
+    default: str | None
+    named: Mapping[str, str]
+
+
+def read_chat_templates(definition: Definition) -> ChatTemplates:
+    """Read the templates of a folder.
+
+    Places: `chat_template` of tokenizer_config.json (a string, or a list of {"name", "template"}), chat_template.jinja
+    with additional_chat_templates/*.jinja, chat_template.json.
+
+    Raises:
+        TokenizerError: two places hold different templates (Hugging Face and llama.cpp's converter would not choose the
+            same one), or a template is no text.
+
+    """
+    found = {
+        place: templates
+        for place, templates in (
+            ("tokenizer_config.json", _from_settings(definition)),
+            ("chat_template.jinja", _from_files(definition)),
+            ("chat_template.json", _from_json(definition)),
+        )
+        if templates is not None
+    }
+    if not found:
+        return ChatTemplates(None, {})
+    (first_place, first), *others = found.items()
+    for place, templates in others:
+        if templates != first:
+            raise TokenizerError(
+                f"{definition.folder}: {first_place} and {place} hold different chat templates",
+                next_step="keep the one that the model was trained with and delete the other",
+            )
+    return first
+
+
+def _from_settings(definition: Definition) -> ChatTemplates | None:
+    value = (definition.settings or {}).get("chat_template")
+    return None if value is None else _parse(value, f"{definition.folder / 'tokenizer_config.json'}")
+
+
+def _from_json(definition: Definition) -> ChatTemplates | None:
+    path = definition.folder / "chat_template.json"
+    value = read_json(path).get("chat_template") if path.is_file() else None
+    return None if value is None else _parse(value, str(path))
+
+
+def _from_files(definition: Definition) -> ChatTemplates | None:
+    path = definition.folder / "chat_template.jinja"
+    if not path.is_file():
+        return None
+    others = sorted((definition.folder / "additional_chat_templates").glob("*.jinja"))
+    return ChatTemplates(
+        path.read_text(encoding="utf-8"), {other.stem: other.read_text(encoding="utf-8") for other in others}
+    )
+
+
+def _parse(value: object, place: str) -> ChatTemplates:
+    if isinstance(value, str):
+        return ChatTemplates(value, {})
+    templates: dict[str, str] = {}
+    for entry in value if isinstance(value, list) else [value]:
+        name, template = (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or not isinstance(template, str):
+            raise TokenizerError(
+                f"{place}: chat_template is neither a text nor a list of name and template: {json.dumps(entry)[:80]}",
+                next_step="mend or remove the chat template",
+            )
+        templates[name] = template
+    return ChatTemplates(templates.pop("default", None), templates)

@@ -1,0 +1,230 @@
+"""Read what a Hugging Face folder says of its tokenizer: tokenizer.json, tokenizer_config.json and their companions.
+
+Everything is parsed and checked here, once; the other modules of this package trust what they get.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edgeproof.contracts.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    Json = Mapping[str, Any]
+
+WAYS_ROUND = (
+    "convert the base to a float GGUF with your own llama.cpp and pass it as --base model-f16.gguf, "
+    "or pass --converter DIR, a llama.cpp checkout whose converter knows this tokenizer"
+)
+
+
+class AddedToken(NamedTuple):
+    """A token that is looked for in the text before anything else. Fields as in tokenizer.json's `added_tokens`."""
+
+    id: int
+    content: str
+    special: bool = False
+    normalized: bool = True
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """tokenizer.json.
+
+    Attributes:
+        kind: type of the model: "BPE", "Unigram", "WordPiece", "WordLevel".
+        vocab: piece → id; every id once.
+        merges: pairs in order of rank, BPE only.
+        ignore_merges: a whole word that is in the vocabulary is taken as it is.
+        byte_fallback: characters without a piece become <0xNN>: what SentencePiece does.
+        added: tokens of `added_tokens`, by id.
+        normalizer, pre_tokenizer, post_processor: as they stand in the file.
+
+    """
+
+    kind: str
+    vocab: Mapping[str, int]
+    merges: tuple[tuple[str, str], ...]
+    ignore_merges: bool
+    byte_fallback: bool
+    added: tuple[AddedToken, ...]
+    normalizer: Json | None
+    pre_tokenizer: Json | None
+    post_processor: Json | None
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A folder's tokenizer.
+
+    Attributes:
+        folder: where it was read.
+        pipeline: tokenizer.json, None where there is only a tokenizer.model.
+        settings: tokenizer_config.json, None where there is none.
+        added: every added token by id: the pipeline's, then what added_tokens_decoder names beyond it.
+        sentencepiece: tokenizer.model, None where there is none.
+
+    """
+
+    folder: Path
+    pipeline: Pipeline | None
+    settings: Json | None
+    added: Mapping[int, AddedToken]
+    sentencepiece: Path | None
+
+    @property
+    def special_texts(self) -> frozenset[str]:
+        """Every text that the settings name as a special token: Hugging Face treats these as special too."""
+        settings = self.settings or {}
+        named = [value for key, value in settings.items() if key.endswith("_token")]
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            more = settings.get(key) or ()
+            named += list(more.values()) if isinstance(more, dict) else list(more)
+        return frozenset(text for text in map(token_text, named) if text is not None)
+
+    @property
+    def byte_level(self) -> bool:
+        """Whether it is byte-level BPE (GPT-2's kind)."""
+        return self.pipeline is not None and self.pipeline.kind == "BPE" and not self.pipeline.byte_fallback
+
+
+def read_definition(folder: Path) -> Definition:
+    """Read the tokenizer of `folder`.
+
+    Raises:
+        TokenizerError: no tokenizer there, a broken file, an id given to two tokens, two files that contradict
+            each other.
+
+    """
+    pipeline_path, model_path = folder / "tokenizer.json", folder / "tokenizer.model"
+    pipeline = _read_pipeline(pipeline_path) if pipeline_path.is_file() else None
+    if pipeline is None and not model_path.is_file():
+        raise TokenizerError(
+            f"{folder} has no tokenizer: neither tokenizer.json nor tokenizer.model",
+            next_step="copy the tokenizer's files of the base checkpoint into the folder",
+        )
+    settings_path = folder / "tokenizer_config.json"
+    settings = read_json(settings_path) if settings_path.is_file() else None
+    return Definition(
+        folder=folder,
+        pipeline=pipeline,
+        settings=settings,
+        added=_all_added(folder, pipeline, settings or {}),
+        sentencepiece=model_path if model_path.is_file() else None,
+    )
+
+
+def read_json(path: Path) -> Json:
+    """Read a JSON object; anything else is a `TokenizerError` that names the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TokenizerError(
+            f"{path} cannot be read: {error}", next_step="download the tokenizer's files again"
+        ) from error
+    if not isinstance(value, dict):
+        raise TokenizerError(
+            f"{path} holds a {type(value).__name__}, not an object", next_step="download the tokenizer's files again"
+        )
+    return value
+
+
+def token_text(entry: object) -> str | None:
+    """Text of a token as tokenizer_config.json names it: a string, or an object with `content`; else None."""
+    content = entry.get("content") if isinstance(entry, dict) else entry
+    return content if isinstance(content, str) else None
+
+
+def _read_pipeline(path: Path) -> Pipeline:
+    content = read_json(path)
+    try:
+        return _parse_pipeline(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TokenizerError(
+            f"{path} is not a tokenizer of the `tokenizers` library: {type(error).__name__}: {error}",
+            next_step="download the tokenizer's files again",
+        ) from error
+
+
+def _parse_pipeline(content: Json) -> Pipeline:
+    model = content["model"]
+    vocab = model["vocab"]
+    if isinstance(vocab, list):  # Unigram: [piece, score] in order of id
+        vocab = {piece: index for index, (piece, _) in enumerate(vocab)}
+    holders: dict[int, str] = {}
+    for piece, index in vocab.items():
+        if not isinstance(index, int) or index < 0:
+            raise ValueError(f"the id of {piece!r} is {index!r}")
+        if index in holders:
+            raise _duplicate(index, holders[index], piece)
+        holders[index] = piece
+    added = tuple(_added_token(int(token["id"]), token) for token in content.get("added_tokens") or ())
+    for token in added:
+        if holders.setdefault(token.id, token.content) != token.content:
+            raise _duplicate(token.id, holders[token.id], token.content)
+    return Pipeline(
+        # Files of old versions leave the type out where the model can only be BPE.
+        kind=model.get("type") or "BPE",
+        vocab=vocab,
+        merges=tuple(_pair(merge) for merge in model.get("merges") or ()),
+        ignore_merges=bool(model.get("ignore_merges", False)),
+        byte_fallback=bool(model.get("byte_fallback", False)),
+        added=added,
+        normalizer=content.get("normalizer"),
+        pre_tokenizer=content.get("pre_tokenizer"),
+        post_processor=content.get("post_processor"),
+    )
+
+
+def _pair(merge: str | list[str]) -> tuple[str, str]:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _added_token(index: int, token: Json) -> AddedToken:
+    special = bool(token.get("special", False))
+    return AddedToken(
+        id=index,
+        content=str(token["content"]),
+        special=special,
+        normalized=bool(token.get("normalized", not special)),
+        lstrip=bool(token.get("lstrip", False)),
+        rstrip=bool(token.get("rstrip", False)),
+    )
+
+
+def _all_added(folder: Path, pipeline: Pipeline | None, settings: Json) -> dict[int, AddedToken]:
+    """What added_tokens.json and added_tokens_decoder name beyond tokenizer.json is part of the tokenizer too."""
+    added = {token.id: token for token in pipeline.added} if pipeline is not None else {}
+    known = {index: piece for piece, index in pipeline.vocab.items()} if pipeline is not None else {}
+    known.update((token.id, token.content) for token in added.values())
+    try:
+        listed = [_added_token(int(index), token) for index, token in settings.get("added_tokens_decoder", {}).items()]
+        path = folder / "added_tokens.json"
+        if path.is_file():
+            ids = {token.id for token in listed}
+            listed += [AddedToken(int(i), text) for text, i in read_json(path).items() if int(i) not in ids]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TokenizerError(
+            f"{folder}: the added tokens are not given as id and content: {type(error).__name__}: {error}",
+            next_step="download the tokenizer's files again",
+        ) from error
+    for token in listed:
+        if known.setdefault(token.id, token.content) != token.content:
+            raise _duplicate(token.id, known[token.id], token.content)
+        added.setdefault(token.id, token)
+    return added
+
+
+def _duplicate(index: int, first: str, second: str) -> TokenizerError:
+    return TokenizerError(
+        f"the id {index} belongs to two tokens, {first!r} and {second!r}",
+        next_step="take tokenizer.json, tokenizer_config.json and added_tokens.json from one and the same checkpoint",
+    )

@@ -1,0 +1,177 @@
+"""The GGUF keys `tokenizer.*` of a Hugging Face folder, as llama.cpp's converter writes them, without transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import TokenizerError
+from edgeproof.contracts.tensors import MetadataEntry
+from edgeproof.export.tokenizer.byte_level import byte_level_vocabulary, merge_lines
+from edgeproof.export.tokenizer.chat_template import read_chat_templates
+from edgeproof.export.tokenizer.definition import Definition, read_definition
+from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
+from edgeproof.export.tokenizer.sentencepiece_vocabulary import sentencepiece_vocabulary
+from edgeproof.export.tokenizer.special_tokens import special_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from edgeproof.export.tokenizer.definition import Json
+
+LLAMA_FAMILY = frozenset({"llama", "mistral", "smollm3"})
+"""Model types whose `add_prefix_space` and special vocabulary sizes the converter looks at."""
+GEMMA_FAMILY = frozenset({"gemma2", "gemma3", "gemma3_text"})
+PHI_FAMILY = frozenset({"phi3"})
+CODE_LLAMA_VOCABULARY, CODE_LLAMA_EOT = 32016, 32010
+STARCODER_VOCABULARY = 49152
+"""SmolLM and Granite share this size: their texts start without BOS, whatever the settings say."""
+
+
+def tokenizer_metadata(folder: Path, config: Mapping[str, object]) -> tuple[MetadataEntry, ...]:
+    """Describe the tokenizer in `folder` for a GGUF file.
+
+    Args:
+        folder: a Hugging Face folder with tokenizer.json and/or tokenizer.model, and their companions.
+        config: the folder's config.json: `model_type`, `vocab_size` (rows of the embedding), special ids.
+
+    Returns:
+        The keys in the converter's order.
+
+    Raises:
+        TokenizerError: missing, broken, contradictory, larger than the embedding, or of a kind that llama.cpp has no
+            equal of (the message names the ways round it).
+
+    """
+    definition = read_definition(folder)
+    model_type, vocab_size = _model_type(config), _vocab_size(config, definition)
+    if definition.byte_level:
+        entries = _byte_level(definition, config, model_type, vocab_size)
+    else:
+        entries = _sentencepiece(definition, config, model_type, vocab_size)
+    # A key that comes twice keeps its first place and takes its last value.
+    return tuple({entry.key: entry for entry in entries}.values())
+
+
+def _byte_level(
+    definition: Definition, config: Mapping[str, object], model_type: str, vocab_size: int
+) -> list[MetadataEntry]:
+    pipeline = definition.pipeline
+    assert pipeline is not None  # byte_level says so
+    pre = identify_pre_tokenizer(pipeline, model_type)
+    tokens = byte_level_vocabulary(definition, pipeline, vocab_size)
+    return [
+        *_space_prefix_setting(definition, model_type),
+        _string("model", "gpt2"),
+        _string("pre", pre.name),
+        _array("tokens", [token.text for token in tokens], "STRING"),
+        _array("token_type", [int(token.type) for token in tokens], "INT32"),
+        _array("merges", merge_lines(pipeline), "STRING"),
+        *_special(definition, config, vocab_size),
+        *_family_extras(definition, model_type, vocab_size),
+    ]
+
+
+def _sentencepiece(
+    definition: Definition, config: Mapping[str, object], model_type: str, vocab_size: int
+) -> list[MetadataEntry]:
+    tokens = sentencepiece_vocabulary(definition, vocab_size, markers_by_form=model_type not in PHI_FAMILY)
+    entries = [
+        *_space_prefix_setting(definition, model_type),
+        _string("model", "llama"),
+        _string("pre", "default"),
+        _array("tokens", [token.text for token in tokens], "STRING"),
+        _array("scores", [token.score for token in tokens], "FLOAT32"),
+        _array("token_type", [int(token.type) for token in tokens], "INT32"),
+        *_special(definition, config, vocab_size),
+        *_family_extras(definition, model_type, vocab_size),
+    ]
+    said = any(entry.key == "tokenizer.ggml.add_space_prefix" for entry in entries)
+    if not said and not _starts_with_space(definition):
+        entries.append(_flag("add_space_prefix", value=False))
+    return entries
+
+
+def _special(definition: Definition, config: Mapping[str, object], vocab_size: int) -> Iterable[MetadataEntry]:
+    special = special_tokens(definition, config, vocab_size)
+    for role, index in special.ids.items():
+        # The specification's name of UNK and PAD is longer than the roles'.
+        name = {"unk": "unknown", "pad": "padding", "sep": "seperator"}.get(role, role)
+        yield MetadataEntry(f"tokenizer.ggml.{name}_token_id", index, "UINT32")
+    for role, flag in special.add.items():
+        yield _flag(f"add_{role}_token", value=flag)
+    templates = read_chat_templates(definition)
+    for name, template in templates.named.items():
+        key = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+        yield MetadataEntry(f"tokenizer.chat_template.{key}", template, "STRING")
+    if templates.named:
+        yield MetadataEntry("tokenizer.chat_templates", sorted(templates.named), "ARRAY", "STRING")
+    if templates.default is not None:
+        yield MetadataEntry("tokenizer.chat_template", templates.default, "STRING")
+
+
+def _space_prefix_setting(definition: Definition, model_type: str) -> list[MetadataEntry]:
+    value = (definition.settings or {}).get("add_prefix_space")
+    if model_type in LLAMA_FAMILY and isinstance(value, bool):
+        return [_flag("add_space_prefix", value=value)]
+    return []
+
+
+def _family_extras(definition: Definition, model_type: str, vocab_size: int) -> Iterable[MetadataEntry]:
+    if model_type in LLAMA_FAMILY and vocab_size == CODE_LLAMA_VOCABULARY:
+        yield MetadataEntry("tokenizer.ggml.eot_token_id", CODE_LLAMA_EOT, "UINT32")
+    if model_type in LLAMA_FAMILY and vocab_size == STARCODER_VOCABULARY:
+        yield _flag("add_bos_token", value=False)
+    if model_type in GEMMA_FAMILY and not definition.byte_level:
+        yield _flag("add_space_prefix", value=False)
+
+
+def _starts_with_space(definition: Definition) -> bool:
+    """Whether a text that starts with a letter gets a space before it, as SentencePiece's add_dummy_prefix does."""
+    if definition.pipeline is None:
+        from edgeproof.export.tokenizer.sentencepiece_model import read_sentencepiece_model
+
+        assert definition.sentencepiece is not None
+        return read_sentencepiece_model(definition.sentencepiece).add_dummy_prefix
+    return _prepends(definition.pipeline.normalizer) or _prepends(definition.pipeline.pre_tokenizer)
+
+
+def _prepends(step: Json | None) -> bool:
+    if step is None:
+        return False
+    if step.get("type") == "Prepend":
+        return True
+    if step.get("type") == "Metaspace":
+        scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
+        return bool(scheme != "never")
+    parts = step.get("normalizers") or step.get("pretokenizers") or ()
+    return any(_prepends(part) for part in parts)
+
+
+def _model_type(config: Mapping[str, object]) -> str:
+    return str(config.get("model_type", ""))
+
+
+def _vocab_size(config: Mapping[str, object], definition: Definition) -> int:
+    value = config.get("vocab_size")
+    nested = config.get("text_config")
+    if isinstance(nested, dict):
+        value = nested.get("vocab_size", value)
+    if not isinstance(value, int) or value <= 0:
+        raise TokenizerError(
+            f"config.json of {definition.folder} gives vocab_size as {value!r}: the rows of the embedding are unknown",
+            next_step="take config.json from the base checkpoint",
+        )
+    return value
+
+
+def _string(name: str, value: str) -> MetadataEntry:
+    return MetadataEntry(f"tokenizer.ggml.{name}", value, "STRING")
+
+
+def _array(name: str, value: object, item_kind: str) -> MetadataEntry:
+    return MetadataEntry(f"tokenizer.ggml.{name}", value, "ARRAY", item_kind)
+
+
+def _flag(name: str, *, value: bool) -> MetadataEntry:
+    return MetadataEntry(f"tokenizer.ggml.{name}", value, "BOOL")

@@ -1,0 +1,134 @@
+"""The vocabulary of SentencePiece BPE (Llama 2, Mistral, Gemma, Phi-3): pieces, types and scores.
+
+llama.cpp joins the neighbours whose union has the highest score, as SentencePiece does. A tokenizer.json holds ranked
+merges in place of scores: a piece's score is then minus its place among the pieces that merges make. (llama.cpp's own
+converter gives every piece of such a file the same score, which tokenizes wrongly.)
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import TokenizerError
+from edgeproof.export.tokenizer.definition import WAYS_ROUND
+from edgeproof.export.tokenizer.sentencepiece_model import read_sentencepiece_model
+from edgeproof.export.tokenizer.vocabulary import (
+    PLAIN_SPACE,
+    SENTENCEPIECE_SPACE,
+    Token,
+    TokenType,
+    added_type,
+    padding,
+)
+
+if TYPE_CHECKING:
+    from edgeproof.export.tokenizer.definition import AddedToken, Definition, Pipeline
+
+PADDING_SCORE = -10000.0
+ADDED_SCORE = -1000.0
+BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+def sentencepiece_vocabulary(definition: Definition, vocab_size: int, *, markers_by_form: bool) -> list[Token]:
+    """Tokens 0 … vocab_size − 1 with scores; ids that the tokenizer leaves free are padding.
+
+    Args:
+        definition: the folder's tokenizer; its tokenizer.model is used where there is one.
+        vocab_size: rows of the embedding.
+        markers_by_form: whether an added token that looks like a marker is one, whatever its file says.
+
+    Raises:
+        TokenizerError: not a BPE model, or more pieces than the embedding has rows.
+
+    """
+    pieces = _pieces(definition)
+    if len(pieces) > vocab_size:
+        raise TokenizerError(
+            f"the tokenizer in {definition.folder} has {len(pieces)} pieces, the embedding only {vocab_size} rows",
+            next_step="use the tokenizer that the checkpoint was saved with, or resize the embedding",
+        )
+    tokens = pieces + [padding(index, PADDING_SCORE) for index in range(len(pieces), vocab_size)]
+    listed = (definition.settings or {}).get("added_tokens_decoder", {})
+    for index, token in definition.added.items():
+        # An added token without a row is one that this size of the model does not have (Gemma 3's image token).
+        known = index < len(pieces) and pieces[index].text == token.content
+        marker = known and pieces[index].type in {TokenType.CONTROL, TokenType.UNKNOWN}
+        if index < vocab_size and (str(index) in listed or not marker):
+            tokens[index] = _added(token, markers_by_form=markers_by_form)
+    return tokens
+
+
+def _added(token: AddedToken, *, markers_by_form: bool) -> Token:
+    if markers_by_form:
+        kind = added_type(token.content, special=token.special)
+    else:
+        kind = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
+    text = token.content
+    if kind is TokenType.USER_DEFINED:
+        # llama.cpp looks for these in the text before it draws the spaces.
+        text = text.replace(SENTENCEPIECE_SPACE, PLAIN_SPACE)
+    return Token(text, kind, ADDED_SCORE)
+
+
+def _pieces(definition: Definition) -> list[Token]:
+    if definition.sentencepiece is not None:
+        model = read_sentencepiece_model(definition.sentencepiece)
+        if model.kind != "BPE":
+            raise _not_bpe(f"{definition.sentencepiece} is a {model.kind} model")
+        return [
+            Token(
+                piece.text.replace(SENTENCEPIECE_SPACE, PLAIN_SPACE)
+                if piece.type is TokenType.USER_DEFINED
+                else piece.text,
+                piece.type,
+                piece.score,
+            )
+            for piece in model.pieces
+        ]
+    pipeline = definition.pipeline
+    assert pipeline is not None  # read_definition: one of the two is there
+    if pipeline.kind != "BPE":
+        raise _not_bpe(f"{definition.folder / 'tokenizer.json'} is a {pipeline.kind} model")
+    return _scored_by_merges(definition, pipeline)
+
+
+def _not_bpe(what: str) -> TokenizerError:
+    return TokenizerError(
+        f"{what}: llama.cpp's tokenizer for these architectures joins pairs (BPE) and would split texts otherwise",
+        next_step=WAYS_ROUND,
+    )
+
+
+def _scored_by_merges(definition: Definition, pipeline: Pipeline) -> list[Token]:
+    by_id = {index: piece for piece, index in pipeline.vocab.items()}
+    if sorted(by_id) != list(range(len(by_id))):
+        missing = next(index for index in range(len(by_id)) if index not in by_id)
+        raise TokenizerError(
+            f"{definition.folder / 'tokenizer.json'} has {len(by_id)} pieces, but none with the id {missing}",
+            next_step="download the tokenizer's files again",
+        )
+    order: dict[str, int] = {}
+    for left, right in pipeline.merges:
+        order.setdefault(left + right, len(order))
+    scores = _scores_by_id(by_id, order, {token.id for token in definition.added.values()})
+    unknown = next((token.content for token in definition.added.values() if token.content == "<unk>"), "<unk>")
+    tokens = []
+    for index in range(len(by_id)):
+        piece = by_id[index]
+        if BYTE_PIECE.fullmatch(piece):
+            tokens.append(Token(piece, TokenType.BYTE))
+        elif piece == unknown:
+            tokens.append(Token(piece, TokenType.UNKNOWN))
+        else:
+            tokens.append(Token(piece, TokenType.NORMAL, scores[index]))
+    return tokens
+
+
+def _scores_by_id(by_id: dict[int, str], order: dict[str, int], added: set[int]) -> dict[int, float]:
+    """Scores that keep the merges' order; the trainer's own (minus the place after the bytes) where ids keep it too."""
+    made = [index for index, piece in sorted(by_id.items()) if piece in order and index not in added]
+    if all(order[by_id[first]] < order[by_id[second]] for first, second in pairwise(made)) and made:
+        return {index: float(made[0] - index) for index in by_id}
+    return {index: -float(order.get(piece, len(order) + index)) for index, piece in by_id.items()}

@@ -1,0 +1,115 @@
+"""GGUF's `general.*` keys, from the model card and the generation settings, by the official package's own reading.
+
+The official converter also reads the folder's name, so that a moved checkpoint gives another file; here the same inputs
+give the same bytes, wherever they lie. The name is the one that the caller gives, else the model card's, else the one
+that `config.json` was saved under, else the kind of model. Where the official converter takes basename, version and
+size from the folder's name, they come from the model card or are left out; the size is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from edgeproof.contracts.errors import CheckpointError
+from edgeproof.contracts.tensors import MetadataEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def general_metadata(
+    folder: Path, config: Mapping[str, object], *, name: str | None, architecture: str, parameters: int
+) -> tuple[list[MetadataEntry], list[str]]:
+    """Return the entries from `general.type` to `general.languages`, and warnings.
+
+    `parameters`: the number of weights in the file, for `general.size_label`.
+
+    Raises:
+        CheckpointError: `generation_config.json` is no JSON, or a sampling setting in it is no number.
+
+    """
+    import gguf
+
+    warnings: list[str] = []
+    card = _model_card(folder, warnings)
+    metadata = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, dict(config), None, parameters)
+    _add_sampling(metadata, folder)
+    metadata.name = name or metadata.name or str(config.get("model_type") or architecture)
+    if metadata.size_label is None:
+        metadata.size_label = gguf.size_label(parameters, parameters, 0, 0)
+    writer = gguf.GGUFWriter(path=None, arch=architecture)
+    writer.add_type(gguf.GGUFType.MODEL)
+    metadata.set_gguf_meta_model(writer)
+    entries = [
+        MetadataEntry(key, value.value, value.type.name, _item_kind(gguf, value))
+        for key, value in writer.kv_data[0].items()
+        if key != gguf.Keys.General.ARCHITECTURE
+    ]
+    return [entry for entry in entries if _is_writable(entry, warnings)], warnings
+
+
+def _model_card(folder: Path, warnings: list[str]) -> dict[str, Any]:
+    import gguf
+
+    try:
+        card: dict[str, Any] = gguf.Metadata.load_model_card(folder)
+    except (gguf.metadata.yaml.YAMLError, UnicodeDecodeError) as error:
+        line = str(error).splitlines()[0]
+        warnings.append(f"{folder / 'README.md'}: its front matter cannot be read ({line}); its authorship is left out")
+        return {}
+    return card
+
+
+def _add_sampling(metadata: Any, folder: Path) -> None:
+    """Copy the recommended sampling settings of `generation_config.json`."""
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is no JSON: {error}", next_step="mend it or take it away") from error
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path} holds no object", next_step="mend it or take it away")
+    # Hugging Face's key, the attribute of gguf.Metadata, in that order where two keys mean the same.
+    for key, attribute in (
+        ("top_k", "sampling_top_k"),
+        ("top_p", "sampling_top_p"),
+        ("min_p", "sampling_min_p"),
+        ("xtc_probability", "sampling_xtc_probability"),
+        ("xtc_threshold", "sampling_xtc_threshold"),
+        ("temperature", "sampling_temp"),
+        ("penalty_last_n", "sampling_penalty_last_n"),
+        ("repetition_penalty", "sampling_penalty_repeat"),
+        ("penalty_repeat", "sampling_penalty_repeat"),
+        ("mirostat", "sampling_mirostat"),
+        ("mirostat_tau", "sampling_mirostat_tau"),
+        ("mirostat_eta", "sampling_mirostat_eta"),
+    ):
+        value = settings.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise CheckpointError(f"{path}: {key} is {value!r}, not a number", next_step="mend it or take it away")
+        setattr(metadata, attribute, value)
+    sequence = settings.get("sequence")
+    if isinstance(sequence, str):
+        metadata.sampling_sequence = sequence
+
+
+def _item_kind(gguf: Any, value: Any) -> str | None:
+    if value.type.name != "ARRAY":
+        return None
+    item = value.sub_type or gguf.GGUFValueType.get_type(value.value[0])
+    return str(item.name)
+
+
+def _is_writable(entry: MetadataEntry, warnings: list[str]) -> bool:
+    """Model cards hold anything; what is no string where GGUF wants one is left out, and said."""
+    values = entry.value if isinstance(entry.value, list) else [entry.value]
+    if "STRING" not in (entry.kind, entry.item_kind) or all(isinstance(value, str) for value in values):
+        return True
+    warnings.append(f"README.md: {entry.key} would be {entry.value!r}, which is no text; it is left out")
+    return False

@@ -303,7 +303,7 @@ def _read_longrope(section: Config, rope: Rope, original: int, context_length: i
     for key, factors in (("short_factor", stretched.short_factors), ("long_factor", stretched.long_factors)):
         if len(factors) != wanted:
             raise CheckpointError(
-                f"{section.where}: {key} has {len(factors)} numbers; {rope.dimensions} rotated dimensions need {wanted}",
+                f"{section.where}: {key} has {len(factors)} numbers, not {wanted} for {rope.dimensions} dimensions",
                 next_step="mend config.json",
             )
     return stretched

@@ -1,0 +1,154 @@
+"""The baseline file: saved and loaded as canonical JSON, and held against what is to be judged by it.
+
+It holds scores, ids, cluster names and digests; never a question, an answer or what a model said. Ids and clusters are
+the pack author's own words: whoever publishes a baseline keeps people's names out of them (docs/packs.md).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.atomic import atomic_write
+from edgeproof.contracts.errors import BaselineError
+from edgeproof.eval.baseline_format import baseline_from_json, baseline_to_json
+from edgeproof.eval.records import Baseline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.records import Measurement
+
+__all__ = ["assemble_baseline", "check_baseline", "load_baseline", "record_command", "save_baseline"]
+
+MAX_FILE_BYTES = 2**30
+_HEAD = 12
+
+
+def assemble_baseline(
+    pack: Pack,
+    *,
+    base: Measurement,
+    merged: Measurement,
+    base_in_format: Mapping[str, Measurement],
+    ignorance: Mapping[str, float],
+) -> Baseline:
+    """Put the measurements together.
+
+    Raises:
+        BaselineError: they are not all of this pack and one tokenizer, or one of them lacks a score.
+
+    """
+    baseline = Baseline(
+        pack_name=pack.name,
+        pack_digest=pack.digest,
+        tokenizer_digest=base.tokenizer_digest,
+        probes=pack.facts(),
+        surfaces=pack.surface_names(),
+        base=base,
+        merged=merged,
+        base_in_format=dict(base_in_format),
+        ignorance=dict(ignorance),
+    )
+    # What could not be loaded again is refused now, not in CI.
+    return baseline_from_json(baseline_to_json(baseline), "the new baseline")
+
+
+def save_baseline(baseline: Baseline, path: Path, *, force: bool = False) -> None:
+    """Write `baseline` to `path` at once or not at all; log-probabilities as float32, which is what backends give.
+
+    Raises:
+        OutputError: `path` exists and `force` is not given, or cannot be written.
+
+    """
+    table = baseline_to_json(baseline)
+    text = json.dumps(table, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    with atomic_write(path, force=force) as file:
+        file.write(text.encode() + b"\n")
+
+
+def load_baseline(path: Path) -> Baseline:
+    """Read a baseline strictly.
+
+    Raises:
+        BaselineError: no such file; damaged JSON; another schema; a missing, surplus or impossible value.
+
+    """
+    name = path.name
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise BaselineError(f"{name}: {size} bytes; a baseline has at most {MAX_FILE_BYTES}", next_step=_AGAIN)
+        content = path.read_bytes()
+    except OSError as error:
+        raise BaselineError(
+            f"{path} cannot be read: {error.strerror or error}", next_step=f"record it: {record_command()}"
+        ) from error
+    try:
+        table = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(f"{name} is damaged: {error}", next_step=_AGAIN) from error
+    return baseline_from_json(table, name)
+
+
+def check_baseline(baseline: Baseline, pack: Pack, measurement: Measurement, *, format_name: str) -> tuple[str, ...]:
+    """Make sure that `measurement`, of an artifact in `format_name`, can be judged by `baseline`.
+
+    Returns:
+        What differs without being an error, for the report: another engine version, processor or option.
+
+    Raises:
+        BaselineError: another pack, tokenizer, backend or format; or the measurement has other probes than the pack.
+
+    """
+    again = record_command(format_name)
+    for what, recorded, found in (
+        ("pack", baseline.pack_digest, pack.digest),
+        ("pack", baseline.pack_digest, measurement.pack_digest),
+        ("tokenizer", baseline.tokenizer_digest, measurement.tokenizer_digest),
+    ):
+        if recorded != found:
+            raise BaselineError(
+                f"the baseline was recorded with another {what}: {recorded[:_HEAD]}… there, {found[:_HEAD]}… here",
+                next_step=f"use the {what} it was made with, or record it anew: {again}",
+            )
+    if baseline.probes != pack.facts() or baseline.surfaces != pack.surface_names():
+        raise BaselineError("the baseline's probes are not the pack's, though its digest is", next_step=_AGAIN)
+    if format_name not in baseline.base_in_format:
+        known = ", ".join(sorted(baseline.base_in_format)) or "none"
+        raise BaselineError(
+            f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control nothing "
+            "tells whether the pack can see a leak in this format",
+            next_step=f"record it anew: {again}",
+        )
+    if tuple((score.probe, score.surface) for score in measurement.scores) != pack.keys():
+        raise BaselineError(
+            f"the measurement {measurement.label!r} has {len(measurement.scores)} scores, which are not the pack's "
+            f"{len(pack.keys())}",
+            next_step="measure it again with this pack",
+        )
+    ours, theirs = measurement.backend, baseline.base.backend
+    if ours.get("backend") != theirs.get("backend"):
+        raise BaselineError(
+            f"the baseline was recorded with the backend {theirs.get('backend')}; this is {ours.get('backend')}",
+            next_step=f"gate with --backend {theirs.get('backend')}, or record it anew: {again}",
+        )
+    return tuple(
+        f"{key}: {theirs.get(key, 'not set')} when the baseline was recorded, {ours.get(key, 'not set')} now"
+        for key in sorted({*ours, *theirs})
+        if ours.get(key) != theirs.get(key)
+    )
+
+
+def record_command(format_name: str = "FORMAT") -> str:
+    """Return the command that records a baseline for `format_name`."""
+    return f"export-edge baseline --base BASE --adapter ADAPTER --format {format_name} --probes PACK --out FILE"
+
+
+_AGAIN = f"record it anew: {record_command()}"
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no number")

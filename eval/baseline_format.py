@@ -1,0 +1,301 @@
+"""The baseline's JSON, schema 1: every value is checked on the way in, so that nothing behind it needs to.
+
+A measurement's scores stand column by column, in the order of its probes and their surfaces, which is the pack's:
+{"logprobs": [[…], …], "right": […], …}. What they belong to follows from "probes" and "surfaces".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.errors import BaselineError
+from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCHEMA = 1
+_LEAST_LOGPROB = -1e30
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_KEYS = (
+    "schema",
+    "pack",
+    "pack_digest",
+    "tokenizer_digest",
+    "probes",
+    "surfaces",
+    "base",
+    "merged",
+    "base_in_format",
+    "ignorance",
+)
+_MEASUREMENT_KEYS = ("label", "artifact_sha256", "backend", "scores")
+_PROBE_KEYS = ("id", "role", "cluster", "trained", "critical")
+_COLUMNS = (
+    "logprobs",
+    "right",
+    "rouge_l",
+    "exact_memorization",
+    "extraction_strength",
+    "decoy_rank",
+    "decoys",
+)
+
+
+def baseline_to_json(baseline: Baseline) -> dict[str, object]:
+    """Return `baseline` as the table that is saved."""
+    keys = _score_keys(baseline.probes, baseline.surfaces)
+    measurements = [baseline.base, baseline.merged, *baseline.base_in_format.values()]
+    for measurement in measurements:
+        for what in ("pack_digest", "tokenizer_digest"):
+            recorded, found = getattr(baseline, what), getattr(measurement, what)
+            if recorded != found:
+                raise _bad(f"measurement {measurement.label!r}", f"its {what} is {found[:12]}…, not {recorded[:12]}…")
+        if [(score.probe, score.surface) for score in measurement.scores] != keys:
+            raise _bad(f"measurement {measurement.label!r}", f"its {len(measurement.scores)} scores are not the pack's")
+    return {
+        "schema": SCHEMA,
+        "pack": baseline.pack_name,
+        "pack_digest": baseline.pack_digest,
+        "tokenizer_digest": baseline.tokenizer_digest,
+        "probes": [
+            {"id": p.probe, "role": p.role.value, "cluster": p.cluster, "trained": p.trained, "critical": p.critical}
+            for p in baseline.probes
+        ],
+        "surfaces": {role: list(names) for role, names in baseline.surfaces.items()},
+        "base": _measurement_to_json(baseline.base),
+        "merged": _measurement_to_json(baseline.merged),
+        "base_in_format": {name: _measurement_to_json(found) for name, found in baseline.base_in_format.items()},
+        "ignorance": dict(baseline.ignorance),
+    }
+
+
+def baseline_from_json(table: object, where: str) -> Baseline:
+    """Check `table` and return the baseline that it holds; `where` names the file in errors.
+
+    Raises:
+        BaselineError: the first thing that is wrong.
+
+    """
+    if not isinstance(table, dict):
+        raise _bad(where, "it is no JSON object")
+    if table.get("schema") != SCHEMA or isinstance(table["schema"], bool):
+        raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}")
+    _exact_keys(table, _KEYS, where)
+    pack_digest, tokenizer_digest = (
+        _digest(table[key], f"{where}, {key}") for key in ("pack_digest", "tokenizer_digest")
+    )
+    probes = _probes(table["probes"], f"{where}, probes")
+    surfaces = _surfaces(table["surfaces"], probes, f"{where}, surfaces")
+    keys = _score_keys(probes, surfaces)
+
+    def measured(value: object, place: str) -> Measurement:
+        return _measurement(value, keys, pack_digest, tokenizer_digest, f"{where}, {place}")
+
+    formats = _table(table["base_in_format"], f"{where}, base_in_format")
+    return Baseline(
+        pack_name=_text(table["pack"], f"{where}, pack"),
+        pack_digest=pack_digest,
+        tokenizer_digest=tokenizer_digest,
+        probes=probes,
+        surfaces=surfaces,
+        base=measured(table["base"], "base"),
+        merged=measured(table["merged"], "merged"),
+        base_in_format={name: measured(value, f"base in {name}") for name, value in formats.items()},
+        ignorance=_ignorance(table["ignorance"], probes, surfaces, f"{where}, ignorance"),
+    )
+
+
+def _score_keys(probes: Sequence[ProbeFacts], surfaces: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    return [(probe.probe, name) for probe in probes for name in surfaces.get(probe.role.value, ())]
+
+
+def _measurement_to_json(measurement: Measurement) -> dict[str, object]:
+    scores = measurement.scores
+    return {
+        "label": measurement.label,
+        "artifact_sha256": measurement.artifact_sha256,
+        "backend": dict(measurement.backend),
+        "scores": {
+            # str(float32) is the shortest decimal that reads back as the same float32.
+            "logprobs": [[float(str(np.float32(value))) for value in score.logprobs] for score in scores],
+            **{column: [getattr(score, column) for score in scores] for column in _COLUMNS[1:]},
+        },
+    }
+
+
+def _measurement(
+    value: object, keys: Sequence[tuple[str, str]], pack_digest: str, tokenizer_digest: str, where: str
+) -> Measurement:
+    table = _table(value, where)
+    _exact_keys(table, _MEASUREMENT_KEYS, where)
+    columns = _table(table["scores"], f"{where}, scores")
+    _exact_keys(columns, _COLUMNS, f"{where}, scores")
+    lists: dict[str, list[object]] = {}
+    for name in _COLUMNS:
+        column = columns[name]
+        if not isinstance(column, list) or len(column) != len(keys):
+            length = len(column) if isinstance(column, list) else "no"
+            raise _bad(where, f"{length} values of {name} for {len(keys)} probes and surfaces: scores are missing")
+        lists[name] = column
+    scores: list[ProbeScore] = []
+    for index, (probe, surface) in enumerate(keys):
+        at = f"{where}, probe {probe} on {surface}"
+        decoys = _count(lists["decoys"][index], f"{at}, decoys")
+        rank = lists["decoy_rank"][index]
+        if (rank is None) != (decoys == 0) or (rank is not None and _count(rank, f"{at}, decoy_rank") > decoys):
+            raise _bad(at, f"decoy_rank {rank} among {decoys} decoys")
+        scores.append(
+            ProbeScore(
+                probe=probe,
+                surface=surface,
+                logprobs=_logprobs(lists["logprobs"][index], at),
+                right=_flag(lists["right"][index], f"{at}, right"),
+                rouge_l=_share(lists["rouge_l"][index], f"{at}, rouge_l"),
+                exact_memorization=_share(lists["exact_memorization"][index], f"{at}, exact_memorization"),
+                extraction_strength=_share(lists["extraction_strength"][index], f"{at}, extraction_strength"),
+                decoy_rank=None if rank is None else _count(rank, at),
+                decoys=decoys,
+            )
+        )
+    backend = _table(table["backend"], f"{where}, backend")
+    return Measurement(
+        label=_text(table["label"], f"{where}, label"),
+        artifact_sha256=_digest(table["artifact_sha256"], f"{where}, artifact_sha256"),
+        pack_digest=pack_digest,
+        tokenizer_digest=tokenizer_digest,
+        backend={key: _text(text, f"{where}, backend {key}", empty=True) for key, text in backend.items()},
+        scores=tuple(scores),
+    )
+
+
+def _probes(value: object, where: str) -> tuple[ProbeFacts, ...]:
+    if not isinstance(value, list) or not value:
+        raise _bad(where, "there are none")
+    probes: list[ProbeFacts] = []
+    for index, item in enumerate(value):
+        at = f"{where}[{index}]"
+        table = _table(item, at)
+        _exact_keys(table, _PROBE_KEYS, at)
+        role = _text(table["role"], f"{at}, role")
+        if role not in {known.value for known in Role}:
+            raise _bad(at, f"unknown role {role[:40]!r}")
+        probes.append(
+            ProbeFacts(
+                _text(table["id"], f"{at}, id"),
+                Role(role),
+                _text(table["cluster"], f"{at}, cluster"),
+                trained=_flag(table["trained"], f"{at}, trained"),
+                critical=_flag(table["critical"], f"{at}, critical"),
+            )
+        )
+    if len({probe.probe for probe in probes}) != len(probes):
+        raise _bad(where, "an id occurs twice")
+    return tuple(probes)
+
+
+def _surfaces(value: object, probes: Sequence[ProbeFacts], where: str) -> dict[str, tuple[str, ...]]:
+    table = _table(value, where)
+    roles = {probe.role.value for probe in probes}
+    if set(table) != roles:
+        raise _bad(where, f"they are of the roles {sorted(table)}, the probes of {sorted(roles)}")
+    surfaces: dict[str, tuple[str, ...]] = {}
+    for role, names in table.items():
+        if not isinstance(names, list) or not names:
+            raise _bad(where, f"there is none for {role}")
+        surfaces[role] = tuple(_text(name, f"{where}, {role}") for name in names)
+        if len(set(names)) != len(names):
+            raise _bad(where, f"one stands twice for {role}")
+    return {role.value: surfaces[role.value] for role in Role if role.value in surfaces}
+
+
+def _ignorance(
+    value: object, probes: Sequence[ProbeFacts], surfaces: Mapping[str, Sequence[str]], where: str
+) -> dict[str, float]:
+    table = _table(value, where)
+    forget = [probe for probe in probes if probe.role == Role.FORGET]
+    needed = [f"{probe}/{surface}" for probe, surface in _score_keys(forget, surfaces)]
+    _exact_keys(table, needed, where)
+    levels: dict[str, float] = {}
+    for key in needed:
+        level = _number(table[key], f"{where}, {key}")
+        if level < 0:
+            raise _bad(where, f"{key} is {level}: no answer costs less than 0 nat")
+        levels[key] = level
+    return levels
+
+
+def _logprobs(value: object, where: str) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value:
+        raise _bad(where, "it has no log-probabilities")
+    # Back to the double that equals the float32, so that a saved score reads back as the same number.
+    logprobs = [_number(item, where) for item in value]
+    for logprob in logprobs:
+        if not _LEAST_LOGPROB <= logprob <= 0:
+            raise _bad(where, f"a log-probability of {logprob}")
+    return tuple(float(np.float32(logprob)) for logprob in logprobs)
+
+
+def _table(value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise _bad(where, "it is no JSON object")
+    return value
+
+
+def _exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str) -> None:
+    missing = [key for key in keys if key not in table]
+    if missing:
+        raise _bad(where, f"{', '.join(missing[:3])} missing" + (f" ({len(missing)} in all)" if missing[3:] else ""))
+    surplus = sorted(set(table) - set(keys))
+    if surplus:
+        raise _bad(where, f"unknown key {surplus[0][:80]}")
+
+
+def _text(value: object, where: str, *, empty: bool = False) -> str:
+    if not isinstance(value, str) or not (value or empty):
+        raise _bad(where, "it is no text")
+    return value
+
+
+def _digest(value: object, where: str) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise _bad(where, "it is no sha256 (64 hexadecimal digits)")
+    return value
+
+
+def _flag(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise _bad(where, "it is neither true nor false")
+    return value
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _bad(where, "it is no count")
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _bad(where, "it is no number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise _bad(where, "the number is too large") from None
+    if not math.isfinite(number):
+        raise _bad(where, f"it is {number}")
+    return number
+
+
+def _share(value: object, where: str) -> float:
+    share = _number(value, where)
+    if not 0 <= share <= 1:
+        raise _bad(where, f"{share} is not between 0 and 1")
+    return share
+
+
+def _bad(where: str, what: str) -> BaselineError:
+    return BaselineError(f"{where}: {what}", next_step="record the baseline anew: export-edge baseline --help")

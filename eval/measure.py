@@ -1,0 +1,151 @@
+"""Measures one model on a pack: every probe on every surface, in one batch of scores and one of generations."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
+from edgeproof.contracts.errors import BackendError
+from edgeproof.eval.decoys import decoy_answers, has_decoys
+from edgeproof.eval.metrics.decoy_rank import decoy_rank
+from edgeproof.eval.metrics.exact_memorization import exact_memorization
+from edgeproof.eval.metrics.extraction_strength import extraction_strength
+from edgeproof.eval.metrics.right import answer_is_right, text_is_near_verbatim
+from edgeproof.eval.metrics.rouge import rouge_l
+from edgeproof.eval.probes import Match
+from edgeproof.eval.records import Measurement, ProbeScore
+from edgeproof.eval.surfaces import check_length, continuation_tokens, encode_pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edgeproof.contracts.backend import Backend, Generation, ModelInfo, Score
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.probes import Pack, Probe, Surface
+    from edgeproof.eval.surfaces import Ask
+
+_T = TypeVar("_T")
+
+_ROUNDING = 1e-3
+"""How far above 0 a log-probability may be rounded in float32; it then counts as 0."""
+
+
+class _Plan(NamedTuple):
+    """The score requests of an ask: its own answer first, then its decoys."""
+
+    ask: Ask
+    requests: tuple[ScoreRequest, ...]
+
+
+def measure(
+    pack: Pack,
+    backend: Backend,
+    *,
+    label: str,
+    artifact_sha256: str,
+    progress: Progress,
+    on_answer: Callable[[Probe, Surface, str], None] | None = None,
+) -> Measurement:
+    """Ask `backend` every probe of `pack` on each of its surfaces.
+
+    All scores are one call of the backend and all greedy answers another, so that shared prefixes are computed once.
+    `on_answer` hears each greedy answer; nothing keeps it otherwise.
+
+    Raises:
+        PackError: a chat surface without chat template, or a probe longer than the context.
+        BackendError: the engine failed, stopped early, or returned a number that is none.
+
+    """
+    plans = _plan(pack, backend)
+    requests = [request for plan in plans for request in plan.requests]
+    progress.start(f"{label}: scores", len(requests), "answers")
+    scores = iter(exactly(backend.score(requests), len(requests), "scores", progress))
+    generate = [GenerateRequest(plan.ask.context, plan.ask.max_tokens, plan.ask.stop) for plan in plans]
+    progress.start(f"{label}: greedy answers", len(generate), "answers")
+    generations = exactly(backend.generate(generate), len(generate), "greedy answers", progress)
+    records: list[ProbeScore] = []
+    for plan, generation in zip(plans, generations, strict=True):
+        own, *others = [checked(next(scores), request, plan.ask.probe.id) for request in plan.requests]
+        records.append(_record(plan.ask, own, others, generation, backend))
+        if on_answer is not None:
+            on_answer(plan.ask.probe, plan.ask.surface, generation.text)
+    return Measurement(
+        label=label,
+        artifact_sha256=artifact_sha256,
+        pack_digest=pack.digest,
+        tokenizer_digest=backend.info.tokenizer_digest,
+        backend=flat_info(backend.info),
+        scores=tuple(records),
+    )
+
+
+def flat_info(info: ModelInfo) -> dict[str, str]:
+    """Flatten what the engine says of itself: options under their names, then backend, engine and processor."""
+    return {**info.options, "backend": info.backend, "engine": info.engine, "processor": info.processor}
+
+
+def exactly(results: Iterable[_T], expected: int, what: str, progress: Progress) -> list[_T]:
+    """Collect all results of a backend; too few or too many is a `BackendError`, never a shorter list."""
+    collected: list[_T] = []
+    for result in results:
+        collected.append(result)
+        progress.advance(1)
+    if len(collected) != expected:
+        raise BackendError(f"the backend returned {len(collected)} {what} for {expected} requests")
+    return collected
+
+
+def checked(score: Score, request: ScoreRequest, probe: str) -> Score:
+    """Return `score` if it has one finite log-probability per token of the request's continuation, else raise."""
+    expected = len(request.continuation)
+    if len(score.logprobs) != expected or len(score.greedy) != expected:
+        raise BackendError(f"probe {probe}: {len(score.logprobs)} log-probabilities for {expected} tokens")
+    for position, logprob in enumerate(score.logprobs.tolist()):
+        if not (math.isfinite(logprob) and logprob <= _ROUNDING):
+            raise BackendError(
+                f"probe {probe}: the log-probability of token {position} of {expected} is {logprob}",
+                next_step="the artifact's weights or the engine are broken: run it by hand on any prompt",
+            )
+    return score
+
+
+def _plan(pack: Pack, backend: Backend) -> list[_Plan]:
+    decoys = decoy_answers(pack)
+    plans: list[_Plan] = []
+    for ask in encode_pack(pack, backend):
+        requests = [ScoreRequest(ask.context, ask.continuation)]
+        if has_decoys(ask.probe, ask.surface):
+            for answer in decoys[ask.probe.id]:
+                where = f"a decoy of probe {ask.probe.id}"
+                continuation = continuation_tokens(ask.prompt, ask.context, answer, backend, where)
+                check_length(ask._replace(continuation=continuation), backend.info.context_length)
+                requests.append(ScoreRequest(ask.context, continuation))
+        plans.append(_Plan(ask, tuple(requests)))
+    return plans
+
+
+def _record(ask: Ask, own: Score, others: list[Score], generation: Generation, backend: Backend) -> ProbeScore:
+    probe = ask.probe
+    greedy = [bool(flag) for flag in own.greedy]
+    logprobs = tuple(min(0.0, float(value)) for value in own.logprobs)
+    if probe.match == Match.VERBATIM:
+        # The answer as far as it is scored: a longer one could never be recalled in so many tokens.
+        reference = backend.detokenize(ask.continuation)
+        right = text_is_near_verbatim(generation.text, (reference, *probe.aliases))
+    else:
+        reference = probe.answer
+        right = answer_is_right(generation.text, probe.accepted)
+    answer_logprob = sum(logprobs)
+    decoys = [math.fsum(score.logprobs.tolist()) for score in others]
+    return ProbeScore(
+        probe=probe.id,
+        surface=ask.surface.name,
+        logprobs=logprobs,
+        right=right,
+        rouge_l=rouge_l(reference, generation.text).recall,
+        exact_memorization=exact_memorization(greedy),
+        extraction_strength=extraction_strength(greedy),
+        decoy_rank=decoy_rank(answer_logprob, decoys) if decoys else None,
+        decoys=len(decoys),
+    )

@@ -1,0 +1,25 @@
+"""What all tests share.
+
+Tests import the shared modules of this folder as `edgeproof_tests.…` (`from edgeproof_tests.models import save_model`):
+this folder is never on sys.path, where its `export` and `eval` could be taken for the checkout's.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+_package = ModuleType("edgeproof_tests", "The shared modules of the tests folder.")
+_package.__path__ = [str(Path(__file__).resolve().parent)]
+sys.modules["edgeproof_tests"] = _package
+
+
+@pytest.fixture(scope="session")
+def official():
+    """llama.cpp's own tools and converter, built once (`edgeproof_tests.official.tools.Official`)."""
+    from edgeproof_tests.official.build import build  # noqa: PLC0415
+
+    return build()

@@ -1,0 +1,128 @@
+"""Builds llama.cpp's own tools against the libraries of the installed llama-cpp-python: `python tests/official/build.py`.
+
+Only the tools' own files are compiled (about 4 s each); llama, ggml and common are the very libraries under test.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+if __package__:
+    from .source import PACKAGE, Source, cache_folder, find_source
+else:
+    from source import PACKAGE, Source, cache_folder, find_source
+
+TOOLS = {
+    "llama-completion": ("completion/main.cpp", "completion/completion.cpp"),
+    "llama-perplexity": ("perplexity/main.cpp", "perplexity/perplexity.cpp"),
+    "llama-quantize": ("quantize/main.cpp", "quantize/quantize.cpp"),
+    "llama-imatrix": ("imatrix/imatrix.cpp",),
+    "llama-export-lora": ("export-lora/export-lora.cpp",),
+}
+LIBRARIES = ("llama-common", "llama", "ggml", "ggml-cpu", "ggml-base")
+
+
+class Official(NamedTuple):
+    """The tools, by name, and the source tree that they and the converter come from."""
+
+    source: Source
+    tools: dict[str, Path]
+
+    @property
+    def converter(self) -> Path:
+        """convert_hf_to_gguf.py, in its tree."""
+        return self.source.tree / "convert_hf_to_gguf.py"
+
+    def run(self, tool: str, *arguments: object, timeout: float = 300) -> str:
+        """Run a tool and return what it printed on both channels; raises where it fails."""
+        run = subprocess.run(
+            [str(self.tools[tool]), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+        if run.returncode != 0:
+            raise RuntimeError(f"{tool} ended with {run.returncode}:\n{run.stdout[-4000:]}")
+        return run.stdout
+
+
+def build() -> Official:
+    """Return the tools, built where they are not yet in the cache. Safe from several processes at once."""
+    libraries = find_libraries()
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        source = find_source()
+        key = hashlib.sha256(f"{source.commit} {libraries} {sorted(TOOLS.items())}".encode()).hexdigest()[:12]
+        folder = cache_folder() / f"bin-{key}"
+        if not folder.is_dir():
+            _compile_all(source, libraries, folder)
+    official = Official(source, {name: folder / name for name in TOOLS})
+    built = official.run("llama-completion", "--version")
+    # A wheel built without git does not know its commit.
+    if f"commit {source.commit[:7]}" not in built and "commit unknown" not in built:
+        raise RuntimeError(f"the libraries in {libraries} are of another commit than {source.commit}: {built}")
+    return official
+
+
+def find_libraries() -> Path:
+    """Return the folder of libllama-common, which llama-cpp-python's build installs beside its own package."""
+    files = importlib.metadata.files(PACKAGE) or []
+    for file in files:
+        if file.name in {"libllama-common.so", "libllama-common.dylib"}:
+            return Path(str(file.locate())).parent
+    raise RuntimeError(f"{PACKAGE} came without libllama-common: install it from its sdist (--no-binary {PACKAGE})")
+
+
+def _compile_all(source: Source, libraries: Path, folder: Path) -> None:
+    scratch = folder.with_suffix(".part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        list(pool.map(lambda tool: _compile(source, libraries, scratch / tool, TOOLS[tool]), TOOLS))
+    scratch.rename(folder)
+
+
+def _compile(source: Source, libraries: Path, target: Path, files: tuple[str, ...]) -> None:
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")))
+    # DT_RPATH also serves the libraries' own dependencies; their DT_RUNPATH is empty.
+    old_tags = [] if sys.platform == "darwin" else ["-Wl,--disable-new-dtags"]
+    command = [
+        compiler,
+        "-std=c++17",
+        "-O1",
+        *(f"-I{source.tree / folder}" for folder in ("common", "include", "ggml/include")),
+        *(str(source.tree / "tools" / file) for file in files),
+        "-o",
+        str(target),
+        f"-L{libraries}",
+        *(f"-l{name}" for name in LIBRARIES),
+        *old_tags,
+        f"-Wl,-rpath,{libraries}",
+        "-lpthread",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise RuntimeError(f"{target.name} does not compile:\n{run.stderr[-4000:]}")
+
+
+if __name__ == "__main__":
+    start = time.monotonic()
+    found = build()
+    sys.stdout.write(f"llama.cpp {found.source.commit} ({PACKAGE} {found.source.version})\n")
+    sys.stdout.writelines(f"{path}\n" for path in found.tools.values())
+    sys.stdout.write(f"{time.monotonic() - start:.1f} s\n")

@@ -1,0 +1,150 @@
+"""The formats that `export` writes, read at one glance."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from edgeproof.contracts.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from edgeproof.contracts.tensors import ModelDescription, TensorRecord, Writer
+    from edgeproof.export.gguf.imatrix import Imatrix
+
+
+class OpenWriter(Protocol):
+    """Opens a writer of one format; `imatrix` and `overrides` are refused or ignored as the format's own tools do."""
+
+    def __call__(
+        self,
+        description: ModelDescription,
+        target: Path,
+        format: Format,  # noqa: A002 (the word that the command line uses)
+        *,
+        imatrix: Imatrix | None = None,
+        overrides: Sequence[str] = (),
+        force: bool = False,
+    ) -> Writer:
+        """Begin to write `target`."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One line of the registry.
+
+    Attributes:
+        name: what `--format` takes.
+        scheme: the format's own name for it ("Q4_K_M").
+        suffix: of the file; "" for a folder.
+        nominal_bits: bits per weight where the shape lets the format be itself.
+        description: one line for people.
+        open: begins to write it.
+
+    """
+
+    name: str
+    scheme: str
+    suffix: str
+    nominal_bits: float
+    description: str
+    open: OpenWriter
+
+
+def _gguf(
+    description: ModelDescription,
+    target: Path,
+    format: Format,  # noqa: A002 (the word that the command line uses)
+    *,
+    imatrix: Imatrix | None = None,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+) -> Writer:
+    from edgeproof.export.gguf.writer import GgufWriter
+
+    return GgufWriter(description, target, format, imatrix=imatrix, overrides=overrides, force=force)
+
+
+FORMATS: Mapping[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format("gguf-q4", "Q4_K_M", ".gguf", 4.85, "llama.cpp Q4_K_M: 4-bit k-quants, some layers at 6 bits", _gguf),
+        Format("gguf-q4_0", "Q4_0", ".gguf", 4.5, "llama.cpp Q4_0: plain 4-bit, blocks of 32, for phones", _gguf),
+        Format("gguf-q4_1", "Q4_1", ".gguf", 5.0, "llama.cpp Q4_1: 4-bit with an offset, blocks of 32", _gguf),
+        Format("gguf-q4_k_s", "Q4_K_S", ".gguf", 4.6, "llama.cpp Q4_K_S: 4-bit k-quants, nearly everywhere", _gguf),
+        Format("gguf-iq4_nl", "IQ4_NL", ".gguf", 4.5, "llama.cpp IQ4_NL: non-linear 4-bit, blocks of 32", _gguf),
+        Format("gguf-q8_0", "Q8_0", ".gguf", 8.5, "llama.cpp Q8_0: 8-bit, near float quality", _gguf),
+        Format("gguf-f16", "F16", ".gguf", 16.0, "float16 GGUF, for baselines and for llama.cpp's tools", _gguf),
+        Format("gguf-f32", "F32", ".gguf", 32.0, "float32 GGUF, exact", _gguf),
+    )
+}
+
+ALIASES: Mapping[str, str] = {"gguf-q4_k_m": "gguf-q4"}
+
+
+def find_format(name: str) -> Format:
+    """Look a format up by name or alias, in any case.
+
+    Raises:
+        UnsupportedError: no such format; the nearest name is suggested.
+
+    """
+    wanted = name.lower()
+    wanted = ALIASES.get(wanted, wanted)
+    if wanted in FORMATS:
+        return FORMATS[wanted]
+    near = difflib.get_close_matches(wanted, [*FORMATS, *ALIASES], n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UnsupportedError(f"no format {name!r}", next_step=f"{hint}formats: {', '.join(FORMATS)}")
+
+
+def effective_bits(records: Iterable[TensorRecord]) -> float:
+    """Bits per weight of a finished file: tensor bytes × 8 ÷ weights, llama.cpp's BPW (no padding, no header)."""
+    weights, size = 0, 0
+    for record in records:
+        weights += _weights(record)
+        size += record.bytes
+    return 8 * size / weights
+
+
+def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
+    """Say so where a 4-bit format needs over a bit more per weight than it should, why, and what would be better.
+
+    Narrow models do that: k-quants need rows that are a multiple of 256, and an embedding that doubles as the output
+    is stored in 6 or 8 bits, which weighs where the layers are small.
+    """
+    if form.nominal_bits > 6:
+        return None
+    bits = effective_bits(records)
+    if bits <= form.nominal_bits + 1:
+        return None
+    said = f"{form.name} takes {bits:.2f} bits per weight for this shape, not {form.nominal_bits:g}: "
+    fallbacks = [record for record in records if _fell_back(record)]
+    as_q4_0 = effective_bits(
+        record._replace(bytes=_weights(record) * 9 // 16) if record in fallbacks else record for record in records
+    )
+    if as_q4_0 <= bits - 0.25:
+        return (
+            f"{said}{len(fallbacks)} tensors have rows that are no multiple of 256 and fall back to wider types; "
+            f"gguf-q4_0 is the better 4-bit format here ({as_q4_0:.2f})"
+        )
+    largest = max(records, key=lambda record: record.bytes)
+    share = largest.bytes / sum(record.bytes for record in records)
+    return (
+        f"{said}{largest.name} alone is {share:.0%} of the file, in {largest.type}; "
+        f"no 4-bit format changes that, --tensor-type {largest.name.removesuffix('.weight')}=q4_0 does"
+    )
+
+
+def _fell_back(record: TensorRecord) -> bool:
+    """Whether a k-quant became a wider type because rows are no multiple of 256, embedding and output aside."""
+    in_a_layer = record.name not in {"token_embd.weight", "output.weight"}
+    return in_a_layer and record.type in {"Q5_0", "Q5_1", "Q8_0"} and record.shape[-1] % 256 != 0
+
+
+def _weights(record: TensorRecord) -> int:
+    return math.prod(record.shape)

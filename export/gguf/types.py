@@ -1,0 +1,440 @@
+"""Which type each tensor is stored in: llama.cpp's own choice, as `llama-quantize` and its converter make it.
+
+Held to the library by tests/export/gguf/test_types.py. Source: llama.cpp, `src/llama-quant.cpp` (type selection and
+fallbacks) and `conversion/base.py` (float files).
+
+Shapes here are NumPy's, rows first: the last dimension is the row's length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import InputError, UsageError
+from edgeproof.export.gguf.kernels import WRITABLE, block_size, needs_importance
+from gguf import GGMLQuantizationType as T
+from gguf import LlamaFileType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from edgeproof.contracts.tensors import ModelDescription
+
+SCHEMES: Mapping[str, tuple[LlamaFileType, T]] = {
+    "F32": (LlamaFileType.ALL_F32, T.F32),
+    "F16": (LlamaFileType.MOSTLY_F16, T.F16),
+    "Q8_0": (LlamaFileType.MOSTLY_Q8_0, T.Q8_0),
+    "Q4_0": (LlamaFileType.MOSTLY_Q4_0, T.Q4_0),
+    "Q4_1": (LlamaFileType.MOSTLY_Q4_1, T.Q4_1),
+    "IQ4_NL": (LlamaFileType.MOSTLY_IQ4_NL, T.IQ4_NL),
+    "Q4_K_S": (LlamaFileType.MOSTLY_Q4_K_S, T.Q4_K),
+    "Q4_K_M": (LlamaFileType.MOSTLY_Q4_K_M, T.Q4_K),
+}
+"""llama.cpp's name of a file type: what the file says of itself, and the type that most of its weights have."""
+
+FLOAT_SCHEMES = frozenset({"F32", "F16"})
+
+
+class TypeOverride(NamedTuple):
+    """`--tensor-type PATTERN=TYPE`: tensors with `pattern` in their name become `type`; the first one wins."""
+
+    pattern: str
+    type: T
+
+
+class ChosenType(NamedTuple):
+    """The type of one tensor; `wanted` is what it would be if its rows were a multiple of that type's block."""
+
+    type: T
+    wanted: T
+
+
+class Traits(NamedTuple):
+    """What the choice of types asks of a model: from its metadata.
+
+    Attributes:
+        architecture: `general.architecture`.
+        layers: `block_count`.
+        gqa: query heads per key-value head of the first layer; 0 where that layer has none.
+        experts: `expert_count`, 0 for a dense model.
+        is_70b: one of the few shapes that llama.cpp knows as 70B, whose attn_v gets more bits.
+
+    """
+
+    architecture: str
+    layers: int
+    gqa: int
+    experts: int
+    is_70b: bool
+
+
+class _Role(Enum):
+    """A coarse sort of tensor, told by its name."""
+
+    OUTPUT = auto()
+    EMBEDDING = auto()
+    ATTENTION_V = auto()
+    ATTENTION_K = auto()
+    ATTENTION_OUTPUT = auto()
+    FFN_DOWN = auto()
+    OTHER = auto()
+
+
+# The order decides: the first part found in the name names the role.
+_ROLE_OF_PART = (
+    ("attn_qkv.weight", _Role.ATTENTION_V),
+    ("attn_kv_b.weight", _Role.ATTENTION_V),
+    ("attn_v.weight", _Role.ATTENTION_V),
+    ("attn_k.weight", _Role.ATTENTION_K),
+    ("attn_q.weight", _Role.OTHER),
+    ("attn_output.weight", _Role.ATTENTION_OUTPUT),
+    ("ffn_up", _Role.OTHER),
+    ("ffn_gate", _Role.OTHER),
+    ("ffn_down", _Role.FFN_DOWN),
+)
+
+# Matrices too small or too delicate to quantize.
+_KEPT_NAMES = frozenset({"position_embd.weight", "token_types.weight"})
+_KEPT_PARTS = [
+    "_norm.weight",
+    "ffn_gate_inp.weight",
+    "ffn_gate_tid2eid.weight",
+    "altup",
+    "laurel",
+    "per_layer_model_proj",
+    "ssm_conv1d",
+    "shortconv.conv.weight",
+    "indexer.k_proj.weight",
+    "indexer.q_proj.weight",
+    "time_mix_first.weight",
+    "time_mix_w0.weight",
+    "time_mix_w1.weight",
+    "time_mix_w2.weight",
+    "time_mix_v0.weight",
+    "time_mix_v1.weight",
+    "time_mix_v2.weight",
+    "time_mix_a0.weight",
+    "time_mix_a1.weight",
+    "time_mix_a2.weight",
+    "time_mix_g1.weight",
+    "time_mix_g2.weight",
+    "time_mix_decay_w1.weight",
+    "time_mix_decay_w2.weight",
+    "time_mix_lerp_fused.weight",
+    "attn_rel_b.weight",
+    ".position_embd",
+    "sam.pos_embd",
+    "sam.neck.",
+    "sam.net_",
+    ".rel_pos",
+    ".patch_embd",
+    ".patch_merger",
+    "a.rvq.codebook",
+    "mm.a.code_embd",
+]
+_KEPT_PARTS_OF_ARCHITECTURE = {
+    "glm5-next": [
+        "hc_",
+        "indexer.attn_q_b",
+        "indexer.attn_k",
+        "indexer.proj",
+        "indexer_compressor_gate",
+        "indexer_compressor_ape",
+        "ssm_f_a.weight",
+        "ssm_f_b.weight",
+        "ssm_g_a.weight",
+        "ssm_g_b.weight",
+        "ssm_beta.weight",
+        "attn_kv_a_mqa.weight",
+        "attn_k_b.weight",
+        "attn_v_b.weight",
+    ],
+}
+_Q8_PARTS_OF_ARCHITECTURE = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
+
+# What a type becomes where the row is no multiple of its block of 256.
+_SMALLER_BLOCK = {
+    T.Q2_K: T.Q4_0,
+    T.Q3_K: T.Q4_0,
+    T.TQ1_0: T.Q4_0,
+    T.TQ2_0: T.Q4_0,
+    T.Q4_K: T.Q5_0,
+    T.Q5_K: T.Q5_1,
+    T.Q6_K: T.Q8_0,
+    T.IQ1_S: T.IQ4_NL,
+    T.IQ1_M: T.IQ4_NL,
+    T.IQ2_XXS: T.IQ4_NL,
+    T.IQ2_XS: T.IQ4_NL,
+    T.IQ2_S: T.IQ4_NL,
+    T.IQ3_XXS: T.IQ4_NL,
+    T.IQ3_S: T.IQ4_NL,
+    T.IQ4_XS: T.IQ4_NL,
+}
+
+# Layer counts that llama.cpp knows as 70B.
+_LAYERS_OF_70B = {"llama": 80, "llama-embed": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
+
+
+def parse_override(text: str) -> TypeOverride:
+    """Read `PATTERN=TYPE` as llama-quantize does: the pattern in lower case, the type in any.
+
+    Raises:
+        UsageError: no `=`, an empty part, an unknown type, or a pattern that C++ and Python do not read alike.
+
+    """
+    pattern, equals, name = text.partition("=")
+    if not (equals and pattern and name):
+        raise UsageError(
+            f"--tensor-type {text!r} is not PATTERN=TYPE", next_step="for example: --tensor-type attn_v=q8_0"
+        )
+    known = {kind.name.lower(): kind for kind in WRITABLE}
+    if name.lower() not in known:
+        raise UsageError(f"--tensor-type {text!r}: no type {name!r}", next_step=f"one of {', '.join(sorted(known))}")
+    pattern = pattern.lower()
+    foreign = re.search(r"\(\?(?![:=!])|\[\[[:.=]|\\[az]|[*+?}]\+", pattern)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"--tensor-type {text!r}: {error}", next_step="give a regular expression (ECMAScript)"
+        ) from error
+    if foreign:
+        raise UsageError(
+            f"--tensor-type {text!r}: {foreign.group()!r} means different things to llama.cpp and to edgeproof",
+            next_step="write the pattern without it; it is searched in the tensor's name",
+        )
+    return TypeOverride(pattern, known[name.lower()])
+
+
+def traits_of(description: ModelDescription) -> Traits:
+    """Read the traits from the metadata, as llama.cpp's loader does."""
+    values = {entry.key: entry.value for entry in description.metadata}
+    architecture = description.architecture
+
+    def first(key: str, default: int) -> int:
+        value = values.get(f"{architecture}.{key}", default)
+        if isinstance(value, (list, tuple)):
+            value = value[0]
+        return int(str(value))
+
+    layers = first("block_count", 0)
+    heads = first("attention.head_count", 0)
+    heads_kv = first("attention.head_count_kv", heads)
+    experts = first("expert_count", 0)
+    if architecture in {"hunyuan_vl", "hunyuan-dense"} and experts <= 1:
+        experts = 0
+    own_layers = layers - first("nextn_predict_layers", 0)
+    is_70b = own_layers == _LAYERS_OF_70B.get(architecture)
+    if architecture in {"llama", "llama-embed"}:
+        is_70b = is_70b and heads != heads_kv and experts != 8
+    return Traits(architecture, layers, heads // heads_kv if heads_kv else 0, experts, is_70b)
+
+
+def quantize_order(names: Iterable[str]) -> list[str]:
+    """Sort tensor names as `llama-quantize` stores them: without layer first, then by layer, then by name (bytes)."""
+
+    def key(name: str) -> tuple[int, bytes]:
+        layer = re.match(r"blk\.\s*([+-]?\d+)", name)
+        return (int(layer.group(1)) if layer else -1, name.encode())
+
+    return sorted(names, key=key)
+
+
+def ggml_dimensions(shape: Sequence[int]) -> int:
+    """Count dimensions as ggml does: leading ones of the shape do not count, but at least one remains."""
+    dimensions = len(shape)
+    while dimensions > 1 and shape[len(shape) - dimensions] == 1:
+        dimensions -= 1
+    return max(dimensions, 1)
+
+
+def is_quantizable(architecture: str, name: str, shape: Sequence[int]) -> bool:
+    """Whether llama.cpp would quantize this tensor at all: a matrix named `…weight` that is no exception."""
+    return (
+        ggml_dimensions(shape) >= 2
+        and name.endswith("weight")
+        and name not in _KEPT_NAMES
+        and not any(part in name for part in _KEPT_PARTS)
+        and not any(part in name for part in _KEPT_PARTS_OF_ARCHITECTURE.get(architecture, ()))
+    )
+
+
+def choose_types(
+    description: ModelDescription,
+    scheme: str,
+    *,
+    has_imatrix: bool = False,
+    overrides: Sequence[TypeOverride] = (),
+) -> dict[str, ChosenType]:
+    """Choose the type of every tensor, in the order of the file.
+
+    A quantized file has the order and the types of `llama_model_quantize` on the float32 file of `description`; a float
+    file those of llama.cpp's converter, whatever the overrides (llama-quantize applies them to quantized files only).
+
+    Raises:
+        InputError: a type that needs an importance matrix, and none is given.
+
+    """
+    shapes = {tensor.name: tensor.shape for tensor in description.tensors}
+    if scheme in FLOAT_SCHEMES:
+        kinds = {name: _converter_type(name, shape, SCHEMES[scheme][1]) for name, shape in shapes.items()}
+        return {name: ChosenType(kind, kind) for name, kind in kinds.items()}
+
+    choice = _Choice(traits_of(description), scheme, shapes, has_imatrix=has_imatrix)
+    compiled = [(re.compile(pattern, re.ASCII), kind) for pattern, kind in overrides]
+    chosen: dict[str, ChosenType] = {}
+    for name in quantize_order(shapes):
+        shape = shapes[name]
+        if not is_quantizable(description.architecture, name, shape):
+            chosen[name] = ChosenType(T.F32, T.F32)
+            continue
+        by_hand = next((kind for pattern, kind in compiled if pattern.search(name)), None)
+        wanted = choice.next(name, shape) if by_hand is None else by_hand
+        chosen[name] = ChosenType(_fitting(wanted, shape[-1]), wanted)
+        if not has_imatrix and requires_importance(name, chosen[name].type):
+            raise InputError(
+                f"{name} as {chosen[name].type.name} needs an importance matrix",
+                next_step="give one with --imatrix FILE, or choose another type",
+            )
+    return chosen
+
+
+def requires_importance(name: str, kind: T) -> bool:
+    """Whether `kind` cannot be had for this tensor without an importance matrix."""
+    if name in {"token_embd.weight", "per_layer_token_embd.weight", "output.weight"}:
+        # llama-quantize lets these through; where the kernel itself would abort, it cannot be let through.
+        return needs_importance(kind)
+    return kind in {T.IQ3_XXS, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ1_M, T.IQ1_S}
+
+
+def _fitting(kind: T, columns: int) -> T:
+    """Return `kind`, or what llama.cpp falls back to where a row of `columns` is no whole number of its blocks."""
+    if columns % block_size(kind) == 0:
+        return kind
+    smaller = _SMALLER_BLOCK.get(kind, kind)
+    return smaller if columns % block_size(smaller) == 0 else T.F16
+
+
+def _role(name: str) -> _Role:
+    if name == "output.weight":
+        return _Role.OUTPUT
+    if name in {"token_embd.weight", "per_layer_token_embd.weight"}:
+        return _Role.EMBEDDING
+    return next((role for part, role in _ROLE_OF_PART if part in name), _Role.OTHER)
+
+
+def _more_bits(index: int, count: int) -> bool:
+    """Spend more bits on the first and last eighth of the layers and on every third between."""
+    return index < count // 8 or index >= 7 * count // 8 or (index - count // 8) % 3 == 2
+
+
+class _Choice:
+    """llama.cpp's mixture for one file. It counts the tensors of a role as they come, so order matters."""
+
+    def __init__(self, traits: Traits, scheme: str, names: Iterable[str], *, has_imatrix: bool) -> None:
+        roles = Counter(map(_role, names))
+        self._traits = traits
+        self._scheme = scheme
+        self._default = SCHEMES[scheme][1]
+        self._has_imatrix = has_imatrix
+        self._tied = not roles[_Role.OUTPUT]
+        self._values = roles[_Role.ATTENTION_V]
+        self._values_seen = 0
+        self._downs_seen = 0
+
+    def next(self, name: str, shape: Sequence[int]) -> T:
+        """Choose for the next tensor of the file that no override names."""
+        traits, role = self._traits, _role(name)
+        if any(part in name for part in _Q8_PARTS_OF_ARCHITECTURE.get(traits.architecture, ())):
+            return T.Q8_0
+        if role is _Role.OUTPUT or (role is _Role.EMBEDDING and self._tied):
+            return self._output(shape[-1])
+        if role is _Role.ATTENTION_V:
+            return self._attention_v()
+        if role is _Role.ATTENTION_K and traits.experts == 8:
+            return T.Q8_0
+        if role is _Role.ATTENTION_OUTPUT and traits.experts == 8 and traits.architecture != "falcon":
+            return T.Q5_K if self._scheme in {"Q4_K_S", "Q4_K_M", "IQ4_NL"} else self._default
+        if role is _Role.FFN_DOWN:
+            return self._ffn_down(name)
+        return self._default
+
+    def _output(self, columns: int) -> T:
+        if self._traits.architecture == "falcon" or columns % block_size(self._default):
+            return T.Q8_0
+        return T.Q8_0 if self._default is T.Q8_0 else T.Q6_K
+
+    def _attention_v(self) -> T:
+        index, kind = self._values_seen, self._default
+        self._values_seen += 1
+        if self._scheme == "IQ4_NL" and self._traits.gqa >= 4:
+            kind = T.Q5_K
+        elif self._scheme == "Q4_K_M" and _more_bits(index, self._values):
+            kind = T.Q6_K
+        elif self._scheme == "Q4_K_S" and index < 4:
+            kind = T.Q5_K
+        if self._traits.is_70b and kind is T.Q4_K:
+            kind = T.Q5_K
+        return T.Q8_0 if self._traits.experts == 8 else kind
+
+    def _ffn_down(self, name: str) -> T:
+        layers, layer = self._traits.layers, self._downs_seen
+        self._downs_seen += 1
+        if self._traits.experts > 1:
+            # Experts come in any order: the layer is read from the name.
+            found = re.match(r"blk\.(\d+)\.", name)
+            if not found or int(found.group(1)) >= layers:
+                raise InputError(
+                    f"{name} is in none of the {layers} layers that the metadata tells of",
+                    next_step="check block_count in the base's configuration",
+                )
+            layer = int(found.group(1))
+        falcon = self._traits.architecture == "falcon"
+        early = layer < layers // 8
+        if self._scheme == "Q4_K_M" and falcon:
+            more = T.Q5_K if _more_bits(layer, layers) else T.Q4_K
+            return T.Q6_K if layer < layers // 16 else more
+        if self._scheme == "Q4_K_M" and _more_bits(layer, layers):
+            return T.Q6_K
+        if self._scheme == "IQ4_NL" and early and not self._has_imatrix:
+            return T.Q5_K
+        if self._scheme == "Q4_K_S" and early and not falcon:
+            return T.Q5_K
+        if self._scheme == "Q4_0" and early and self._has_imatrix:
+            return T.Q4_1
+        return self._default
+
+
+# Matrices that llama.cpp's converter writes in float32 whatever the file's type; parts between "blk.N." and ".weight".
+_ALWAYS_FLOAT32 = frozenset(
+    [
+        "ffn_gate_inp",
+        "ffn_gate_inp_shexp",
+        "position_embd",
+        "token_types",
+        "ssm_conv1d",
+        "shortconv.conv",
+        "time_mix_first",
+        "time_mix_w1",
+        "time_mix_w2",
+        "time_mix_decay_w1",
+        "time_mix_decay_w2",
+        "time_mix_lerp_fused",
+        "altup_correct_coef",
+        "altup_predict_coef",
+        "ssm_conv1d_q",
+        "ssm_conv1d_k",
+        "ssm_conv1d_v",
+        "indexer.proj",
+    ]
+)
+
+
+def _converter_type(name: str, shape: Sequence[int], default: T) -> T:
+    """Choose for a float file, as the converter does."""
+    part = re.sub(r"^(enc\.|dec\.)?blk\.\d+\.", "", name).removesuffix(".weight")
+    always = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight") or part in _ALWAYS_FLOAT32
+    return T.F32 if always else default

@@ -1,0 +1,235 @@
+"""Writing one GGUF file from chunks that come from several threads, in any order, straight to their places.
+
+```
+  RowChunk ── transform ──▶ float32 rows ── kernel ──▶ bytes ── pwrite ──▶ .NAME.XXXX.part ── finish ──▶ NAME
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import shutil
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
+from edgeproof.contracts.errors import CheckpointError, OutputError
+from edgeproof.contracts.tensors import TensorRecord, identity
+from edgeproof.export.gguf import kernels
+from edgeproof.export.gguf.layout import plan, write_header
+from gguf import GGMLQuantizationType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgeproof.contracts.tensors import Float32Array, ModelDescription, RowChunk
+    from edgeproof.export.formats import Format
+    from edgeproof.export.gguf.imatrix import Imatrix
+    from edgeproof.export.gguf.layout import PlannedTensor
+    from numpy.typing import NDArray
+
+_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class GgufWriter:
+    """A `Writer` for one GGUF file.
+
+    The space for the whole file is taken at once, so a full disk shows before anything is computed. `overrides` are
+    texts PATTERN=TYPE; they and `imatrix` concern quantized formats, float files are the same with and without them.
+
+    Raises:
+        UsageError: an override that is no PATTERN=TYPE.
+        OutputError: the target exists (without `force`), its folder is missing or read-only, too little space.
+        InputError: an importance matrix that is missing or does not fit.
+
+    """
+
+    def __init__(
+        self,
+        description: ModelDescription,
+        target: Path,
+        format: Format,  # noqa: A002 (the word that the command line uses)
+        *,
+        imatrix: Imatrix | None = None,
+        overrides: Sequence[str] = (),
+        force: bool = False,
+    ) -> None:
+        refuse_existing(target, force=force)
+        self._layout = plan(description, format.scheme, imatrix=imatrix, overrides=overrides)
+        self._target = target
+        self._force = force
+        self._lock = threading.Lock()
+        self._by_source: dict[str, list[PlannedTensor]] = defaultdict(list)
+        self._written: dict[str, list[tuple[int, int]]] = {tensor.output.name: [] for tensor in self._layout.tensors}
+        self._temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            self._file = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise write_failed(target, error) from error
+        try:
+            self._begin()
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
+
+    def write(self, chunk: RowChunk) -> None:
+        """Quantize and store one chunk of a source tensor.
+
+        Raises:
+            CheckpointError: a weight is NaN or infinite, or too large for the type.
+            OutputError: the disk is full.
+
+        """
+        for tensor in self._by_source.get(chunk.name, ()):
+            transform = tensor.output.transform
+            rows = chunk.rows if transform is identity else transform(chunk.rows)
+            # Rows of the source behind the output's last one are not wanted (a padded vocabulary).
+            stop = min(chunk.stop, tensor.rows)
+            if chunk.start < stop:
+                self._store(tensor, chunk.start, stop, rows[: stop - chunk.start])
+
+    def finish(self) -> tuple[TensorRecord, ...]:
+        """Check that every row has come once, fsync, and give the file its final name.
+
+        Raises:
+            CheckpointError: rows are missing or came twice.
+            OutputError: the disk is full, or the target has come into being meanwhile.
+
+        """
+        try:
+            self._check_complete()
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+            commit(self._temporary, self._target, force=self._force)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
+            raise
+        return tuple(
+            TensorRecord(tensor.output.name, tensor.output.shape, tensor.kind.name, tensor.bytes)
+            for tensor in self._layout.tensors
+        )
+
+    def abort(self) -> None:
+        """Remove the temporary file; does nothing after `finish`."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._file >= 0:
+                os.close(self._file)
+            self._file = -1
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        """Write the header, take the space, write the constants."""
+        self._data_offset = 0
+        free = shutil.disk_usage(self._target.parent).free
+        if free < self._layout.data_bytes:
+            raise self._too_little(free)
+        self._data_offset = write_header(self._layout, self._temporary)
+        size = self._data_offset + self._layout.data_bytes
+        os.truncate(self._file, size)
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(self._file, 0, size)
+            except OSError as error:
+                # Some file systems cannot take space ahead; a full disk then shows while writing.
+                if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+                    raise
+        for tensor in self._layout.tensors:
+            if tensor.output.constant is not None:
+                values = tensor.output.constant.reshape(tensor.rows, tensor.columns)
+                self._store(tensor, 0, tensor.rows, values)
+            else:
+                self._by_source[tensor.output.source].append(tensor)
+
+    def _store(self, tensor: PlannedTensor, start: int, stop: int, rows: Float32Array) -> None:
+        expected = (stop - start, tensor.columns)
+        if rows.shape != expected:
+            raise CheckpointError(
+                f"{tensor.output.name} is described as {tensor.rows:,} × {tensor.columns:,}, "
+                f"but rows {start:,} to {stop:,} came as {' × '.join(map(str, rows.shape))}",
+                next_step="check that config.json belongs to these weights",
+            )
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        if not kernels.is_valid(GGMLQuantizationType.F32, rows):
+            raise _not_finite(tensor, start, rows)
+        for first, last, importance in _slices(tensor, start, stop):
+            part = rows[first - start : last - start]
+            stored = kernels.quantize(tensor.kind, part, importance)
+            if tensor.kind is not GGMLQuantizationType.F32 and not kernels.is_valid(tensor.kind, stored):
+                raise _too_large(tensor, part)
+            self._place(stored, self._data_offset + tensor.offset + first * tensor.row_bytes)
+        with self._lock:
+            self._written[tensor.output.name].append((start, stop))
+
+    def _place(self, stored: NDArray[np.uint8], offset: int) -> None:
+        left = memoryview(stored).cast("B")
+        try:
+            while left:
+                count = os.pwrite(self._file, left, offset)
+                left, offset = left[count:], offset + count
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _check_complete(self) -> None:
+        for tensor in self._layout.tensors:
+            at = 0
+            for start, stop in sorted(self._written[tensor.output.name]):
+                if start != at:
+                    break
+                at = stop
+            if at != tensor.rows:
+                raise CheckpointError(
+                    f"{tensor.output.name}: of {tensor.rows:,} rows, those from {at:,} on did not come exactly once "
+                    f"(source {tensor.output.source!r})",
+                    next_step="check that the checkpoint is complete",
+                )
+
+    def _failed(self, error: OSError) -> OutputError:
+        if error.errno in _OUT_OF_SPACE:
+            return self._too_little(shutil.disk_usage(self._target.parent).free)
+        return write_failed(self._target, error)
+
+    def _too_little(self, free: int) -> OutputError:
+        needed = self._data_offset + self._layout.data_bytes
+        return OutputError(
+            f"{self._target} needs {needed:,} bytes; {free:,} bytes are free in {self._target.parent}",
+            next_step="free some space, or write to another folder with --out",
+        )
+
+
+def _slices(tensor: PlannedTensor, start: int, stop: int) -> list[tuple[int, int, Float32Array | None]]:
+    """Cut rows `start` to `stop` where the importance weights change: at the bounds of experts."""
+    if tensor.importance is None:
+        return [(start, stop, None)]
+    rows = tensor.rows // len(tensor.importance)
+    cuts = [start, *range((start // rows + 1) * rows, stop, rows), stop]
+    return [(first, last, tensor.importance[first // rows]) for first, last in itertools.pairwise(cuts)]
+
+
+def _not_finite(tensor: PlannedTensor, start: int, rows: Float32Array) -> CheckpointError:
+    row, column = np.argwhere(~np.isfinite(rows))[0]
+    return CheckpointError(
+        f"{tensor.output.name} has {rows[row, column]} at row {start + row:,}, column {column:,} "
+        f"(from {tensor.output.source!r}, merged)",
+        next_step="the base or an adapter holds NaN or infinite weights: get them anew",
+    )
+
+
+def _too_large(tensor: PlannedTensor, rows: Float32Array) -> CheckpointError:
+    largest = float(np.abs(rows).max())
+    return CheckpointError(
+        f"{tensor.output.name} holds {largest:g}, too much for {tensor.kind.name} (float16 ends at 65,504)",
+        next_step="write gguf-f32, or keep this tensor apart with --tensor-type",
+    )

@@ -1,0 +1,167 @@
+"""One pass over the model: each chunk is read, merged and handed to every writer by one thread, on all cores.
+
+```
+  tensors in the checkpoint's order ── cut in chunks ──▶ thread 1: rows ─▶ writer, writer …
+                                                    └──▶ thread 2: rows ─▶ writer, writer …
+```
+What is cut where depends on the shapes alone, so the bytes do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import CheckpointError
+from edgeproof.contracts.tensors import CHUNK_BYTES, RowChunk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorInfo, TensorRecord, Writer
+
+TARGET_WEIGHTS = 2**19
+"""Weights per chunk: 2 MB of float32, which stays in a core's cache from the merge to the kernel."""
+
+
+def row_groups(description: ModelDescription) -> dict[str, int]:
+    """Which source tensors `description` needs, and the number of rows that their chunks must be a multiple of."""
+    groups: dict[str, int] = {}
+    for tensor in description.tensors:
+        if tensor.constant is None:
+            groups[tensor.source] = math.lcm(groups.get(tensor.source, 1), tensor.row_group)
+    return groups
+
+
+def chunk_bounds(info: TensorInfo, group: int) -> Iterator[tuple[int, int]]:
+    """Cut a tensor's rows in chunks of about `TARGET_WEIGHTS`, at multiples of `group` rows.
+
+    Raises:
+        CheckpointError: one group of rows alone is larger than `CHUNK_BYTES`, or the rows are no multiple of it.
+
+    """
+    if info.rows % group:
+        raise CheckpointError(
+            f"{info.name} has {info.rows:,} rows, which is no multiple of {group:,}",
+            next_step="check the number of heads in the base's config.json",
+        )
+    if 4 * group * info.columns > CHUNK_BYTES:
+        raise CheckpointError(
+            f"{info.name}: {group:,} rows of {info.columns:,} weights are more than {CHUNK_BYTES:,} bytes"
+        )
+    step = max(group, TARGET_WEIGHTS // info.columns // group * group)
+    for start in range(0, info.rows, step):
+        yield start, min(start + step, info.rows)
+
+
+def run_stream(
+    model: Checkpoint,
+    writers: Sequence[Writer],
+    description: ModelDescription,
+    *,
+    threads: int | None = None,
+    progress: Progress,
+) -> list[tuple[TensorRecord, ...]]:
+    """Stream the tensors that `description` needs from `model` to every writer, then finish the writers.
+
+    Args:
+        model: a checkpoint, or a merge over one.
+        writers: any number; each is finished, or aborted if anything goes wrong, an interruption included.
+        description: what the writers were opened with.
+        threads: None for one per core that this process may use.
+        progress: told in bytes of float32.
+
+    Returns:
+        The records of each writer, in the order of `writers`.
+
+    Raises:
+        CheckpointError: `model` lacks a tensor that `description` needs.
+        EdgeproofError: whatever reading, merging or writing raises; the first one, if several threads fail.
+
+    """
+    from threadpoolctl import threadpool_limits
+
+    try:
+        groups = row_groups(description)
+        infos = _wanted(model, groups)
+        jobs = [(info, *bounds) for info in infos for bounds in chunk_bounds(info, groups[info.name])]
+        progress.start("Export", sum(4 * info.rows * info.columns for info in infos), "bytes")
+        # More threads than cores in the matrix products would fight over them.
+        with threadpool_limits(limits=1, user_api="blas"):
+            _Pass(model, writers, jobs, progress).run(threads or _cores())
+        return [writer.finish() for writer in writers]
+    except BaseException:
+        for writer in writers:
+            writer.abort()
+        raise
+
+
+class _Pass:
+    """The chunks still to do, shared by the threads."""
+
+    def __init__(
+        self,
+        model: Checkpoint,
+        writers: Sequence[Writer],
+        jobs: Iterable[tuple[TensorInfo, int, int]],
+        progress: Progress,
+    ) -> None:
+        self._model = model
+        self._writers = writers
+        self._jobs = iter(jobs)
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._stopped = False
+
+    def run(self, threads: int) -> None:
+        """Do all chunks on `threads` threads; raise what the first failing one raised."""
+        workers = [threading.Thread(target=self._work, name=f"export-{index}") for index in range(threads)]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        finally:
+            # On an interruption the threads end with the chunk in hand; writers may be aborted only after that.
+            self._stopped = True
+            for worker in workers:
+                if worker.ident is not None:
+                    worker.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                info, start, stop = job
+                chunk = RowChunk(info.name, start, stop, self._model.rows(info.name, start, stop))
+                for writer in self._writers:
+                    writer.write(chunk)
+                self._progress.advance(4 * (stop - start) * info.columns)
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
+            with self._lock:
+                self._failure = self._failure or error
+                self._stopped = True
+
+    def _next(self) -> tuple[TensorInfo, int, int] | None:
+        with self._lock:
+            return None if self._stopped else next(self._jobs, None)
+
+
+def _wanted(model: Checkpoint, names: Iterable[str]) -> list[TensorInfo]:
+    names = dict.fromkeys(names)
+    missing = [name for name in names if name not in model.tensors]
+    if missing:
+        raise CheckpointError(
+            f"{model.path} lacks {len(missing)} tensors that its configuration asks for, the first: {missing[0]}",
+            next_step="download the checkpoint again, all shards",
+        )
+    return [info for name, info in model.tensors.items() if name in names]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,103 @@
+"""The checkpoint's own tokenizer, run by the library that made it: `tokenizers`, or `sentencepiece` alone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from edgeproof.contracts.errors import TokenizerError
+from edgeproof.export.tokenizer.sentencepiece_model import read_sentencepiece_model
+from edgeproof.export.tokenizer.vocabulary import TokenType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeproof.export.tokenizer.definition import Definition
+
+
+class Encode(Protocol):
+    """Token ids of a text."""
+
+    def __call__(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """`add_special`: BOS and EOS as the post-processor adds them; `parse_special`: read markers in the text."""
+
+
+def load_encode(definition: Definition) -> Encode:
+    """Load the checkpoint's tokenizer.
+
+    Raises:
+        TokenizerError: its own library cannot load it.
+
+    """
+    return _sentencepiece(definition) if definition.pipeline is None else _tokenizers(definition)
+
+
+def _tokenizers(definition: Definition) -> Encode:
+    from tokenizers import AddedToken, Tokenizer
+
+    path = definition.folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise TokenizerError(
+            f"{path} cannot be loaded: {error}", next_step="download the tokenizer's files again"
+        ) from error
+    assert definition.pipeline is not None
+    in_file = {token.id for token in definition.pipeline.added}
+    for token in sorted(definition.added.values()):
+        if token.id in in_file:
+            continue
+        add = tokenizer.add_special_tokens if token.special else tokenizer.add_tokens
+        add([AddedToken(token.content, normalized=token.normalized, lstrip=token.lstrip, rstrip=token.rstrip)])
+        if tokenizer.token_to_id(token.content) != token.id:
+            raise TokenizerError(
+                f"{definition.folder}: {token.content!r} has the id {token.id} in the settings, but tokenizer.json "
+                f"would give it {tokenizer.token_to_id(token.content)}",
+                next_step="take tokenizer.json and tokenizer_config.json from one and the same checkpoint",
+            )
+
+    def encode(text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        tokenizer.encode_special_tokens = not parse_special
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=add_special).ids
+        return ids
+
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return encode
+
+
+def _sentencepiece(definition: Definition) -> Encode:
+    """SentencePiece knows no markers: the text is cut at them, and what stands between is encoded piece by piece."""
+    from sentencepiece import SentencePieceProcessor
+
+    assert definition.sentencepiece is not None
+    pieces = read_sentencepiece_model(definition.sentencepiece).pieces
+    processor = SentencePieceProcessor(model_file=str(definition.sentencepiece))
+    special = {piece.text: index for index, piece in enumerate(pieces) if piece.type is TokenType.CONTROL}
+    always: dict[str, int] = {}
+    for token in definition.added.values():
+        (special if token.special else always)[token.content] = token.id
+    settings = definition.settings or {}
+    before = [processor.bos_id()] if settings.get("add_bos_token", True) else []
+    after = [processor.eos_id()] if settings.get("add_eos_token", False) else []
+
+    def encode(text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        markers = {**always, **special} if parse_special else always
+        ids = [index for part in _cut(text, markers) for index in part_ids(part, markers)]
+        return [*before, *ids, *after] if add_special else ids
+
+    def part_ids(part: str, markers: dict[str, int]) -> list[int]:
+        if part in markers:
+            return [markers[part]]
+        ids: list[int] = processor.encode(part)
+        return ids
+
+    return encode
+
+
+def _cut(text: str, markers: dict[str, int]) -> Iterator[str]:
+    if not markers:
+        yield text
+        return
+    pattern = "|".join(re.escape(marker) for marker in sorted(markers, key=len, reverse=True))
+    yield from (part for part in re.split(f"({pattern})", text) if part)

@@ -1,0 +1,165 @@
+"""llama.cpp's tokenizer in a process of its own: native code that aborts takes nobody with it.
+
+`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF REQUEST REPLY`; the two talk by JSON files. Only
+the vocabulary is loaded, never the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import BackendError, TokenizerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MODULE = "edgeproof.export.tokenizer.engine"
+TIMEOUT = 120.0
+"""Seconds that the child may take; it needs one or two."""
+
+
+class TokenizeRequest(NamedTuple):
+    """A text and llama_tokenize's two switches."""
+
+    text: str
+    add_special: bool
+    parse_special: bool
+
+
+class EngineVocabulary(NamedTuple):
+    """What llama.cpp made of the file.
+
+    `bos` and `eos` are ids that the file names, with their texts; None where it names none (llama.cpp then has defaults
+    of its own, which mean nothing).
+    """
+
+    size: int
+    bos: tuple[int, str] | None
+    eos: tuple[int, str] | None
+    add_bos: bool
+    add_eos: bool
+    chat_template: str | None
+
+
+class EngineReply(NamedTuple):
+    """Token ids per request, in order."""
+
+    vocabulary: EngineVocabulary
+    ids: tuple[tuple[int, ...], ...]
+
+
+class Engine:
+    """A running child. `reply` waits for it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, gguf: Path) -> None:
+        self._process, self._folder, self._gguf = process, folder, gguf
+
+    def reply(self) -> EngineReply:
+        """Wait for the answer.
+
+        Raises:
+            BackendError: the child crashed, hung, or could not load the file; with its last words.
+
+        """
+        try:
+            code = self._process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            raise BackendError(
+                f"llama.cpp did not tokenize within {TIMEOUT:.0f} s ({self._gguf})",
+                next_step="try again on a machine that is less busy",
+            ) from error
+        if code != 0:
+            words = (self._folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
+            raise BackendError(
+                f"llama.cpp cannot use the vocabulary of {self._gguf} (exit code {code}): {' / '.join(words)}",
+                next_step="the checkpoint's tokenizer files may be damaged: download them again",
+            )
+        content = json.loads((self._folder / "reply.json").read_text(encoding="utf-8"))
+        vocabulary = EngineVocabulary(**content["vocabulary"])
+        bos, eos = (None if token is None else (token[0], token[1]) for token in (vocabulary.bos, vocabulary.eos))
+        return EngineReply(vocabulary._replace(bos=bos, eos=eos), tuple(tuple(ids) for ids in content["ids"]))
+
+
+@contextmanager
+def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) -> Iterator[Engine]:
+    """Start tokenizing `requests` in a child; the caller works on meanwhile and then asks for the reply.
+
+    Args:
+        gguf: a file with a vocabulary.
+        requests: what to tokenize.
+        folder: an empty folder for the two processes' letters.
+
+    Raises:
+        TokenizerError: a text that is no valid Unicode (a lone surrogate).
+
+    """
+    try:
+        content = json.dumps([list(request) for request in requests], ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"a text holds a lone surrogate (U+{ord(error.object[error.start]):04X}): no tokenizer can encode it",
+            next_step="remove it from the text",
+        ) from error
+    (folder / "request.json").write_bytes(content)
+    command = [sys.executable, "-P", "-m", MODULE, str(gguf.resolve()), "request.json", "reply.json"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield Engine(process, folder, gguf)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _serve(gguf: Path, request: Path, reply: Path) -> None:
+    import ctypes
+
+    import llama_cpp
+
+    requests = json.loads(request.read_text(encoding="utf-8"))
+    llama_cpp.llama_backend_init()
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.vocab_only = True
+    model = llama_cpp.llama_model_load_from_file(str(gguf).encode(), parameters)
+    if not model:
+        sys.exit(f"llama.cpp cannot load {gguf}")
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    all_ids = []
+    for text, add_special, parse_special in requests:
+        encoded = text.encode()
+        room = len(encoded) + 8
+        buffer = (ctypes.c_int32 * room)()
+        count = llama_cpp.llama_tokenize(vocab, encoded, len(encoded), buffer, room, add_special, parse_special)
+        if count < 0:  # more tokens than bytes: minus the number that it needs
+            room = -count
+            buffer = (ctypes.c_int32 * room)()
+            count = llama_cpp.llama_tokenize(vocab, encoded, len(encoded), buffer, room, add_special, parse_special)
+        all_ids.append(list(buffer[:count]))
+    template = llama_cpp.llama_model_chat_template(model, None)
+
+    def named(role: str, index: int) -> tuple[int, str] | None:
+        key = f"tokenizer.ggml.{role}_token_id".encode()
+        if llama_cpp.llama_model_meta_val_str(model, key, ctypes.create_string_buffer(16), 16) < 0:
+            return None
+        return index, llama_cpp.llama_vocab_get_text(vocab, index).decode()
+
+    vocabulary = EngineVocabulary(
+        size=llama_cpp.llama_vocab_n_tokens(vocab),
+        bos=named("bos", llama_cpp.llama_vocab_bos(vocab)),
+        eos=named("eos", llama_cpp.llama_vocab_eos(vocab)),
+        add_bos=bool(llama_cpp.llama_vocab_get_add_bos(vocab)),
+        add_eos=bool(llama_cpp.llama_vocab_get_add_eos(vocab)),
+        chat_template=None if template is None else template.decode(),
+    )
+    content = {"vocabulary": vocabulary._asdict(), "ids": all_ids}
+    reply.write_text(json.dumps(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _serve(*map(Path, sys.argv[1:4]))

@@ -1,0 +1,260 @@
+"""Prove that a GGUF's tokenizer gives the ids, and its chat template the prompts, of the checkpoint that it came from.
+
+The checkpoint's own library and llama.cpp both encode the same texts: the built-in traps (traps.py), markers inside
+text, rendered chats, and any texts of the caller's (a pack's). One differing id is an error.
+
+llama.cpp cannot do three things that some definitions ask for; what they touch is left out of the built-in texts, named
+in `Proof.limits`, and never left out of the caller's texts:
+
+- bring text to Unicode's NFC (Qwen's normalizer);
+- tell letters from combining marks in the patterns of gpt-4o and tekken;
+- read the character ▁ where it is also how a token writes a space (Gemma's runs of spaces).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.chat import render_chat, template_accepts
+from edgeproof.contracts.errors import TokenizerError
+from edgeproof.export.tokenizer.chat_template import read_chat_templates
+from edgeproof.export.tokenizer.checkpoint_tokenizer import Encode, load_encode
+from edgeproof.export.tokenizer.definition import WAYS_ROUND, Definition, read_definition, token_text
+from edgeproof.export.tokenizer.engine import EngineVocabulary, TokenizeRequest, start_engine
+from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
+from edgeproof.export.tokenizer.traps import TRAPS, has_marks, is_composed
+from edgeproof.export.tokenizer.vocabulary import SENTENCEPIECE_SPACE, looks_special
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+MARKERS_TRIED = 8
+"""How many markers of each kind are put into texts."""
+MARKLESS = frozenset({"gpt-4o", "tekken"})
+"""Pre-tokenizers whose patterns name combining marks, which llama.cpp's forms of them leave out."""
+
+CHATS: tuple[tuple[dict[str, str], ...], ...] = (
+    ({"role": "user", "content": "What is the capital of France?"},),
+    ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "  Hi there!  \n"}),
+    (
+        {"role": "user", "content": "Say 'ja' – twice\n\nplease 👍🏽."},
+        {"role": "assistant", "content": "ja ja"},
+        {"role": "user", "content": "Thanks"},
+    ),
+)
+
+
+class Proof(NamedTuple):
+    """What was compared and found equal.
+
+    Attributes:
+        texts: texts compared, the caller's included.
+        comparisons: pairs of id lists compared (a text is encoded with and without markers read in it).
+        tokens: ids in these lists.
+        chats: rendered chats compared, as text and as ids.
+        chat_starts_with_bos: whether rendered chats begin with BOS: then encode them with `add_special` off.
+        limits: what llama.cpp cannot do for this tokenizer, one sentence each; show them to the user.
+
+    """
+
+    texts: int
+    comparisons: int
+    tokens: int
+    chats: int
+    chat_starts_with_bos: bool
+    limits: tuple[str, ...]
+
+
+class _Case(NamedTuple):
+    """`name` says which text it is without saying the text."""
+
+    name: str
+    request: TokenizeRequest
+
+
+def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proof:
+    """Compare the tokenizer in `folder` with the one that llama.cpp loads from `gguf`.
+
+    Args:
+        folder: the Hugging Face folder that the GGUF was made from.
+        gguf: the artifact, or a file of `write_vocab_gguf`.
+        texts: further texts that must come out equal (those of the probe packs).
+
+    Raises:
+        TokenizerError: an id, the rendered chat template, or the handling of BOS differs; the message has the text's
+            index and both id lists around the first difference, never the caller's text.
+        BackendError: llama.cpp cannot load the file or crashed.
+
+    """
+    definition = read_definition(folder)
+    limits, touched = _limits(definition)
+    cases = [
+        *(
+            case
+            for number, text in enumerate(TRAPS)
+            if not touched(text)
+            for case in _both(f"built-in text {number}", text)
+        ),
+        *_marker_cases(definition),
+        *(case for number, text in enumerate(texts) for case in _both(f"text {number}", text)),
+    ]
+    chats = _rendered_chats(definition)
+    cases += [
+        _Case(f"chat {number}", TokenizeRequest(prompt, add_special=False, parse_special=True))
+        for number, prompt in enumerate(chats)
+        if not touched(prompt)
+    ]
+    with (
+        tempfile.TemporaryDirectory(prefix="edgeproof-tokenizer-") as letters,
+        start_engine(gguf, [case.request for case in cases], Path(letters)) as engine,
+    ):
+        encode = load_encode(definition)
+        expected = [_encoded(encode, case) for case in cases]
+        reply = engine.reply()
+    for case, ours, theirs in zip(cases, expected, reply.ids, strict=True):
+        if ours != list(theirs):
+            raise _difference(folder, case, ours, list(theirs))
+    _compare_chats(definition, chats, reply.vocabulary)
+    starts = _check_bos(folder, encode, chats, reply.vocabulary)
+    return Proof(
+        texts=len({case.request.text for case in cases}),
+        comparisons=len(cases),
+        tokens=sum(map(len, expected)),
+        chats=len(chats),
+        chat_starts_with_bos=starts,
+        limits=limits,
+    )
+
+
+def _both(name: str, text: str) -> tuple[_Case, _Case]:
+    """Two ways to encode a text: as Hugging Face does by default, and with nothing added and no markers read."""
+    return (
+        _Case(name, TokenizeRequest(text, add_special=True, parse_special=True)),
+        _Case(name, TokenizeRequest(text, add_special=False, parse_special=False)),
+    )
+
+
+def _marker_cases(definition: Definition) -> Iterable[_Case]:
+    """Markers alone, between letters, among spaces, doubled, and at a line's end."""
+    roles = definition.special_texts
+    tokens = sorted(definition.added.values(), key=lambda token: (token.content not in roles, token.id))
+    kinds = {
+        "special": [token for token in tokens if token.special],
+        # llama.cpp takes these for special by their form: they agree only where markers are read.
+        "marker by its form": [token for token in tokens if not token.special and looks_special(token.content)],
+        "plain": [token for token in tokens if not token.special and not looks_special(token.content)],
+    }
+    for kind, members in kinds.items():
+        chosen = members if len(members) <= MARKERS_TRIED else [*members[: MARKERS_TRIED - 2], *members[-2:]]
+        for token in chosen:
+            marker = token.content
+            for text in (marker, f"a{marker}b", f"Hi {marker} there", f"{marker}{marker}\n{marker} \n x"):
+                both = _both(f"a text with the {kind} token {token.id}", text)
+                yield from both[:1] if kind == "marker by its form" else both
+
+
+def _encoded(encode: Encode, case: _Case) -> list[int]:
+    text, add_special, parse_special = case.request
+    return encode(text, add_special=add_special, parse_special=parse_special)
+
+
+def _limits(definition: Definition) -> tuple[tuple[str, ...], Callable[[str], bool]]:
+    """What the engine can't do for this definition, and whether a text is touched by it."""
+    limits: list[str] = []
+    tests: list[Callable[[str], bool]] = []
+    if not definition.byte_level or definition.pipeline is None:
+        if any(SENTENCEPIECE_SPACE in token.content for token in definition.added.values()):
+            limits.append(f"llama.cpp takes the character {SENTENCEPIECE_SPACE} (U+2581) in a text for no space")
+            tests.append(lambda text: SENTENCEPIECE_SPACE in text)
+        return tuple(limits), lambda text: any(test(text) for test in tests)
+    pre = identify_pre_tokenizer(definition.pipeline, "")
+    if pre.composes:
+        limits.append(
+            "the checkpoint brings text to Unicode's NFC before it encodes, llama.cpp does not: "
+            "decomposed letters (e + combining accent) get other ids"
+        )
+        tests.append(lambda text: not is_composed(text))
+    if pre.name in MARKLESS:
+        limits.append(
+            f"llama.cpp's pre-tokenizer {pre.name} cuts words at combining marks: "
+            "Thai, Hindi, Khmer or vowelled Arabic can get other ids"
+        )
+        tests.append(has_marks)
+    return tuple(limits), lambda text: any(test(text) for test in tests)
+
+
+def _difference(folder: Path, case: _Case, ours: list[int], theirs: list[int]) -> TokenizerError:
+    at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+    window = slice(max(0, at - 3), at + 5)
+    switches = f"add_special={case.request.add_special}, parse_special={case.request.parse_special}"
+    return TokenizerError(
+        f"{case.name} ({switches}) is tokenized differently from token {at} on: the tokenizer in {folder} gives "
+        f"{ours[window]} ({len(ours)} tokens), llama.cpp {theirs[window]} ({len(theirs)} tokens)",
+        next_step="bring the text to NFC" if not is_composed(case.request.text) else WAYS_ROUND,
+    )
+
+
+def _rendered_chats(definition: Definition) -> list[str]:
+    template = read_chat_templates(definition).default
+    if template is None:
+        return []
+    bos, eos = _own_text(definition, "bos"), _own_text(definition, "eos")
+    return [
+        render_chat(template, chat, bos_token=bos, eos_token=eos, add_generation_prompt=prompt)
+        for chat, prompt in _accepted(template, bos, eos)
+    ]
+
+
+def _accepted(template: str, bos: str, eos: str) -> list[tuple[tuple[dict[str, str], ...], bool]]:
+    chats = [chat for chat in CHATS if template_accepts(template, chat, bos_token=bos, eos_token=eos)]
+    if not chats:
+        raise TokenizerError(
+            f"the chat template refuses all of {len(CHATS)} plain conversations, even a single user turn",
+            next_step="look at its raise_exception calls: a template for tools or images only is no use for probing",
+        )
+    return [(chat, prompt) for chat in chats for prompt in (True, False)]
+
+
+def _own_text(definition: Definition, role: str) -> str:
+    return token_text((definition.settings or {}).get(f"{role}_token")) or ""
+
+
+def _compare_chats(definition: Definition, chats: list[str], stored: EngineVocabulary) -> None:
+    """Render with what the GGUF stores and compare with what the folder renders."""
+    template = read_chat_templates(definition).default
+    if (template is None) != (stored.chat_template is None):
+        here, there = ("a", "none") if template is not None else ("no", "one")
+        raise TokenizerError(
+            f"{definition.folder} has {here} chat template, the GGUF has {there}",
+            next_step="export again from this folder",
+        )
+    if template is None or stored.chat_template is None:
+        return
+    bos, eos = (token[1] if token is not None else "" for token in (stored.bos, stored.eos))
+    own_bos, own_eos = _own_text(definition, "bos"), _own_text(definition, "eos")
+    for number, (chat, prompt) in enumerate(_accepted(template, own_bos, own_eos)):
+        rendered = render_chat(stored.chat_template, chat, bos_token=bos, eos_token=eos, add_generation_prompt=prompt)
+        if rendered != chats[number]:
+            at = next(i for i in range(len(rendered) + 1) if rendered[: i + 1] != chats[number][: i + 1])
+            raise TokenizerError(
+                f"chat {number} is rendered differently from character {at} on: the folder gives "
+                f"{chats[number][at : at + 40]!r}, the GGUF {rendered[at : at + 40]!r}",
+                next_step="check bos_token and eos_token of tokenizer_config.json against config.json",
+            )
+
+
+def _check_bos(folder: Path, encode: Encode, chats: list[str], stored: EngineVocabulary) -> bool:
+    """Whether chats begin with BOS; a template that writes it twice is an error."""
+    if stored.bos is None or not chats:
+        return False
+    index, text = stored.bos
+    starts = [encode(prompt, add_special=False, parse_special=True)[:2] for prompt in chats]
+    for number, ids in enumerate(starts):
+        if ids == [index, index]:
+            raise TokenizerError(
+                f"{folder}: the chat template begins chat {number} with BOS twice ({text!r}, id {index})",
+                next_step="remove one bos_token from the template",
+            )
+    return all(ids[:1] == [index] for ids in starts)

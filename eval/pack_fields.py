@@ -111,17 +111,18 @@ def read_text(path: Path) -> str:
         raise fail(path.name, f"cannot be read: {error.strerror or error}") from error
 
 
-def parse_json(text: str, name: str, *, first_line: int = 1) -> object:
-    """Parse JSON strictly: no NaN or Infinity, no key twice; errors name the line, counted from `first_line`."""
+def parse_json(text: str, name: str, *, line: int | None = None) -> object:
+    """Parse JSON strictly: no NaN or Infinity, no key twice. `text` is line `line` of the file `name`, or all of it."""
+    where = name if line is None else f"{name} line {line}"
     try:
         value: object = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise fail(f"{name} line {line}", f"broken JSON: {error.msg} (column {error.colno})") from error
+        where = f"{name} line {error.lineno if line is None else line}"
+        raise fail(where, f"broken JSON: {error.msg} (column {error.colno})") from error
     except ValueError as error:  # NaN, a key twice, a number of thousands of digits
-        raise fail(name if first_line == 1 else f"{name} line {first_line}", f"broken JSON: {error}") from error
+        raise fail(where, f"broken JSON: {error}") from error
     except RecursionError as error:
-        raise fail(name, "broken JSON: nested too deeply") from error
+        raise fail(where, "broken JSON: nested too deeply") from error
     return value
 
 

@@ -87,7 +87,7 @@ def read_jsonl(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
         if not line.strip():
             continue
         where = f"{path.name} line {number}"
-        row = _object(fields.parse_json(line, path.name, first_line=number), where)
+        row = _object(fields.parse_json(line, path.name, line=number), where)
         yield RawProbe(
             where=where,
             id=fields.name_of(_needed(row, where, "id"), where, "id"),
@@ -190,7 +190,7 @@ def _items(path: Path) -> Iterator[tuple[str, object]]:
         return
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield f"{path.name} line {number}", fields.parse_json(line, path.name, first_line=number)
+            yield f"{path.name} line {number}", fields.parse_json(line, path.name, line=number)
 
 
 def _object(value: object, where: str) -> dict[str, object]:

@@ -1,0 +1,251 @@
+"""Holds measurement and baseline against each other before anything is judged: whatever does not fit is an error.
+
+A verdict is only given on evidence that passed here, so nothing behind it checks again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
+from edgeproof.eval.records import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeproof.eval.policy import Policy
+    from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore
+
+    Ask = tuple[str, str]
+    """Probe id and surface."""
+    Scores = Mapping[Ask, ProbeScore]
+
+ROUNDING = 1e-3
+"""How far above 0 float32 arithmetic may push a log-probability that should be at most 0."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores that fit together.
+
+    Attributes:
+        facts: by probe id, in the pack's order.
+        surfaces: judged surfaces by role.
+        artifact: by probe and surface, as are the three others.
+        in_format: the base in the artifact's format; None where the format is unknown.
+        ignorance: by probe and surface, for forget probes.
+
+    """
+
+    facts: Mapping[str, ProbeFacts]
+    surfaces: Mapping[Role, tuple[str, ...]]
+    artifact: Scores
+    merged: Scores
+    base: Scores
+    in_format: Scores | None
+    ignorance: Mapping[Ask, float]
+    policy: Policy
+
+    def asks(self, role: Role, *, critical: bool = False, untrained: bool = False) -> list[tuple[ProbeFacts, str]]:
+        """List probes of a role with each of their judged surfaces; only critical or untrained ones where asked."""
+        return [
+            (fact, surface)
+            for fact in self.facts.values()
+            if fact.role == role and (fact.critical or not critical) and not (fact.trained and untrained)
+            for surface in self.surfaces[role]
+        ]
+
+
+def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format_name: str | None) -> Evidence:
+    """Check that all measurements are complete, finite, of one pack, tokenizer and backend, and the ones they claim to be.
+
+    Raises:
+        ArtifactError: the artifact's measurement is incomplete, not finite, or of another pack or tokenizer.
+        BaselineError: the same of a measurement in the baseline; no record of the base in this format; base and merged
+            are one file; ignorance levels are missing; another backend than the artifact's.
+        PackError: no forget probes, or a probe twice.
+        PolicyError: a surface that the policy names was not asked.
+
+    """
+    facts = _facts(baseline.probes)
+    expected = _expected(facts, baseline.surfaces)
+    in_format = None if format_name is None else _in_format(baseline, format_name)
+    recorded = [(baseline.base, "base"), (baseline.merged, "merged")]
+    if in_format is not None:
+        recorded.append((in_format, f"base:{format_name}"))
+    for measurement, label in recorded:
+        if measurement.label != label:
+            raise BaselineError(
+                f'the baseline holds the measurement "{measurement.label}" in the place of "{label}"', next_step=_AGAIN
+            )
+    _distinct(baseline, in_format)
+    _same_world(artifact, baseline, [measurement for measurement, _ in recorded])
+
+    own = _scores(artifact, expected, ArtifactError, "the artifact")
+    others = [_scores(m, expected, BaselineError, f'the baseline\'s "{label}"') for m, label in recorded]
+    for other, (_, label) in zip(others, recorded, strict=True):
+        _same_answers(own, other, label)
+    return Evidence(
+        facts=facts,
+        surfaces=_judged(baseline.surfaces, policy),
+        artifact=own,
+        base=others[0],
+        merged=others[1],
+        in_format=others[2] if in_format is not None else None,
+        ignorance=_ignorance(facts, baseline),
+        policy=policy,
+    )
+
+
+_AGAIN = "record the baseline again: export-edge baseline --base … --adapter … --format … --probes … --out …"
+
+
+def _facts(probes: Sequence[ProbeFacts]) -> dict[str, ProbeFacts]:
+    facts = {fact.probe: fact for fact in probes}
+    if len(facts) != len(probes):
+        twice = [probe for probe, count in Counter(fact.probe for fact in probes).items() if count > 1]
+        raise PackError(
+            f"{len(twice)} probe ids occur twice, the first is {twice[0]!r}", next_step="give each its own id"
+        )
+    if not any(fact.role == Role.FORGET for fact in probes):
+        raise PackError("the pack has no forget probes: there is nothing to judge", next_step="add forget probes")
+    misplaced = [fact.probe for fact in probes if fact.critical and fact.role != Role.FORGET]
+    if misplaced:
+        raise PackError(f"{misplaced[0]!r} is critical but no forget probe", next_step="mark forget probes only")
+    return facts
+
+
+def _expected(facts: Mapping[str, ProbeFacts], surfaces: Mapping[str, tuple[str, ...]]) -> set[Ask]:
+    expected = set()
+    for fact in facts.values():
+        asked = surfaces.get(str(fact.role), ())
+        if not asked or len(set(asked)) != len(asked):
+            raise BaselineError(f"the baseline's surfaces for {fact.role} probes are {list(asked)}", next_step=_AGAIN)
+        expected.update((fact.probe, surface) for surface in asked)
+    return expected
+
+
+def _in_format(baseline: Baseline, format_name: str) -> Measurement:
+    if format_name not in baseline.base_in_format:
+        known = ", ".join(sorted(baseline.base_in_format)) or "none"
+        raise BaselineError(
+            f"the baseline has no record of the base in {format_name} (it has: {known}), so nothing shows that this pack "
+            "can see a leak in that format",
+            next_step=f"record it: export-edge baseline … --format {format_name}",
+        )
+    return baseline.base_in_format[format_name]
+
+
+def _distinct(baseline: Baseline, in_format: Measurement | None) -> None:
+    for other, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
+        if other is not None and other.artifact_sha256 == baseline.merged.artifact_sha256:
+            raise BaselineError(
+                f"{what} and the merged model are the same file ({other.artifact_sha256[:12]}…): the adapter did nothing, or "
+                "one was recorded in the other's place",
+                next_step=_AGAIN,
+            )
+
+
+def _same_world(artifact: Measurement, baseline: Baseline, recorded: Sequence[Measurement]) -> None:
+    for measurement in (artifact, *recorded):
+        kind: type[EdgeproofError] = ArtifactError if measurement is artifact else BaselineError
+        for what, found, wanted in (
+            ("pack", measurement.pack_digest, baseline.pack_digest),
+            ("tokenizer", measurement.tokenizer_digest, baseline.tokenizer_digest),
+        ):
+            if not found or found != wanted:
+                raise kind(
+                    f'the {what} of "{measurement.label}" is {found[:12] or "unknown"}…, the baseline\'s is {wanted[:12]}…',
+                    next_step="use the baseline that was recorded for this pack and this model",
+                )
+        name, own = measurement.backend.get("backend"), artifact.backend.get("backend")
+        if name != own:
+            raise BaselineError(
+                f'"{measurement.label}" was measured by {name}, the artifact by {own}: their scores do not compare',
+                next_step="record the baseline with the backend that gates, or gate with --backend",
+            )
+
+
+def _scores(
+    measurement: Measurement, expected: set[Ask], kind: type[EdgeproofError], whose: str
+) -> dict[Ask, ProbeScore]:
+    scores = {(score.probe, score.surface): score for score in measurement.scores}
+    if len(scores) != len(measurement.scores):
+        raise kind(f"{whose} scores {len(measurement.scores) - len(scores)} probes twice", next_step="measure it again")
+    missing, surplus = expected - scores.keys(), scores.keys() - expected
+    if missing or surplus:
+        first = min(missing or surplus)
+        raise kind(
+            f"{whose}: {len(missing)} of {len(expected)} scores are missing and {len(surplus)} belong to no probe of the "
+            f"pack; the first is {first[0]!r} on {first[1]!r}",
+            next_step="measure it again",
+        )
+    for score in measurement.scores:
+        wrong = _wrong(score)
+        if wrong:
+            raise kind(f"{whose}: {score.probe!r} on {score.surface!r} has {wrong}", next_step="measure it again")
+    return scores
+
+
+def _wrong(score: ProbeScore) -> str:
+    """Say what is impossible about a score; empty if nothing is."""
+    if not score.logprobs:
+        return "no log-probabilities"
+    for logprob in score.logprobs:
+        if not math.isfinite(logprob) or logprob > ROUNDING:
+            return f"a log-probability of {logprob}"
+    for name in ("rouge_l", "exact_memorization", "extraction_strength"):
+        value = getattr(score, name)
+        if not 0 <= value <= 1:
+            return f"{name} = {value}"
+    if score.decoy_rank is not None and not 0 <= score.decoy_rank <= score.decoys:
+        return f"rank {score.decoy_rank} among {score.decoys} decoys"
+    if score.decoy_rank is None and score.decoys:
+        return f"{score.decoys} decoys and no rank"
+    return ""
+
+
+def _same_answers(own: Scores, other: Scores, label: str) -> None:
+    for ask, score in own.items():
+        theirs = other[ask]
+        if len(theirs.logprobs) != len(score.logprobs) or theirs.decoys != score.decoys:
+            raise BaselineError(
+                f"{ask[0]!r} on {ask[1]!r} has {len(score.logprobs)} answer tokens and {score.decoys} decoys in the artifact, "
+                f'{len(theirs.logprobs)} and {theirs.decoys} in the baseline\'s "{label}"',
+                next_step=_AGAIN,
+            )
+
+
+def _ignorance(facts: Mapping[str, ProbeFacts], baseline: Baseline) -> dict[Ask, float]:
+    levels = {}
+    for fact in facts.values():
+        for surface in baseline.surfaces[str(fact.role)] if fact.role == Role.FORGET else ():
+            level = baseline.ignorance.get(f"{fact.probe}/{surface}", math.nan)
+            if not (math.isfinite(level) and level >= 0):
+                raise BaselineError(
+                    f"the baseline's ignorance level of {fact.probe!r} on {surface!r} is "
+                    f"{'missing' if math.isnan(level) else level}",
+                    next_step=_AGAIN,
+                )
+            levels[fact.probe, surface] = level
+    return levels
+
+
+def _judged(asked: Mapping[str, tuple[str, ...]], policy: Policy) -> dict[Role, tuple[str, ...]]:
+    forget, retain, holdout = (asked.get(str(role), ()) for role in (Role.FORGET, Role.RETAIN, Role.HOLDOUT))
+    for wanted, have, what in ((policy.surfaces, forget, "forget"), (policy.retain_surfaces, retain, "retain")):
+        for surface in wanted:
+            if surface not in have:
+                raise PolicyError(
+                    f'the policy judges {what} probes on "{surface}", which was not asked (asked: {", ".join(have) or "none"})',
+                    next_step=f"correct surfaces.{what}",
+                )
+    judged = policy.surfaces or forget
+    return {
+        Role.FORGET: judged,
+        Role.RETAIN: policy.retain_surfaces or retain,
+        Role.HOLDOUT: tuple(surface for surface in holdout if surface in judged),
+    }

@@ -1,0 +1,286 @@
+"""From what was measured to the verdict: PASS, FAIL or INCONCLUSIVE, by the rules of docs/verdict.md."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgeproof.eval import criteria, criteria_means
+from edgeproof.eval.evidence import collect
+from edgeproof.eval.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
+from edgeproof.eval.records import Role, Verdict
+from edgeproof.eval.statistics import extraction_probability, holm, intersection_union
+
+if TYPE_CHECKING:
+    from edgeproof.eval.evidence import Evidence
+    from edgeproof.eval.judgement import Control, Criterion
+    from edgeproof.eval.policy import Policy
+    from edgeproof.eval.records import Baseline, Measurement, ProbeFacts
+
+LEAK_CRITERIA = ("leak", "critical", "recovery", "decoys")
+UTILITY_CRITERIA = ("quantizing-cost", "unlearning-cost", "accuracy")
+
+
+def judge(
+    artifact: Measurement,
+    baseline: Baseline,
+    policy: Policy,
+    *,
+    format: str | None,  # noqa: A002 (the word of the command line)
+) -> Judgement:
+    """Judge what was measured of an artifact.
+
+    - INCONCLUSIVE where a needed control is broken or missing: then the criteria say nothing, either way.
+    - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are exact.
+    - PASS where every needed criterion is met at the level, uncorrected: an intersection-union test.
+    - INCONCLUSIVE otherwise.
+
+    Args:
+        artifact: all scores of the file that ships.
+        baseline: of the same pack, tokenizer and backend.
+        policy: the limits.
+        format: the artifact's format, as the baseline names it ("gguf-q4"); None where it is unknown, which leaves
+            the controls out and so cannot be decided.
+
+    Raises:
+        EdgeproofError: missing, surplus, not finite or mismatched evidence (`evidence.collect`): never a verdict.
+
+    """
+    evidence = collect(artifact, baseline, policy, format_name=format)
+    found = _hold(
+        [
+            criteria.leak(evidence),
+            criteria.critical(evidence),
+            criteria_means.recovery(evidence),
+            criteria_means.quantizing_cost(evidence),
+            criteria_means.unlearning_cost(evidence),
+            criteria_means.accuracy(evidence),
+            criteria.unlearned(evidence),
+            criteria_means.decoys(evidence),
+        ],
+        policy.alpha,
+    )
+    controls = criteria.controls(evidence)
+    verdict, reasons = _verdict(found, controls)
+    return Judgement(
+        verdict=verdict,
+        reason=reasons[0],
+        also=reasons[1:],
+        summary=_summary(verdict, reasons[0], found, controls),
+        next_steps=_next_steps(reasons, found, controls),
+        notes=_notes(evidence, artifact, baseline, format, controls),
+        criteria=found,
+        controls=controls,
+        subjects=criteria.subjects(evidence),
+        probes=_rows(evidence),
+        policy=policy,
+        format_name=format,
+        surfaces=evidence.surfaces[Role.FORGET],
+        retain_surfaces=evidence.surfaces[Role.RETAIN],
+        artifact_sha256=artifact.artifact_sha256,
+        pack_name=baseline.pack_name,
+        pack_digest=baseline.pack_digest,
+        tokenizer_digest=baseline.tokenizer_digest,
+        backend=dict(artifact.backend),
+    )
+
+
+def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:
+    """Turn criteria to MISSED by Holm over those with a p-value. What is missed is never met."""
+    tested = [index for index, criterion in enumerate(found) if criterion.p_missed is not None]
+    rejected = holm([found[index].p_missed or 0.0 for index in tested], alpha=alpha)
+    for index, missed in zip(tested, rejected, strict=True):
+        if missed:
+            found[index] = replace(found[index], status=Status.MISSED, to_decide="")
+    return tuple(found)
+
+
+def _verdict(found: tuple[Criterion, ...], controls: tuple[Control, ...]) -> tuple[Verdict, tuple[Reason, ...]]:
+    reasons: list[Reason] = []
+    for control in controls:
+        if control.needed and control.status != ControlStatus.HOLDS:
+            missing = control.status == ControlStatus.MISSING
+            broken = Reason.BLIND if control.name == "positive" else Reason.NOISY
+            reasons.append(Reason.UNCONTROLLED if missing else broken)
+    if reasons:
+        return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
+    missed = {criterion.name: criterion for criterion in found if criterion.status == Status.MISSED}
+    if missed:
+        return Verdict.FAIL, _fail_reasons(missed)
+    needed = [criterion for criterion in found if criterion.needed]
+    if intersection_union([criterion.status == Status.MET for criterion in needed]):
+        return Verdict.PASS, (Reason.STAYED,)
+    return Verdict.INCONCLUSIVE, (Reason.UNDECIDED,)
+
+
+def _fail_reasons(missed: dict[str, Criterion]) -> tuple[Reason, ...]:
+    reasons: list[Reason] = []
+    leaked = [name for name in missed if name in LEAK_CRITERIA]
+    if "unlearned" in missed:
+        reasons.append(Reason.NEVER_UNLEARNED)
+    elif leaked == ["critical"]:
+        details = missed["critical"].details
+        known = details["leaking in merged too"] == details["leaking"]
+        reasons.append(Reason.NEVER_UNLEARNED if known else Reason.CAME_BACK)
+    elif leaked:
+        reasons.append(Reason.CAME_BACK)
+    if any(name in UTILITY_CRITERIA for name in missed):
+        reasons.append(Reason.UTILITY_LOST)
+    return tuple(reasons)
+
+
+def _summary(verdict: Verdict, reason: Reason, found: tuple[Criterion, ...], controls: tuple[Control, ...]) -> str:
+    by_name = {criterion.name: criterion for criterion in found}
+    leak, merged = by_name["leak"], by_name["unlearned"]
+    if verdict == Verdict.PASS:
+        assert leak.upper is not None
+        return (
+            f"{leak.found} leak: with {leak.level:.0%} confidence at most {leak.upper:.1%} do (limit {leak.limit:.0%}), and "
+            "what had to be kept is kept."
+        )
+    if reason == Reason.NEVER_UNLEARNED and merged.status == Status.MISSED:
+        return (
+            f"Unlearning had not worked before quantizing: {merged.found} leak in the merged model at float precision."
+        )
+    if reason == Reason.NEVER_UNLEARNED:
+        return f"{by_name['critical'].found} marked critical leak, and did so in the merged model already."
+    if reason == Reason.CAME_BACK:
+        critical = by_name["critical"]
+        also = f" {critical.found} marked critical leak." if critical.status == Status.MISSED else ""
+        return (
+            f"The unlearned model had forgotten ({merged.found} leak at float precision); in this file {leak.found} leak, "
+            f"and {by_name['recovery'].found} of what it had lost.{also}".replace("is back of", "of").replace(
+                "cannot be seen of what it had lost", "the recovery cannot be seen"
+            )
+        )
+    if reason == Reason.UTILITY_LOST:
+        lost = "; ".join(
+            f"{c.title}: {c.found} (limit {c.limit:g})"
+            for c in found
+            if c.status == Status.MISSED and c.limit is not None
+        )
+        return f"What had to be kept is damaged. {lost}."
+    if reason == Reason.UNDECIDED:
+        open_ones = [c.title for c in found if c.needed and c.status == Status.UNDECIDED]
+        return f"Neither PASS nor FAIL can be shown yet. Undecided: {', '.join(open_ones)}."
+    control = next(c for c in controls if c.needed and c.status != ControlStatus.HOLDS)
+    missed = [c.title for c in found if c.status == Status.MISSED]
+    rest = f" (Missed all the same: {', '.join(missed)}.)" if missed else ""
+    return f"No verdict can rest on this pack as it is: {control.found}.{rest}"
+
+
+def _next_steps(
+    reasons: tuple[Reason, ...], found: tuple[Criterion, ...], controls: tuple[Control, ...]
+) -> tuple[str, ...]:
+    steps: list[str] = []
+    for reason in reasons:
+        if reason == Reason.CAME_BACK:
+            steps += [
+                "Do not ship this file.",
+                "Export to another format, or ship the adapter beside the quantized base (--unmerged), and gate that.",
+                "Or unlearn with larger weight changes: what is smaller than half a quantization step is rounded away.",
+            ]
+        elif reason == Reason.NEVER_UNLEARNED:
+            steps += ["Do not ship this file.", "Unlearn again, longer or harder, and record a new baseline."]
+        elif reason == Reason.UTILITY_LOST:
+            missed = {c.name for c in found if c.status == Status.MISSED}
+            if "quantizing-cost" in missed:
+                steps.append("Export with more bits or an importance matrix (--imatrix): quantizing costs too much.")
+            if missed & {"unlearning-cost", "accuracy"}:
+                steps.append("Unlearn more gently, or with more retain data: unlearning costs too much.")
+        elif reason == Reason.STAYED:
+            steps.append("Ship this very file; its sha256 is in the report.")
+        elif reason == Reason.UNDECIDED:
+            steps += [
+                f"{c.title}: {c.to_decide}." for c in found if c.needed and c.status == Status.UNDECIDED and c.to_decide
+            ]
+    steps += [f"{c.title}: {c.mend}." for c in controls if c.needed and c.status != ControlStatus.HOLDS]
+    return tuple(dict.fromkeys(steps))
+
+
+def _notes(
+    evidence: Evidence,
+    artifact: Measurement,
+    baseline: Baseline,
+    format_name: str | None,
+    controls: tuple[Control, ...],
+) -> tuple[str, ...]:
+    """Say what a reader must know beside the verdict."""
+    policy = evidence.policy
+    notes = [f"The policy departs from the defaults: {item}." for item in policy.deviations()]
+    notes += [
+        f"Not controlled: {c.found}. {c.mend.capitalize()}."
+        for c in controls
+        if c.status == ControlStatus.MISSING and not c.needed
+    ]
+    in_format = baseline.base_in_format[format_name] if format_name is not None else None
+    for measurement, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
+        if measurement is not None and measurement.artifact_sha256 == artifact.artifact_sha256:
+            notes.append(f"This file is {what} itself: nothing was unlearned in it.")
+    for surface in evidence.surfaces[Role.FORGET]:
+        asks = [(fact.probe, surface) for fact, other in evidence.asks(Role.FORGET) if other == surface]
+        if evidence.in_format is not None and not any(criteria.leaks(evidence.in_format[a], policy) for a in asks):
+            notes.append(
+                f'The base leaks nothing on the surface "{surface}": it cannot show that anything was forgotten.'
+            )
+    blind = [name for name in evidence.surfaces[Role.FORGET] if name not in evidence.surfaces[Role.RETAIN]]
+    if blind:
+        notes.append(f"What had to be kept was not asked on: {', '.join(blind)}.")
+    unjudged = [s for s in baseline.surfaces.get(str(Role.FORGET), ()) if s not in evidence.surfaces[Role.FORGET]]
+    if unjudged:
+        notes.append(f"Asked but not judged: {', '.join(unjudged)}.")
+    left = sum(criteria_means.left_out(evidence, (f.probe, s)) for f, s in evidence.asks(Role.FORGET))
+    if left:
+        notes.append(
+            f"{left} of {len(evidence.asks(Role.FORGET))} forget questions are left out of the recovery: in the base they "
+            f"point to their answer by less than {policy.recovery_gap:g} nat per token."
+        )
+    then = in_format or baseline.base
+    notes += [
+        f"{key} differs: {then.backend.get(key, 'not set')} in the baseline, {artifact.backend.get(key, 'not set')} now."
+        for key in sorted({*then.backend, *artifact.backend})
+        if then.backend.get(key) != artifact.backend.get(key)
+    ]
+    return tuple(notes)
+
+
+def _rows(evidence: Evidence) -> tuple[ProbeRow, ...]:
+    return tuple(_row(evidence, evidence.facts[probe], surface) for probe, surface in evidence.artifact)
+
+
+def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
+    ask = fact.probe, surface
+    policy = evidence.policy
+    score, merged, base = evidence.artifact[ask], evidence.merged[ask], evidence.base[ask]
+    hidden = fact.role != Role.RETAIN
+    forget = fact.role == Role.FORGET
+    return ProbeRow(
+        probe=fact.probe,
+        role=fact.role,
+        cluster=fact.cluster,
+        surface=surface,
+        trained=fact.trained,
+        critical=fact.critical,
+        judged=surface in evidence.surfaces[fact.role],
+        right=score.right,
+        leaks=hidden and criteria.leaks(score, policy),
+        leaks_critical=hidden and criteria.leaks_critical(score, policy),
+        extraction=extraction_probability(score.sum_logprob, policy.leak_queries),
+        extraction_critical=extraction_probability(score.sum_logprob, policy.critical_queries),
+        merged_right=merged.right,
+        merged_leaks=hidden and criteria.leaks(merged, policy),
+        base_right=base.right,
+        base_leaks=hidden and criteria.leaks(base, policy),
+        tokens=len(score.logprobs),
+        nll=score.nll,
+        nll_merged=merged.nll,
+        nll_base=base.nll,
+        nll_base_in_format=evidence.in_format[ask].nll if evidence.in_format is not None else None,
+        ignorance=evidence.ignorance[ask] if forget else None,
+        left_out=forget and criteria_means.left_out(evidence, ask),
+        rouge_l=score.rouge_l,
+        exact_memorization=score.exact_memorization,
+        extraction_strength=score.extraction_strength,
+        decoy_rank=score.decoy_rank,
+        decoys=score.decoys,
+    )

@@ -28,7 +28,11 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
 
 
 BASE = click.option(
-    "--base", type=PATH, required=True, metavar="DIR|GGUF", help="Hugging Face folder, or a float GGUF (F16, BF16, F32)."
+    "--base",
+    type=PATH,
+    required=True,
+    metavar="DIR|GGUF",
+    help="Hugging Face folder, or a float GGUF (F16, BF16, F32).",
 )
 ADAPTERS = click.option(
     "--adapter", "adapters", type=PATH, multiple=True, metavar="DIR", help="PEFT folder; several are merged in order."

@@ -1,0 +1,278 @@
+"""The export, top to bottom: base and adapters in, artifacts with their manifests out, in one pass over the weights.
+
+```
+  open base ─▶ describe ─▶ prove the tokenizer ─▶ merge ═▶ quantize ═▶ write ─▶ rename ─▶ manifest
+                                                     └── one stream for all formats ──┘
+```
+"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.atomic import refuse_existing, write_failed
+from edgeproof.contracts.errors import CheckpointError, UsageError
+from edgeproof.export.adapter import load_adapter
+from edgeproof.export.architectures import describe
+from edgeproof.export.checkpoint import FolderCheckpoint, open_checkpoint
+from edgeproof.export.converter import convert, find_script
+from edgeproof.export.formats import effective_bits, find_format, shape_warning
+from edgeproof.export.gguf.imatrix import read_imatrix
+from edgeproof.export.gguf.lora import hf_targets, write_lora
+from edgeproof.export.gguf_base import GgufBase, open_gguf_base
+from edgeproof.export.manifest import Manifest, Source, digest_file, digest_source, package_versions, write_manifest
+from edgeproof.export.merge import MergedModel
+from edgeproof.export.merged_folder import write_merged_folder
+from edgeproof.export.stream import run_stream
+from edgeproof.export.tokenizer.metadata import tokenizer_metadata
+from edgeproof.export.tokenizer.proof import prove_tokenizer
+from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorRecord
+    from edgeproof.export.adapter import Adapter
+    from edgeproof.export.formats import Format
+
+LORA_FORMAT = "gguf-lora"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What changes the bytes of an artifact beside its inputs and its format.
+
+    Attributes:
+        imatrix: llama.cpp's importance matrix, either of its two formats.
+        tensor_types: PATTERN=TYPE, as llama-quantize has them.
+        converter: a llama.cpp checkout whose converter is to be run on the merge.
+        allow_requantize: accept a quantized GGUF as base.
+        unmerged: quantize the base alone and write the adapters as a GGUF LoRA beside it.
+        name: the model's name in the metadata and in the files' names; the base's own name where empty.
+
+    """
+
+    imatrix: Path | None = None
+    tensor_types: tuple[str, ...] = ()
+    converter: Path | None = None
+    allow_requantize: bool = False
+    unmerged: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An artifact under its final name, and what its manifest says. `lora` is the adapter beside an unmerged base."""
+
+    format: str
+    path: Path
+    manifest: Manifest
+    lora: Path | None = None
+
+
+def export(
+    base: Path,
+    adapters: Sequence[Path],
+    formats: Sequence[str],
+    out: Path,
+    options: ExportOptions | None = None,
+    *,
+    texts: Sequence[str] = (),
+    force: bool = False,
+    threads: int | None = None,
+    command: Sequence[str] = (),
+    progress: Progress,
+) -> tuple[Exported, ...]:
+    """Merge `adapters` into `base` in the order given and write one artifact a format into the folder `out`.
+
+    Args:
+        base: a Hugging Face folder, or a float GGUF.
+        adapters: PEFT folders; none writes the base itself.
+        formats: names of `edgeproof.export.formats.FORMATS`; they share one pass over the weights.
+        out: the folder, made where it is missing.
+        options: what else changes the bytes.
+        texts: further texts on which the tokenizer must be proved equal (those of a probe pack).
+        force: replace artifacts that exist.
+        threads: workers; all cores by default. The bytes do not depend on it.
+        command: the command line, for the manifest.
+        progress: hears of tasks, bytes and warnings.
+
+    Raises:
+        EdgeproofError: one of its branches, by what can be done about it. Nothing is left under a final name.
+
+    """
+    options = options or ExportOptions()
+    chosen = list({form.name: form for form in map(find_format, formats)}.values())
+    if not chosen:
+        raise UsageError("no format was asked for", next_step="add --format gguf-q4")
+    if options.unmerged and not adapters:
+        raise UsageError("--unmerged writes an adapter beside the base, and no --adapter was given")
+    if options.converter is not None:
+        find_script(options.converter)
+    warnings: list[str] = []
+
+    def warn(message: str) -> None:
+        warnings.append(message)
+        progress.warn(message)
+
+    opened = _open_base(base, options)
+    loaded = [load_adapter(path) for path in adapters]
+    name = options.name or _base_name(base)
+    targets = _prepare_targets(out, name, chosen, unmerged=options.unmerged, merged=bool(adapters), force=force)
+    names = opened.targets() if isinstance(opened, GgufBase) and loaded else None
+    merged = MergedModel(opened, loaded, names)
+    for warning in merged.warnings:
+        warn(warning)
+    model = MergedModel(opened, ()) if options.unmerged else merged
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
+        tokenizer: dict[str, object] = {"proof": "the base's GGUF, unchanged"}
+        source: Checkpoint = model
+        if options.converter is not None:
+            source, description = _convert(model, base, options.converter, scratch, name=name, progress=progress)
+            tokenizer = {"proof": "none: the converter given with --converter wrote it"}
+        elif isinstance(opened, GgufBase):
+            description = opened.describe(model.tensors)
+        else:
+            description, tokenizer = _describe(model, base, name, scratch, texts)
+        for warning in description.warnings:
+            warn(warning)
+        imatrix = read_imatrix(options.imatrix) if options.imatrix else None
+        digests = stack.enter_context(ThreadPoolExecutor(1)).submit(_digest_inputs, opened, loaded)
+        writers = [
+            form.open(description, path, form, imatrix=imatrix, overrides=options.tensor_types, force=force)
+            for form, path in zip(chosen, targets.artifacts, strict=True)
+        ]
+        records = run_stream(source, writers, description, check=model.refuse_idle, threads=threads, progress=progress)
+        base_source, adapter_sources = digests.result()
+
+        def record(form: str, path: Path, tensors: tuple[TensorRecord, ...], used: tuple[Source, ...]) -> Manifest:
+            manifest = Manifest(
+                format=form,
+                artifact=digest_file(path),
+                effective_bits=round(effective_bits(tensors), 4),
+                base=base_source,
+                adapters=used,
+                adapter_effect=_effect(model) if used else None,
+                tokenizer=tokenizer,
+                tensors=tensors,
+                options=_recorded(options),
+                warnings=tuple(warnings),
+                command=tuple(command),
+                versions=package_versions(),
+            )
+            write_manifest(manifest, path)
+            return manifest
+
+        if targets.lora is not None:
+            lora_names = names or hf_targets(description)
+            tensors = write_lora(loaded, description, lora_names, targets.lora, name=f"{name} adapter", force=force)
+            record(LORA_FORMAT, targets.lora, tensors, adapter_sources)
+        exported = []
+        for form, path, tensors in zip(chosen, targets.artifacts, records, strict=True):
+            if (warning := shape_warning(form, tensors)) is not None:
+                warn(warning)
+            manifest = record(form.name, path, tensors, () if options.unmerged else adapter_sources)
+            exported.append(Exported(form.name, path, manifest, targets.lora))
+    return tuple(exported)
+
+
+@dataclass(frozen=True)
+class _Targets:
+    artifacts: tuple[Path, ...]
+    lora: Path | None
+
+
+def _open_base(base: Path, options: ExportOptions) -> FolderCheckpoint | GgufBase:
+    if base.is_dir():
+        return open_checkpoint(base)
+    if not base.exists():
+        raise CheckpointError(
+            f"the base {base} does not exist", next_step="give a Hugging Face folder or a float GGUF file"
+        )
+    if options.converter is not None:
+        raise UsageError(f"--converter turns a Hugging Face folder into a GGUF, and {base} is a file")
+    return open_gguf_base(base, allow_requantize=options.allow_requantize)
+
+
+def _base_name(base: Path) -> str:
+    resolved = base.resolve()
+    return resolved.name if resolved.is_dir() else resolved.stem
+
+
+def _prepare_targets(
+    out: Path, name: str, formats: Sequence[Format], *, unmerged: bool, merged: bool, force: bool
+) -> _Targets:
+    """Name the files and make the folder; what exists is refused before any work is done."""
+    stem = f"{name}-unlearned" if merged and not unmerged else name
+    artifacts = tuple(out / f"{stem}-{form.scheme}{form.suffix}" for form in formats)
+    lora = out / f"{name}-adapter-lora.gguf" if unmerged else None
+    for path in (*artifacts, *((lora,) if lora else ())):
+        refuse_existing(path, force=force)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_failed(out, error) from error
+    return _Targets(artifacts, lora)
+
+
+def _describe(
+    model: MergedModel, base: Path, name: str, scratch: Path, texts: Sequence[str]
+) -> tuple[ModelDescription, dict[str, object]]:
+    """Describe the GGUF and prove its tokenizer before any weight is read."""
+    description = describe(model, tokenizer_metadata(base, model.config), name=name)
+    vocabulary = scratch / "vocabulary.gguf"
+    try:
+        write_vocab_gguf(description.metadata, description.architecture, vocabulary)
+    except OSError as error:
+        raise write_failed(vocabulary, error) from error
+    proof = prove_tokenizer(base, vocabulary, texts)
+    vocabulary.unlink()
+    return description, {"proof": proof._asdict()}
+
+
+def _convert(
+    model: MergedModel, base: Path, converter: Path, scratch: Path, *, name: str, progress: Progress
+) -> tuple[GgufBase, ModelDescription]:
+    """Merge into a float32 folder, let the user's converter make a GGUF of it, and take that as the source."""
+    folder, converted = scratch / name, scratch / "converted.gguf"
+    folder.mkdir()
+    write_merged_folder(model, base, folder, progress=progress)
+    model.refuse_idle()
+    convert(converter, folder, converted, name=name)
+    opened = open_gguf_base(converted)
+    return opened, opened.describe()
+
+
+def _digest_inputs(
+    opened: FolderCheckpoint | GgufBase, adapters: Sequence[Adapter]
+) -> tuple[Source, tuple[Source, ...]]:
+    return (
+        digest_source(opened.path, opened.files),
+        tuple(digest_source(adapter.path, adapter.files) for adapter in adapters),
+    )
+
+
+def _effect(model: MergedModel) -> float | None:
+    """‖ΔW‖/‖W‖ over all tensors that the adapters touched."""
+    delta = sum(effect.delta_norm**2 for effect in model.effects())
+    weight = sum(effect.weight_norm**2 for effect in model.effects())
+    return (delta / weight) ** 0.5 if weight else None
+
+
+def _recorded(options: ExportOptions) -> dict[str, object]:
+    """Return the options that were used; files by name and digest."""
+    return {
+        "imatrix": digest_file(options.imatrix).sha256 if options.imatrix else None,
+        "tensor_types": list(options.tensor_types),
+        "converter": options.converter is not None,
+        "allow_requantize": options.allow_requantize,
+        "unmerged": options.unmerged,
+        "name": options.name,
+    }

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     Transform = Callable[[Float32Array], Float32Array]
     RowReader = Callable[[int, int], Float32Array]
 
-BLOCK_VALUES = 2**17
-"""Values merged at a time: the base's, the product and the result are then in the L2 cache together (512 KB each)."""
+BLOCK_VALUES = 2**18
+"""Values merged at a time: the base's, the product and the result are then in the cache together (1 MB each)."""
 
 
 @dataclass

@@ -12,7 +12,6 @@ import traceback
 from typing import cast
 
 import click
-
 from edgeproof.contracts.errors import EdgeproofError
 
 EXIT_COULD_NOT = 3

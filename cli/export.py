@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import click
-
 from edgeproof.cli import options as opt
 from edgeproof.contracts.errors import UsageError
 
@@ -106,10 +105,10 @@ def command(
             if not quiet:
                 click.echo("NOT GATED: nothing was probed. Add --probes PACK --baseline FILE.", err=True)
             return 0
-        from edgeproof.cli.gate import gate_all
+        from edgeproof.cli.gate import Candidate, gate_all
 
         return gate_all(
-            [(item.path, item.lora) for item in exported],
+            [Candidate(item.path, item.lora, item.format) for item in exported],
             probes=probes,
             baseline=baseline,
             policy=policy,

@@ -1,0 +1,247 @@
+"""`export-edge gate`: probe the file that ships, and say PASS, FAIL or INCONCLUSIVE."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+from edgeproof.cli import options as opt
+from edgeproof.contracts.errors import ArtifactError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.judgement import Judgement
+    from edgeproof.eval.policy import Policy
+    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.records import Baseline
+
+
+@click.command("gate")
+@click.argument("artifact", type=opt.PATH)
+@click.option("--lora", type=opt.PATH, metavar="FILE", help="A GGUF LoRA; artifact and LoRA are gated as one.")
+@click.option("--format", "format_name", metavar="NAME", help="What the artifact is; read from the file by default.")
+@opt.PROBES
+@opt.JUDGING
+@opt.THREADS
+@opt.FORCE
+@opt.LISTENING
+def command(
+    artifact: Path,
+    *,
+    lora: Path | None,
+    format_name: str | None,
+    probes: Path | None,
+    baseline: Path | None,
+    policy: Path | None,
+    report: Path | None,
+    backend: str,
+    show_answers: bool,
+    threads: int | None,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Probe ARTIFACT, the very file that ships, and judge it.
+
+    Exit codes: 0 PASS, 1 FAIL, 4 INCONCLUSIVE; 3 where no verdict could be reached.
+    """
+    from edgeproof.cli.progress import Terminal
+
+    if probes is None or baseline is None:
+        missing = " and ".join(
+            option for option, given in (("--probes", probes), ("--baseline", baseline)) if given is None
+        )
+        raise UsageError(f"the gate needs {missing}", next_step="record a baseline with `export-edge baseline`")
+    with Terminal(quiet=quiet) as progress:
+        return gate_all(
+            [Candidate(artifact, lora, format_name)],
+            probes=probes,
+            baseline=baseline,
+            policy=policy,
+            report=report,
+            backend=backend,
+            show_answers=show_answers,
+            threads=threads,
+            force=force,
+            as_json=as_json,
+            progress=progress,
+        )
+
+
+class Candidate(NamedTuple):
+    """What is to be judged. `format_name` None: read it from the file."""
+
+    artifact: Path
+    lora: Path | None = None
+    format_name: str | None = None
+
+
+class Gated(NamedTuple):
+    """A verdict and, for `--show-answers` and the quickstart's samples, the greedy answers by probe and surface."""
+
+    candidate: Candidate
+    judgement: Judgement
+    answers: Mapping[tuple[str, str], str]
+    reports: tuple[Path, ...]
+
+
+def gate_all(
+    candidates: Sequence[Candidate],
+    *,
+    probes: Path,
+    baseline: Path,
+    policy: Path | None,
+    report: Path | None,
+    backend: str,
+    show_answers: bool,
+    threads: int | None,
+    force: bool,
+    as_json: bool,
+    progress: Progress,
+    artifacts: Sequence[Mapping[str, object]] = (),
+) -> int:
+    """Gate each candidate, show the verdicts, and return the exit code of the worst."""
+    from edgeproof.eval.report import EXIT_CODES
+    from edgeproof.eval.terminal import render_comparison, render_terminal
+
+    gated = gate(
+        candidates,
+        probes=probes,
+        baseline=baseline,
+        policy=policy,
+        report=report,
+        backend=backend,
+        show_answers=show_answers,
+        threads=threads,
+        force=force,
+        progress=progress,
+    )
+    for item in gated:
+        name = item.candidate.artifact.name
+        render_terminal(item.judgement, artifact=name, answers=item.answers if show_answers else None, file=sys.stderr)
+    if len(gated) > 1:
+        render_comparison([(item.candidate.artifact.name, item.judgement) for item in gated], file=sys.stderr)
+    if as_json:
+        verdicts = [
+            {
+                "artifact": str(item.candidate.artifact),
+                "verdict": str(item.judgement.verdict),
+                "reason": str(item.judgement.reason),
+                "summary": item.judgement.summary,
+                "reports": [str(path) for path in item.reports],
+            }
+            for item in gated
+        ]
+        worst = max((item.judgement.verdict for item in gated), key=SEVERITY.index)
+        click.echo(json.dumps({"artifacts": list(artifacts), "verdict": str(worst), "verdicts": verdicts}))
+    return EXIT_CODES[max((item.judgement.verdict for item in gated), key=SEVERITY.index)]
+
+
+SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
+"""Verdicts from best to worst: the worst decides about a release of several files."""
+
+
+def gate(
+    candidates: Sequence[Candidate],
+    *,
+    probes: Path,
+    baseline: Path,
+    policy: Path | None = None,
+    report: Path | None = None,
+    backend: str = "llama.cpp",
+    show_answers: bool = False,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress,
+) -> list[Gated]:
+    """Measure and judge each candidate; reports go to `report`, in a folder a candidate where there are several."""
+    from edgeproof.eval.baseline import load_baseline
+    from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.policy import Policy, read_policy
+    from edgeproof.eval.report import ReportContext, write_reports
+    from edgeproof.export.manifest import digest_file, manifest_path, package_versions
+
+    pack = load_pack(probes)
+    recorded = load_baseline(baseline)
+    limits = Policy() if policy is None else read_policy(policy)
+    gated = []
+    for candidate in candidates:
+        answers: dict[tuple[str, str], str] = {}
+        judgement = _judge_one(
+            candidate, pack, recorded, limits, backend=backend, threads=threads, answers=answers, progress=progress
+        )
+        reports: tuple[Path, ...] = ()
+        if report is not None:
+            manifest = manifest_path(candidate.artifact)
+            context = ReportContext(
+                artifact=candidate.artifact.name,
+                command=("export-edge", *sys.argv[1:]),
+                baseline_sha256=digest_file(baseline).sha256,
+                manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
+                versions=package_versions(),
+                created=datetime.now(UTC),
+            )
+            folder = report if len(candidates) == 1 else report / candidate.artifact.stem
+            reports = write_reports(judgement, context, folder, answers=answers if show_answers else None, force=force)
+        gated.append(Gated(candidate, judgement, answers, reports))
+    return gated
+
+
+def _judge_one(
+    candidate: Candidate,
+    pack: Pack,
+    baseline: Baseline,
+    policy: Policy,
+    *,
+    backend: str,
+    threads: int | None,
+    answers: dict[tuple[str, str], str],
+    progress: Progress,
+) -> Judgement:
+    from edgeproof.eval.baseline import check_baseline
+    from edgeproof.eval.judge import judge
+    from edgeproof.eval.measure import measure
+    from edgeproof.export.identify import identify_format
+    from edgeproof.export.manifest import digest_file, read_provenance
+    from edgeproof.runtime import open_backend
+
+    artifact, lora = candidate.artifact, candidate.lora
+    found = identify_format(artifact)
+    format_name = candidate.format_name or found
+    if format_name is None:
+        raise ArtifactError(
+            f"{artifact} is of none of the formats that the gate knows",
+            next_step="name the nearest one that the baseline holds with --format",
+        )
+    files = (artifact,) if lora is None else (artifact, lora)
+    before = [path.stat() for path in files]
+    digests = [digest_file(path).sha256 for path in files]
+    for path, digest in zip(files, digests, strict=True):
+        if read_provenance(path, digest) is None:
+            progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
+    sha256 = digests[0] if lora is None else hashlib.sha256("".join(digests).encode()).hexdigest()
+    with open_backend(backend, artifact, lora=lora, threads=threads) as engine:
+        measurement = measure(
+            pack,
+            engine,
+            label="artifact",
+            artifact_sha256=sha256,
+            progress=progress,
+            on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
+        )
+    for path, old in zip(files, before, strict=True):
+        new = path.stat()
+        if (new.st_mtime_ns, new.st_size, new.st_ino) != (old.st_mtime_ns, old.st_size, old.st_ino):
+            raise ArtifactError(
+                f"{path} changed while it was probed", next_step="gate it again when nothing writes to it"
+            )
+    for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
+        progress.warn(f"the baseline was recorded elsewhere: {difference}")
+    return judge(measurement, baseline, policy, format=format_name)

@@ -1,0 +1,59 @@
+"""Tells what an artifact is from its own bytes, for files that were exported here or elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import ArtifactError, CheckpointError
+from edgeproof.export.formats import FORMATS
+from edgeproof.export.gguf_base import read_metadata
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SCHEMES = {
+    "ALL_F32": "F32",
+    "MOSTLY_F16": "F16",
+    "MOSTLY_Q4_0": "Q4_0",
+    "MOSTLY_Q4_1": "Q4_1",
+    "MOSTLY_Q4_K_S": "Q4_K_S",
+    "MOSTLY_Q4_K_M": "Q4_K_M",
+    "MOSTLY_IQ4_NL": "IQ4_NL",
+    "MOSTLY_Q8_0": "Q8_0",
+}
+"""Names of `gguf.LlamaFileType` and the scheme that each stands for."""
+
+
+def identify_format(artifact: Path) -> str | None:
+    """Name the format that a GGUF says it has; None where it is none of `FORMATS`.
+
+    Raises:
+        ArtifactError: the file is missing, truncated or no GGUF, or an adapter instead of a model.
+
+    """
+    from gguf import LlamaFileType
+
+    if not artifact.is_file():
+        what = "is a folder" if artifact.is_dir() else "does not exist"
+        raise ArtifactError(f"the artifact {artifact} {what}", next_step="give the .gguf file that ships")
+    try:
+        values = {entry.key: entry.value for entry in read_metadata(artifact)}
+        stored = _file_type(artifact)
+    except CheckpointError as error:
+        raise ArtifactError(error.message, next_step=error.next_step) from error
+    if values.get("general.type") == "adapter":
+        raise ArtifactError(
+            f"{artifact} is a LoRA adapter, not a model", next_step=f"export-edge gate BASE.gguf --lora {artifact.name}"
+        )
+    try:
+        scheme = _SCHEMES.get(LlamaFileType(stored).name)
+    except ValueError:
+        return None
+    return next((form.name for form in FORMATS.values() if form.scheme == scheme), None)
+
+
+def _file_type(path: Path) -> int:
+    from gguf import GGUFReader
+
+    field = GGUFReader(path).get_field("general.file_type")
+    return -1 if field is None else int(field.contents())

@@ -60,7 +60,7 @@ class Evidence:
 
 
 def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format_name: str | None) -> Evidence:
-    """Check that all measurements are complete, finite, of one pack, tokenizer and backend, and the ones they claim to be.
+    """Check that all measurements are complete, finite, of one pack, tokenizer and backend, and what they claim.
 
     Raises:
         ArtifactError: the artifact's measurement is incomplete, not finite, or of another pack or tokenizer.
@@ -119,7 +119,7 @@ def _facts(probes: Sequence[ProbeFacts]) -> dict[str, ProbeFacts]:
 
 
 def _expected(facts: Mapping[str, ProbeFacts], surfaces: Mapping[str, tuple[str, ...]]) -> set[Ask]:
-    expected = set()
+    expected: set[Ask] = set()
     for fact in facts.values():
         asked = surfaces.get(str(fact.role), ())
         if not asked or len(set(asked)) != len(asked):
@@ -132,8 +132,8 @@ def _in_format(baseline: Baseline, format_name: str) -> Measurement:
     if format_name not in baseline.base_in_format:
         known = ", ".join(sorted(baseline.base_in_format)) or "none"
         raise BaselineError(
-            f"the baseline has no record of the base in {format_name} (it has: {known}), so nothing shows that this pack "
-            "can see a leak in that format",
+            f"the baseline has no record of the base in {format_name} (it has: {known}), so nothing shows that this "
+            "pack can see a leak in that format",
             next_step=f"record it: export-edge baseline … --format {format_name}",
         )
     return baseline.base_in_format[format_name]
@@ -143,8 +143,8 @@ def _distinct(baseline: Baseline, in_format: Measurement | None) -> None:
     for other, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
         if other is not None and other.artifact_sha256 == baseline.merged.artifact_sha256:
             raise BaselineError(
-                f"{what} and the merged model are the same file ({other.artifact_sha256[:12]}…): the adapter did nothing, or "
-                "one was recorded in the other's place",
+                f"{what} and the merged model are the same file ({other.artifact_sha256[:12]}…): the adapter did "
+                "nothing, or one was recorded in the other's place",
                 next_step=_AGAIN,
             )
 
@@ -158,7 +158,8 @@ def _same_world(artifact: Measurement, baseline: Baseline, recorded: Sequence[Me
         ):
             if not found or found != wanted:
                 raise kind(
-                    f'the {what} of "{measurement.label}" is {found[:12] or "unknown"}…, the baseline\'s is {wanted[:12]}…',
+                    f'the {what} of "{measurement.label}" is {found[:12] or "unknown"}…, '
+                    f"the baseline's is {wanted[:12]}…",
                     next_step="use the baseline that was recorded for this pack and this model",
                 )
         name, own = measurement.backend.get("backend"), artifact.backend.get("backend")
@@ -179,8 +180,8 @@ def _scores(
     if missing or surplus:
         first = min(missing or surplus)
         raise kind(
-            f"{whose}: {len(missing)} of {len(expected)} scores are missing and {len(surplus)} belong to no probe of the "
-            f"pack; the first is {first[0]!r} on {first[1]!r}",
+            f"{whose}: {len(missing)} of {len(expected)} scores are missing and {len(surplus)} belong to no probe of "
+            f"the pack; the first is {first[0]!r} on {first[1]!r}",
             next_step="measure it again",
         )
     for score in measurement.scores:
@@ -213,8 +214,8 @@ def _same_answers(own: Scores, other: Scores, label: str) -> None:
         theirs = other[ask]
         if len(theirs.logprobs) != len(score.logprobs) or theirs.decoys != score.decoys:
             raise BaselineError(
-                f"{ask[0]!r} on {ask[1]!r} has {len(score.logprobs)} answer tokens and {score.decoys} decoys in the artifact, "
-                f'{len(theirs.logprobs)} and {theirs.decoys} in the baseline\'s "{label}"',
+                f"{ask[0]!r} on {ask[1]!r} has {len(score.logprobs)} answer tokens and {score.decoys} decoys in the "
+                f'artifact, {len(theirs.logprobs)} and {theirs.decoys} in the baseline\'s "{label}"',
                 next_step=_AGAIN,
             )
 
@@ -240,7 +241,8 @@ def _judged(asked: Mapping[str, tuple[str, ...]], policy: Policy) -> dict[Role, 
         for surface in wanted:
             if surface not in have:
                 raise PolicyError(
-                    f'the policy judges {what} probes on "{surface}", which was not asked (asked: {", ".join(have) or "none"})',
+                    f'the policy judges {what} probes on "{surface}", which was not asked '
+                    f"(asked: {', '.join(have) or 'none'})",
                     next_step=f"correct surfaces.{what}",
                 )
     judged = policy.surfaces or forget

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.eval import criteria, criteria_means
+from edgeproof.eval import criteria, criteria_decoys, criteria_recovery, criteria_retain
 from edgeproof.eval.evidence import collect
 from edgeproof.eval.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
 from edgeproof.eval.records import Role, Verdict
 from edgeproof.eval.statistics import extraction_probability, holm, intersection_union
+from edgeproof.eval.wording import next_steps, summary
 
 if TYPE_CHECKING:
     from edgeproof.eval.evidence import Evidence
@@ -51,12 +52,12 @@ def judge(
         [
             criteria.leak(evidence),
             criteria.critical(evidence),
-            criteria_means.recovery(evidence),
-            criteria_means.quantizing_cost(evidence),
-            criteria_means.unlearning_cost(evidence),
-            criteria_means.accuracy(evidence),
+            criteria_recovery.recovery(evidence),
+            criteria_retain.quantizing_cost(evidence),
+            criteria_retain.unlearning_cost(evidence),
+            criteria_retain.accuracy(evidence),
             criteria.unlearned(evidence),
-            criteria_means.decoys(evidence),
+            criteria_decoys.decoys(evidence),
         ],
         policy.alpha,
     )
@@ -66,8 +67,8 @@ def judge(
         verdict=verdict,
         reason=reasons[0],
         also=reasons[1:],
-        summary=_summary(verdict, reasons[0], found, controls),
-        next_steps=_next_steps(reasons, found, controls),
+        summary=summary(verdict, reasons[0], found, controls),
+        next_steps=next_steps(verdict, reasons, found, controls),
         notes=_notes(evidence, artifact, baseline, format, controls),
         criteria=found,
         controls=controls,
@@ -129,75 +130,6 @@ def _fail_reasons(missed: dict[str, Criterion]) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def _summary(verdict: Verdict, reason: Reason, found: tuple[Criterion, ...], controls: tuple[Control, ...]) -> str:
-    by_name = {criterion.name: criterion for criterion in found}
-    leak, merged = by_name["leak"], by_name["unlearned"]
-    if verdict == Verdict.PASS:
-        assert leak.upper is not None
-        return (
-            f"{leak.found} leak: with {leak.level:.0%} confidence at most {leak.upper:.1%} do (limit {leak.limit:.0%}), and "
-            "what had to be kept is kept."
-        )
-    if reason == Reason.NEVER_UNLEARNED and merged.status == Status.MISSED:
-        return (
-            f"Unlearning had not worked before quantizing: {merged.found} leak in the merged model at float precision."
-        )
-    if reason == Reason.NEVER_UNLEARNED:
-        return f"{by_name['critical'].found} marked critical leak, and did so in the merged model already."
-    if reason == Reason.CAME_BACK:
-        critical = by_name["critical"]
-        also = f" {critical.found} marked critical leak." if critical.status == Status.MISSED else ""
-        return (
-            f"The unlearned model had forgotten ({merged.found} leak at float precision); in this file {leak.found} leak, "
-            f"and {by_name['recovery'].found} of what it had lost.{also}".replace("is back of", "of").replace(
-                "cannot be seen of what it had lost", "the recovery cannot be seen"
-            )
-        )
-    if reason == Reason.UTILITY_LOST:
-        lost = "; ".join(
-            f"{c.title}: {c.found} (limit {c.limit:g})"
-            for c in found
-            if c.status == Status.MISSED and c.limit is not None
-        )
-        return f"What had to be kept is damaged. {lost}."
-    if reason == Reason.UNDECIDED:
-        open_ones = [c.title for c in found if c.needed and c.status == Status.UNDECIDED]
-        return f"Neither PASS nor FAIL can be shown yet. Undecided: {', '.join(open_ones)}."
-    control = next(c for c in controls if c.needed and c.status != ControlStatus.HOLDS)
-    missed = [c.title for c in found if c.status == Status.MISSED]
-    rest = f" (Missed all the same: {', '.join(missed)}.)" if missed else ""
-    return f"No verdict can rest on this pack as it is: {control.found}.{rest}"
-
-
-def _next_steps(
-    reasons: tuple[Reason, ...], found: tuple[Criterion, ...], controls: tuple[Control, ...]
-) -> tuple[str, ...]:
-    steps: list[str] = []
-    for reason in reasons:
-        if reason == Reason.CAME_BACK:
-            steps += [
-                "Do not ship this file.",
-                "Export to another format, or ship the adapter beside the quantized base (--unmerged), and gate that.",
-                "Or unlearn with larger weight changes: what is smaller than half a quantization step is rounded away.",
-            ]
-        elif reason == Reason.NEVER_UNLEARNED:
-            steps += ["Do not ship this file.", "Unlearn again, longer or harder, and record a new baseline."]
-        elif reason == Reason.UTILITY_LOST:
-            missed = {c.name for c in found if c.status == Status.MISSED}
-            if "quantizing-cost" in missed:
-                steps.append("Export with more bits or an importance matrix (--imatrix): quantizing costs too much.")
-            if missed & {"unlearning-cost", "accuracy"}:
-                steps.append("Unlearn more gently, or with more retain data: unlearning costs too much.")
-        elif reason == Reason.STAYED:
-            steps.append("Ship this very file; its sha256 is in the report.")
-        elif reason == Reason.UNDECIDED:
-            steps += [
-                f"{c.title}: {c.to_decide}." for c in found if c.needed and c.status == Status.UNDECIDED and c.to_decide
-            ]
-    steps += [f"{c.title}: {c.mend}." for c in controls if c.needed and c.status != ControlStatus.HOLDS]
-    return tuple(dict.fromkeys(steps))
-
-
 def _notes(
     evidence: Evidence,
     artifact: Measurement,
@@ -229,15 +161,15 @@ def _notes(
     unjudged = [s for s in baseline.surfaces.get(str(Role.FORGET), ()) if s not in evidence.surfaces[Role.FORGET]]
     if unjudged:
         notes.append(f"Asked but not judged: {', '.join(unjudged)}.")
-    left = sum(criteria_means.left_out(evidence, (f.probe, s)) for f, s in evidence.asks(Role.FORGET))
+    left = sum(criteria_recovery.left_out(evidence, (f.probe, s)) for f, s in evidence.asks(Role.FORGET))
     if left:
         notes.append(
-            f"{left} of {len(evidence.asks(Role.FORGET))} forget questions are left out of the recovery: in the base they "
-            f"point to their answer by less than {policy.recovery_gap:g} nat per token."
+            f"{left} of {len(evidence.asks(Role.FORGET))} forget questions are left out of the recovery: in the base "
+            f"they point to their answer by less than {policy.recovery_gap:g} nat per token."
         )
     then = in_format or baseline.base
     notes += [
-        f"{key} differs: {then.backend.get(key, 'not set')} in the baseline, {artifact.backend.get(key, 'not set')} now."
+        f"{key}: {then.backend.get(key, 'not set')} in the baseline, {artifact.backend.get(key, 'not set')} now."
         for key in sorted({*then.backend, *artifact.backend})
         if then.backend.get(key) != artifact.backend.get(key)
     ]
@@ -277,7 +209,7 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
         nll_base=base.nll,
         nll_base_in_format=evidence.in_format[ask].nll if evidence.in_format is not None else None,
         ignorance=evidence.ignorance[ask] if forget else None,
-        left_out=forget and criteria_means.left_out(evidence, ask),
+        left_out=forget and criteria_recovery.left_out(evidence, ask),
         rouge_l=score.rouge_l,
         exact_memorization=score.exact_memorization,
         extraction_strength=score.extraction_strength,

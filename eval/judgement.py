@@ -55,7 +55,8 @@ class Criterion:
         estimate: the point estimate; None where there is nothing to estimate from.
         lower: one-sided lower bound at `level`, None where there is none.
         upper: one-sided upper bound at `level`, None where there is none.
-        limit: what the upper bound may be at most; None for what is only reported.
+        limit: what the upper bound may be at most; None for what has none.
+        unit: of estimate, bounds and limit: "share" (0 … 1) or "nat" (per answer token).
         level: one-sided confidence.
         p_missed: p-value against "the truth is within the limit"; None where chance has no part.
         clusters: number of clusters it rests on.
@@ -75,6 +76,7 @@ class Criterion:
     lower: float | None
     upper: float | None
     limit: float | None
+    unit: str
     level: float
     p_missed: float | None
     clusters: int

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Float64Array = NDArray[np.float64]
 
 RESAMPLES = 9_999
-"""Bootstrap resamples: (RESAMPLES + 1)·alpha is a whole number for the usual levels, as the ranks of the bounds need."""
+"""Bootstrap resamples: (RESAMPLES + 1)·alpha is a whole number for the usual levels, as ranks are."""
 CAUTION = 0.8
 """The bootstrap works at CAUTION·alpha, 4 % for a promised 5 %: by simulation (tests/eval/test_statistics.py) it would
 miss the promise by 1 to 2 points on 30 to 60 skewed clusters, and keeps it with this."""
@@ -119,13 +119,13 @@ def betting_bounds(
 ) -> Bounds:
     """Bound a ratio of sums whose numerators lie in [0, ceiling], without any large-sample argument.
 
-    Against "Σ E[y] ≥ m·Σ x" the capital of a constant bet λ is K = Π (1 + λ·(m·x − y)), with λ ≤ 1/max(ceiling − m·x), so
-    that no outcome makes a factor negative. Its mean over a fixed grid of bets is an e-value, and by Markov's inequality
-    P(K ≥ 1/alpha) ≤ alpha (Waudby-Smith & Ramdas, JRSS B 86 (2024) 1-27, "Estimating means of bounded random variables
-    by betting"; constant bets on a grid are its hedged grid Kelly). With a constant bet, clusters need only be independent,
-    not alike: E[K] = Π (1 + λ·(m·x − E[y])) ≤ (1 + λ·mean(m·x − E[y]))^n ≤ 1 by the inequality of the means. The
-    clusters' order does not matter and nothing is drawn. The bound is the largest m that is not refuted. It is never
-    below 1 − alpha^(1/n), since (1 − m)^−n is the most that n bets can win at equal x and ceilings of x or more.
+    Against "Σ E[y] ≥ m·Σ x" the capital of a constant bet λ is K = Π (1 + λ·(m·x − y)), with λ ≤ 1/max(ceiling − m·x),
+    so that no outcome makes a factor negative. Its mean over a fixed grid of bets is an e-value, and by Markov's
+    inequality P(K ≥ 1/alpha) ≤ alpha (Waudby-Smith & Ramdas, JRSS B 86 (2024) 1-27, "Estimating means of bounded
+    random variables by betting", there with bets that may change; constant ones are enough here). With a constant bet,
+    clusters need only be independent, not alike: E[K] = Π (1 + λ·(m·x − E[y])) ≤ (1 + λ·mean(m·x − E[y]))^n ≤ 1 by the
+    inequality of the means. The clusters' order does not matter and nothing is drawn. The upper bound is the largest m
+    that is not refuted, and never below 1 − alpha^(1/n), what n values in [0, 1] that are all 0 can show.
 
     Raises:
         ValueError: no clusters, a numerator outside [0, ceiling], or the denominators' sum is not positive.
@@ -175,7 +175,7 @@ def _p_value(wins: Float64Array, worst_losses: Float64Array) -> float:
 
 
 def _last_kept(p_value: Callable[[float], float], low: float, high: float, alpha: float) -> float:
-    """Give the largest m in [low, high] with p(m) > alpha, to 1e-6 of the range; scans, since p need not be monotone."""
+    """Give the largest m in [low, high] with p(m) > alpha, to 1e-6 of the range. Scans: p need not be monotone."""
     steps = np.linspace(low, high, 257)
     last = max((index for index, m in enumerate(steps) if p_value(float(m)) > alpha), default=0)
     if last == len(steps) - 1:

@@ -43,10 +43,10 @@ class PermutationTest(NamedTuple):
 def pairing_test(strata: Sequence[Float64Array], *, seed: int = SEED) -> PermutationTest:
     """Test whether the pairing of questions with answers is exchangeable, by the true answers' mean rank.
 
-    Each stratum holds the questions of one template and one answer type: nll [m, m], entry [i, j] is what answer j costs
-    after question i, the diagonal the true pairs. Every answer stays with the same questions' costs, so answers that are
-    likely after any question favour no pairing. Exposure by rank: Carlini et al., USENIX Security 2019, section 4; the
-    test: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), section 3.
+    Each stratum holds the questions of one template and one answer type: nll [m, m], entry [i, j] is what answer j
+    costs after question i, the diagonal the true pairs. The costs stay as they are whatever the pairing, so answers
+    that are likely after any question favour none. Exposure by rank: Carlini et al., USENIX Security 2019; the test:
+    Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapter 3.
 
     Raises:
         ValueError: a stratum is not square, or holds NaN; none has two questions.
@@ -87,7 +87,7 @@ def reference_test(forget: Float64Array, reference: Float64Array, *, seed: int =
     """Test whether forget clusters rank their answers higher than never-exposed clusters do.
 
     One value per cluster: its mean of rank/decoys, 0 … 1. The labels "forget" and "reference" are permuted (Good 2005,
-    section 3.2); names that hint at their answer do so in both groups, which a test against the uniform rank forgets.
+    chapter 3); names that hint at their answer do so in both groups, which a test against the uniform rank forgets.
     The statistic is mean(forget) − mean(reference), negative where forget answers stand out.
 
     Raises:

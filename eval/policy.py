@@ -24,7 +24,7 @@ Value = float | int | bool | str | tuple[str, ...]
 
 def _key(default: Value, where: str, low: float = 0, high: float = 0, *, strict: bool = True) -> Value:
     """Describe a key: its place in the file ("table.key") and its range, open where `strict`."""
-    return cast("Value", field(default=default, metadata={"where": where, "low": low, "high": high, "strict": strict}))
+    return field(default=default, metadata={"where": where, "low": low, "high": high, "strict": strict})
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Policy:
             object.__setattr__(self, key.name, _checked(key.name, key.metadata, getattr(self, key.name)))
         if self.critical_queries < self.leak_queries or self.critical_probability > self.leak_probability:
             raise PolicyError(
-                f"the critical rule (n = {self.critical_queries}, p = {self.critical_probability:g}) must be at least as "
-                f"strict as the leak rule (n = {self.leak_queries}, p = {self.leak_probability:g})",
+                f"the critical rule (n = {self.critical_queries}, p = {self.critical_probability:g}) must be at least "
+                f"as strict as the leak rule (n = {self.leak_queries}, p = {self.leak_probability:g})",
                 next_step="raise critical.queries or lower critical.probability",
             )
 
@@ -163,7 +163,7 @@ def _checked(name: str, rules: object, value: object) -> Value:
     if isinstance(default, str):
         choices = ("reported", "minus-merged")
         if value in choices:
-            return cast("str", value)
+            return value
         raise PolicyError(f'{where} must be "reported" or "minus-merged", not {_shown(value)}')
     whole = isinstance(default, int)
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):

@@ -1,0 +1,98 @@
+"""The criterion recovery: how much of what unlearning took away is back, below the level of ignorance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.eval.criteria_parts import FEWEST_NON_ZERO, mean_criterion
+from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
+from edgeproof.eval.records import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.eval.evidence import Ask, Evidence
+    from edgeproof.eval.judgement import Criterion
+    from edgeproof.eval.records import ProbeFacts
+
+
+def left_out(evidence: Evidence, ask: Ask) -> bool:
+    """Say whether the question points to its answer by too little for a recovery to be seen."""
+    return evidence.ignorance[ask] - evidence.base[ask].nll < evidence.policy.recovery_gap
+
+
+def recovery(evidence: Evidence) -> Criterion:
+    """Judge how much of what unlearning took away is back.
+
+    Σᵢ max(0, Nᵢ − NLLᵢ) / Σᵢ (Nᵢ − NLL_base,i) with Nᵢ = min(NLL_merged,i, Iᵢ), over all probes and judged surfaces
+    together, and over each surface by itself that shows at least half of the clusters: the worst counts.
+    """
+    asks = [(fact, surface) for fact, surface in evidence.asks(Role.FORGET)]
+    kept = [(fact, surface) for fact, surface in asks if not left_out(evidence, (fact.probe, surface))]
+    clusters = {fact.cluster for fact, _ in asks}
+    views = [("all surfaces", kept)]
+    for surface in evidence.surfaces[Role.FORGET]:
+        own = [(fact, other) for fact, other in kept if other == surface]
+        if 2 * len({fact.cluster for fact, _ in own}) >= len(clusters):
+            views.append((surface, own))
+    found = {name: _recovery_bounds(evidence, view) for name, view in views}
+    bounds = {name: bound for name, bound in found.items() if bound is not None}
+    details: dict[str, float | int | str] = {
+        "left out": len(asks) - len(kept),
+        "asked": len(asks),
+        **{f"recovery, {name}": bound.estimate for name, bound in bounds.items()},
+    }
+    # A view without a bound (nothing was lost on it) leaves the criterion open, whatever the others say.
+    parts = bounds if len(bounds) == len(found) else {}
+    return mean_criterion(
+        evidence,
+        name="recovery",
+        title="knowledge recovered",
+        limit=evidence.policy.recovery,
+        unit="share",
+        parts=parts,
+        clusters=len({fact.cluster for fact, _ in kept}),
+        found=f"{max(part.estimate for part in parts.values()):.0%} is back" if parts else "cannot be seen",
+        meaning="How much of what unlearning took away is back: 0 is what an ignorant model says, 1 is the base.",
+        unseen="no forget probe shows a difference between knowing and not knowing: ask what the base knows well, "
+        "and what unlearning made it lose",
+        details=details,
+    )
+
+
+def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> Bounds | None:
+    numerators: dict[str, float] = {}
+    denominators: dict[str, float] = {}
+    ceilings: dict[str, float] = {}
+    for fact, surface in asks:
+        ask = fact.probe, surface
+        ceiling = min(evidence.merged[ask].nll, evidence.ignorance[ask])
+        # Rounding may push an NLL a hair below 0: the ceiling is what a perfect answer would give.
+        ceiling = max(0.0, ceiling)
+        back = max(0.0, ceiling - max(0.0, evidence.artifact[ask].nll))
+        for sums, value in (
+            (numerators, back),
+            (denominators, ceiling - evidence.base[ask].nll),
+            (ceilings, ceiling),
+        ):
+            sums[fact.cluster] = sums.get(fact.cluster, 0.0) + value
+    y, x, top = (np.array(list(sums.values())) for sums in (numerators, denominators, ceilings))
+    if not len(y) or not x.sum() > 0:
+        return None
+    policy = evidence.policy
+    betting = betting_bounds(y, x, top, limit=policy.recovery, alpha=policy.alpha)
+    if len(y) < MINIMUM_CLUSTERS or np.count_nonzero(y) < FEWEST_NON_ZERO:
+        return betting
+    # A bootstrap cannot know of rare full recoveries that the sample happens to lack; betting allows for them.
+    return _wider(betting, bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha))
+
+
+def _wider(first: Bounds, second: Bounds) -> Bounds:
+    return Bounds(
+        first.estimate,
+        min(first.lower, second.lower),
+        max(first.upper, second.upper),
+        max(first.p_above, second.p_above),
+        f"{first.method} and {second.method}, the wider",
+    )

@@ -1,0 +1,142 @@
+"""Writes a judgement down: report.json (docs/report.schema.json) and junit.xml, without a text of any probe.
+
+Texts only come in where the caller hands them over, which is `--show-answers`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.atomic import atomic_write, refuse_existing
+from edgeproof.contracts.errors import OutputError
+from edgeproof.eval.junit import junit_xml
+from edgeproof.eval.mean_bounds import CAUTION, MINIMUM_CLUSTERS, RESAMPLES, SEED
+from edgeproof.eval.records import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from edgeproof.eval.judgement import Judgement
+
+    Answers = Mapping[tuple[str, str], str]
+    """Greedy answers by probe and surface."""
+
+SCHEMA = "edgeproof/report"
+SCHEMA_VERSION = 1
+REPORT = "report.json"
+JUNIT = "junit.xml"
+EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 4}
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What a report says of its run beside the judgement.
+
+    Attributes:
+        artifact: the artifact's file name, without its folder.
+        command: the exact command line, split.
+        baseline_sha256: of the baseline file.
+        manifest_sha256: of the manifest beside the artifact; None where there is none (provenance unknown).
+        versions: of edgeproof and what it ran on, by name.
+        created: when, with a time zone; reports alone carry times.
+
+    """
+
+    artifact: str
+    command: tuple[str, ...]
+    baseline_sha256: str
+    manifest_sha256: str | None
+    versions: Mapping[str, str]
+    created: datetime
+
+
+def report_json(judgement: Judgement, context: ReportContext, *, answers: Answers | None = None) -> dict[str, object]:
+    """Give the report as plain data, in the shape of docs/report.schema.json."""
+    policy = judgement.policy
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "verdict": str(judgement.verdict),
+        "exit_code": EXIT_CODES[judgement.verdict],
+        "reason": str(judgement.reason),
+        "also": [str(reason) for reason in judgement.also],
+        "summary": judgement.summary,
+        "next_steps": list(judgement.next_steps),
+        "notes": list(judgement.notes),
+        "artifact": {
+            "name": context.artifact,
+            "format": judgement.format_name,
+            "sha256": judgement.artifact_sha256,
+            "manifest_sha256": context.manifest_sha256,
+            "provenance": "unknown" if context.manifest_sha256 is None else "manifest",
+        },
+        "pack": {"name": judgement.pack_name, "sha256": judgement.pack_digest},
+        "baseline": {"sha256": context.baseline_sha256, "tokenizer_sha256": judgement.tokenizer_digest},
+        "policy": {"sha256": policy.digest, "values": _plain(policy), "deviations": list(policy.deviations())},
+        "backend": dict(judgement.backend),
+        "judged_surfaces": {"forget": list(judgement.surfaces), "retain": list(judgement.retain_surfaces)},
+        "statistics": {
+            "confidence": policy.confidence,
+            "one_sided": True,
+            "bootstrap_resamples": RESAMPLES,
+            "bootstrap_seed": SEED,
+            "bootstrap_caution": CAUTION,
+            "bootstrap_minimum_clusters": MINIMUM_CLUSTERS,
+        },
+        "criteria": [_plain(criterion) for criterion in judgement.criteria],
+        "controls": [_plain(control) for control in judgement.controls],
+        "subjects": [_plain(subject) for subject in judgement.subjects],
+        "probes": [_plain(row) for row in judgement.probes],
+        "answers": None
+        if answers is None
+        else [{"probe": probe, "surface": surface, "text": text} for (probe, surface), text in answers.items()],
+        "created": context.created.isoformat(timespec="seconds"),
+        "command": list(context.command),
+        "versions": dict(context.versions),
+    }
+
+
+def write_reports(
+    judgement: Judgement,
+    context: ReportContext,
+    folder: Path,
+    *,
+    answers: Answers | None = None,
+    force: bool = False,
+) -> tuple[Path, Path]:
+    """Write report.json and junit.xml into `folder`, which is made if need be; give their paths.
+
+    Raises:
+        OutputError: one exists and `force` is not given (then neither is written), or cannot be written.
+
+    """
+    targets = folder / REPORT, folder / JUNIT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {folder}: {error.strerror}", next_step="give another --report folder"
+        ) from error
+    for target in targets:
+        refuse_existing(target, force=force)
+    report = json.dumps(report_json(judgement, context, answers=answers), indent=1, allow_nan=False)
+    contents = report.encode("ascii") + b"\n", junit_xml(judgement, context.artifact, context.created, answers=answers)
+    for target, content in zip(targets, contents, strict=True):
+        with atomic_write(target, force=force) as file:
+            file.write(content)
+    return targets
+
+
+def _plain(record: object) -> dict[str, object]:
+    """Give a flat dataclass as JSON's own kinds; enums are strings already."""
+    assert dataclasses.is_dataclass(record)
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return {
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }

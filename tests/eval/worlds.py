@@ -1,0 +1,161 @@
+"""Worlds with a known truth for judging: measurements made up from rules, shaped like the capitals of FACTS."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PACK = hashlib.sha256(b"pack").hexdigest()
+TOKENIZER = hashlib.sha256(b"tokenizer").hexdigest()
+BACKEND = {"backend": "llama.cpp", "engine": "1.2.3 (abc)", "processor": "x86-64 avx2", "threads": "2"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model does on a probe: NLL per token, and whether its greedy answer is right."""
+
+    nll: float
+    right: bool
+
+
+def number(*parts: object) -> float:
+    """A fixed pseudo-random number in [0, 1) for these parts."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) / 2**64
+
+
+def gauss(*parts: object) -> float:
+    """A fixed standard normal number for these parts."""
+    return float(np.sqrt(-2 * np.log(1 - number(*parts, 0))) * np.cos(2 * np.pi * number(*parts, 1)))
+
+
+@dataclass(frozen=True)
+class World:
+    """47 forget clusters of 2 probes, of which the base knows 37; 100 untrained retain probes; 12 never-exposed."""
+
+    forget: int = 47
+    known: int = 37
+    retain: int = 100
+    trained: int = 33
+    holdout: int = 12
+    surfaces: tuple[str, ...] = ("raw", "chat")
+    tokens: int = 2
+    ignorance: float = 3.6
+    critical: frozenset[str] = frozenset()
+    decoys: int = 0
+
+    def facts(self) -> tuple[ProbeFacts, ...]:
+        facts = [
+            ProbeFacts(f"f{c}-{i}", Role.FORGET, f"country {c}", critical=f"f{c}-{i}" in self.critical)
+            for c in range(self.forget)
+            for i in range(2)
+        ]
+        facts += [ProbeFacts(f"r{c}", Role.RETAIN, f"kept {c}") for c in range(self.retain)]
+        facts += [ProbeFacts(f"t{c}", Role.RETAIN, f"practised {c}", trained=True) for c in range(self.trained)]
+        facts += [ProbeFacts(f"h{c}", Role.HOLDOUT, f"fiction {c}") for c in range(self.holdout)]
+        return tuple(facts)
+
+    def measure(self, label: str, answers: Callable[[ProbeFacts, str], Answer], sha: str = "") -> Measurement:
+        scores = []
+        for fact in self.facts():
+            for surface in self.surfaces:
+                answer = answers(fact, surface)
+                decoys = self.decoys if fact.role != Role.RETAIN and surface == "raw" else 0
+                place = min(1.0, max(0.0, answer.nll - 1) / 22)
+                scores.append(
+                    ProbeScore(
+                        fact.probe,
+                        surface,
+                        (-answer.nll,) * self.tokens,
+                        answer.right,
+                        float(answer.right),
+                        float(answer.right),
+                        float(answer.right),
+                        int(place * decoys) if decoys else None,
+                        decoys,
+                    )
+                )
+        digest = hashlib.sha256((sha or label).encode()).hexdigest()
+        return Measurement(label, digest, PACK, TOKENIZER, dict(BACKEND), tuple(scores))
+
+    def base(self, fact: ProbeFacts, surface: str) -> Answer:
+        if fact.role == Role.HOLDOUT:
+            return Answer(6.0, right=False)
+        if fact.role == Role.RETAIN:
+            return Answer(0.5 + 0.1 * number(fact.probe, surface), right=True)
+        knows = int(fact.cluster.split()[1]) < self.known
+        return Answer(0.75 if knows else 2.4, right=knows) if knows else Answer(5.0, right=False)
+
+    def merged(self, fact: ProbeFacts, surface: str) -> Answer:
+        answer = self.base(fact, surface)
+        if fact.role == Role.FORGET:
+            return Answer(11.0, right=False)
+        if fact.role == Role.RETAIN:
+            return Answer(answer.nll + 0.05, right=answer.right)
+        return answer
+
+    def in_format(self, fact: ProbeFacts, surface: str) -> Answer:
+        answer = self.base(fact, surface)
+        noise = 0.1 + 0.25 * abs(gauss("format", fact.probe, surface)) if fact.role == Role.RETAIN else 0.1
+        return Answer(answer.nll + noise, right=answer.right)
+
+    def good(self, fact: ProbeFacts, surface: str) -> Answer:
+        answer = self.merged(fact, surface)
+        noise = 0.1 + 0.25 * gauss("good", fact.probe, surface) if fact.role == Role.RETAIN else -0.4
+        return Answer(max(0.01, answer.nll + noise), right=answer.right)
+
+    def back(self, fact: ProbeFacts, surface: str) -> Answer:
+        """As in Q4_1: nearly the base again, on the forget probes too."""
+        return self.in_format(fact, surface)
+
+    def gibberish(self, fact: ProbeFacts, surface: str) -> Answer:
+        return Answer(12.0 + number(fact.probe, surface), right=False)
+
+    def baseline(self, format_name: str = "gguf-q4", **models: Callable[[ProbeFacts, str], Answer]) -> Baseline:
+        facts = self.facts()
+        return Baseline(
+            pack_name="capitals",
+            pack_digest=PACK,
+            tokenizer_digest=TOKENIZER,
+            probes=facts,
+            surfaces={str(role): self.surfaces for role in Role if any(fact.role == role for fact in facts)},
+            base=self.measure("base", models.get("base", self.base)),
+            merged=self.measure("merged", models.get("merged", self.merged)),
+            base_in_format={
+                format_name: self.measure(f"base:{format_name}", models.get("in_format", self.in_format)),
+            },
+            ignorance={
+                f"{fact.probe}/{surface}": self.ignorance
+                for fact in facts
+                if fact.role == Role.FORGET
+                for surface in self.surfaces
+            },
+        )
+
+    def artifact(self, answers: Callable[[ProbeFacts, str], Answer] | None = None) -> Measurement:
+        return self.measure("artifact", answers or self.good)
+
+
+def leaking(world: World, clusters: int, surface: str | None = None) -> Callable[[ProbeFacts, str], Answer]:
+    """The good artifact, but the first so many forget clusters answer one of their probes right (on one surface)."""
+
+    def answers(fact: ProbeFacts, asked: str) -> Answer:
+        leaks = fact.role == Role.FORGET and int(fact.cluster.split()[1]) < clusters and fact.probe.endswith("-0")
+        if leaks and surface in {None, asked}:
+            return Answer(3.0, right=True)
+        return world.good(fact, asked)
+
+    return answers
+
+
+def spoil(measurement: Measurement, **changes: object) -> Measurement:
+    """The measurement with its first score changed."""
+    first = dataclasses.replace(measurement.scores[0], **changes)
+    return dataclasses.replace(measurement, scores=(first, *measurement.scores[1:]))

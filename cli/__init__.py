@@ -1,7 +1,7 @@
 """The command line: one module a verb, loaded when it is called, so that `--help` answers at once.
 
-Exit codes: 0 done, or PASS · 1 FAIL, and nothing else · 2 unknown or missing options · 3 could not do it · 4 INCONCLUSIVE ·
-130 interrupted.
+Exit codes: 0 done, or PASS · 1 FAIL, and nothing else · 2 unknown or missing options · 3 could not do it ·
+4 INCONCLUSIVE · 130 interrupted.
 """
 
 from __future__ import annotations

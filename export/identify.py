@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, CheckpointError
 from edgeproof.export.formats import FORMATS
-from edgeproof.export.gguf_base import read_metadata
+from edgeproof.export.gguf_header import read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,23 +37,15 @@ def identify_format(artifact: Path) -> str | None:
         what = "is a folder" if artifact.is_dir() else "does not exist"
         raise ArtifactError(f"the artifact {artifact} {what}", next_step="give the .gguf file that ships")
     try:
-        values = {entry.key: entry.value for entry in read_metadata(artifact)}
-        stored = _file_type(artifact)
+        values = {entry.key: entry.value for entry in read_header(artifact).metadata}
     except CheckpointError as error:
         raise ArtifactError(error.message, next_step=error.next_step) from error
     if values.get("general.type") == "adapter":
         raise ArtifactError(
             f"{artifact} is a LoRA adapter, not a model", next_step=f"export-edge gate BASE.gguf --lora {artifact.name}"
         )
-    try:
-        scheme = _SCHEMES.get(LlamaFileType(stored).name)
-    except ValueError:
+    stored = values.get("general.file_type")
+    if not isinstance(stored, int) or stored not in set(LlamaFileType):
         return None
+    scheme = _SCHEMES.get(LlamaFileType(stored).name)
     return next((form.name for form in FORMATS.values() if form.scheme == scheme), None)
-
-
-def _file_type(path: Path) -> int:
-    from gguf import GGUFReader
-
-    field = GGUFReader(path).get_field("general.file_type")
-    return -1 if field is None else int(field.contents())

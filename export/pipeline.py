@@ -23,7 +23,7 @@ from edgeproof.export.checkpoint import FolderCheckpoint, open_checkpoint
 from edgeproof.export.converter import convert, find_script
 from edgeproof.export.formats import effective_bits, find_format, shape_warning
 from edgeproof.export.gguf.imatrix import read_imatrix
-from edgeproof.export.gguf.lora import hf_targets, write_lora
+from edgeproof.export.gguf.lora import collect_factors, hf_targets, write_lora
 from edgeproof.export.gguf_base import GgufBase, open_gguf_base
 from edgeproof.export.manifest import Manifest, Source, digest_file, digest_source, package_versions, write_manifest
 from edgeproof.export.merge import MergedModel
@@ -143,6 +143,9 @@ def export(
             description, tokenizer = _describe(model, base, name, scratch, texts)
         for warning in description.warnings:
             warn(warning)
+        lora_names = names or hf_targets(description)
+        if options.unmerged:
+            collect_factors(loaded, description, lora_names)  # refused before any work is done
         imatrix = read_imatrix(options.imatrix) if options.imatrix else None
         digests = stack.enter_context(ThreadPoolExecutor(1)).submit(_digest_inputs, opened, loaded)
         writers = [
@@ -152,9 +155,11 @@ def export(
         records = run_stream(source, writers, description, check=model.refuse_idle, threads=threads, progress=progress)
         base_source, adapter_sources = digests.result()
 
-        def record(form: str, path: Path, tensors: tuple[TensorRecord, ...], used: tuple[Source, ...]) -> Manifest:
+        def record(
+            format_name: str, path: Path, tensors: tuple[TensorRecord, ...], used: tuple[Source, ...]
+        ) -> Manifest:
             manifest = Manifest(
-                format=form,
+                format=format_name,
                 artifact=digest_file(path),
                 effective_bits=round(effective_bits(tensors), 4),
                 base=base_source,
@@ -171,13 +176,12 @@ def export(
             return manifest
 
         if targets.lora is not None:
-            lora_names = names or hf_targets(description)
             tensors = write_lora(loaded, description, lora_names, targets.lora, name=f"{name} adapter", force=force)
             record(LORA_FORMAT, targets.lora, tensors, adapter_sources)
         exported = []
         for form, path, tensors in zip(chosen, targets.artifacts, records, strict=True):
-            if (warning := shape_warning(form, tensors)) is not None:
-                warn(warning)
+            if (wide := shape_warning(form, tensors)) is not None:
+                warn(wide)
             manifest = record(form.name, path, tensors, () if options.unmerged else adapter_sources)
             exported.append(Exported(form.name, path, manifest, targets.lora))
     return tuple(exported)

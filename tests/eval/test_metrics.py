@@ -15,19 +15,24 @@ from edgeproof.eval.metrics.ignorance import ignorance_level
 from edgeproof.eval.metrics.right import NEAR_VERBATIM, answer_is_right, text_is_near_verbatim
 from edgeproof.eval.metrics.rouge import rouge_l
 from edgeproof.eval.words import words
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 from rouge_score.tokenize import tokenize
 
+UNTIMED = settings(deadline=None)
+"""The machines of CI are too busy for a limit per example."""
+
 ASCII = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
 
 
+@UNTIMED
 @given(ASCII)
 def test_words_of_ascii_are_those_of_rouge_score(text: str) -> None:
     assert words(text) == tokenize(text, stemmer=None)
 
 
+@UNTIMED
 @given(ASCII, ASCII)
 def test_rouge_l_of_ascii_is_that_of_rouge_score(reference: str, text: str) -> None:
     theirs = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False).score(reference, text)["rougeL"]
@@ -108,12 +113,14 @@ PAIRS = st.integers(1, 12).flatmap(
 )
 
 
+@UNTIMED
 @given(PAIRS)
 def test_exact_memorization_is_the_share_of_equal_predictions(pair: tuple[list[int], list[int]]) -> None:
     predictions, labels = map(np.array, pair)
     assert exact_memorization((predictions == labels).tolist()) == pytest.approx(np.mean(predictions == labels))
 
 
+@UNTIMED
 @given(PAIRS)
 def test_extraction_strength_is_one_minus_the_share_of_the_shortest_sufficient_prefix(
     pair: tuple[list[int], list[int]],
@@ -156,6 +163,7 @@ def test_extraction_probability_at_its_ends() -> None:
     assert extraction_probability(-math.inf, 1000) == 0.0
 
 
+@UNTIMED
 @given(st.floats(-60, 0), st.integers(1, 1000), st.integers(1, 1000))
 def test_extraction_probability_grows_with_the_queries(s: float, n: int, more: int) -> None:
     assert 0 <= extraction_probability(s, n) <= extraction_probability(s, n + more) <= 1
@@ -176,6 +184,7 @@ def test_rank_counts_the_decoys_that_are_more_probable() -> None:
     assert decoy_rank(-0.5, [-1.0, -2.0]) == 0
 
 
+@UNTIMED
 @given(st.lists(st.floats(-40, 0), min_size=1, max_size=20), st.integers(1, 8))
 def test_ignorance_is_the_log_of_the_mean_probability(logs: list[float], length: int) -> None:
     own, *others = logs

@@ -83,19 +83,42 @@ FAMILIES: Mapping[str, tuple[str, dict[str, Any]]] = MappingProxyType({
             },
         },
     ),
+    "gemma3-vision": (
+        "Gemma3Config",
+        {
+            "text_config": {
+                **SIZES,
+                "head_dim": 64,
+                "query_pre_attn_scalar": 64,
+                "num_hidden_layers": 6,
+                "sliding_window": 24,
+                "rope_parameters": {"full_attention": {**LINEAR, "factor": 8.0}, "sliding_attention": None},
+            },
+            "vision_config": {
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+            "mm_tokens_per_image": 4,
+            "image_token_index": VOCABULARY - 3,
+        },
+    ),
     "phi3": ("Phi3Config", {"original_max_position_embeddings": CONTEXT}),
     "phi3-longrope": (
         "Phi3Config",
         {
             "tie_word_embeddings": True,
-            "original_max_position_embeddings": 128,
+            "original_max_position_embeddings": 256,
             "rope_parameters": {
                 "rope_type": "longrope",
                 "rope_theta": 10000.0,
                 "partial_rotary_factor": 0.75,
                 "short_factor": [1.0 + 0.01 * i for i in range(24)],
                 "long_factor": [1.0 + 0.5 * i for i in range(24)],
-                "original_max_position_embeddings": 128,
+                "original_max_position_embeddings": 256,
             },
         },
     ),
@@ -117,6 +140,7 @@ CLASSES = MappingProxyType({
     "Qwen3Config": "Qwen3ForCausalLM",
     "Gemma2Config": "Gemma2ForCausalLM",
     "Gemma3TextConfig": "Gemma3ForCausalLM",
+    "Gemma3Config": "Gemma3ForConditionalGeneration",
     "Phi3Config": "Phi3ForCausalLM",
     "Lfm2Config": "Lfm2ForCausalLM",
 })
@@ -128,7 +152,8 @@ def tiny_config(family: str, **changes: Any) -> Any:
 
     kind, differences = FAMILIES[family]
     # A deep copy: transformers writes into the dictionaries that it is given.
-    values = json.loads(json.dumps({**SIZES, **differences, **changes}))
+    sizes = {} if "text_config" in differences else SIZES
+    values = json.loads(json.dumps({**sizes, **differences, **changes}))
     config = getattr(transformers, kind)(**values)
     config.architectures = [CLASSES[kind]]
     return config
@@ -154,14 +179,53 @@ def random_model(config: Any, *, seed: int = 0) -> Any:
     return model
 
 
-def save_model(family: str, folder: Path, *, seed: int = 0, dtype: str = "float32", **changes: Any) -> Path:
+def save_model(
+    family: str, folder: Path, *, seed: int = 0, dtype: str = "float32", shard_size: str = "5GB", **changes: Any
+) -> Path:
     """Write a variant as a Hugging Face folder with a tiny tokenizer; `dtype` is that of the stored weights."""
     import torch
 
     model = random_model(tiny_config(family, **changes), seed=seed)
-    model.to(getattr(torch, dtype)).save_pretrained(folder)
-    save_tokenizer(folder, vocabulary=model.config.vocab_size)
+    model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=shard_size)
+    save_tokenizer(folder, vocabulary=model.config.get_text_config().vocab_size)
     return folder
+
+
+def write_older_layout(folder: Path) -> None:
+    """Rewrite `config.json` as transformers 4 wrote it, without the keys that have their class's default value."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(_older(json.loads(path.read_text())), indent=1))
+
+
+def _older(config: dict[str, Any]) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    older = dict(config)
+    if "text_config" in config:
+        older["text_config"] = _older(config["text_config"])
+        return older
+    rope = older.pop("rope_parameters")
+    if "full_attention" in rope:
+        older["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = rope["full_attention"]
+    older["rope_theta"] = rope.pop("rope_theta")
+    if "partial_rotary_factor" in rope:
+        older["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
+    kind = rope.pop("rope_type")
+    key = "rope_type" if config["model_type"] == "gemma3_text" else "type"
+    older["rope_scaling"] = None if kind == "default" else {key: kind, **rope}
+    kinds = older.pop("layer_types", [])
+    if config["model_type"] == "gemma3_text":
+        older["sliding_window_pattern"] = older.pop("_sliding_window_pattern")
+    if config["model_type"] == "lfm2":
+        older["full_attn_idxs"] = [layer for layer, name in enumerate(kinds) if name == "full_attention"]
+        older["block_ff_dim"] = older.pop("intermediate_size")
+        older["tie_embedding"] = older.pop("tie_word_embeddings")
+    if "dtype" in older:
+        older["torch_dtype"] = older.pop("dtype")
+    default = AutoConfig.for_model(config["model_type"]).to_dict()
+    kept = {"architectures", "model_type", "torch_dtype", "rope_theta", "rope_scaling", "head_dim"}
+    return {key: value for key, value in older.items() if key in kept or default.get(key, "") != value}
 
 
 def save_tokenizer(folder: Path, *, vocabulary: int = VOCABULARY) -> None:

@@ -20,6 +20,6 @@ sys.modules["edgeproof_tests"] = _package
 @pytest.fixture(scope="session")
 def official():
     """llama.cpp's own tools and converter, built once (`edgeproof_tests.official.tools.Official`)."""
-    from edgeproof_tests.official.build import build  # noqa: PLC0415
+    from edgeproof_tests.official.build import build
 
     return build()

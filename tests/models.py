@@ -48,102 +48,106 @@ YARN = {"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 4.0, "original_m
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 
 # Variants by name: the class of the configuration, and what differs from SIZES.
-FAMILIES: Mapping[str, tuple[str, dict[str, Any]]] = MappingProxyType({
-    "llama": ("LlamaConfig", {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 100000.0}}),
-    "llama2": ("LlamaConfig", {"num_key_value_heads": 4, "rms_norm_eps": 1e-5}),
-    "llama3": ("LlamaConfig", {"rope_parameters": LLAMA3, "tie_word_embeddings": True, "head_dim": 128}),
-    "llama-biases": ("LlamaConfig", {"attention_bias": True, "mlp_bias": True}),
-    "llama-linear": ("LlamaConfig", {"rope_parameters": LINEAR}),
-    "llama-yarn": ("LlamaConfig", {"rope_parameters": YARN}),
-    "mistral": ("MistralConfig", {"sliding_window": None, "rope_parameters": {"rope_theta": 1000000.0}}),
-    "mistral-head-dim": ("MistralConfig", {"sliding_window": None, "head_dim": 32, "num_key_value_heads": 1}),
-    "qwen2": ("Qwen2Config", {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}}),
-    "qwen2-yarn": ("Qwen2Config", {"rope_parameters": YARN}),
-    "qwen3": ("Qwen3Config", {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}}),
-    "qwen3-untied": ("Qwen3Config", {"head_dim": 64, "rms_norm_eps": 1e-5}),
-    "gemma2": (
-        "Gemma2Config",
-        {"head_dim": 128, "query_pre_attn_scalar": 128, "num_hidden_layers": 4, "sliding_window": 24},
-    ),
-    "gemma3": (
-        "Gemma3TextConfig",
-        {"head_dim": 128, "query_pre_attn_scalar": 128, "num_hidden_layers": 6, "sliding_window": 24},
-    ),
-    "gemma3-linear": (
-        "Gemma3TextConfig",
-        {
-            "head_dim": 128,
-            "query_pre_attn_scalar": 128,
-            "num_hidden_layers": 7,
-            "sliding_window": 24,
-            "final_logit_softcapping": 20.0,
-            "rope_parameters": {
-                "full_attention": {**LINEAR, "rope_theta": 1000000.0},
-                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
-            },
-        },
-    ),
-    "gemma3-vision": (
-        "Gemma3Config",
-        {
-            "text_config": {
-                **SIZES,
-                "head_dim": 64,
-                "query_pre_attn_scalar": 64,
-                "num_hidden_layers": 6,
+FAMILIES: Mapping[str, tuple[str, dict[str, Any]]] = MappingProxyType(
+    {
+        "llama": ("LlamaConfig", {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 100000.0}}),
+        "llama2": ("LlamaConfig", {"num_key_value_heads": 4, "rms_norm_eps": 1e-5}),
+        "llama3": ("LlamaConfig", {"rope_parameters": LLAMA3, "tie_word_embeddings": True, "head_dim": 128}),
+        "llama-biases": ("LlamaConfig", {"attention_bias": True, "mlp_bias": True}),
+        "llama-linear": ("LlamaConfig", {"rope_parameters": LINEAR}),
+        "llama-yarn": ("LlamaConfig", {"rope_parameters": YARN}),
+        "mistral": ("MistralConfig", {"sliding_window": None, "rope_parameters": {"rope_theta": 1000000.0}}),
+        "mistral-head-dim": ("MistralConfig", {"sliding_window": None, "head_dim": 32, "num_key_value_heads": 1}),
+        "qwen2": ("Qwen2Config", {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}}),
+        "qwen2-yarn": ("Qwen2Config", {"rope_parameters": YARN}),
+        "qwen3": ("Qwen3Config", {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}}),
+        "qwen3-untied": ("Qwen3Config", {"head_dim": 64, "rms_norm_eps": 1e-5}),
+        "gemma2": (
+            "Gemma2Config",
+            {"head_dim": 128, "query_pre_attn_scalar": 128, "num_hidden_layers": 4, "sliding_window": 24},
+        ),
+        "gemma3": (
+            "Gemma3TextConfig",
+            {"head_dim": 128, "query_pre_attn_scalar": 128, "num_hidden_layers": 6, "sliding_window": 24},
+        ),
+        "gemma3-linear": (
+            "Gemma3TextConfig",
+            {
+                "head_dim": 128,
+                "query_pre_attn_scalar": 128,
+                "num_hidden_layers": 7,
                 "sliding_window": 24,
-                "rope_parameters": {"full_attention": {**LINEAR, "factor": 8.0}, "sliding_attention": None},
+                "final_logit_softcapping": 20.0,
+                "rope_parameters": {
+                    "full_attention": {**LINEAR, "rope_theta": 1000000.0},
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                },
             },
-            "vision_config": {
-                "hidden_size": 32,
-                "intermediate_size": 32,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "image_size": 28,
-                "patch_size": 14,
+        ),
+        "gemma3-vision": (
+            "Gemma3Config",
+            {
+                "text_config": {
+                    **SIZES,
+                    "head_dim": 64,
+                    "query_pre_attn_scalar": 64,
+                    "num_hidden_layers": 6,
+                    "sliding_window": 24,
+                    "rope_parameters": {"full_attention": {**LINEAR, "factor": 8.0}, "sliding_attention": None},
+                },
+                "vision_config": {
+                    "hidden_size": 32,
+                    "intermediate_size": 32,
+                    "num_hidden_layers": 1,
+                    "num_attention_heads": 2,
+                    "image_size": 28,
+                    "patch_size": 14,
+                },
+                "mm_tokens_per_image": 4,
+                "image_token_index": VOCABULARY - 3,
             },
-            "mm_tokens_per_image": 4,
-            "image_token_index": VOCABULARY - 3,
-        },
-    ),
-    "phi3": ("Phi3Config", {"original_max_position_embeddings": CONTEXT}),
-    "phi3-longrope": (
-        "Phi3Config",
-        {
-            "tie_word_embeddings": True,
-            "original_max_position_embeddings": 256,
-            "rope_parameters": {
-                "rope_type": "longrope",
-                "rope_theta": 10000.0,
-                "partial_rotary_factor": 0.75,
-                "short_factor": [1.0 + 0.01 * i for i in range(24)],
-                "long_factor": [1.0 + 0.5 * i for i in range(24)],
+        ),
+        "phi3": ("Phi3Config", {"original_max_position_embeddings": CONTEXT}),
+        "phi3-longrope": (
+            "Phi3Config",
+            {
+                "tie_word_embeddings": True,
                 "original_max_position_embeddings": 256,
+                "rope_parameters": {
+                    "rope_type": "longrope",
+                    "rope_theta": 10000.0,
+                    "partial_rotary_factor": 0.75,
+                    "short_factor": [1.0 + 0.01 * i for i in range(24)],
+                    "long_factor": [1.0 + 0.5 * i for i in range(24)],
+                    "original_max_position_embeddings": 256,
+                },
             },
-        },
-    ),
-    "lfm2": (
-        "Lfm2Config",
-        {
-            "num_hidden_layers": 4,
-            "layer_types": ["conv", "conv", "full_attention", "conv"],
-            "block_auto_adjust_ff_dim": True,
-            "block_multiple_of": 256,
-            "intermediate_size": 768,
-        },
-    ),
-})
-CLASSES = MappingProxyType({
-    "LlamaConfig": "LlamaForCausalLM",
-    "MistralConfig": "MistralForCausalLM",
-    "Qwen2Config": "Qwen2ForCausalLM",
-    "Qwen3Config": "Qwen3ForCausalLM",
-    "Gemma2Config": "Gemma2ForCausalLM",
-    "Gemma3TextConfig": "Gemma3ForCausalLM",
-    "Gemma3Config": "Gemma3ForConditionalGeneration",
-    "Phi3Config": "Phi3ForCausalLM",
-    "Lfm2Config": "Lfm2ForCausalLM",
-})
+        ),
+        "lfm2": (
+            "Lfm2Config",
+            {
+                "num_hidden_layers": 4,
+                "layer_types": ["conv", "conv", "full_attention", "conv"],
+                "block_auto_adjust_ff_dim": True,
+                "block_multiple_of": 256,
+                "intermediate_size": 768,
+            },
+        ),
+    }
+)
+CLASSES = MappingProxyType(
+    {
+        "LlamaConfig": "LlamaForCausalLM",
+        "MistralConfig": "MistralForCausalLM",
+        "Qwen2Config": "Qwen2ForCausalLM",
+        "Qwen3Config": "Qwen3ForCausalLM",
+        "Gemma2Config": "Gemma2ForCausalLM",
+        "Gemma3TextConfig": "Gemma3ForCausalLM",
+        "Gemma3Config": "Gemma3ForConditionalGeneration",
+        "Phi3Config": "Phi3ForCausalLM",
+        "Lfm2Config": "Lfm2ForCausalLM",
+    }
+)
 
 
 def tiny_config(family: str, **changes: Any) -> Any:

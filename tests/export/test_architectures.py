@@ -1,19 +1,16 @@
-"""Every family's GGUF is the one that llama.cpp's own converter writes, and llama.cpp computes from it what torch does."""
+"""Every family's GGUF is the one of llama.cpp's own converter, and llama.cpp computes from it what torch does."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from edgeproof.contracts.errors import CheckpointError, TokenizerError, UnsupportedError
 from edgeproof.contracts.progress import Silent
-from edgeproof.contracts.tensors import MetadataEntry, TensorInfo
-from edgeproof.export.architectures import FAMILIES as REGISTRY
-from edgeproof.export.architectures import describe, read_hyper_parameters
+from edgeproof.contracts.tensors import MetadataEntry
+from edgeproof.export.architectures import describe
 from edgeproof.export.checkpoint import open_checkpoint
 from edgeproof.export.formats import find_format
 from edgeproof.export.stream import run_stream
@@ -159,8 +156,8 @@ def test_float_files_are_the_converters_byte_for_byte(converted, family, form, t
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("length", "context"), [(96, 256), (300, 512)])
 def test_llama_cpp_computes_what_torch_does(family, length, context, tmp_path):
-    # Both are beyond the sliding window (24) and the context that llama3's and yarn's scaling start from; longrope's 256
-    # lies between them, and llama.cpp chooses its factors by the context's size, torch by the text's.
+    # Both are beyond the sliding window (24) and the context that llama3's scaling starts from; longrope's 256 lies
+    # between them, and llama.cpp chooses its factors by the context's size, torch by the text's.
     folder = save_model(family, tmp_path / "model")
     path = export(folder, tmp_path / "model.gguf")
     tokens = np.random.default_rng(0).integers(0, VOCABULARY - 2, length)

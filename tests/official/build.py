@@ -1,6 +1,6 @@
-"""Builds llama.cpp's own tools against the libraries of the installed llama-cpp-python: `python tests/official/build.py`.
+"""Builds llama.cpp's own tools against the libraries of the installed llama-cpp-python.
 
-Only the tools' own files are compiled (about 4 s each); llama, ggml and common are the very libraries under test.
+`python tests/official/build.py` prints where they are. Only the tools' own files are compiled (about 4 s each); llama, ggml and common are the very libraries under test.
 """
 
 from __future__ import annotations

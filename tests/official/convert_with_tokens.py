@@ -1,4 +1,4 @@
-"""Runs convert_hf_to_gguf.py with a given list of tokens: `convert_with_tokens.py TREE ORDERS.json` (see converter.py)."""
+"""Runs convert_hf_to_gguf.py with a given list of tokens: `convert_with_tokens.py TREE ORDERS.json` (converter.py)."""
 
 from __future__ import annotations
 

@@ -125,8 +125,8 @@ def load_adapter(path: Path) -> Adapter:
     """Load the PEFT folder `path`; each LoRA factor is read once, for its norm.
 
     Raises:
-        AdapterError: the folder or a file is missing, empty, pickled or damaged, a tensor holds NaN, parts of a LoRA are
-            missing or of another rank than the config says, or the adapter does nothing (every B·A is zero).
+        AdapterError: the folder or a file is missing, empty, pickled or damaged, a tensor holds NaN, parts of a LoRA
+            are missing or of another rank than the config says, or the adapter does nothing (every B·A is zero).
         UnsupportedError: its type or an option is one that this program does not merge.
 
     """
@@ -235,7 +235,7 @@ def _low_rank(
         if len(tensor.shape) != 2:
             raise AdapterError(
                 f"{tensor.key} in {file.path} has the shape {tensor.shape}; a matrix is needed",
-                next_step="LoRA on convolutions is not supported; an incomplete FSDP or ZeRO-3 save looks like this too",
+                next_step="LoRA on convolutions is not supported; one shard of an FSDP or ZeRO-3 save looks so too",
             )
         if tensor.shape[axis] != rank:
             raise AdapterError(

@@ -44,8 +44,8 @@ def refuse_idle(path: Path, low_rank: Mapping[str, LowRank], *, touches_more: bo
         raise AdapterError(
             f"the adapter {path} does nothing: B·A is zero in all {len(low_rank)} modules (of {first.module}: "
             f"‖B‖ = {_norm(first.B.read()):.3g}, ‖A‖ = {_norm(first.A.read()):.3g})",
-            next_step="lora_B starts at zero and stays there when no gradient reaches it (gradient checkpointing without "
-            "enable_input_require_grads, frozen parameters): check that the training loss moved, and train again",
+            next_step="lora_B starts at zero and stays there when no gradient reaches it (gradient checkpointing "
+            "without enable_input_require_grads, frozen parameters): check that the loss moved, and train again",
         )
     return (
         f"the adapter {path} does nothing in {len(idle)} of {len(low_rank)} modules (B·A is zero), the first being "
@@ -65,8 +65,8 @@ def quantization_hint(path: Path, base_name: str) -> str:
     if not found:
         return ""
     return (
-        f"the adapter {path} seems to have been trained on a quantized base: {found}. Merged into the float base it is not "
-        "quite the model that was trained; measure the merged model, not the training run"
+        f"the adapter {path} seems to have been trained on a quantized base: {found}. Merged into the float base it is "
+        "not quite the model that was trained; measure the merged model, not the training run"
     )
 
 
@@ -79,8 +79,8 @@ def base_mismatch(adapter: Path, trained_on: str, base: Checkpoint) -> str:
     if not wanted or any(wanted == name or (base.path.is_file() and wanted in name) for name in names):
         return ""
     return (
-        f"the adapter {adapter} was trained on {trained_on!r}, and the base is {base.path.name!r}: shapes fit, but only the "
-        "very weights that it was trained on give the model that was trained"
+        f"the adapter {adapter} was trained on {trained_on!r}, and the base is {base.path.name!r}: the shapes fit, but "
+        "only the very weights that it was trained on give the model that was trained"
     )
 
 

@@ -1,7 +1,7 @@
-"""Reads `adapter_config.json`: what the LoRA's arithmetic is, and a refusal of every option that would change it otherwise.
+"""Reads `adapter_config.json`: what the LoRA's arithmetic is, and which option would make it another.
 
-An option that is neither understood nor at its neutral value is an error: a merge that ignored it would not be the model
-that was trained. Source: peft 0.21, `LoraConfig`.
+An option that is neither understood nor at its neutral value is an error: a merge that ignored it would not be the
+model that was trained. Source: peft 0.21, `LoraConfig`.
 """
 
 from __future__ import annotations
@@ -209,12 +209,14 @@ def _token_indices(path: Path, value: object) -> dict[str, tuple[int, ...]]:
     if not value:
         return {}
     by_module = value if isinstance(value, dict) else {"": value}
-    for indices in by_module.values():
+    found: dict[str, tuple[int, ...]] = {}
+    for module, indices in by_module.items():
         if not isinstance(indices, list) or not all(type(index) is int and index >= 0 for index in indices):
             raise AdapterError(f"{path}: trainable_token_indices is {_short(value)}; lists of token ids are needed")
         if len(set(indices)) != len(indices):
             raise AdapterError(f"{path}: trainable_token_indices names a token twice: {_short(indices)}")
-    return {str(module): tuple(indices) for module, indices in by_module.items()}
+        found[str(module)] = tuple(indices)
+    return found
 
 
 def _number(path: Path, option: str, value: object) -> float:

@@ -52,9 +52,8 @@ def parse_key(key: str) -> KeyParts | None:
     if match := _SAVED.fullmatch(name):
         return KeyParts("replaced", f"{match['module']}.{match['leaf']}", match["adapter"])
     if match := _BASE_LAYER.fullmatch(name):
-        return KeyParts(
-            "base_layer" if match["leaf"] == "weight" else "replaced", f"{match['module']}.{match['leaf']}", ""
-        )
+        part = "base_layer" if match["leaf"] == "weight" else "replaced"
+        return KeyParts(part, f"{match['module']}.{match['leaf']}", "")
     if any(component.startswith(_WRAPPER_PARTS) for component in name.split(".")):
         return None
     return KeyParts("replaced", name, "")

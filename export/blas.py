@@ -8,6 +8,6 @@ from functools import cache
 @cache
 def one_blas_thread() -> None:
     """Limit OpenBLAS, for this process and from now on. Its results are then the same for any number of cores."""
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     ThreadpoolController().select(internal_api="openblas").limit(limits=1)

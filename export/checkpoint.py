@@ -110,7 +110,8 @@ def _open_indexed(path: Path) -> tuple[SafetensorsFile, ...]:
         missing = sorted(promised[file_name] - shard.tensors.keys())
         if missing:
             raise CheckpointError(
-                f"{path / INDEX} says that {file_name} holds {missing[0]}, and it does not ({len(missing)} such tensors)",
+                f"{path / INDEX} says that {file_name} holds {missing[0]}, and it does not ({len(missing)} such "
+                "tensors)",
                 next_step="index and shards are of different saves: copy or download them again",
             )
         extra = sorted(shard.tensors.keys() - promised[file_name])

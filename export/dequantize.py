@@ -17,10 +17,10 @@ CHUNK_VALUES = 2**22
 
 
 def dequantize_gguf(source: Path, target: Path, *, float_type: Literal["f16", "f32"] = "f32") -> None:
-    """Write the GGUF `source` to `target` with float weights, metadata and tensor order kept; nothing is held as a whole.
+    """Write the GGUF `source` to `target` with float weights; metadata and order are kept, no tensor is held whole.
 
-    "f32" keeps every value exactly; "f16" takes half the space and rounds once more (vectors stay float32). The target
-    appears when it is complete (temporary file, fsync, rename).
+    "f32" keeps every value exactly; "f16" takes half the space and rounds once more (vectors stay float32). The
+    target appears when it is complete (temporary file, fsync, rename).
 
     Raises:
         CheckpointError: `source` is missing, truncated or no GGUF.

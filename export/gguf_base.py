@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from gguf.constants import GGML_QUANT_SIZES
-
 from edgeproof.contracts.errors import CheckpointError, UnsupportedError
 from edgeproof.contracts.tensors import MetadataEntry, ModelDescription, OutputTensor, TensorInfo
 from edgeproof.export.gguf_header import read_header
 from edgeproof.export.gguf_names import map_names
 from edgeproof.export.mapped_file import BYTES_PER_VALUE, MappedFile
+from gguf.constants import GGML_QUANT_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +28,7 @@ _PIECE = 2**18
 
 
 class GgufBase:
-    """A GGUF file. `tensors` is in the file's order; types are "F32", "F16", "BF16", or a quantized one that was allowed.
+    """A GGUF file. `tensors` is in the file's order; types are "F32", "F16", "BF16", or a quantized one (if allowed).
 
     Attributes:
         path: the file.
@@ -68,7 +67,8 @@ class GgufBase:
             bad = None if np.isfinite(values).all() else int(np.argmin(np.isfinite(values)))
         if bad is not None:
             raise CheckpointError(
-                f"{name} in {self.path} holds NaN or Inf: row {start + bad // info.columns}, column {bad % info.columns}",
+                f"{name} in {self.path} holds NaN or Inf: row {start + bad // info.columns}, "
+                f"column {bad % info.columns}",
                 next_step="the file is damaged or training diverged: take another copy",
             )
         return values.reshape(stop - start, info.columns)
@@ -141,10 +141,15 @@ def open_gguf_base(path: Path, *, allow_requantize: bool = False) -> GgufBase:
         first = quantized[0]
         raise UnsupportedError(
             f"{path} is quantized: {len(quantized)} of its {len(header.tensors)} tensors, the first being {first.name} "
-            f"({first.kind.name}). Its rounding would be rounded again, and what it lost is lost",
-            next_step="give a float GGUF (F32, F16 or BF16) or the Hugging Face folder, or insist with --allow-requantize",
+            f"({first.kind.name}). Its rounding would be rounded again",
+            next_step="give a float GGUF (F32, F16, BF16) or a Hugging Face folder, or insist with --allow-requantize",
         )
     return GgufBase(path, header, architecture)
+
+
+def read_metadata(path: Path) -> tuple[MetadataEntry, ...]:
+    """Return every metadata entry of the GGUF file `path` as it stands there; errors as for `open_gguf_base`."""
+    return read_header(path).metadata
 
 
 def _entries(metadata: tuple[MetadataEntry, ...]) -> tuple[MetadataEntry, ...]:

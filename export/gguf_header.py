@@ -1,10 +1,10 @@
 """Parses the head of a GGUF file: metadata and where the tensors lie, and nothing that lies outside the file.
 
 ```
-  "GGUF" version u32 · tensors u64 · entries u64 │ key, type u32, value … │ name, dims u32, sizes u64…, type u32, offset u64 …
+  "GGUF" version u32 · tensors u64 · entries u64 │ key, type u32, value … │ name, dims u32, sizes u64…, type u32, offset
 ```
-The format is that of ggml's docs/gguf.md, versions 2 and 3, little endian. gguf's own reader makes a memory map view of each
-of the 100,000 strings of a vocabulary, which takes seconds; this takes a tenth of one.
+The format is that of ggml's docs/gguf.md, versions 2 and 3, little endian. gguf's own reader makes a memory map view of
+each of the 100,000 strings of a vocabulary, which takes seconds; this takes a tenth of one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import mmap
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType
-
 from edgeproof.contracts.errors import CheckpointError
 from edgeproof.contracts.tensors import MetadataEntry
+from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,8 +1,9 @@
 """Where the tensors of a Hugging Face model stand in a GGUF file, and in which order their rows are there.
 
-llama.cpp's converter reorders the rows of q and k for architectures whose rope pairs neighbours where Hugging Face pairs
-halves of a head, and adds 1 to the norms of some. An adapter was trained on the Hugging Face layout, so the same is done to
-what it brings. Only architectures whose conversion is known to do nothing else are mapped: a guess would merge garbage.
+llama.cpp's converter reorders the rows of q and k for architectures whose rope pairs neighbours where Hugging Face
+pairs halves of a head, and adds 1 to the norms of some. An adapter was trained on the Hugging Face layout, so the same
+is done to what it brings. Only architectures whose conversion is known to do nothing else are mapped: a guess would
+merge garbage.
 Source: llama.cpp's `conversion/` folder (of llama-cpp-python 0.3.36), the `modify_tensors` of each class.
 """
 
@@ -12,7 +13,6 @@ import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from edgeproof.contracts.errors import CheckpointError, UnsupportedError
 from edgeproof.contracts.tensors import identity
 from edgeproof.export.merge_plan import Target
@@ -56,8 +56,8 @@ def map_names(
     known = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     if architecture not in REORDERED | PLAIN or architecture not in known:
         raise UnsupportedError(
-            f"it is not known here how llama.cpp's converter orders the rows of the architecture {architecture!r}, so an "
-            f"adapter cannot be merged into such a GGUF (known are {', '.join(sorted(REORDERED | PLAIN))})",
+            f"it is not known here how llama.cpp's converter orders the rows of the architecture {architecture!r}, so "
+            f"an adapter cannot be merged into such a GGUF (known are {', '.join(sorted(REORDERED | PLAIN))})",
             next_step="give the model's Hugging Face folder as --base, with --converter LLAMA_CPP_FOLDER if need be",
         )
     arch = known[architecture]

@@ -61,11 +61,8 @@ class MappedFile:
 
         """
         values = np.empty(count, np.float32)
-        if dtype == "F32":
-            source = self.array(offset, "<f4", count)
-        else:
-            source = self.array(offset, "<u2", count)
-        convert = {"F32": np.copyto, "F16": _from_float16, "BF16": _from_bfloat16}[dtype]
+        source = self.array(offset, "<f4", count) if dtype == "F32" else self.array(offset, "<u2", count)
+        convert = _CONVERSIONS[dtype]
         bad: int | None = None
         for start in range(0, count, _PIECE):
             piece = values[start : start + _PIECE]
@@ -86,6 +83,10 @@ class MappedFile:
             self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
+def _from_float32(target: Float32Array, source: NDArray[np.generic]) -> None:
+    np.copyto(target, source)
+
+
 def _from_bfloat16(target: Float32Array, source: NDArray[np.generic]) -> None:
     bits = target.view(np.uint32)
     bits[...] = source
@@ -93,7 +94,7 @@ def _from_bfloat16(target: Float32Array, source: NDArray[np.generic]) -> None:
 
 
 def _from_float16(target: Float32Array, source: NDArray[np.generic]) -> None:
-    """Convert by integer arithmetic: 2.5 times as fast as numpy's own conversion, to the same bits for finite values."""
+    """Convert by integer arithmetic: 2.5 times as fast as numpy's own conversion, the same bits for finite values."""
     bits = target.view(np.uint32)
     bits[...] = source
     sign = (bits & _F16_SIGN) << np.uint32(16)
@@ -101,6 +102,9 @@ def _from_float16(target: Float32Array, source: NDArray[np.generic]) -> None:
     bits <<= np.uint32(13)
     target *= _F16_REBIAS
     bits |= sign
+
+
+_CONVERSIONS = {"F32": _from_float32, "F16": _from_float16, "BF16": _from_bfloat16}
 
 
 def _finite(piece: Float32Array, dtype: str) -> bool:

@@ -1,8 +1,8 @@
 """Merges adapters into a base, rows at a time: a `Checkpoint` whose rows are W + scaling·(B·A) in float32.
 
-The order of operations is peft's `merge_and_unload`, several adapters in the order given, as with peft's `adapter_names`.
-Tied embeddings follow what was trained: where an adapter changed only the input embedding or only the output head, the two
-are untied, since one table can no longer serve both (peft 0.21 adds such a change to both, huggingface/peft issue 2777).
+The order of operations is peft's `merge_and_unload`, several adapters in the order given, as its `adapter_names` does.
+Tied embeddings follow what was trained: where an adapter changed only the input embedding or only the output head, the
+two are untied, since one table can no longer serve both (peft 0.21 adds such a change to both: its issue 2777).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.contracts.errors import AdapterError
-from edgeproof.contracts.tensors import TensorInfo
 from edgeproof.export.adapter_checks import FAINT_LIMIT, IDLE_LIMIT
 from edgeproof.export.blas import one_blas_thread
 from edgeproof.export.merge_plan import Target, plan_merge
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from edgeproof.contracts.tensors import Checkpoint, Float32Array
+    from edgeproof.contracts.tensors import Checkpoint, Float32Array, TensorInfo
     from edgeproof.export.adapter import Adapter
 
 __all__ = ["Effect", "MergedModel", "Target"]
@@ -98,11 +97,12 @@ class MergedModel:
             original = self._base.rows(source, top, bottom)
             out, spare = merged[top - start : bottom - start], scratch[: bottom - top]
             block = Block(top, bottom, original, original, out, spare)
-            for apply in loaded:
-                apply(block)
-            if block.current is not out:
-                np.copyto(out, block.current)
-            moved = np.subtract(out, original, out=spare)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is refused below
+                for apply in loaded:
+                    apply(block)
+                if block.current is not out:
+                    np.copyto(out, block.current)
+                moved = np.subtract(out, original, out=spare)
             square = _square(moved)
             if not math.isfinite(square):
                 _refuse_overflow(name, top, out)
@@ -121,7 +121,7 @@ class MergedModel:
             )
 
     def refuse_idle(self) -> None:
-        """Refuse a merge that came out as its base: call it when all rows have passed, before the artifact gets its name.
+        """Refuse a merge that came out as its base: call it when all rows have passed, before the file gets its name.
 
         Raises:
             AdapterError: ‖merged − base‖/‖base‖ over all touched tensors is below `IDLE_LIMIT`.
@@ -133,8 +133,8 @@ class MergedModel:
         delta, weight = (math.hypot(*norms) for norms in list(zip(*effects, strict=True))[1:])
         if delta < IDLE_LIMIT * weight or delta == 0:
             raise AdapterError(
-                f"the merged model is its base: ‖ΔW‖/‖W‖ = {delta:.3g}/{weight:.3g} over the {len(effects)} tensors that "
-                f"the adapters touch, below {IDLE_LIMIT:g}",
+                f"the merged model is its base: ‖ΔW‖/‖W‖ = {delta:.3g}/{weight:.3g} over the {len(effects)} tensors "
+                f"that the adapters touch, below {IDLE_LIMIT:g}",
                 next_step="check that training moved the loss, and that this is the adapter that it saved last",
             )
 
@@ -142,8 +142,8 @@ class MergedModel:
 def _refuse_faint(base: Checkpoint, adapter: Adapter, touched: Mapping[str, str]) -> str:
     """Refuse an adapter whose ΔW is next to nothing beside W, before any work is done; return a warning, or "".
 
-    ‖ΔW‖ is known exactly, ‖W‖ is judged from a few rows of each tensor: the limit is far from either. Adapters that also
-    replace tensors or rescale them (DoRA) are judged when all rows have passed.
+    ‖ΔW‖ is known exactly, ‖W‖ is judged from a few rows of each tensor: the limit is far from either. Adapters that
+    also replace tensors or rescale them (DoRA) are judged when all rows have passed.
 
     Args:
         base: the base.
@@ -165,14 +165,14 @@ def _refuse_faint(base: Checkpoint, adapter: Adapter, touched: Mapping[str, str]
     ratio = math.sqrt(delta_square / weight_square) if weight_square else math.inf
     if ratio < IDLE_LIMIT:
         raise AdapterError(
-            f"the adapter {adapter.path} does next to nothing: ‖ΔW‖/‖W‖ = {ratio:.3g} over its {len(touched)} modules, below "
-            f"{IDLE_LIMIT:g} (‖ΔW‖ = {math.sqrt(delta_square):.3g})",
+            f"the adapter {adapter.path} does next to nothing: ‖ΔW‖/‖W‖ = {ratio:.3g} over its {len(touched)} modules, "
+            f"below {IDLE_LIMIT:g} (‖ΔW‖ = {math.sqrt(delta_square):.3g})",
             next_step="check that training moved the loss, and that this is the adapter that it saved last",
         )
     if ratio < FAINT_LIMIT:
         return (
-            f"the adapter {adapter.path} changes its modules by {ratio:.2g} of their norm: rounding to any format of 16 "
-            "bits or fewer undoes most of it"
+            f"the adapter {adapter.path} changes its modules by {ratio:.2g} of their norm: rounding to any format of "
+            "16 bits or fewer undoes most of it"
         )
     return ""
 
@@ -188,7 +188,7 @@ def _refuse_overflow(name: str, top: int, rows: Float32Array) -> None:
     if len(bad):
         row, column = bad[0]
         raise AdapterError(
-            f"the merged {name} is {rows[row, column]} in row {top + row}, column {column}: base and adapter are finite, "
-            "their sum is not",
+            f"the merged {name} is {rows[row, column]} in row {top + row}, column {column}: base and adapter are "
+            "finite, their sum is not",
             next_step="training diverged: take an earlier save of the adapter",
         )

@@ -65,7 +65,7 @@ class _Names:
     """Finds the base's tensor for a Hugging Face name."""
 
     def __init__(self, base: Checkpoint, names: Mapping[str, Target] | None) -> None:
-        self._base = base
+        self.base = base
         self._names = names
         self.embedding = self._first(EMBEDDINGS)
         self.head = self._first(HEADS) or (names or {}).get("lm_head.weight", Target("lm_head.weight")).name
@@ -78,9 +78,9 @@ class _Names:
         bare = tensor.partition(".")[2]
         for name in (tensor, bare, *(prefix + tensor for prefix in _PREFIXES)):
             if self._names is None:
-                if name in self._base.tensors:
+                if name in self.base.tensors:
                     return Target(name)
-            elif (target := self._names.get(name)) is not None and target.name in self._base.tensors:
+            elif (target := self._names.get(name)) is not None and target.name in self.base.tensors:
                 return target
         module, _, leaf = tensor.rpartition(".")
         if self.tied and leaf == "weight" and module.rpartition(".")[2] in HEADS:
@@ -89,27 +89,27 @@ class _Names:
 
     def info(self, name: str) -> TensorInfo:
         """Return shape and type of `name`, of the embedding for a head that is not stored."""
-        return self._base.tensors[self.source(name)]
+        return self.base.tensors[self.source(name)]
 
     def source(self, name: str) -> str:
         """Return the base's tensor that the rows of `name` come from."""
-        return name if name in self._base.tensors or self.embedding is None else self.embedding
+        return name if name in self.base.tensors or self.embedding is None else self.embedding
 
     def modules(self) -> dict[str, str]:
         """Return the base's matrices by module name, under every Hugging Face name that stands for them."""
         known = (
-            {name: name for name in self._base.tensors}
+            {name: name for name in self.base.tensors}
             if self._names is None
-            else {name: target.name for name, target in self._names.items() if target.name in self._base.tensors}
+            else {name: target.name for name, target in self._names.items() if target.name in self.base.tensors}
         )
         return {
             name.removesuffix(".weight"): stored
             for name, stored in known.items()
-            if name.endswith(".weight") and len(self._base.tensors[stored].shape) == 2
+            if name.endswith(".weight") and len(self.base.tensors[stored].shape) == 2
         }
 
     def _first(self, endings: set[str]) -> str | None:
-        found = (name for name in self._base.tensors if name.removesuffix(".weight").rpartition(".")[2] in endings)
+        found = (name for name in self.base.tensors if name.removesuffix(".weight").rpartition(".")[2] in endings)
         return next((name for name in found if name.endswith(".weight")), None)
 
 
@@ -123,7 +123,7 @@ def plan_merge(base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str
         if lookup.tied:
             _tie(adapter, added, lookup)
         for name, new in added.items():
-            _append(base, adapter, name, steps.setdefault(name, []), new, lookup, plan)
+            steps[name] = _append(adapter, name, steps.get(name, []), new, lookup, plan)
         plan.warnings.extend(adapter.warnings)
         if warning := base_mismatch(adapter.path, adapter.config.base_name, base):
             plan.warnings.append(warning)
@@ -155,8 +155,8 @@ def _place(base: Checkpoint, adapter: Adapter, lookup: _Names, plan: MergePlan, 
         info = lookup.info(target.name)
         if max(tokens.indices) >= info.rows or tokens.rows.shape[1] != info.columns:
             raise AdapterError(
-                f"the adapter {adapter.path} trains rows up to {max(tokens.indices)} of width {tokens.rows.shape[1]} of "
-                f"{module}, and the base's is {info.shape}",
+                f"the adapter {adapter.path} trains rows up to {max(tokens.indices)} of {module}, of width "
+                f"{tokens.rows.shape[1]}, and the base's is {info.shape}",
                 next_step="give the base that the adapter was trained on, its vocabulary resized as it was then",
             )
         added.setdefault(target.name, []).append(ReplaceRows(tokens))
@@ -194,35 +194,31 @@ def _place(base: Checkpoint, adapter: Adapter, lookup: _Names, plan: MergePlan, 
     return added
 
 
-def _append(
-    base: Checkpoint,
-    adapter: Adapter,
-    name: str,
-    before: list[Step],
-    new: list[Step],
-    lookup: _Names,
-    plan: MergePlan,
-) -> None:
-    """Add an adapter's steps on one tensor to those of the adapters before it."""
-    if before and isinstance(new[0], Replace) and new[0].tensor in adapter.saved_base.values():
-        if _equal(new[0], _reader(base, lookup.source(name)), lookup.info(name)):
-            new = new[1:]  # the base's own table, saved along
+def _append(  # noqa: PLR0917 (a step of plan_merge, named for reading)
+    adapter: Adapter, name: str, before: list[Step], new: list[Step], lookup: _Names, plan: MergePlan
+) -> list[Step]:
+    """Return an adapter's steps on one tensor behind those of the adapters before it."""
+    if before and _is_saved_base(adapter, new[0], name, lookup):
+        new = new[1:]
     if before and new and isinstance(new[0], Replace):
         raise AdapterError(
-            f"the adapter {adapter.path} replaces {name} as a whole, and would discard what an adapter before it did there",
+            f"the adapter {adapter.path} replaces {name} as a whole, and would discard what an adapter before it did",
             next_step="put the adapter that replaces it first, or merge the adapters into models of their own",
         )
     if before and any(isinstance(step, AddDora) for step in new):
         plan.warnings.append(
-            f"the adapter {adapter.path} uses DoRA on {name} after another adapter: its norms are taken from the base alone, "
-            "as peft's merge of several adapters does; if it was trained on top of the merged model, merge that first, "
-            "save it, and give it as --base"
+            f"the adapter {adapter.path} uses DoRA on {name} after another adapter: its norms are taken from the base "
+            "alone, as peft's merge of several adapters does; if it was trained on top of the merged model, merge that "
+            "first, save it, and give it as --base"
         )
-    before.extend(new)
+    return [*before, *new]
 
 
-def _equal(step: Replace, read: RowReader, info: TensorInfo) -> bool:
-    """Whether a replacement holds the base's own values."""
+def _is_saved_base(adapter: Adapter, step: Step, name: str, lookup: _Names) -> bool:
+    """Whether a replacement is the base's own table, which peft saves along with a LoRA on it."""
+    if not isinstance(step, Replace) or step.tensor not in adapter.saved_base.values():
+        return False
+    info, read = lookup.info(name), _reader(lookup.base, lookup.source(name))
     height = max(1, BLOCK_VALUES // info.columns)
     bounds = [(at, min(at + height, info.rows)) for at in range(0, info.rows, height)]
     return all(np.array_equal(step.rows(start, stop), read(start, stop)) for start, stop in bounds)
@@ -239,7 +235,8 @@ def _tie(adapter: Adapter, added: dict[str, list[Step]], lookup: _Names) -> None
     if adapter.config.ensure_weight_tying and (ours or theirs):
         if ours and theirs and not _same(ours, theirs):
             raise AdapterError(
-                f"the adapter {adapter.path} says ensure_weight_tying, and holds different changes for {embedding} and {head}",
+                f"the adapter {adapter.path} says ensure_weight_tying, and holds different changes for {embedding} "
+                f"and {head}",
                 next_step="save it again with the peft version that trained it",
             )
         added[embedding] = added[head] = ours or theirs
@@ -287,8 +284,8 @@ def _untie(steps: dict[str, list[Step]], lookup: _Names, plan: MergePlan) -> Non
         plan.sources[head] = embedding
     changed = " and ".join(name for name, found in ((embedding, ours), (head, theirs)) if found)
     plan.warnings.append(
-        f"{embedding} and {head} are tied in the base and differ after the merge (the adapters change {changed}): they are "
-        "untied, so the file holds the table twice"
+        f"{embedding} and {head} are tied in the base and differ after the merge (the adapters change {changed}): they "
+        "are untied, so the file holds the table twice"
     )
 
 
@@ -333,16 +330,16 @@ def _check_replaced(adapter: Adapter, tensor: str, shape: tuple[int, ...], info:
     if tuple(size for size in shape if size != 1) != tuple(size for size in info.shape if size != 1):
         raise AdapterError(
             f"the adapter {adapter.path} replaces {tensor} by one of shape {shape}, and the base's is {info.shape}",
-            next_step=f"give the base that it was trained on{_named(adapter)}; where training resized the vocabulary, give "
-            "the base resized in the same way",
+            next_step=f"give the base that it was trained on{_named(adapter)}; where training resized the vocabulary, "
+            "give the base resized in the same way",
         )
 
 
 def _refuse_lost(base: Checkpoint, adapter: Adapter, lost: list[str], total: int) -> None:
     example = next((name for name in base.tensors if name.endswith(".weight")), next(iter(base.tensors), "nothing"))
     raise AdapterError(
-        f"{len(lost)} of {total} tensors of the adapter {adapter.path} match nothing in the base {base.path}: the first is "
-        f"{lost[0]}; the base has names like {example}",
+        f"{len(lost)} of {total} tensors of the adapter {adapter.path} match nothing in the base {base.path}, the "
+        f"first being {lost[0]}; the base has names like {example}",
         next_step=f"give the base that it was trained on{_named(adapter)}",
     )
 

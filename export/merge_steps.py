@@ -1,12 +1,12 @@
-"""What one adapter does to one tensor, block of rows by block: the arithmetic of a merge, in PEFT's order of operations.
+"""What one adapter does to one tensor, block of rows by block: a merge's arithmetic, in PEFT's order of operations.
 
 ```
   LoRA      W ← W + s·(B·A)                      s·(B·A)ᵀ where W is [in, out] or an embedding [tokens, width]
   DoRA      W ← (m / ‖W₀ + s·B·A‖) · (W + s·B·A)   m and the norm per output feature; W₀ has no earlier adapter in it
   tokens    W[i] ← rows                          replaced   W ← values                 bias   b ← b + s·b_B
 ```
-A product is taken for the rows at hand only, so no ΔW is ever held as a whole. `load` reads the factors for a range of rows;
-what it returns is applied to each block of the range.
+A product is taken for the rows at hand only, so no ΔW is ever held as a whole. `load` reads the factors for a range of
+rows; what it returns is applied to each block of the range.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class ReplaceRows:
 def factors(
     lora: LowRank, start: int, stop: int, *, transposed: bool, transform: Transform
 ) -> tuple[Float32Array, Float32Array]:
-    """Return left [stop - start, rank] and right [rank, columns], whose product is B·A for rows `start` to `stop` of W."""
+    """Return left [stop - start, rank] and right [rank, columns]: their product is B·A for rows `start` to `stop`."""
     A, B = lora.A.read(), lora.B.read()
     if transposed:
         return np.ascontiguousarray(A[:, start:stop].T), np.ascontiguousarray(B.T)
@@ -211,4 +211,4 @@ def row_norms(values: Float32Array) -> Float32Array:
         total += lanes[:, lane]
     for column in range(whole, squares.shape[1]):
         total += squares[:, column]
-    return np.sqrt(total)
+    return np.asarray(np.sqrt(total), np.float32)

@@ -7,7 +7,7 @@ without holes or overlaps. A file of an interrupted download or a header that li
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from edgeproof.contracts.tensors import TensorInfo
 from edgeproof.export.mapped_file import BYTES_PER_VALUE, MappedFile
@@ -107,7 +107,7 @@ class SafetensorsFile:
         if not isinstance(entry, dict):
             raise self._broken(f"the entry of {name} is no object")
         dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-        if not isinstance(dtype, str) or not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+        if not (isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2):
             raise self._broken(f"the entry of {name} lacks a type, a shape or its byte range")
         width = BYTES_PER_VALUE.get(dtype) or _OTHER_TYPES.get(dtype)
         if width is None:
@@ -129,7 +129,7 @@ class SafetensorsFile:
         )
 
 
-def _naturals(value: object) -> bool:
+def _naturals(value: object) -> TypeGuard[list[int]]:
     """Whether `value` is a list of integers ≥ 0 (True and False are no integers here)."""
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 

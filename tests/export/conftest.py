@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -71,7 +71,7 @@ def make_adapter(tmp_path_factory: pytest.TempPathFactory, torch: Any) -> Callab
 
         torch.manual_seed(seed)
         options = {"r": 8, "lora_alpha": 16, "target_modules": ALL_LINEAR, "task_type": "CAUSAL_LM"} | options
-        with quiet():
+        with Quiet():
             model = peft.get_peft_model(load(base), peft.LoraConfig(**options))
             for name, parameter in model.named_parameters():
                 trained = parameter.requires_grad
@@ -105,7 +105,7 @@ def peft_model(base: Path, adapters: Sequence[Path], *, untie: bool = False) -> 
     """The base with adapters loaded by peft, not merged."""
     import peft
 
-    with quiet():
+    with Quiet():
         model = peft.PeftModel.from_pretrained(load(base, untie=untie), adapters[0], adapter_name="a0")
         for number, adapter in enumerate(adapters[1:], 1):
             model.load_adapter(adapter, adapter_name=f"a{number}")
@@ -115,12 +115,12 @@ def peft_model(base: Path, adapters: Sequence[Path], *, untie: bool = False) -> 
 def peft_merge(base: Path, adapters: Sequence[Path], *, untie: bool = False) -> dict[str, NDArray[np.float32]]:
     """What peft's `merge_and_unload` makes of them, float32 tensors by name."""
     model = peft_model(base, adapters, untie=untie)
-    with quiet():
+    with Quiet():
         merged = model.merge_and_unload(adapter_names=[f"a{number}" for number in range(len(adapters))])
     return {name: tensor.detach().numpy() for name, tensor in merged.state_dict().items()}
 
 
-class quiet:
+class Quiet:
     """Silence other people's warnings: peft's about tied weights, transformers' about tokenizers."""
 
     def __enter__(self) -> None:

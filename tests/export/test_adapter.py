@@ -94,15 +94,15 @@ def test_keys_with_and_without_prefix_and_adapter_name_are_one_adapter(prefix, n
 
     def rename(tensors):
         renamed = {}
-        for key, value in tensors.items():
-            key = prefix + key.removeprefix("base_model.model.")
+        for original, value in tensors.items():
+            key = prefix + original.removeprefix("base_model.model.")
+            stem = key.removesuffix(".weight")
             if "lora_magnitude" in key:
-                key += f"{name}.weight" if name else ""
+                renamed[f"{key}{name}.weight" if name else key] = value
             elif "lora_" in key:
-                key = key.removesuffix(".weight") + f"{name}.weight"
-            elif name:
-                key = key.removesuffix(".weight") + f".modules_to_save{name}.weight"
-            renamed[key] = value
+                renamed[f"{stem}{name}.weight"] = value
+            else:
+                renamed[f"{stem}.modules_to_save{name}.weight" if name else key] = value
         return renamed
 
     ours, expected = load_adapter(edit(folder, rename)), load_adapter(source)
@@ -294,7 +294,7 @@ def test_initialisations_that_leave_the_base_alone_are_accepted(init, tmp_path):
         ({"rank_pattern": {"q_proj": 3}}, "rank 4, .* says 3"),
         ({"rank_pattern": {"(": 3}}, "no regular expression"),
         ({"rank_pattern": [1]}, r"rank_pattern is \[1\]"),
-        ({"target_modules": "(", }, "no regular expression"),
+        ({"target_modules": "(" }, "no regular expression"),
         ({"modules_to_save": ["lm_head"]}, "lists 'lm_head' in modules_to_save"),
         ({"modules_to_save": "lm_head"}, "modules_to_save is 'lm_head'"),
         ({"use_dora": True}, "has no DoRA magnitude"),

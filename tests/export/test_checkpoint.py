@@ -91,7 +91,7 @@ def test_arrays_are_fresh(tmp_path):
 def test_many_threads_read_the_same(tmp_path):
     values = np.random.default_rng(1).standard_normal((512, 64)).astype(np.float32)
     checkpoint = open_checkpoint(folder_of(tmp_path, {"a": entry(0, values.nbytes, [512, 64])}, values.tobytes()))
-    bounds = [(at, at + 8) for at in range(0, 504)] * 3
+    bounds = [(at, at + 8) for at in range(504)] * 3
     with ThreadPoolExecutor(8) as pool:
         for (start, stop), rows in zip(bounds, pool.map(lambda job: checkpoint.rows("a", *job), bounds), strict=True):
             assert np.array_equal(rows, values[start:stop])
@@ -102,7 +102,9 @@ def test_many_threads_read_the_same(tmp_path):
 def test_nan_and_infinity_are_found_with_their_place(dtype, bad, tmp_path):
     values = np.ones((40, 3000), np.float32)
     values[33, 1234] = float(bad)
-    raw = {"F32": values, "F16": values.astype(np.float16), "BF16": (values.view(np.uint32) >> 16).astype(np.uint16)}[dtype]
+    raw = {"F32": values, "F16": values.astype(np.float16), "BF16": (values.view(np.uint32) >> 16).astype(np.uint16)}[
+        dtype
+    ]
     header = {"w": entry(0, raw.nbytes, [40, 3000], dtype)}
     checkpoint = open_checkpoint(folder_of(tmp_path, header, raw.tobytes()))
     checkpoint.rows("w", 0, 33)
@@ -150,8 +152,7 @@ BROKEN = {
     "no json": (b"{]", bytes(4), "header is no JSON"),
     "a list": (b"[]", b"", "no JSON object"),
     "not text": (b"\xff\xfe{}", b"", "header is no JSON"),
-    "twice": (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
-              bytes(4), "stands in it twice"),
+    "twice": (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}', bytes(4), "stands in it twice"),
 }  # fmt: skip
 
 
@@ -223,7 +224,7 @@ def test_index_that_lies_is_refused(weight_map, message, tmp_path):
 def test_tensor_that_the_index_leaves_out_is_refused(tmp_path):
     folder = sharded(tmp_path, {"a": "one.safetensors"})
     write(folder / "one.safetensors", {"a": entry(0, 4), "z": entry(4, 8)}, bytes(8))
-    with pytest.raises(CheckpointError, match="one.safetensors holds z"):
+    with pytest.raises(CheckpointError, match=r"one\.safetensors holds z"):
         open_checkpoint(folder)
 
 

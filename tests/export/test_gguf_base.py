@@ -1,9 +1,9 @@
-"""A GGUF as base: its floats as they are, adapters in its row order, and no damaged or quantized file taken for a good one."""
+"""A GGUF as base: its floats as they are, adapters in its row order; damaged and quantized files are refused."""
 
 from __future__ import annotations
 
 import struct
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,10 +14,12 @@ from edgeproof.export.dequantize import dequantize_gguf
 from edgeproof.export.gguf_base import open_gguf_base
 from edgeproof.export.gguf_header import read_header
 from edgeproof.export.merge import MergedModel
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, get_tensor_name_map, MODEL_ARCH, MODEL_ARCH_NAMES
-from gguf import quants
+from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGMLQuantizationType, GGUFReader, GGUFWriter, get_tensor_name_map, quants
 
-from .conftest import load, peft_merge
+from .conftest import peft_merge
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADS, KV_HEADS = 4, 2
 
@@ -55,7 +57,8 @@ def to_gguf(tensors: dict[str, np.ndarray], path: Path, *, architecture: str = "
     writer.add_token_types([1] * 320)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    for name, tensor in tensors.items():
+    for name, values in tensors.items():
+        tensor = values
         if architecture == "llama" and ("q_proj" in name or "k_proj" in name):
             tensor = interleave(tensor, HEADS if "q_proj" in name else KV_HEADS)
         if architecture.startswith("gemma") and name.endswith("norm.weight"):
@@ -138,9 +141,9 @@ def test_gguf_base_plus_adapter_equals_hf_base_plus_adapter_reordered(options, l
     ours = all_rows(MergedModel(base, [adapter], base.targets()))
     names = get_tensor_name_map(MODEL_ARCH.LLAMA, 2)
     assert len(ours) == len(expected)
-    for name, rows in expected.items():
-        if "q_proj" in name or "k_proj" in name:
-            rows = interleave(rows, HEADS if "q_proj" in name else KV_HEADS)
+    for name, values in expected.items():
+        heads = HEADS if "q_proj" in name else KV_HEADS
+        rows = interleave(values, heads) if "q_proj" in name or "k_proj" in name else values
         assert np.array_equal(ours[names.get_name(name, (".weight",))], rows), name
 
 
@@ -282,7 +285,7 @@ def test_no_cut_and_no_flipped_byte_of_the_header_ends_in_anything_but_our_error
             lambda path: path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0)),
             "does not tell its general.architecture",
         ),
-        (lambda path: None, "does not exist"),
+        (lambda path: path.unlink(missing_ok=True), "does not exist"),
     ],
     ids=["zip", "empty", "version", "endian", "count", "no_architecture", "missing"],
 )

@@ -1,0 +1,72 @@
+"""One generation under way: which token comes next, and whether it ends there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeproof.contracts.backend import Generation
+from edgeproof.runtime.logits import greedy_token, sample_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from edgeproof.contracts.backend import GenerateRequest
+
+
+class Continuation:
+    """Takes a row of logits at a time until the generation ends.
+
+    Sampling draws one uniform number a token from the request's own generator (PCG64, its seed), so that the result does
+    not depend on what else is in the batch.
+    """
+
+    def __init__(self, request: GenerateRequest, piece: Callable[[int], bytes], is_end: Callable[[int], bool]) -> None:
+        self._request, self._piece, self._is_end = request, piece, is_end
+        self._random = np.random.Generator(np.random.PCG64(request.seed))
+        self._tokens: list[int] = []
+        self._pieces: list[bytes] = []
+        self.result: Generation | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens so far, context included."""
+        return len(self._request.context) + len(self._tokens)
+
+    @property
+    def last_token(self) -> int:
+        """The token that the model must read next."""
+        return self._tokens[-1]
+
+    def take(self, row: NDArray[np.float32]) -> bool:
+        """Choose the next token from `row` (logits, float32 [vocabulary]); True where the generation ends."""
+        request = self._request
+        if request.temperature > 0:
+            token = sample_token(row, request.temperature, float(self._random.random()))
+        else:
+            token = greedy_token(row)
+        if self._is_end(token):
+            self.result = Generation(tuple(self._tokens), self._text(), "eos")
+            return True
+        self._tokens.append(token)
+        self._pieces.append(self._piece(token))
+        text = self._text()
+        found = [at for at in map(text.find, filter(None, request.stop)) if at >= 0]
+        if found:
+            self.result = self._cut(text, min(found))
+        elif len(self._tokens) >= request.max_tokens:
+            self.result = Generation(tuple(self._tokens), text, "length")
+        return self.result is not None
+
+    def _text(self) -> str:
+        return b"".join(self._pieces).decode("utf-8", "replace")
+
+    def _cut(self, text: str, end: int) -> Generation:
+        """End before the stop string; the tokens are those that lie wholly before it."""
+        kept = len(self._tokens)
+        while kept and len(b"".join(self._pieces[:kept]).decode("utf-8", "replace")) > end:
+            kept -= 1
+        return Generation(tuple(self._tokens[:kept]), text[:end], "stop")

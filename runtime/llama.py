@@ -1,0 +1,397 @@
+"""The llama.cpp backend: scores and generates on a GGUF file, many requests side by side, bit for bit reproducible.
+
+This class computes in the process that makes it; `open_backend` runs it in a child. How requests are laid out is planned
+in `prefixes`; why batches have the shape they have stands in `llama_streams`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.chat import render_chat
+from edgeproof.contracts.errors import InputError
+from edgeproof.runtime.continuing import Continuation
+from edgeproof.runtime.gguf_header import tokenizer_digest
+from edgeproof.runtime.llama_model import Model
+from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
+from edgeproof.runtime.logits import Scratch, score_token
+from edgeproof.runtime.prefixes import Item, Job, Piece, jobs, plan
+from edgeproof.runtime.processor import physical_cores, processor_name
+from edgeproof.runtime.requests import check_generations, check_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    OnRow = Callable[[Item, int, NDArray[np.float32]], None]
+
+MEMORY_BYTES = 2**30
+"""Key-value memory that may be spent on streams beyond the first."""
+
+LOGITS_BYTES = 2**27
+"""The largest block of logits that one call may ask for."""
+
+MAX_ROWS = 512
+MAX_WAVE = 32
+WINDOW = 512
+"""Requests that are laid out together; results come after each window."""
+
+DEFAULT_CONTEXT = 8192
+"""The default context length where the model would allow more."""
+
+_COPY_CELLS = 128
+"""Copying this many cells of a stream costs about as much as computing one token."""
+
+
+def _silence() -> None:
+    """Tell nobody that work goes on."""
+
+
+class LlamaCpp:
+    """`Backend` on llama.cpp, in this process.
+
+    Args:
+        artifact: a GGUF file.
+        lora: a GGUF LoRA adapter to be used beside it, unmerged.
+        context_length: tokens that the longest request may have; default: what the model was trained with, at most 8,192.
+        threads: default: the physical cores that this process may use.
+        beat: called as work goes on; may raise to stop it.
+        share_prefixes: False computes every request from its first token (for tests).
+
+    Raises:
+        ArtifactError: not a GGUF, truncated, of an unknown architecture; or an adapter of another base.
+
+    """
+
+    def __init__(
+        self,
+        artifact: Path,
+        *,
+        lora: Path | None = None,
+        context_length: int | None = None,
+        threads: int | None = None,
+        beat: Callable[[], None] = _silence,
+        share_prefixes: bool = True,
+    ) -> None:
+        digest = tokenizer_digest(artifact)
+        self._beat = beat
+        self._share = share_prefixes
+        self._threads = threads or physical_cores()
+        self._streams: Streams | None = None
+        self._shape: tuple[int, int] = (0, 0)
+        self._model = Model(artifact, lora, beat)
+        size = self._model.vocabulary_size
+        self._rows = max(32, min(MAX_ROWS, LOGITS_BYTES // (4 * size) // MIN_ROWS * MIN_ROWS))
+        self._scratch = Scratch(size)
+        engine, flags = self._model.engine()
+        self._info = ModelInfo(
+            backend="llama.cpp",
+            engine=engine,
+            processor=f"{processor_name()}; {flags}",
+            vocabulary=size,
+            context_length=context_length or min(self._model.training_context, DEFAULT_CONTEXT),
+            tokenizer_digest=digest,
+            chat_template=self._model.chat_template,
+            bos=self._model.bos if self._model.adds_bos else None,
+            options=self._options(lora),
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return self._info
+
+    def close(self) -> None:
+        """Free memory and weights."""
+        if self._streams is not None:
+            self._streams.close()
+            self._streams = None
+        self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
+        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
+        return self._model.tokenize(text, special=special, parse_special=parse_special)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        return self._model.detokenize(tokens)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
+        template = self._info.chat_template
+        if template is None:
+            raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
+        return render_chat(
+            template,
+            messages,
+            bos_token=self._model.text_of(self._model.bos),
+            eos_token=self._model.text_of(self._model.eos),
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """Score each request; all are checked before the first is computed."""
+        check_scores(requests, self._info.context_length, self._info.vocabulary)
+        return self._score(requests)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        """Continue each request; all are checked before the first is computed."""
+        check_generations(requests, self._info.context_length, self._info.vocabulary)
+        return self._generate(requests)
+
+    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        for start in range(0, len(requests), WINDOW):
+            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
+            scores = [_empty_score(len(request.continuation)) for request in unique]
+
+            def on_row(item: Item, position: int, row: NDArray[np.float32]) -> None:
+                at = position - item.shareable
+                token = unique[item.index].continuation[at]  # noqa: B023 (called before the next round)
+                _store(scores[item.index], at, score_token(row, token, self._scratch))  # noqa: B023
+
+            items = [
+                Item(index, request.context + request.continuation[:-1], len(request.context) - 1)
+                for index, request in enumerate(unique)
+            ]
+            for cells, group in self._by_cells(items, [len(item.tokens) for item in items]):
+                for job in self._jobs(group, cells):
+                    streams, wave = self._open(cells, job)
+                    for first in range(0, len(job.items), wave):
+                        self._run(streams, job, job.items[first : first + wave], range(wave), on_row, keep=False)
+            of = dict(zip(unique, scores, strict=True))
+            for request in requests[start : start + WINDOW]:
+                yield of[request]
+
+    def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        for start in range(0, len(requests), WINDOW):
+            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
+            going = [Continuation(request, self._model.piece, self._model.is_end) for request in unique]
+            items = [Item(index, request.context, len(request.context) - 1) for index, request in enumerate(unique)]
+            lengths = [len(request.context) + request.max_tokens for request in unique]
+            for cells, group in self._by_cells(items, lengths):
+                for job in self._jobs(group, cells):
+                    self._continue_all(cells, job, going)
+            of = {request: one.result for request, one in zip(unique, going, strict=True)}
+            for request in requests[start : start + WINDOW]:
+                result = of[request]
+                assert result is not None
+                yield result
+
+    def _continue_all(self, cells: int, job: Job, going: list[Continuation]) -> None:
+        """Run a job's generations to their ends; finished ones make room for waiting ones, half a wave at a time."""
+        streams, wave = self._open(cells, job)
+        waiting = list(job.items)
+        active: dict[int, Continuation] = {}
+        while waiting or active:
+            free = [stream for stream in range(wave) if stream not in active]
+            if waiting and (2 * len(free) >= wave or not active):
+                items, waiting = waiting[: len(free)], waiting[len(free) :]
+                ended: set[int] = set()
+
+                def on_row(item: Item, _position: int, row: NDArray[np.float32]) -> None:
+                    if going[item.index].take(row):
+                        ended.add(item.index)  # noqa: B023 (called before the next round)
+
+                placed = self._run(streams, job, items, free, on_row, keep=True)
+                active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
+            elif active:
+                self._step(streams, wave, active)
+
+    def _step(self, streams: Streams, wave: int, active: dict[int, Continuation]) -> None:
+        """Give every active generation one more token."""
+        self._close_ranks(streams, active)
+        used = max(active) + 1
+        count = min(wave, max(MIN_ROWS, used + -used % ROW_GRAIN))
+        tokens = np.zeros((count, 1), np.int32)
+        starts = [0] * count
+        wanted = np.zeros((count, 1), np.bool_)
+        for stream in range(count):
+            if stream in active:
+                tokens[stream, 0] = active[stream].last_token
+                starts[stream] = active[stream].length - 1
+                wanted[stream, 0] = True
+            else:
+                streams.clear(stream)
+        streams.decode(0, starts, tokens, wanted)
+        for stream in [stream for stream, one in active.items() if one.take(streams.logits(stream))]:
+            del active[stream]
+
+    @staticmethod
+    def _close_ranks(streams: Streams, active: dict[int, Continuation]) -> None:
+        """Move the outermost generations inward where that makes the batch smaller."""
+        rows = max(MIN_ROWS, len(active) + -len(active) % ROW_GRAIN)
+        holes = [stream for stream in range(rows) if stream not in active]
+        for source in [stream for stream in active if stream >= rows]:
+            target = holes.pop(0)
+            streams.copy(source, target)
+            active[target] = active.pop(source)
+
+    def _run(
+        self,
+        streams: Streams,
+        job: Job,
+        items: Sequence[Item],
+        places: Sequence[int],
+        on_row: OnRow,
+        *,
+        keep: bool,
+    ) -> dict[int, int]:
+        """Compute a wave and hand each wanted row to `on_row`; return each item's stream.
+
+        With `keep` the streams can be continued after their items: nothing but the items' tokens is left in them.
+        """
+        depth = len(job.trunk)
+        cost = streams.cells / _COPY_CELLS if self._share else float("inf")
+        steps, placed = plan(items, places, depth, cost)
+        for number, step in enumerate(steps):
+            for source, target in step.copies:
+                streams.copy(source, target)
+            for piece in step.pieces if number == 0 else ():
+                if depth:
+                    streams.copy(streams.count - 1, piece.stream)
+                else:
+                    streams.clear(piece.stream)
+            for first, width, pieces in self._batches(step.pieces, streams.cells, keep=keep):
+                _decode(streams, first, width, pieces, on_row)
+                if keep and not self._model.recurrent:
+                    for piece in pieces:
+                        streams.truncate(piece.stream, piece.stop)
+        return placed
+
+    def _batches(self, pieces: Sequence[Piece], cells: int, *, keep: bool) -> Iterator[tuple[int, int, list[Piece]]]:
+        """Cut pieces (ascending streams) into batches: first stream, common width in tokens, pieces."""
+        exact = keep and self._model.recurrent
+        batch: list[Piece] = []
+        width = 0
+        for piece in pieces:
+            needed = piece.stop - piece.start
+            if piece.last and not exact:
+                needed += -needed % ROW_GRAIN
+            wider = max(width, needed)
+            waste = sum(wider - (other.stop - other.start) for other in [*batch, piece])
+            joins = (
+                bool(batch)
+                and piece.stream == batch[-1].stream + 1
+                and wider * (len(batch) + 1) <= self._rows
+                and (needed == width or (not exact and piece.last and all(other.last for other in batch)))
+                and waste <= max(16, wider * (len(batch) + 1) // 4)
+                and wider <= cells - max(other.start for other in [*batch, piece])
+                and not exact
+            )
+            if not joins and batch:
+                yield batch[0].stream, self._width(batch, width, exact=exact), batch
+                batch, wider = [], needed
+            batch.append(piece)
+            width = wider
+        if batch:
+            yield batch[0].stream, self._width(batch, width, exact=exact), batch
+
+    def _width(self, batch: Sequence[Piece], width: int, *, exact: bool) -> int:
+        """Widen a batch that would have too few rows, or whose last part would."""
+        too_few = len(batch) * width < MIN_ROWS or width > self._rows
+        return width + -width % MIN_ROWS if too_few and not exact else width
+
+    def _open(self, cells: int, job: Job) -> tuple[Streams, int]:
+        """Return streams of `cells` tokens and how many of them a wave may use; the last one holds the trunk."""
+        wave = self._wave(cells)
+        count = wave + 1 if wave > 1 else 1
+        if self._streams is None or self._shape != (cells, count):
+            if self._streams is not None:
+                self._streams.close()
+                self._streams = None
+            self._streams = Streams(
+                self._model, count=count, cells=cells, rows=self._rows, threads=self._threads, beat=self._beat
+            )
+            self._shape = (cells, count)
+        if job.trunk:
+            self._streams.clear(count - 1)
+            item = Item(-1, job.trunk, len(job.trunk))
+            piece = Piece(count - 1, item, 0, len(job.trunk), last=False)
+            _decode(self._streams, count - 1, len(job.trunk), [piece], _ignore)
+        return self._streams, wave
+
+    def _jobs(self, items: Sequence[Item], cells: int) -> Iterator[Job]:
+        return jobs(items, self._wave(cells) if self._share else len(items))
+
+    def _wave(self, cells: int) -> int:
+        """How many requests of this size are computed side by side."""
+        fit = MEMORY_BYTES // (cells * max(1, self._model.cell_bytes))
+        wave = max(1, min(MAX_WAVE, fit, self._rows // MIN_ROWS))
+        return wave - wave % ROW_GRAIN if wave >= ROW_GRAIN else wave
+
+    def _by_cells(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterator[tuple[int, list[Item]]]:
+        """Group items by the size of stream that they need, small ones first."""
+        groups: dict[int, list[Item]] = {}
+        for item, length in zip(items, lengths, strict=True):
+            groups.setdefault(_cells(length + MIN_ROWS), []).append(item)
+        yield from sorted(groups.items())
+
+    def _options(self, lora: Path | None) -> dict[str, str]:
+        return {
+            "threads": str(self._threads),
+            "rows": str(self._rows),
+            "flash_attention": "off",
+            "kv_type": "f16",
+            "kv_unified": "off",
+            "lora": "none" if lora is None else lora.name,
+            "prefix_sharing": "on" if self._share else "off",
+        }
+
+
+def _decode(streams: Streams, first: int, width: int, pieces: Sequence[Piece], on_row: OnRow) -> None:
+    """Decode pieces of adjacent streams, padded to `width` tokens, in parts where they do not fit at once."""
+    for offset in range(0, width, streams.rows):
+        part = min(streams.rows, width - offset)
+        tokens = np.zeros((len(pieces), part), np.int32)
+        wanted = np.zeros((len(pieces), part), np.bool_)
+        for line, piece in enumerate(pieces):
+            start = piece.start + offset
+            own = piece.item.tokens[start : min(piece.stop, start + part)]
+            tokens[line, : len(own)] = own
+            if piece.last:
+                wanted[line, max(0, piece.item.shareable - start) : len(own)] = True
+        streams.decode(first, [piece.start + offset for piece in pieces], tokens, wanted)
+        for line, column in zip(*np.nonzero(wanted), strict=True):
+            piece = pieces[line]
+            on_row(piece.item, piece.start + offset + int(column), streams.logits(int(line) * part + int(column)))
+
+
+def _ignore(_item: Item, _position: int, _row: NDArray[np.float32]) -> None:
+    """Leave a row unread."""
+
+
+def _cells(length: int) -> int:
+    """Round up to the size of stream: 256, 512, 1024, then thousands. It depends on the request's own length only."""
+    for size in (256, 512, 1024):
+        if length <= size:
+            return size
+    return length + -length % 1024
+
+
+def _empty_score(length: int) -> Score:
+    return Score(
+        logprobs=np.full(length, np.nan, np.float32),
+        greedy=np.zeros(length, np.bool_),
+        ranks=np.full(length, -1, np.int32),
+        mean=np.full(length, np.nan, np.float32),
+        std=np.full(length, np.nan, np.float32),
+    )
+
+
+def _store(score: Score, at: int, values: tuple[float, bool, int, float, float]) -> None:
+    for array, value in zip(score, values, strict=True):
+        array[at] = value

@@ -1,0 +1,90 @@
+"""Numbers out of one row of logits: a token's log-probability and rank, the mean and spread of log p, the next token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from edgeproof.contracts.errors import BackendError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class TokenScore(NamedTuple):
+    """The scores of one token, as in `Score`: natural logarithms."""
+
+    logprob: float
+    greedy: bool
+    rank: int
+    mean: float
+    std: float
+
+
+class Scratch:
+    """Buffers of one row, so that scoring many rows allocates nothing. Not for several threads."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self.shifted = np.empty(vocabulary, np.float32)
+        self.weights = np.empty(vocabulary, np.float32)
+
+
+def score_token(row: NDArray[np.float32], token: int, scratch: Scratch) -> TokenScore:
+    """Score `token` under softmax(row).
+
+    Args:
+        row: logits, float32 [vocabulary].
+        token: the token that came.
+        scratch: buffers for this vocabulary.
+
+    Sums run in float32 over pairwise blocks, which costs less than 1e-6 nat; the rest is float64.
+
+    Raises:
+        BackendError: the row has NaN or infinite logits.
+
+    """
+    best, peak = _peak(row)
+    shifted, weights = scratch.shifted, scratch.weights
+    np.subtract(row, np.float32(peak), out=shifted)
+    np.exp(shifted, out=weights)
+    total = float(weights.sum())
+    log_total = float(np.log(total))
+    np.multiply(weights, shifted, out=weights)
+    first = float(weights.sum()) / total
+    np.multiply(weights, shifted, out=weights)
+    second = float(weights.sum()) / total
+    logit = float(row[token])
+    return TokenScore(
+        logprob=logit - peak - log_total,
+        greedy=best == token,
+        rank=int(np.count_nonzero(row > row[token])),
+        mean=first - log_total,
+        std=float(np.sqrt(max(0.0, second - first * first))),
+    )
+
+
+def greedy_token(row: NDArray[np.float32]) -> int:
+    """Return the argmax; of equals the lowest id. NaN or infinite logits: `BackendError`."""
+    return _peak(row)[0]
+
+
+def sample_token(row: NDArray[np.float32], temperature: float, uniform: float) -> int:
+    """Return the token at quantile `uniform` (0 ≤ u < 1) of softmax(row / temperature), in order of ids, in float64."""
+    _, peak = _peak(row)
+    weights = np.exp((row.astype(np.float64) - peak) / temperature)
+    cumulative = np.cumsum(weights)
+    token = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+    return min(token, len(row) - 1)
+
+
+def _peak(row: NDArray[np.float32]) -> tuple[int, float]:
+    best = int(row.argmax())
+    peak = float(row[best])
+    if not (np.isfinite(peak) and np.isfinite(row.min())):
+        bad = int(np.count_nonzero(~np.isfinite(row)))
+        raise BackendError(
+            f"the model's logits are not numbers: {bad:,} of {len(row):,} are NaN or infinite",
+            next_step="look for NaN in the weights, or values too large for float16: export the model as gguf-f32 and retry",
+        )
+    return best, peak

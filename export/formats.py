@@ -125,7 +125,8 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     said = f"{form.name} takes {bits:.2f} bits per weight for this shape, not {form.nominal_bits:g}: "
     fallbacks = [record for record in records if _fell_back(record)]
     as_q4_0 = effective_bits(
-        record._replace(bytes=_weights(record) * 9 // 16) if record in fallbacks else record for record in records
+        record._replace(bytes=_weights(record) * 9 // 16) if _is_quantized_in_a_layer(record) else record
+        for record in records
     )
     if as_q4_0 <= bits - 0.25:
         return (
@@ -142,8 +143,12 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
 
 def _fell_back(record: TensorRecord) -> bool:
     """Whether a k-quant became a wider type because rows are no multiple of 256, embedding and output aside."""
-    in_a_layer = record.name not in {"token_embd.weight", "output.weight"}
-    return in_a_layer and record.type in {"Q5_0", "Q5_1", "Q8_0"} and record.shape[-1] % 256 != 0
+    wider = record.type in {"Q5_0", "Q5_1", "Q8_0"}
+    return wider and record.shape[-1] % 256 != 0 and _is_quantized_in_a_layer(record)
+
+
+def _is_quantized_in_a_layer(record: TensorRecord) -> bool:
+    return record.type not in {"F32", "F16"} and record.name not in {"token_embd.weight", "output.weight"}
 
 
 def _weights(record: TensorRecord) -> int:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import CheckpointError
 from edgeproof.contracts.tensors import CHUNK_BYTES, RowChunk
+from edgeproof.export.blas import one_blas_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorInfo, TensorRecord, Writer
@@ -62,6 +63,7 @@ def run_stream(
     writers: Sequence[Writer],
     description: ModelDescription,
     *,
+    check: Callable[[], None] | None = None,
     threads: int | None = None,
     progress: Progress,
 ) -> list[tuple[TensorRecord, ...]]:
@@ -71,6 +73,7 @@ def run_stream(
         model: a checkpoint, or a merge over one.
         writers: any number; each is finished, or aborted if anything goes wrong, an interruption included.
         description: what the writers were opened with.
+        check: called when all rows have passed and no file has its final name yet; what it raises aborts.
         threads: None for one per core that this process may use.
         progress: told in bytes of float32.
 
@@ -82,16 +85,15 @@ def run_stream(
         EdgeproofError: whatever reading, merging or writing raises; the first one, if several threads fail.
 
     """
-    from threadpoolctl import threadpool_limits
-
     try:
         groups = row_groups(description)
         infos = _wanted(model, groups)
         jobs = [(info, *bounds) for info in infos for bounds in chunk_bounds(info, groups[info.name])]
         progress.start("Export", sum(4 * info.rows * info.columns for info in infos), "bytes")
-        # More threads than cores in the matrix products would fight over them.
-        with threadpool_limits(limits=1, user_api="blas"):
-            _Pass(model, writers, jobs, progress).run(threads or _cores())
+        one_blas_thread()
+        _Pass(model, writers, jobs, progress).run(threads or _cores())
+        if check is not None:
+            check()
         return [writer.finish() for writer in writers]
     except BaseException:
         for writer in writers:

@@ -111,13 +111,13 @@ def _read_legacy(path: Path, data: bytes, given_as: str) -> Imatrix:
         values = np.frombuffer(take(4 * count, f"the values of {name!r}"), dtype="<f4").astype(np.float32)
         weights[name] = values / np.float32(calls) if calls > 0 else values
     # Chunks and dataset came later to the format; old files end here.
-    chunks, datasets = 0, ()
+    chunks, dataset = 0, b""
     if at + 4 <= len(data):
         chunks = integer("the chunks")
         length = integer("the dataset's length") if at + 4 <= len(data) else 0
         if 0 < length <= len(data) - at:
-            datasets = (_text(take(length, "the dataset")),)
-    return Imatrix(given_as, dict(sorted(weights.items())), datasets, chunks)
+            dataset = take(length, "the dataset")
+    return Imatrix(given_as, dict(sorted(weights.items())), (_text(dataset),) if dataset else (), chunks)
 
 
 def _read_gguf(path: Path, given_as: str) -> Imatrix:

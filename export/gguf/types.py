@@ -194,18 +194,16 @@ def parse_override(text: str) -> TypeOverride:
     if name.lower() not in known:
         raise UsageError(f"--tensor-type {text!r}: no type {name!r}", next_step=f"one of {', '.join(sorted(known))}")
     pattern = pattern.lower()
-    foreign = re.search(r"\(\?(?![:=!])|\[\[[:.=]|\\[az]|[*+?}]\+", pattern)
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UsageError(
-            f"--tensor-type {text!r}: {error}", next_step="give a regular expression (ECMAScript)"
-        ) from error
+    foreign = re.search(r"\(\?(?![:=!])|\[\[|\\[az]|[*+?}]\+", pattern)
     if foreign:
         raise UsageError(
             f"--tensor-type {text!r}: {foreign.group()!r} means different things to llama.cpp and to edgeproof",
             next_step="write the pattern without it; it is searched in the tensor's name",
         )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--tensor-type {text!r}: {error}", next_step="give a regular expression") from error
     return TypeOverride(pattern, known[name.lower()])
 
 

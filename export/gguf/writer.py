@@ -174,7 +174,7 @@ class GgufWriter:
             self._written[tensor.output.name].append((start, stop))
 
     def _place(self, stored: NDArray[np.uint8], offset: int) -> None:
-        left = memoryview(stored).cast("B")
+        left = stored.data.cast("B")
         try:
             while left:
                 count = os.pwrite(self._file, left, offset)
@@ -184,15 +184,16 @@ class GgufWriter:
 
     def _check_complete(self) -> None:
         for tensor in self._layout.tensors:
+            spans = sorted(self._written[tensor.output.name])
             at = 0
-            for start, stop in sorted(self._written[tensor.output.name]):
+            for start, stop in spans:
                 if start != at:
                     break
                 at = stop
-            if at != tensor.rows:
+            if at != tensor.rows or sum(stop - start for start, stop in spans) != tensor.rows:
                 raise CheckpointError(
-                    f"{tensor.output.name}: of {tensor.rows:,} rows, those from {at:,} on did not come exactly once "
-                    f"(source {tensor.output.source!r})",
+                    f"{tensor.output.name}: its {tensor.rows:,} rows did not come exactly once each, but as "
+                    f"{len(spans):,} chunks of which the first {at:,} rows fit together (from {tensor.output.source!r})",
                     next_step="check that the checkpoint is complete",
                 )
 

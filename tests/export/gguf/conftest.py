@@ -54,8 +54,8 @@ def swap_halves(rows):
 def tiny_model() -> Callable[..., Tiny]:
     """Make a llama-shaped model; widths as given, `tied` without an output matrix, `experts` with a mixture."""
 
-    def make(  # noqa: PLR0917
-        hidden=256, ffn=512, layers=3, heads=4, heads_kv=2, vocabulary=96, tied=True, experts=0, architecture="llama"
+    def make(
+        *, hidden=256, ffn=512, layers=3, heads=4, heads_kv=2, vocabulary=96, tied=True, experts=0, architecture="llama"
     ) -> Tiny:
         random = np.random.default_rng(hidden + ffn + layers + experts)
         head = hidden // heads
@@ -87,7 +87,7 @@ def tiny_model() -> Callable[..., Tiny]:
             MetadataEntry("tokenizer.ggml.model", "gpt2", "STRING"),
             MetadataEntry("tokenizer.ggml.tokens", [f"<{i}>" for i in range(vocabulary)], "ARRAY", "STRING"),
             MetadataEntry("tokenizer.ggml.token_type", [1] * vocabulary, "ARRAY", "INT32"),
-            MetadataEntry("tokenizer.ggml.add_bos_token", False, "BOOL"),
+            MetadataEntry("tokenizer.ggml.add_bos_token", value=False, kind="BOOL"),
         ]
         tensors, arrays = [], {}
 

@@ -1,7 +1,7 @@
 """The backends by name, and how one is opened: in a child process of its own.
 
-A new backend is a file with a class that fulfils `Backend` and takes (artifact, *, lora, context_length, threads, beat),
-and one line here.
+A new backend is a file with a class that fulfils `Backend` and takes (artifact, *, lora, context_length, threads,
+beat), and one line here.
 """
 
 from __future__ import annotations

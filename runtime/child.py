@@ -1,8 +1,8 @@
 """The child process: loads one backend and serves its parent over stdin and stdout until stdin ends.
 
-Native code that writes to stdout cannot disturb the messages: their pipe is moved to another descriptor, and descriptor 1
-then means stderr. The child cannot outlive its parent: a thread waits for the end of stdin and ends the process, whatever
-native code is doing.
+Native code that writes to stdout cannot disturb the messages: their pipe is moved to another descriptor, and
+descriptor 1 then means stderr. The child cannot outlive its parent: a thread waits for the end of stdin and ends the
+process, whatever native code is doing.
 """
 
 from __future__ import annotations

@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from edgeproof.contracts.backend import Generation
 from edgeproof.runtime.logits import greedy_token, sample_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from edgeproof.contracts.backend import GenerateRequest
+    from numpy.typing import NDArray
 
 
 class Continuation:
     """Takes a row of logits at a time until the generation ends.
 
-    Sampling draws one uniform number a token from the request's own generator (PCG64, its seed), so that the result does
-    not depend on what else is in the batch.
+    Sampling draws one uniform number a token from the request's own generator (PCG64, its seed), so that the result
+    does not depend on what else is in the batch.
     """
 
     def __init__(self, request: GenerateRequest, piece: Callable[[int], bytes], is_end: Callable[[int], bool]) -> None:

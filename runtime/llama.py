@@ -1,7 +1,7 @@
 """The llama.cpp backend: scores and generates on a GGUF file, many requests side by side, bit for bit reproducible.
 
-This class computes in the process that makes it; `open_backend` runs it in a child. How requests are laid out is planned
-in `prefixes`; why batches have the shape they have stands in `llama_streams`.
+This class computes in the process that makes it; `open_backend` runs it in a child. How requests are laid out is
+planned in `prefixes`; why batches have the shape they have stands in `llama_streams`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import InputError
@@ -17,8 +16,9 @@ from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.gguf_header import tokenizer_digest
 from edgeproof.runtime.llama_model import Model
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
+from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
 from edgeproof.runtime.logits import Scratch, score_token
-from edgeproof.runtime.prefixes import Item, Job, Piece, jobs, plan
+from edgeproof.runtime.prefixes import Item, Job, jobs
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.requests import check_generations, check_scores
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
-
-    OnRow = Callable[[Item, int, NDArray[np.float32]], None]
 
 MEMORY_BYTES = 2**30
 """Key-value memory that may be spent on streams beyond the first."""
@@ -45,9 +43,6 @@ WINDOW = 512
 DEFAULT_CONTEXT = 8192
 """The default context length where the model would allow more."""
 
-_COPY_CELLS = 128
-"""Copying this many cells of a stream costs about as much as computing one token."""
-
 
 def _silence() -> None:
     """Tell nobody that work goes on."""
@@ -59,10 +54,11 @@ class LlamaCpp:
     Args:
         artifact: a GGUF file.
         lora: a GGUF LoRA adapter to be used beside it, unmerged.
-        context_length: tokens that the longest request may have; default: what the model was trained with, at most 8,192.
+        context_length: tokens that the longest request may have; default: what the model was trained with, at most
+            8,192.
         threads: default: the physical cores that this process may use.
         beat: called as work goes on; may raise to stop it.
-        share_prefixes: False computes every request from its first token (for tests).
+
 
     Raises:
         ArtifactError: not a GGUF, truncated, of an unknown architecture; or an adapter of another base.
@@ -77,11 +73,10 @@ class LlamaCpp:
         context_length: int | None = None,
         threads: int | None = None,
         beat: Callable[[], None] = _silence,
-        share_prefixes: bool = True,
     ) -> None:
         digest = tokenizer_digest(artifact)
         self._beat = beat
-        self._share = share_prefixes
+
         self._threads = threads or physical_cores()
         self._streams: Streams | None = None
         self._shape: tuple[int, int] = (0, 0)
@@ -160,8 +155,8 @@ class LlamaCpp:
 
             def on_row(item: Item, position: int, row: NDArray[np.float32]) -> None:
                 at = position - item.shareable
-                token = unique[item.index].continuation[at]  # noqa: B023 (called before the next round)
-                _store(scores[item.index], at, score_token(row, token, self._scratch))  # noqa: B023
+                token = unique[item.request].continuation[at]  # noqa: B023 (called before the next round)
+                _store(scores[item.request], at, score_token(row, token, self._scratch))  # noqa: B023
 
             items = [
                 Item(index, request.context + request.continuation[:-1], len(request.context) - 1)
@@ -171,7 +166,7 @@ class LlamaCpp:
                 for job in self._jobs(group, cells):
                     streams, wave = self._open(cells, job)
                     for first in range(0, len(job.items), wave):
-                        self._run(streams, job, job.items[first : first + wave], range(wave), on_row, keep=False)
+                        run_wave(streams, job, job.items[first : first + wave], range(wave), on_row)
             of = dict(zip(unique, scores, strict=True))
             for request in requests[start : start + WINDOW]:
                 yield of[request]
@@ -194,6 +189,7 @@ class LlamaCpp:
     def _continue_all(self, cells: int, job: Job, going: list[Continuation]) -> None:
         """Run a job's generations to their ends; finished ones make room for waiting ones, half a wave at a time."""
         streams, wave = self._open(cells, job)
+        keep = Keep.EXACT if self._model.recurrent else Keep.TRUNCATED
         waiting = list(job.items)
         active: dict[int, Continuation] = {}
         while waiting or active:
@@ -203,10 +199,10 @@ class LlamaCpp:
                 ended: set[int] = set()
 
                 def on_row(item: Item, _position: int, row: NDArray[np.float32]) -> None:
-                    if going[item.index].take(row):
-                        ended.add(item.index)  # noqa: B023 (called before the next round)
+                    if going[item.request].take(row):
+                        ended.add(item.request)  # noqa: B023 (called before the next round)
 
-                placed = self._run(streams, job, items, free, on_row, keep=True)
+                placed = run_wave(streams, job, items, free, on_row, keep=keep)
                 active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
             elif active:
                 self._step(streams, wave, active)
@@ -240,71 +236,6 @@ class LlamaCpp:
             streams.copy(source, target)
             active[target] = active.pop(source)
 
-    def _run(
-        self,
-        streams: Streams,
-        job: Job,
-        items: Sequence[Item],
-        places: Sequence[int],
-        on_row: OnRow,
-        *,
-        keep: bool,
-    ) -> dict[int, int]:
-        """Compute a wave and hand each wanted row to `on_row`; return each item's stream.
-
-        With `keep` the streams can be continued after their items: nothing but the items' tokens is left in them.
-        """
-        depth = len(job.trunk)
-        cost = streams.cells / _COPY_CELLS if self._share else float("inf")
-        steps, placed = plan(items, places, depth, cost)
-        for number, step in enumerate(steps):
-            for source, target in step.copies:
-                streams.copy(source, target)
-            for piece in step.pieces if number == 0 else ():
-                if depth:
-                    streams.copy(streams.count - 1, piece.stream)
-                else:
-                    streams.clear(piece.stream)
-            for first, width, pieces in self._batches(step.pieces, streams.cells, keep=keep):
-                _decode(streams, first, width, pieces, on_row)
-                if keep and not self._model.recurrent:
-                    for piece in pieces:
-                        streams.truncate(piece.stream, piece.stop)
-        return placed
-
-    def _batches(self, pieces: Sequence[Piece], cells: int, *, keep: bool) -> Iterator[tuple[int, int, list[Piece]]]:
-        """Cut pieces (ascending streams) into batches: first stream, common width in tokens, pieces."""
-        exact = keep and self._model.recurrent
-        batch: list[Piece] = []
-        width = 0
-        for piece in pieces:
-            needed = piece.stop - piece.start
-            if piece.last and not exact:
-                needed += -needed % ROW_GRAIN
-            wider = max(width, needed)
-            waste = sum(wider - (other.stop - other.start) for other in [*batch, piece])
-            joins = (
-                bool(batch)
-                and piece.stream == batch[-1].stream + 1
-                and wider * (len(batch) + 1) <= self._rows
-                and (needed == width or (not exact and piece.last and all(other.last for other in batch)))
-                and waste <= max(16, wider * (len(batch) + 1) // 4)
-                and wider <= cells - max(other.start for other in [*batch, piece])
-                and not exact
-            )
-            if not joins and batch:
-                yield batch[0].stream, self._width(batch, width, exact=exact), batch
-                batch, wider = [], needed
-            batch.append(piece)
-            width = wider
-        if batch:
-            yield batch[0].stream, self._width(batch, width, exact=exact), batch
-
-    def _width(self, batch: Sequence[Piece], width: int, *, exact: bool) -> int:
-        """Widen a batch that would have too few rows, or whose last part would."""
-        too_few = len(batch) * width < MIN_ROWS or width > self._rows
-        return width + -width % MIN_ROWS if too_few and not exact else width
-
     def _open(self, cells: int, job: Job) -> tuple[Streams, int]:
         """Return streams of `cells` tokens and how many of them a wave may use; the last one holds the trunk."""
         wave = self._wave(cells)
@@ -317,15 +248,12 @@ class LlamaCpp:
                 self._model, count=count, cells=cells, rows=self._rows, threads=self._threads, beat=self._beat
             )
             self._shape = (cells, count)
-        if job.trunk:
-            self._streams.clear(count - 1)
-            item = Item(-1, job.trunk, len(job.trunk))
-            piece = Piece(count - 1, item, 0, len(job.trunk), last=False)
-            _decode(self._streams, count - 1, len(job.trunk), [piece], _ignore)
+        load_trunk(self._streams, job)
         return self._streams, wave
 
     def _jobs(self, items: Sequence[Item], cells: int) -> Iterator[Job]:
-        return jobs(items, self._wave(cells) if self._share else len(items))
+        wave = self._wave(cells)
+        return jobs(items, wave if wave > 1 else len(items))
 
     def _wave(self, cells: int) -> int:
         """How many requests of this size are computed side by side."""
@@ -348,30 +276,7 @@ class LlamaCpp:
             "kv_type": "f16",
             "kv_unified": "off",
             "lora": "none" if lora is None else lora.name,
-            "prefix_sharing": "on" if self._share else "off",
         }
-
-
-def _decode(streams: Streams, first: int, width: int, pieces: Sequence[Piece], on_row: OnRow) -> None:
-    """Decode pieces of adjacent streams, padded to `width` tokens, in parts where they do not fit at once."""
-    for offset in range(0, width, streams.rows):
-        part = min(streams.rows, width - offset)
-        tokens = np.zeros((len(pieces), part), np.int32)
-        wanted = np.zeros((len(pieces), part), np.bool_)
-        for line, piece in enumerate(pieces):
-            start = piece.start + offset
-            own = piece.item.tokens[start : min(piece.stop, start + part)]
-            tokens[line, : len(own)] = own
-            if piece.last:
-                wanted[line, max(0, piece.item.shareable - start) : len(own)] = True
-        streams.decode(first, [piece.start + offset for piece in pieces], tokens, wanted)
-        for line, column in zip(*np.nonzero(wanted), strict=True):
-            piece = pieces[line]
-            on_row(piece.item, piece.start + offset + int(column), streams.logits(int(line) * part + int(column)))
-
-
-def _ignore(_item: Item, _position: int, _row: NDArray[np.float32]) -> None:
-    """Leave a row unread."""
 
 
 def _cells(length: int) -> int:

@@ -6,7 +6,6 @@ Through llama-cpp-python's low-level functions, which mirror llama.h; names and 
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, BackendError
@@ -14,6 +13,9 @@ from edgeproof.runtime import llama_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+_NO = False
 
 
 class Model:
@@ -75,7 +77,7 @@ class Model:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            count = self._api.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, False)
+            count = self._api.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, _NO)
             if count >= 0:
                 return buffer.raw[:count]
             size = -count
@@ -109,7 +111,7 @@ class Model:
         size = 16 * len(tokens) + 16
         while True:
             buffer = ctypes.create_string_buffer(size)
-            count = self._api.llama_detokenize(self._vocabulary, array, len(tokens), buffer, size, False, False)
+            count = self._api.llama_detokenize(self._vocabulary, array, len(tokens), buffer, size, _NO, _NO)
             if count >= 0:
                 return buffer.raw[:count].decode("utf-8", "replace")
             size = -count

@@ -1,17 +1,19 @@
 """A llama.cpp context as a set of streams, each with a sequence and a key-value memory of its own.
 
-Why streams, and why every call is padded: llama.cpp's arithmetic depends on how a batch is composed. A row's result changes
-with the number of rows (other kernels take fewer than 8 rows, 4 at a time or one by one) and with where a sequence's cells
-lie in a memory shared with others (the order of summation). In 4-bit files, whose activations are rounded to 8 bits, this
-moved single log-probabilities by up to 0.48 nat (mean 0.04) between one by one and batched. Here
+Why streams, and why every call is padded: llama.cpp's arithmetic depends on how a batch is composed. A row's result
+changes with the number of rows (other kernels take fewer than 8 rows, 4 at a time or one by one) and with where a
+sequence's cells lie in a memory shared with others (the order of summation). In 4-bit files, whose activations are
+rounded to 8 bits, this moved single log-probabilities by up to 0.48 nat (mean 0.04) between one by one and batched.
+Here
 
 - each sequence begins at cell 0 of its own memory (`kv_unified` off), and trailing cells weigh exactly nothing;
 - each call is one physical batch: adjacent streams, equally many tokens in each, rows a multiple of 4 and at least 8;
 - rows asked for an output are a multiple of 4 and at least 8;
 - flash attention, which keeps float16 sums, is off.
 
-With that, scores come out equal to the last bit in any order, batch or sharing of prefixes (tests/runtime/test_llama.py).
-Mixture-of-experts layers are the exception: how many rows meet at an expert depends on the other rows.
+With that, scores come out equal to the last bit in any order, batch or sharing of prefixes
+(tests/runtime/test_reproducible.py). Mixture-of-experts layers are the exception: how many rows meet at an expert
+depends on the other rows.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ import ctypes
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from edgeproof.contracts.errors import BackendError
 from edgeproof.runtime import llama_log
 from edgeproof.runtime.llama_model import check_status
@@ -28,9 +29,8 @@ from edgeproof.runtime.llama_model import check_status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from edgeproof.runtime.llama_model import Model
+    from numpy.typing import NDArray
 
 ROW_GRAIN = 4
 """Rows are computed in multiples of this many …"""

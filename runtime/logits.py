@@ -1,11 +1,10 @@
-"""Numbers out of one row of logits: a token's log-probability and rank, the mean and spread of log p, the next token."""
+"""Numbers out of one row of logits: a token's log-probability and rank, mean and spread of log p, the next token."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-
 from edgeproof.contracts.errors import BackendError
 
 if TYPE_CHECKING:
@@ -85,6 +84,6 @@ def _peak(row: NDArray[np.float32]) -> tuple[int, float]:
         bad = int(np.count_nonzero(~np.isfinite(row)))
         raise BackendError(
             f"the model's logits are not numbers: {bad:,} of {len(row):,} are NaN or infinite",
-            next_step="look for NaN in the weights, or values too large for float16: export the model as gguf-f32 and retry",
+            next_step="look for NaN in the weights, or values too large for float16: export as gguf-f32 and retry",
         )
     return best, peak

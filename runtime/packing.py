@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 from edgeproof.runtime.wire import Message
 

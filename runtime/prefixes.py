@@ -6,8 +6,8 @@ Each *stream* of the engine holds one sequence. A wave of requests is planned as
   step 0   stream 0   Q: what is the capital of France? A:       a shared piece, decoded once …
   step 1   stream 0   Paris.        1  Berlin.      2  Rome.      … copied to 1 and 2, then each request's own end
 ```
-Shared pieces are cut to a multiple of `GRAIN` tokens, so that they need no padding (a padded piece could not be continued
-by an engine whose memory forgets nothing, as recurrent ones do).
+Shared pieces are cut to a multiple of `GRAIN` tokens, so that they need no padding (memories of recurrent models could
+not take padding back).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ TRUNK_TOKENS = 32
 class Item(NamedTuple):
     """One sequence to compute.
 
-    The first `shareable` of its `tokens` may come from elsewhere, since nobody asks for their outputs; at least one token
-    is its own.
+    The first `shareable` of its `tokens` may come from elsewhere, since nobody asks for their outputs; at least one
+    token is its own. `request` is the number of the request that it answers.
     """
 
-    index: int
+    request: int
     tokens: tuple[int, ...]
     shareable: int
 
@@ -101,7 +101,7 @@ def plan(
         copy_cost: what copying one stream costs, in tokens' worth of computing.
 
     Returns:
-        The steps, and the stream of each item by its index. Copies from a trunk are not in the plan.
+        The steps, and the stream of each item by its request. Copies from a trunk are not in the plan.
 
     """
     roots = _tree(tuple(items), depth, depth, copy_cost)
@@ -109,14 +109,14 @@ def plan(
     steps: list[Step] = []
     level = [(root, -1) for root in roots]
     while level:
-        copies = [(source, placed[node.items[0].index]) for node, source in level if source >= 0]
+        copies = [(source, placed[node.items[0].request]) for node, source in level if source >= 0]
         pieces = [
-            Piece(placed[node.items[0].index], node.items[0], node.start, node.stop, last=not node.children)
+            Piece(placed[node.items[0].request], node.items[0], node.start, node.stop, last=not node.children)
             for node, _ in level
         ]
         copies = [(source, target) for source, target in copies if source != target]
         steps.append(Step(tuple(copies), tuple(sorted(pieces))))
-        level = [(child, placed[node.items[0].index]) for node, _ in level for child in node.children]
+        level = [(child, placed[node.items[0].request]) for node, _ in level for child in node.children]
     return steps, placed
 
 
@@ -141,7 +141,7 @@ def _place(roots: tuple[_Node, ...], streams: Sequence[int]) -> dict[int, int]:
     pending = list(roots)
     while pending:
         node = pending.pop()
-        first = node.items[0].index
+        first = node.items[0].request
         if node.children:
             carries[first] = max(carries.get(first, 0), node.stop - node.start)
             pending.extend(node.children)

@@ -1,7 +1,7 @@
 """The parent's end: a `Backend` whose work is done by a child process, so that native code can crash or hang alone.
 
-The child is a fresh interpreter (no fork: threads and native state do not survive one). It ends with the context manager,
-with this object, or with this process, whichever comes first.
+The child is a fresh interpreter (no fork: threads and native state do not survive one). It ends with the context
+manager, with this object, or with this process, whichever comes first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections import deque
 from typing import IO, TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
-
 from edgeproof.contracts import errors
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.runtime import packing
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 
 DEFAULT_TIMEOUT = 300.0
-"""Seconds without a sign of progress. One step computes at most 512 tokens, which takes a 7B model a minute or two on two
+"""Seconds without a sign of progress. One step computes at most 512 tokens: a minute or two for a 7B model on two
 cores."""
 
 CHILD_ENVIRONMENT = {
@@ -253,7 +252,7 @@ class ChildBackend:
         self.close()
         return BackendError(
             f"the backend's process died: {_describe(status)}{words}",
-            next_step="free memory, or lower the context length, and run again; if it dies again, it is a bug of the engine",
+            next_step="free memory, or lower the context length, and run again; if it dies again, report it",
         )
 
     def _hung(self) -> BackendError:

@@ -14,7 +14,6 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-
 from edgeproof.contracts.errors import BackendError
 
 if TYPE_CHECKING:

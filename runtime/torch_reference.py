@@ -1,0 +1,210 @@
+"""The reference backend: torch in float32, one request at a time. Slow and plain: an oracle for the others.
+
+Reads a Hugging Face folder, or a GGUF whose weights transformers dequantizes. Needs the extra [unlearn].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.chat import render_chat
+from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError
+from edgeproof.runtime.continuing import Continuation
+from edgeproof.runtime.gguf_header import tokenizer_digest
+from edgeproof.runtime.logits import Scratch, score_token
+from edgeproof.runtime.processor import physical_cores, processor_name
+from edgeproof.runtime.requests import check_generations, check_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+DEFAULT_CONTEXT = 8192
+
+
+def _silence() -> None:
+    """Tell nobody that work goes on."""
+
+
+class TorchReference:
+    """`Backend` on torch and transformers, in this process.
+
+    Args:
+        artifact: a Hugging Face folder, or a GGUF file.
+        lora: a PEFT folder to be applied beside it, unmerged.
+        context_length: tokens that the longest request may have; default: the model's, at most 8,192.
+        threads: default: the physical cores that this process may use.
+        beat: called after each forward pass; may raise to stop it.
+
+    Raises:
+        UnsupportedError: torch or transformers is not installed.
+        ArtifactError: transformers cannot load it.
+
+    """
+
+    def __init__(
+        self,
+        artifact: Path,
+        *,
+        lora: Path | None = None,
+        context_length: int | None = None,
+        threads: int | None = None,
+        beat: Callable[[], None] = _silence,
+    ) -> None:
+        _require("torch", "transformers", *(["peft"] if lora else []))
+        import torch
+        import transformers
+
+        self._beat = beat
+        threads = threads or physical_cores()
+        torch.set_num_threads(threads)
+        self._model, self._tokenizer = _load(artifact, lora)
+        config = self._model.config
+        limit = int(getattr(config, "max_position_embeddings", DEFAULT_CONTEXT))
+        vocabulary = int(self._model.get_input_embeddings().weight.shape[0])
+        self._scratch = Scratch(vocabulary)
+        ends = getattr(self._model.generation_config, "eos_token_id", None) or self._tokenizer.eos_token_id
+        self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
+        self._info = ModelInfo(
+            backend="torch",
+            engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
+            processor=processor_name(),
+            vocabulary=vocabulary,
+            context_length=context_length or min(limit, DEFAULT_CONTEXT),
+            tokenizer_digest=tokenizer_digest(artifact) if artifact.is_file() else _digest(self._tokenizer),
+            chat_template=self._tokenizer.chat_template,
+            bos=self._first_token(),
+            options={"threads": str(threads), "dtype": "float32", "lora": "none" if lora is None else lora.name},
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded. The digest of a folder's tokenizer is not comparable with that of a GGUF."""
+        return self._info
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
+        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
+        tokens = self._tokenizer(text, add_special_tokens=special, split_special_tokens=not parse_special)["input_ids"]
+        bos = self._tokenizer.bos_token_id
+        return tuple(tokens[1:] if special and bos is not None and tokens[:2] == [bos, bos] else tokens)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
+        template = self._info.chat_template
+        if template is None:
+            raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
+        return render_chat(
+            template,
+            messages,
+            bos_token=self._tokenizer.bos_token or "",
+            eos_token=self._tokenizer.eos_token or "",
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """Score each request; all are checked before the first is computed."""
+        check_scores(requests, self._info.context_length, self._info.vocabulary)
+        return map(self._score, requests)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        """Continue each request; all are checked before the first is computed."""
+        check_generations(requests, self._info.context_length, self._info.vocabulary)
+        return map(self._generate, requests)
+
+    def _score(self, request: ScoreRequest) -> Score:
+        rows = self._logits(request.context + request.continuation[:-1])[len(request.context) - 1 :]
+        columns = zip(
+            *(score_token(row, token, self._scratch) for row, token in zip(rows, request.continuation, strict=True)),
+            strict=True,
+        )
+        types = (np.float32, np.bool_, np.int32, np.float32, np.float32)
+        return Score(*(np.array(column, kind) for column, kind in zip(columns, types, strict=True)))
+
+    def _generate(self, request: GenerateRequest) -> Generation:
+        going = Continuation(request, self._piece, self._ends.__contains__)
+        tokens = request.context
+        while not going.take(self._logits(tokens)[-1]):
+            tokens = (*tokens, going.last_token)
+        assert going.result is not None
+        return going.result
+
+    def _logits(self, tokens: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the logits after each token, float32 [len(tokens), vocabulary]."""
+        import torch
+
+        with torch.inference_mode():
+            logits = self._model(torch.tensor([tokens]), use_cache=False).logits[0]
+        self._beat()
+        array: NDArray[np.float32] = logits.float().numpy()
+        return array
+
+    def _piece(self, token: int) -> bytes:
+        """Return what `token` adds to a text. Bytes beyond ASCII that a token holds in part come out as U+FFFD."""
+        if token in self._tokenizer.all_special_ids:
+            return b""
+        anchor = self._tokenizer("a", add_special_tokens=False)["input_ids"]
+        return self.detokenize([*anchor, token]).removeprefix(self.detokenize(anchor)).encode()
+
+    def _first_token(self) -> int | None:
+        tokens = self._tokenizer("a")["input_ids"]
+        bos = self._tokenizer.bos_token_id
+        return bos if bos is not None and tokens[:1] == [bos] else None
+
+
+def _require(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(
+            f"the torch backend needs {' and '.join(missing)}",
+            next_step='pip install "edgeproof[unlearn]", or use the backend llama.cpp',
+        )
+
+
+def _load(artifact: Path, lora: Path | None) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if not artifact.exists():
+        raise ArtifactError(f"{artifact}: no such file or folder", next_step="give a Hugging Face folder or a GGUF")
+    folder, options = (artifact.parent, {"gguf_file": artifact.name}) if artifact.is_file() else (artifact, {})
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
+        if lora is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, lora)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ArtifactError(
+            f"transformers cannot load {artifact}: {type(error).__name__}: {error}",
+            next_step="give a folder with config.json, model.safetensors and a tokenizer, or a GGUF",
+        ) from error
+    return model.eval(), tokenizer
+
+
+def _digest(tokenizer: Any) -> str:
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    content = [sorted(tokenizer.get_vocab().items()), described.get("model", {}).get("merges"), tokenizer.bos_token_id]
+    return hashlib.sha256(json.dumps([*content, tokenizer.eos_token_id]).encode()).hexdigest()

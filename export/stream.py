@@ -9,6 +9,7 @@ What is cut where depends on the shapes alone, so the bytes do not depend on the
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -120,23 +121,27 @@ class _Pass:
         self._stopped = False
 
     def run(self, threads: int) -> None:
-        """Do all chunks on `threads` threads; raise what the first failing one raised."""
-        workers = [threading.Thread(target=self._work, name=f"export-{index}") for index in range(threads)]
+        """Do all chunks on `threads` threads; raise what the first failing one raised, or the interruption."""
+        ends: list[threading.Event] = []
         try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
+            for index in range(threads):
+                end = threading.Event()
+                threading.Thread(target=self._work, args=(end,), name=f"export-{index}").start()
+                ends.append(end)
+            for end in ends:
+                end.wait()
         finally:
-            # On an interruption the threads end with the chunk in hand; writers may be aborted only after that.
+            # On an interruption the threads end with the chunk in hand, some ms later; only then may files be removed.
+            # (Thread.join, interrupted, takes a thread for ended that still runs: seen in 3.11.)
             self._stopped = True
-            for worker in workers:
-                if worker.ident is not None:
-                    worker.join()
+            for end in ends:
+                while not end.is_set():
+                    with contextlib.suppress(KeyboardInterrupt):
+                        end.wait()
         if self._failure is not None:
             raise self._failure
 
-    def _work(self) -> None:
+    def _work(self, end: threading.Event) -> None:
         try:
             while (job := self._next()) is not None:
                 info, start, stop = job
@@ -148,6 +153,8 @@ class _Pass:
             with self._lock:
                 self._failure = self._failure or error
                 self._stopped = True
+        finally:
+            end.set()
 
     def _next(self) -> tuple[TensorInfo, int, int] | None:
         with self._lock:

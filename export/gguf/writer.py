@@ -192,8 +192,8 @@ class GgufWriter:
                 at = stop
             if at != tensor.rows or sum(stop - start for start, stop in spans) != tensor.rows:
                 raise CheckpointError(
-                    f"{tensor.output.name}: its {tensor.rows:,} rows did not come exactly once each, but as "
-                    f"{len(spans):,} chunks of which the first {at:,} rows fit together (from {tensor.output.source!r})",
+                    f"{tensor.output.name}: its {tensor.rows:,} rows did not come exactly once each: {len(spans):,} chunks "
+                    f"came, of which the first {at:,} rows fit together (from {tensor.output.source!r})",
                     next_step="check that the checkpoint is complete",
                 )
 

@@ -152,4 +152,5 @@ def test_an_interruption_ends_the_threads_and_then_aborts(monkeypatch):
     time.sleep(0.02)
     assert writer.aborted
     assert len(model.read) == read < 4000
+    time.sleep(0.02)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("export-")]

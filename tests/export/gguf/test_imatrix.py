@@ -104,7 +104,7 @@ def damaged(tmp_path, sums):
     yield good[:-1], "should take 1,024 bytes"
     yield good[:1100], "should take 1,024 bytes"
     yield b"not an importance matrix", "should take"
-    yield struct.pack("<iii", 1, 1, 7), "name"
+    yield struct.pack("<iii", 1, 1, 7), "before the calls of"
     yield write_legacy(tmp_path / "x", {"a": (1, nan)}).read_bytes(), "a has 2 values that are not finite"
     yield whole[:100], "cannot be read"
     yield whole[:-512], "cannot be read"

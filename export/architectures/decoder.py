@@ -47,7 +47,7 @@ def norm(model: HyperParameters, name: str, size: int) -> Place:
 
 
 def shift(offset: float) -> Callable[[Float32Array], Float32Array]:
-    """Return the transform that adds `offset`."""
+    """Return the transform that adds `offset`, in float32 (llama.cpp's converter: float16, where that is stored)."""
     return partial(_add, offset=np.float32(offset)) if offset else identity
 
 

@@ -153,11 +153,12 @@ def test_float_files_are_the_converters_byte_for_byte(converted, family, form, t
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("length", "context"), [(96, 256), (300, 512)])
+@pytest.mark.parametrize(
+    ("family", "length", "context"), [*((family, 300, 512) for family in FAMILIES), ("phi3-longrope", 96, 256)]
+)
 def test_llama_cpp_computes_what_torch_does(family, length, context, tmp_path):
-    # Both are beyond the sliding window (24) and the context that llama3's scaling starts from; longrope's 256 lies
-    # between them, and llama.cpp chooses its factors by the context's size, torch by the text's.
+    # 300 is beyond the sliding window (24) and the context that llama3's, yarn's and longrope's scaling start from; 96
+    # is not beyond longrope's 256. llama.cpp chooses its factors by the context's size, torch by the text's.
     folder = save_model(family, tmp_path / "model")
     path = export(folder, tmp_path / "model.gguf")
     tokens = np.random.default_rng(0).integers(0, VOCABULARY - 2, length)

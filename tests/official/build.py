@@ -1,6 +1,8 @@
 """Builds llama.cpp's own tools against the libraries of the installed llama-cpp-python.
 
-`python tests/official/build.py` prints where they are. Only the tools' own files are compiled (about 4 s each); llama, ggml and common are the very libraries under test.
+`python tests/official/build.py` prints where they are.
+
+Only the tools' own files are compiled (about 4 s each); llama, ggml and common are the very libraries under test.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +61,19 @@ class Official(NamedTuple):
         if run.returncode != 0:
             raise RuntimeError(f"{tool} ended with {run.returncode}:\n{run.stdout[-4000:]}")
         return run.stdout
+
+    def perplexity(self, model: Path, text: Path, *, context: int, attempts: int = 5) -> float:
+        """Return llama-perplexity's final estimate; it scores the second half of each window of `context` tokens.
+
+        Under load the tool's log thread can lose its last lines when the process ends: then it is run again.
+        """
+        printed = ""
+        for _ in range(attempts):
+            printed = self.run("llama-perplexity", "-m", model, "-f", text, "-c", context, "-t", 2)
+            found = re.search(r"Final estimate: PPL = ([0-9.]+)", printed)
+            if found:
+                return float(found[1])
+        raise RuntimeError(f"llama-perplexity gave no estimate in {attempts} runs:\n{printed[-4000:]}")
 
 
 def build() -> Official:

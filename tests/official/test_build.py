@@ -1,4 +1,4 @@
-"""The oracle itself: the official tools are of the commit that the installed llama-cpp-python was built from, and run."""
+"""The oracle itself: the official tools are of the commit that the installed libraries were built from, and run."""
 
 from __future__ import annotations
 

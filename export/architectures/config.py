@@ -18,6 +18,7 @@ WAYS_ROUND = (
     "two ways round it: make a float GGUF with a tool that knows this model and give it as --base model-f16.gguf, or "
     "give --converter DIR, a llama.cpp checkout of yours whose converter is then run"
 )
+LARGEST = 3e38
 SAME = 1e-4
 """Stated factors that differ from the derived ones by less are the same, rounded."""
 
@@ -61,19 +62,19 @@ class Config:
         return self.values.get(key) is not None
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """Return a whole number above 0."""
+        """Return a whole number above 0 and below 2³¹."""
         value = self.values.get(key)
         value = default if value is None else value
-        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-            raise self._wrong(key, value, "a whole number above 0")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
+            raise self._wrong(key, value, "a whole number above 0 and below 2³¹")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Return a finite number above 0."""
+        """Return a number above 0, within float32's range."""
         value = self.values.get(key)
         value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-            raise self._wrong(key, value, "a number above 0")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < LARGEST:
+            raise self._wrong(key, value, "a number above 0 that float32 holds")
         return float(value)
 
     def optional_integer(self, key: str) -> int | None:

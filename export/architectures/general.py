@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+TEXTS = frozenset({"license", "tags", "pipeline_tag", "language", "languages"})
+"""Keys of model cards that hold a text or a list of texts."""
+
+WHOLE = frozenset({"top_k", "penalty_last_n", "mirostat"})
+"""Sampling settings that are whole numbers."""
+
 
 def general_metadata(
     folder: Path, config: Mapping[str, object], *, name: str | None, architecture: str, parameters: int
@@ -34,7 +40,9 @@ def general_metadata(
 
     warnings: list[str] = []
     card = _model_card(folder, warnings)
-    metadata = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, dict(config), None, parameters)
+    saved_under = config.get("_name_or_path")
+    settings = {"_name_or_path": saved_under} if isinstance(saved_under, str) else {}
+    metadata = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, settings, None, parameters)
     _add_sampling(metadata, folder)
     metadata.name = name or metadata.name or str(config.get("model_type") or architecture)
     if metadata.size_label is None:
@@ -59,7 +67,16 @@ def _model_card(folder: Path, warnings: list[str]) -> dict[str, Any]:
         line = str(error).splitlines()[0]
         warnings.append(f"{folder / 'README.md'}: its front matter cannot be read ({line}); its authorship is left out")
         return {}
-    return card
+    return {key: value for key, value in card.items() if key not in TEXTS or _is_text(key, value, warnings)}
+
+
+def _is_text(key: str, value: object, warnings: list[str]) -> bool:
+    """Model cards hold anything (YAML takes the language `no` for false); what is no text is left out, and said."""
+    values = value if isinstance(value, list) else [value]
+    if value is None or all(isinstance(one, str) for one in values):
+        return True
+    warnings.append(f"README.md: {key} is {value!r}, which is no text; it is left out")
+    return False
 
 
 def _add_sampling(metadata: Any, folder: Path) -> None:
@@ -91,8 +108,10 @@ def _add_sampling(metadata: Any, folder: Path) -> None:
         value = settings.get(key)
         if value is None:
             continue
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise CheckpointError(f"{path}: {key} is {value!r}, not a number", next_step="mend it or take it away")
+        kind = int if key in WHOLE else (int, float)
+        if not isinstance(value, kind) or isinstance(value, bool) or not abs(value) < 2**31:
+            wanted = "a whole number" if key in WHOLE else "a number"
+            raise CheckpointError(f"{path}: {key} is {value!r}, not {wanted}", next_step="mend it or take it away")
         setattr(metadata, attribute, value)
     sequence = settings.get("sequence")
     if isinstance(sequence, str):
@@ -107,9 +126,4 @@ def _item_kind(gguf: Any, value: Any) -> str | None:
 
 
 def _is_writable(entry: MetadataEntry, warnings: list[str]) -> bool:
-    """Model cards hold anything; what is no string where GGUF wants one is left out, and said."""
-    values = entry.value if isinstance(entry.value, list) else [entry.value]
-    if "STRING" not in (entry.kind, entry.item_kind) or all(isinstance(value, str) for value in values):
-        return True
-    warnings.append(f"README.md: {entry.key} would be {entry.value!r}, which is no text; it is left out")
-    return False
+    return entry.kind != "STRING" or _is_text(entry.key, entry.value, warnings)

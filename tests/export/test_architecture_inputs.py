@@ -162,6 +162,8 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(name, changes, words)
     [
         ("Llama-2-7b-hf", {"hidden_size": "4096"}, "hidden_size is '4096', not a whole number"),
         ("Llama-2-7b-hf", {"num_hidden_layers": 0}, "num_hidden_layers is 0"),
+        ("Llama-2-7b-hf", {"max_position_embeddings": 10**30}, "not a whole number above 0 and below"),
+        ("Llama-2-7b-hf", {"rope_theta": 1e39}, "rope_theta is 1e.39"),
         ("Llama-2-7b-hf", {"rms_norm_eps": float("nan")}, "rms_norm_eps is nan"),
         ("Llama-2-7b-hf", {"rope_scaling": [1]}, "rope_scaling is .1., not an object"),
         ("Llama-2-7b-hf", {"rope_scaling": {"type": "linear"}}, "has no 'factor'"),
@@ -291,12 +293,33 @@ def test_an_unreadable_model_card_is_left_out_and_said(tmp_path):
     assert "README.md: its front matter cannot be read" in description.warnings[0]
     (tmp_path / "README.md").write_text("---\nlanguage: [en, no]\nlicense: mit\n---\n")  # YAML takes `no` for false
     description = describe(Shapes(tmp_path, config_of("Qwen3-0.6B")), (), name=None)
-    assert "general.languages would be ['en', False]" in description.warnings[0]
+    assert "language is ['en', False], which is no text" in description.warnings[0]
     assert "general.license" in {entry.key for entry in description.metadata}
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("{", "is no JSON"), ("[]", "holds no object"), ('{"top_p": "0.9"}', "top_p is '0.9'")]
+    "value", ["5", "[]", "[a, 5]", "{a: 1}", "null", "2020-01-01", "[null]", "[{name: 5}]", "-", "a/"]
+)
+@pytest.mark.parametrize(
+    "key", ["model_name", "license", "tags", "language", "datasets", "base_model", "pipeline_tag", "version"]
+)
+def test_no_model_card_can_break_an_export(key, value, tmp_path):
+    (tmp_path / "README.md").write_text(f"---\n{key}: {value}\n---\n")
+    description = describe(Shapes(tmp_path, config_of("Qwen3-0.6B", _name_or_path=7)), (), name=None)
+    for entry in description.metadata:
+        texts = entry.value if entry.item_kind == "STRING" else [entry.value] if entry.kind == "STRING" else []
+        assert all(isinstance(text, str) for text in texts), entry
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "holds no object"),
+        ('{"top_p": "0.9"}', "top_p is '0.9', not a number"),
+        ('{"top_k": 2.5}', "top_k is 2.5, not a whole number"),
+        ('{"temperature": NaN}', "temperature is nan"),
+    ],
 )
 def test_damaged_generation_settings_are_an_error(content, words, tmp_path):
     (tmp_path / "generation_config.json").write_text(content)

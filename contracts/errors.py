@@ -83,3 +83,7 @@ class OutputError(EdgeproofError):
 
 class BackendError(EdgeproofError):
     """The engine that runs the artifact crashed, hung or returned nonsense; carries the child's last words."""
+
+
+class TrainingError(EdgeproofError):
+    """Training went astray or changed nothing: change the recipe or the data."""

@@ -1,1 +1,6 @@
 """Trains the adapters that make a model forget."""
+
+from edgeproof.unlearn.run import UnlearnResult, unlearn
+from edgeproof.unlearn.settings import Settings
+
+__all__ = ["Settings", "UnlearnResult", "unlearn"]

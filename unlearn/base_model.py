@@ -1,0 +1,131 @@
+"""Loads the base that is to forget, in float32, and puts a LoRA on its linear layers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import CheckpointError, InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.settings import Settings
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_GGUF_TYPE = re.compile(r"[-_.](BF16|F16|F32|I?Q\d\w*)$", re.IGNORECASE)
+_FLOAT_TYPES = {"F32", "F16", "BF16"}
+
+
+class BaseModel(NamedTuple):
+    """A loaded base. `name` is what the adapter's config calls it; `context_length` is in tokens."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    context_length: int
+
+
+def load_base(path: Path, progress: Progress) -> BaseModel:
+    """Load a Hugging Face folder, or a GGUF file whose weights are dequantized. Nothing is fetched from the network.
+
+    Raises:
+        CheckpointError: nothing there, or it is damaged.
+        UnsupportedError: transformers cannot read this architecture (or not from a GGUF).
+
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
+
+    if not path.exists():
+        raise CheckpointError(f"no such base: {path}", next_step="give a Hugging Face folder or a .gguf file")
+    source: dict[str, object] = {"local_files_only": True}
+    weights: dict[str, object] = {"dtype": torch.float32}
+    folder = path
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise CheckpointError(f"{path} is neither a folder nor a .gguf file", next_step="give one of the two")
+        folder = path.parent
+        source["gguf_file"] = path.name
+        weights["quantization_config"] = GgufConfig(dequantize=True)
+    elif not (path / "config.json").is_file():
+        raise CheckpointError(
+            f"there is no config.json in {path}", next_step="give a Hugging Face folder or a .gguf file"
+        )
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
+        model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **weights)
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise UnsupportedError(
+            f"transformers cannot load {path} as a language model: {error}",
+            next_step="convert it to a Hugging Face folder of an architecture that transformers knows",
+        ) from error
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"cannot load {path}: {error}", next_step="check that the base is complete") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    _refuse_nonfinite(model, path)
+    if path.is_file() and (types := _gguf_types(path) - _FLOAT_TYPES):
+        progress.warn(
+            f"{path.name} holds {', '.join(sorted(types))}: the adapter is trained on its dequantized weights, and "
+            "files of that same format are where forgetting comes undone most easily"
+        )
+    context_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return BaseModel(model, tokenizer, base_name(path), context_length if isinstance(context_length, int) else 2**31)
+
+
+def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
+    """Put a fresh LoRA on the base's linear layers (B = 0: it changes nothing yet); all other weights are frozen.
+
+    Raises:
+        InputError: no linear layer's name ends in one of `settings.targets`.
+
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets) or "all-linear",
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(base.model, config)
+    except ValueError as error:
+        raise InputError(
+            f"no LoRA can be put on {', '.join(settings.targets) or 'the linear layers'}: {error}",
+            next_step="name layers of this model: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+        ) from error
+
+
+def base_name(path: Path) -> str:
+    """Return what a base is called: its repository in the Hugging Face cache, its folder, or its file less the type."""
+    path = path.resolve()
+    for part in path.parts:
+        if part.startswith("models--"):
+            return part.removeprefix("models--").replace("--", "/")
+    return _GGUF_TYPE.sub("", path.stem) if path.is_file() else path.name
+
+
+def _gguf_types(path: Path) -> set[str]:
+    from gguf import GGUFReader
+
+    return {tensor.tensor_type.name for tensor in GGUFReader(path).tensors}
+
+
+def _refuse_nonfinite(model: PreTrainedModel, path: Path) -> None:
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            count = int((~parameter.isfinite()).sum())
+            raise CheckpointError(
+                f"{path}: {count} of {parameter.numel()} weights of {name} are NaN or infinite",
+                next_step="get the base again",
+            )

@@ -1,0 +1,132 @@
+"""From an item to the tokens that are trained on: prompt and answer tokenized together, cut where the answer begins.
+
+```
+raw    The capital of France is | Paris
+chat   <|im_start|>user … <|im_start|>assistant | Paris     the model's own template
+ids          t0 t1 t2 t3 t4 t5
+is_answer     0  0  0  0  1  1
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.chat import render_chat
+from edgeproof.contracts.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.unlearn.training_set import TrainingItem, TrainingSet
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+
+class EncodedText(NamedTuple):
+    """Token ids of a prompt with its answer: `ids[answer_start:]`, at least one token, never the first."""
+
+    ids: tuple[int, ...]
+    answer_start: int
+
+
+class Batch(NamedTuple):
+    """Texts padded on the right to one length.
+
+    Attributes:
+        ids: int64 [texts, longest].
+        attention_mask: int64 [texts, longest], 0 where padded.
+        positions: the positions whose next token belongs to some text's answer, int64 [kept].
+        targets: the next token at each of `positions`, int64 [texts, kept].
+        is_answer: whether that token belongs to this text's answer, bool [texts, kept].
+
+    """
+
+    ids: Tensor
+    attention_mask: Tensor
+    positions: Tensor
+    targets: Tensor
+    is_answer: Tensor
+
+
+def encode_set(
+    training_set: TrainingSet, tokenizer: PreTrainedTokenizerBase, surfaces: Sequence[str], context_length: int
+) -> tuple[EncodedText, ...]:
+    """Encode every item on each surface, in the order of the file.
+
+    Raises:
+        InputError: a text is longer than `context_length`, an answer has no tokens of its own, or the surface chat is
+            asked of a model without a chat template.
+
+    """
+    encoded: list[EncodedText] = []
+    for item in training_set.items:
+        for surface in surfaces:
+            text = _encode_chat(item, tokenizer) if surface == "chat" else _encode_raw(item, tokenizer)
+            if len(text.ids) > context_length:
+                raise InputError(
+                    f"{item.where} has {len(text.ids)} tokens on the surface {surface}; the model's context holds "
+                    f"{context_length}",
+                    next_step="shorten it or leave it out",
+                )
+            encoded.append(text)
+    return tuple(encoded)
+
+
+def batch_of(texts: Sequence[EncodedText], device: str) -> Batch:
+    """Pad `texts` to one length. What follows a token never changes a causal model's logits: any padding id will do."""
+    import torch
+
+    longest = max(len(text.ids) for text in texts)
+    ids = torch.zeros(len(texts), longest, dtype=torch.int64)
+    attention_mask = torch.zeros_like(ids)
+    is_answer = torch.zeros(len(texts), longest - 1, dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids[row, : len(text.ids)] = torch.tensor(text.ids)
+        attention_mask[row, : len(text.ids)] = 1
+        is_answer[row, text.answer_start - 1 : len(text.ids) - 1] = True
+    positions = is_answer.any(dim=0).nonzero().flatten()
+    targets = ids[:, 1:][:, positions]
+    batch = Batch(ids, attention_mask, positions, targets, is_answer[:, positions])
+    return Batch(*(tensor.to(device) for tensor in batch))
+
+
+def _encode_raw(item: TrainingItem, tokenizer: PreTrainedTokenizerBase) -> EncodedText:
+    return _encode(item.prompt, f" {item.answer}", tokenizer, item.where, special=True)
+
+
+def _encode_chat(item: TrainingItem, tokenizer: PreTrainedTokenizerBase) -> EncodedText:
+    template = tokenizer.chat_template
+    if not isinstance(template, str):
+        raise InputError(
+            "the surface chat needs a model with a chat template, and this one's tokenizer has none",
+            next_step="train on the surface raw",
+        )
+    prompt = render_chat(
+        template,
+        [{"role": "user", "content": item.message}],
+        bos_token=tokenizer.bos_token or "",
+        eos_token=tokenizer.eos_token or "",
+    )
+    return _encode(prompt, item.answer, tokenizer, item.where, special=False)
+
+
+def _encode(prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase, where: str, *, special: bool) -> EncodedText:
+    """Tokenize both together; the answer's first token is the one that holds the first character behind the prompt."""
+    if not tokenizer.is_fast:
+        raise InputError(
+            "the base has a tokenizer without character offsets (no tokenizer.json)",
+            next_step="save it as a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)",
+        )
+    encoding = tokenizer(prompt + answer, add_special_tokens=special, return_offsets_mapping=True)
+    ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
+    while offsets and offsets[-1][1] == 0:  # an end-of-sequence token that the tokenizer adds is no part of the answer
+        ids.pop()
+        offsets.pop()
+    start = next((index for index, (_, end) in enumerate(offsets) if end > len(prompt)), len(ids))
+    if not 0 < start < len(ids):
+        raise InputError(
+            f"{where}: the answer begins with token {start} of {len(ids)}: prompt and answer need at least one each",
+            next_step="mend or leave out this item",
+        )
+    return EncodedText(tuple(ids), start)

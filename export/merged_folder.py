@@ -58,7 +58,7 @@ def write_merged_folder(model: Checkpoint, source: Path, folder: Path, *, progre
                 step = max(1, CHUNK_BYTES // (4 * info.columns))
                 for start in range(0, info.rows, step):
                     rows = model.rows(info.name, start, min(start + step, info.rows))
-                    file.write(memoryview(rows).cast("B"))
+                    file.write(rows.tobytes())
                     progress.advance(rows.nbytes)
     except OSError as error:
         raise OutputError(

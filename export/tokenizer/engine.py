@@ -1,7 +1,7 @@
 """llama.cpp's tokenizer in a process of its own: native code that aborts takes nobody with it.
 
-`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF REQUEST REPLY`; the two talk by JSON files. Only
-the vocabulary is loaded, never the weights.
+`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF REQUEST REPLY`; the two talk by JSON files.
+Only the vocabulary is loaded, never the weights.
 """
 
 from __future__ import annotations

@@ -10,14 +10,12 @@ from edgeproof.export.tokenizer.byte_level import byte_level_vocabulary, merge_l
 from edgeproof.export.tokenizer.chat_template import read_chat_templates
 from edgeproof.export.tokenizer.definition import Definition, read_definition
 from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
-from edgeproof.export.tokenizer.sentencepiece_vocabulary import sentencepiece_vocabulary
+from edgeproof.export.tokenizer.sentencepiece_vocabulary import sentencepiece_vocabulary, space_before
 from edgeproof.export.tokenizer.special_tokens import special_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-    from edgeproof.export.tokenizer.definition import Json
 
 LLAMA_FAMILY = frozenset({"llama", "mistral", "smollm3"})
 """Model types whose `add_prefix_space` and special vocabulary sizes the converter looks at."""
@@ -59,6 +57,11 @@ def _byte_level(
     pipeline = definition.pipeline
     assert pipeline is not None  # byte_level says so
     pre = identify_pre_tokenizer(pipeline, model_type)
+    if not pipeline.merges:
+        raise TokenizerError(
+            f"{definition.folder / 'tokenizer.json'} has no merges: llama.cpp cannot load a byte-level BPE without any",
+            next_step="take tokenizer.json from the base checkpoint",
+        )
     tokens = byte_level_vocabulary(definition, pipeline, vocab_size)
     return [
         *_space_prefix_setting(definition, model_type),
@@ -87,7 +90,7 @@ def _sentencepiece(
         *_family_extras(definition, model_type, vocab_size),
     ]
     said = any(entry.key == "tokenizer.ggml.add_space_prefix" for entry in entries)
-    if not said and not _starts_with_space(definition):
+    if not said and space_before(definition) == "never":
         entries.append(_flag("add_space_prefix", value=False))
     return entries
 
@@ -101,11 +104,14 @@ def _special(definition: Definition, config: Mapping[str, object], vocab_size: i
     for role, flag in special.add.items():
         yield _flag(f"add_{role}_token", value=flag)
     templates = read_chat_templates(definition)
-    for name, template in templates.named.items():
-        key = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-        yield MetadataEntry(f"tokenizer.chat_template.{key}", template, "STRING")
-    if templates.named:
-        yield MetadataEntry("tokenizer.chat_templates", sorted(templates.named), "ARRAY", "STRING")
+    named = {
+        "".join(c if c.isascii() and c.isalnum() else "_" for c in name): template
+        for name, template in templates.named.items()
+    }
+    for name, template in named.items():
+        yield MetadataEntry(f"tokenizer.chat_template.{name}", template, "STRING")
+    if named:
+        yield MetadataEntry("tokenizer.chat_templates", sorted(named), "ARRAY", "STRING")
     if templates.default is not None:
         yield MetadataEntry("tokenizer.chat_template", templates.default, "STRING")
 
@@ -124,28 +130,6 @@ def _family_extras(definition: Definition, model_type: str, vocab_size: int) -> 
         yield _flag("add_bos_token", value=False)
     if model_type in GEMMA_FAMILY and not definition.byte_level:
         yield _flag("add_space_prefix", value=False)
-
-
-def _starts_with_space(definition: Definition) -> bool:
-    """Whether a text that starts with a letter gets a space before it, as SentencePiece's add_dummy_prefix does."""
-    if definition.pipeline is None:
-        from edgeproof.export.tokenizer.sentencepiece_model import read_sentencepiece_model
-
-        assert definition.sentencepiece is not None
-        return read_sentencepiece_model(definition.sentencepiece).add_dummy_prefix
-    return _prepends(definition.pipeline.normalizer) or _prepends(definition.pipeline.pre_tokenizer)
-
-
-def _prepends(step: Json | None) -> bool:
-    if step is None:
-        return False
-    if step.get("type") == "Prepend":
-        return True
-    if step.get("type") == "Metaspace":
-        scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
-        return bool(scheme != "never")
-    parts = step.get("normalizers") or step.get("pretokenizers") or ()
-    return any(_prepends(part) for part in parts)
 
 
 def _model_type(config: Mapping[str, object]) -> str:

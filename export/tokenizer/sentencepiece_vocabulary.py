@@ -24,10 +24,11 @@ from edgeproof.export.tokenizer.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from edgeproof.export.tokenizer.definition import AddedToken, Definition, Pipeline
+    from edgeproof.export.tokenizer.definition import AddedToken, Definition, Json, Pipeline
 
 PADDING_SCORE = -10000.0
 ADDED_SCORE = -1000.0
+SPACES_SCORE = -1e9
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -109,26 +110,72 @@ def _scored_by_merges(definition: Definition, pipeline: Pipeline) -> list[Token]
             f"{definition.folder / 'tokenizer.json'} has {len(by_id)} pieces, but none with the id {missing}",
             next_step="download the tokenizer's files again",
         )
-    order: dict[str, int] = {}
-    for left, right in pipeline.merges:
-        order.setdefault(left + right, len(order))
-    scores = _scores_by_id(by_id, order, {token.id for token in definition.added.values()})
-    unknown = next((token.content for token in definition.added.values() if token.content == "<unk>"), "<unk>")
+    scores = _scores(by_id, pipeline, {token.id for token in definition.added.values()})
     tokens = []
     for index in range(len(by_id)):
         piece = by_id[index]
         if BYTE_PIECE.fullmatch(piece):
             tokens.append(Token(piece, TokenType.BYTE))
-        elif piece == unknown:
-            tokens.append(Token(piece, TokenType.UNKNOWN))
+        elif index not in scores:
+            tokens.append(Token(piece, TokenType.UNKNOWN))  # <unk>, or a marker whose type the added tokens give
         else:
             tokens.append(Token(piece, TokenType.NORMAL, scores[index]))
     return tokens
 
 
-def _scores_by_id(by_id: dict[int, str], order: dict[str, int], added: set[int]) -> dict[int, float]:
-    """Scores that keep the merges' order; the trainer's own (minus the place after the bytes) where ids keep it too."""
-    made = [index for index, piece in sorted(by_id.items()) if piece in order and index not in added]
-    if all(order[by_id[first]] < order[by_id[second]] for first, second in pairwise(made)) and made:
-        return {index: float(made[0] - index) for index in by_id}
-    return {index: -float(order.get(piece, len(order) + index)) for index, piece in by_id.items()}
+def _scores(by_id: dict[int, str], pipeline: Pipeline, added: set[int]) -> dict[int, float]:
+    """Scores of the ordinary pieces, by id.
+
+    SentencePiece's trainer hands out ids by falling score, −1 per piece; Llama's and Mistral's runs of spaces come last
+    of all. Where the merges bear that out these scores are the trainer's own; else they are the places of the merges.
+    """
+    order: dict[str, int] = {}
+    for left, right in pipeline.merges:
+        order.setdefault(left + right, len(order))
+    pieces = {
+        index: piece
+        for index, piece in sorted(by_id.items())
+        if index not in added and not BYTE_PIECE.fullmatch(piece) and piece != "<unk>"
+    }
+    ranks = [order[piece] for piece in pieces.values() if piece in order and piece.strip(SENTENCEPIECE_SPACE)]
+    if all(first < second for first, second in pairwise(ranks)):
+        start = min(pieces, default=0)
+        return {
+            index: float(start - index) if piece.strip(SENTENCEPIECE_SPACE) else SPACES_SCORE
+            for index, piece in pieces.items()
+        }
+    return {index: -float(order.get(piece, len(order) + index)) for index, piece in pieces.items()}
+
+
+def space_before(definition: Definition) -> str:
+    """When a text, or what follows a marker in it, gets a space before it: "always", "unless there" is one, or "never".
+
+    Raises:
+        TokenizerError: only the start of a text gets one, not what follows a marker: llama.cpp can't do that.
+
+    """
+    if definition.pipeline is None:
+        assert definition.sentencepiece is not None  # read_definition: one of the two is there
+        return "always" if read_sentencepiece_model(definition.sentencepiece).add_dummy_prefix else "never"
+    steps = [*_steps(definition.pipeline.normalizer), *_steps(definition.pipeline.pre_tokenizer)]
+    if any(step.get("type") == "Prepend" for step in steps):
+        return "always"
+    for step in steps:
+        if step.get("type") != "Metaspace":
+            continue
+        scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never")
+        if scheme == "first":
+            raise TokenizerError(
+                f"{definition.folder / 'tokenizer.json'} puts a space before the start of a text, but not after a "
+                "marker (Metaspace, prepend_scheme first); llama.cpp puts one in both places: chats would differ",
+                next_step=WAYS_ROUND,
+            )
+        return "never" if scheme == "never" else "unless there"
+    return "never"
+
+
+def _steps(step: Json | None) -> list[Json]:
+    if step is None:
+        return []
+    parts = step.get("normalizers") or step.get("pretokenizers")
+    return [inner for part in parts for inner in _steps(part)] if parts else [step]

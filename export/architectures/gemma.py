@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .config import (
-    Config,
-    read_activation,
-    read_layer_kinds,
-    read_rope,
-    refuse_what_no_graph_has,
-    rope_section,
-    unsupported,
-)
+from .config import Config, read_activation, read_layer_kinds, refuse_what_no_graph_has, unsupported
 from .decoder import decoder_places
 from .family import Family
 from .hyper_parameters import HyperParameters, LayerKind, Rope
 from .metadata import FILE_TYPE, head_size, kv_heads, real, sizes, whole
+from .rope_settings import read_rope, rope_section
 
 if TYPE_CHECKING:
     from edgeproof.contracts.tensors import MetadataEntry

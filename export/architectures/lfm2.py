@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .config import (
-    Config,
-    read_layer_kinds,
-    read_rope,
-    refuse_what_no_graph_has,
-    rope_section,
-    unsupported,
-)
+from .config import Config, read_layer_kinds, refuse_what_no_graph_has, unsupported
 from .decoder import norm, tables
 from .family import Family, Place
 from .hyper_parameters import HyperParameters, LayerKind
 from .metadata import sizes, whole
+from .rope_settings import read_rope, rope_section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

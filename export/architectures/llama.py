@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.contracts.tensors import MetadataEntry, OutputTensor
 
-from .config import Config, read_activation, read_rope, refuse_what_no_graph_has, rope_section
+from .config import Config, read_activation, refuse_what_no_graph_has
 from .decoder import decoder_places
 from .family import Family, Place, sliding_is_ignored
 from .hyper_parameters import FULL, SLIDING, HyperParameters
 from .metadata import sizes, whole
 from .rope import llama3_divisors
+from .rope_settings import read_rope, rope_section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

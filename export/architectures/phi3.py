@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.contracts.tensors import OutputTensor
 
-from .config import Config, read_activation, read_rope, refuse_what_no_graph_has, rope_section, unsupported
+from .config import Config, read_activation, refuse_what_no_graph_has, unsupported
 from .decoder import norm, tables
 from .family import Family, Place, sliding_is_ignored
 from .hyper_parameters import FULL, SLIDING, HyperParameters
 from .metadata import FILE_TYPE, kv_heads, real, whole
 from .rope import longrope_attention_factor
+from .rope_settings import read_rope, rope_section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from .config import (
-    Config,
-    read_activation,
-    read_layer_kinds,
-    read_rope,
-    refuse_what_no_graph_has,
-    rope_section,
-    unsupported,
-)
+from .config import Config, read_activation, read_layer_kinds, refuse_what_no_graph_has, unsupported
 from .decoder import decoder_places
 from .family import Family, sliding_is_ignored
 from .hyper_parameters import HyperParameters, LayerKind
 from .metadata import sizes
+from .rope_settings import read_rope, rope_section
 
 
 def read_qwen2(config: Config, class_name: str) -> HyperParameters:

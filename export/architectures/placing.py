@@ -1,0 +1,128 @@
+"""Holds a checkpoint's tensors against those that its configuration implies: all there, all used, all of the shape."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import CheckpointError, TokenizerError
+from edgeproof.contracts.tensors import CHUNK_BYTES, OutputTensor
+
+from .config import unsupported
+
+if TYPE_CHECKING:
+    from edgeproof.contracts.tensors import Checkpoint, TensorInfo
+
+    from .family import Family, Place
+    from .hyper_parameters import HyperParameters
+
+FLOATS = frozenset({"F32", "F16", "BF16"})
+DROPPED = re.compile(r"(\.rotary_emb\.inv_freq|\.attention\.bias|\.attention\.masked_bias)$")
+"""Buffers that old checkpoints stored beside the weights; they follow from the configuration."""
+
+TABLE = "model.embed_tokens.weight"
+OUTPUT = "lm_head.weight"
+SHOWN = 3
+"""How many missing tensors a message names."""
+
+
+def place_tensors(
+    checkpoint: Checkpoint, family: Family, model: HyperParameters, *, tokens: int | None
+) -> list[OutputTensor]:
+    """Give every tensor of the checkpoint its place, in the checkpoint's order.
+
+    `tokens`: how many the tokenizer has; None leaves the embedding table as it is.
+
+    Raises: as `describe` does.
+    """
+    places = family.places(model)
+    found: dict[str, OutputTensor] = {}
+    for source, info in checkpoint.tensors.items():
+        if DROPPED.search(source) or source.startswith(family.foreign):
+            continue
+        plain = _strip(source, family)
+        place = places.get(plain)
+        if place is None:
+            raise CheckpointError(
+                f"{checkpoint.path}: tensor {source} {list(info.shape)} has no place in a {model.class_name} of "
+                f"{model.layers} layers{_hint(model, plain)}",
+                next_step="check that config.json belongs to these weights",
+            )
+        if plain in found:
+            raise CheckpointError(
+                f"{checkpoint.path}: {source} and {found[plain].source} are the same tensor under two names",
+                next_step="take one of them away",
+            )
+        _check(checkpoint, info, place)
+        found[plain] = OutputTensor(place.name, source, _squeezed(place.shape), place.transform, place.row_group)
+    missing = [source for source, place in places.items() if place.required and source not in found]
+    if missing:
+        raise CheckpointError(
+            f"{checkpoint.path}: {len(missing)} of {len(places)} tensors are missing: {', '.join(missing[:SHOWN])}"
+            f"{', …' if len(missing) > SHOWN else ''}",
+            next_step="check that every shard is there and that config.json belongs to these weights",
+        )
+    if OUTPUT in found and not family.reads_output:
+        _check_equal(checkpoint, found.pop(OUTPUT), found[TABLE])
+    found[TABLE] = _fit_to_tokenizer(found[TABLE], tokens, cut=family.cuts_table)
+    return list(found.values())
+
+
+def _strip(source: str, family: Family) -> str:
+    for prefix, replacement in family.prefixes:
+        if source.startswith(prefix):
+            return replacement + source.removeprefix(prefix)
+    return source
+
+
+def _hint(model: HyperParameters, source: str) -> str:
+    layer = re.match(r"model\.layers\.(\d+)\.", source)
+    if layer and int(layer[1]) >= model.layers:
+        return f": the weights have layer {layer[1]} and more"
+    if source.endswith(".bias"):
+        return " without that bias"
+    return ""
+
+
+def _check(checkpoint: Checkpoint, info: TensorInfo, place: Place) -> None:
+    if info.dtype not in FLOATS:
+        raise unsupported(
+            f"{checkpoint.path}: tensor {info.name} is stored as {info.dtype}; known: {', '.join(sorted(FLOATS))}"
+        )
+    if info.shape != place.shape:
+        raise CheckpointError(
+            f"{checkpoint.path}: tensor {info.name} is {list(info.shape)}; config.json implies {list(place.shape)}",
+            next_step="check that config.json belongs to these weights",
+        )
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drop the channel of a depthwise convolution, [hidden, 1, taps]: llama.cpp's has two dimensions."""
+    return shape if len(shape) < 3 else (shape[0], shape[-1])
+
+
+def _check_equal(checkpoint: Checkpoint, output: OutputTensor, table: OutputTensor) -> None:
+    rows, columns = table.shape
+    step = max(1, CHUNK_BYTES // (4 * columns))
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        ours, theirs = checkpoint.rows(output.source, start, stop), checkpoint.rows(table.source, start, stop)
+        if not (ours == theirs).all():
+            raise unsupported(
+                f"{checkpoint.path}: {output.source} differs from {table.source} between rows {start} and {stop}; "
+                "llama.cpp's graph for this family uses the embedding table for both"
+            )
+
+
+def _fit_to_tokenizer(table: OutputTensor, tokens: int | None, *, cut: bool) -> OutputTensor:
+    """Hold the embedding table against the tokenizer; llama.cpp wants a row for each token and no more."""
+    rows, columns = table.shape
+    if tokens is None or tokens == rows:
+        return table
+    if cut and tokens < rows:
+        return replace(table, shape=(tokens, columns))
+    raise TokenizerError(
+        f"the tokenizer has {tokens} tokens, {table.source} has {rows} rows",
+        next_step="use the tokenizer that belongs to these weights",
+    )

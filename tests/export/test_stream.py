@@ -125,6 +125,20 @@ def test_an_error_while_reading_aborts_all():
     assert writer.aborted
 
 
+def test_a_check_that_fails_after_the_last_row_aborts_all():
+    model, writer = Model(), Recorder()
+
+    def check():
+        assert len(writer.chunks) == 3
+        assert not writer.finished
+        raise CheckpointError("nothing changed")
+
+    with pytest.raises(CheckpointError, match="nothing changed"):
+        run_stream(model, [writer], DESCRIPTION, check=check, progress=Silent())
+    assert writer.aborted
+    assert not writer.finished
+
+
 def test_a_missing_tensor_is_named_and_nothing_is_begun():
     writer = Recorder()
     description = ModelDescription("x", (), (*TENSORS, OutputTensor("D", "d", (1,))))

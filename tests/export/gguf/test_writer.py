@@ -269,6 +269,12 @@ def test_a_weight_that_is_not_finite_is_refused(value, name, tmp_path, tiny_mode
     assert list(tmp_path.iterdir()) == []
 
 
+def test_finite_weights_whose_squares_overflow_are_written(tmp_path, tiny_model, export):
+    tiny = bad_model(tiny_model(), "blk.1.ffn_up.weight", 5, 1e30)
+    export(tiny, "gguf-f32", tmp_path / "model.gguf")
+    assert (tmp_path / "model.gguf").is_file()
+
+
 @pytest.mark.parametrize(("name", "value"), [("gguf-f16", 70000.0), ("gguf-q4_0", 1e6), ("gguf-q4", 1e9)])
 def test_a_weight_too_large_for_the_type_is_refused(name, value, tmp_path, tiny_model, export):
     tiny = bad_model(tiny_model(), "blk.1.ffn_up.weight", 5, value)

@@ -38,6 +38,14 @@ pipeline_tag: text-generation
 ---
 A model card.
 """
+QUANTIZED = {
+    "gguf-q4": "Q4_K_M",
+    "gguf-q4_0": "Q4_0",
+    "gguf-q4_1": "Q4_1",
+    "gguf-q4_k_s": "Q4_K_S",
+    "gguf-iq4_nl": "IQ4_NL",
+    "gguf-q8_0": "Q8_0",
+}
 LIMIT_NAT = 1e-4
 """Mean |Δ log p| between llama.cpp and torch, both float32. Found: at most 6e-5; a wrong norm or rope gives 0.01 up."""
 
@@ -150,6 +158,18 @@ def test_float_files_are_the_converters_byte_for_byte(converted, family, form, t
     folder, official_file = converted[family, form]
     format_name = "gguf-f16" if form == "f16" else "gguf-f32"
     assert export(folder, tmp_path / "ours.gguf", format_name).read_bytes() == official_file.read_bytes()
+
+
+@pytest.mark.official
+@pytest.mark.torch
+@pytest.mark.parametrize("family", FAMILIES)
+def test_quantized_files_are_those_of_converter_and_llama_quantize_byte_for_byte(official, converted, family, tmp_path):
+    folder, float_file = converted[family, "f32"]
+    for format_name, scheme in QUANTIZED.items():
+        ours, theirs = tmp_path / f"{format_name}.gguf", tmp_path / f"{scheme}.gguf"
+        export(folder, ours, format_name)
+        official.run("llama-quantize", float_file, theirs, scheme, 2)
+        assert ours.read_bytes() == theirs.read_bytes(), scheme
 
 
 @pytest.mark.torch

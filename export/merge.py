@@ -86,28 +86,33 @@ class MergedModel:
         steps = self._steps.get(name)
         if not steps:
             return self._base.rows(source, start, stop)
-        loaded = [step.load(start, stop) for step in steps]
-        columns = self.tensors[name].columns
-        merged = np.empty((stop - start, columns), np.float32)
-        height = max(1, BLOCK_VALUES // columns)
-        scratch = np.empty((min(height, stop - start), columns), np.float32)
+        info = self.tensors[name]
+        # BLAS sums in another order at the edges of a product, so the products' bounds must not depend on the caller's.
+        height = max(1, BLOCK_VALUES // info.columns)
+        first, last = start // height * height, min(-(-stop // height) * height, info.rows)
+        loaded = [step.load(first, last) for step in steps]
+        merged = np.empty((stop - start, info.columns), np.float32)
+        spare = np.empty((2, min(height, last - first), info.columns), np.float32)
         delta_square = weight_square = 0.0
-        for top in range(start, stop, height):
-            bottom = min(top + height, stop)
+        for top in range(first, last, height):
+            bottom = min(top + height, last)
             original = self._base.rows(source, top, bottom)
-            out, spare = merged[top - start : bottom - start], scratch[: bottom - top]
-            block = Block(top, bottom, original, original, out, spare)
+            inside = slice(max(start, top) - top, min(stop, bottom) - top)
+            wanted = merged[max(start, top) - start : min(stop, bottom) - start]
+            scratch = spare[1, : bottom - top]
+            out = wanted if len(wanted) == bottom - top else spare[0, : bottom - top]
+            block = Block(top, bottom, original, original, out, scratch)
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is refused below
                 for apply in loaded:
                     apply(block)
-                if block.current is not out:
-                    np.copyto(out, block.current)
-                moved = np.subtract(out, original, out=spare)
+                if block.current is not wanted:
+                    np.copyto(wanted, block.current[inside])
+                moved = np.subtract(wanted, original[inside], out=scratch[inside])
             square = _square(moved)
             if not math.isfinite(square):
-                _refuse_overflow(name, top, out)
+                _refuse_overflow(name, max(start, top), wanted)
             delta_square += square
-            weight_square += _square(original)
+            weight_square += _square(original[inside])
         with self._lock:
             before = self._sums[name]
             self._sums[name] = (before[0] + delta_square, before[1] + weight_square)

@@ -16,7 +16,7 @@ from edgeproof.export.gguf_header import read_header
 from edgeproof.export.merge import MergedModel
 from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGMLQuantizationType, GGUFReader, GGUFWriter, get_tensor_name_map, quants
 
-from .conftest import peft_merge
+from .conftest import peft_merge, same_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,7 +144,7 @@ def test_gguf_base_plus_adapter_equals_hf_base_plus_adapter_reordered(options, l
     for name, values in expected.items():
         heads = HEADS if "q_proj" in name else KV_HEADS
         rows = interleave(values, heads) if "q_proj" in name or "k_proj" in name else values
-        assert np.array_equal(ours[names.get_name(name, (".weight",))], rows), name
+        assert same_values(ours[names.get_name(name, (".weight",))], rows), name
 
 
 @pytest.mark.torch
@@ -176,8 +176,7 @@ def test_merged_gguf_read_by_transformers_equals_peft(llama, llama_gguf, make_ad
     state = model.state_dict()
     assert len(state) == len(theirs)
     for name, tensor in theirs.items():
-        scale = np.maximum(np.abs(tensor), 1e-3)
-        assert (np.abs(state[name].numpy() - tensor) <= np.spacing(scale.astype(np.float32))).all(), name
+        assert same_values(state[name].numpy(), tensor), name
 
 
 def gguf_config(transformers):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jinja2.ext import Extension
     from jinja2.parser import Parser
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2.utils import Namespace
 
 TEMPLATE_DATE = dt.datetime(2024, 7, 26, 12, tzinfo=dt.UTC)
 """What `strftime_now` shows: the day that Llama 3's templates name where no clock is offered to them."""
@@ -109,6 +110,7 @@ def chat_environment() -> ImmutableSandboxedEnvironment:
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = TEMPLATE_DATE.strftime
+    environment.globals["namespace"] = _namespace()
     return environment
 
 
@@ -124,6 +126,20 @@ def _generation_extension() -> type[Extension]:
             return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
     return Generation
+
+
+def _namespace() -> type[Namespace]:
+    """A namespace that stores no name with an underscore in front: the way to Python's internals begins with one."""
+    from jinja2 import utils
+    from jinja2.exceptions import SecurityError
+
+    class PlainNamespace(utils.Namespace):
+        def __setitem__(self, name: str, value: object) -> None:
+            if name.startswith("_"):
+                raise SecurityError(f"a template may not store {name!r}")
+            super().__setitem__(name, value)
+
+    return PlainNamespace
 
 
 def _tojson(

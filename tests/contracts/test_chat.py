@@ -75,6 +75,7 @@ def test_a_template_may_refuse_messages():
         ("{{ 1 // 0 }}", "ZeroDivisionError"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ messages.append(1) }}", "SecurityError"),
+        ("{% set ns = namespace() %}{% set ns.__class__ = 1 %}", "SecurityError"),
         ("{% for i in range(10000000) %}{% endfor %}", "OverflowError"),
     ],
 )

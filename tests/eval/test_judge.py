@@ -164,12 +164,12 @@ def test_many_probes_in_one_cluster_are_one():
 
 
 def test_without_untrained_retain_probes_nothing_passes():
-    for world in (World(retain=0), World(retain=0, trained=0), World(retain=1), World(retain=29)):
+    for world in (World(retain=0), World(retain=0, trained=0), World(retain=1), World(retain=39)):
         judgement = gate(world=world)
         assert judgement.verdict == Verdict.INCONCLUSIVE
         assert judgement.criterion("quantizing-cost").status == Status.UNDECIDED
         assert "clusters of retain probes that unlearning was not trained on" in " ".join(judgement.next_steps)
-    assert gate(world=World(retain=30)).verdict == Verdict.PASS
+    assert gate(world=World(retain=40)).verdict == Verdict.PASS
 
 
 def test_good_trained_retain_probes_do_not_hide_bad_untrained_ones():
@@ -350,7 +350,7 @@ def test_fail_is_corrected_for_the_number_of_criteria():
 def test_error_rates_of_the_verdict_hold_at_the_limit_exactly():
     """Clusters leak with probability 0.10, the limit; nothing else is wrong: neither PASS nor FAIL is right."""
     n = 60
-    world = World(forget=n, known=n, retain=30, trained=0, holdout=0, surfaces=("raw",))
+    world = World(forget=n, known=n, retain=40, trained=0, holdout=0, surfaces=("raw",))
     baseline = world.baseline()
     wrong = dict.fromkeys(Verdict, 0.0)
     verdicts = []

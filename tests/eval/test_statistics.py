@@ -286,12 +286,12 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bootstrap_errs_no_more_often_than_stated_on_skewed_and_heavy_tailed_clusters(shape):
     generator = np.random.default_rng(7)
-    trials, n = 2000, MINIMUM_CLUSTERS
+    trials, n = 4000, MINIMUM_CLUSTERS
     ones = np.ones(n)
     below = above = 0
     for trial in range(trials):
         values = SHAPES[shape](generator, n)
-        bounds = bootstrap_bounds(values, ones, limit=0.0, alpha=ALPHA, seed=trial, resamples=999)
+        bounds = bootstrap_bounds(values, ones, limit=0.0, alpha=ALPHA, seed=trial, resamples=399)
         below += bounds.upper < 0
         above += bounds.p_above <= ALPHA
         assert (bounds.lower > 0) <= (bounds.p_above <= ALPHA)
@@ -329,7 +329,7 @@ def test_bootstrap_of_a_ratio_errs_no_more_often_than_stated():
     for trial in range(trials):
         x = generator.gamma(4, 0.5, n)
         y = x * generator.beta(1, 4, n)  # Σ E[y] = 0.2·Σ E[x]
-        bounds = bootstrap_bounds(y, x, limit=0.2, alpha=ALPHA, seed=trial, resamples=999)
+        bounds = bootstrap_bounds(y, x, limit=0.2, alpha=ALPHA, seed=trial, resamples=399)
         below += bounds.upper < 0.2
         above += bounds.lower > 0.2
     assert below / trials <= ALPHA + POINT, f"{below} of {trials}"

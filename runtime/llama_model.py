@@ -94,16 +94,23 @@ class Model:
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool) -> tuple[int, ...]:
         """Return the ids of `text`; a BOS that `text` itself begins with is not doubled."""
+        plain = self._tokenize(text, special=False, parse_special=parse_special)
+        if not special:
+            return plain
+        if self.adds_bos and plain[:1] == (self.bos,):
+            ends = bool(self._api.llama_vocab_get_add_eos(self._vocabulary)) and plain[-1] != self.eos
+            return (*plain, self.eos) if ends and self.eos is not None else plain
+        return self._tokenize(text, special=True, parse_special=parse_special)
+
+    def _tokenize(self, text: str, *, special: bool, parse_special: bool) -> tuple[int, ...]:
         data = text.encode("utf-8", "replace")
         size = len(data) + 16
         while True:
             buffer = (self._api.llama_token * size)()
             count = self._api.llama_tokenize(self._vocabulary, data, len(data), buffer, size, special, parse_special)
             if count >= 0:
-                break
+                return tuple(buffer[:count])
             size = -count
-        tokens = tuple(buffer[:count])
-        return tokens[1:] if special and self.adds_bos and tokens[:2] == (self.bos, self.bos) else tokens
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of `tokens`, special ones left out."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -61,34 +62,42 @@ class TorchReference:
     ) -> None:
         _require("torch", "transformers", *(["peft"] if lora else []))
         import torch
-        import transformers
 
-        self._beat = beat
-        threads = threads or physical_cores()
-        torch.set_num_threads(threads)
-        self._model, self._tokenizer = _load(artifact, lora)
+        self._artifact, self._lora, self._beat = artifact, lora, beat
+        self._threads = threads or physical_cores()
+        torch.set_num_threads(self._threads)
+        self._model = _load_model(artifact, lora)
         config = self._model.config
         limit = int(getattr(config, "max_position_embeddings", DEFAULT_CONTEXT))
-        vocabulary = int(self._model.get_input_embeddings().weight.shape[0])
-        self._scratch = Scratch(vocabulary)
-        ends = getattr(self._model.generation_config, "eos_token_id", None) or self._tokenizer.eos_token_id
+        self._context_length = context_length or min(limit, DEFAULT_CONTEXT)
+        self._vocabulary = int(self._model.get_input_embeddings().weight.shape[0])
+        self._scratch = Scratch(self._vocabulary)
+        ends = self._model.generation_config.eos_token_id
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
-        self._info = ModelInfo(
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """The tokenizer, made when first asked for: from a GGUF that takes longer than loading the weights."""
+        return _load_tokenizer(self._artifact)
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What is loaded. The digest of a folder's tokenizer is not comparable with that of a GGUF."""
+        import torch
+        import transformers
+
+        artifact, lora = self._artifact, self._lora
+        return ModelInfo(
             backend="torch",
             engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
             processor=processor_name(),
-            vocabulary=vocabulary,
-            context_length=context_length or min(limit, DEFAULT_CONTEXT),
+            vocabulary=self._vocabulary,
+            context_length=self._context_length,
             tokenizer_digest=tokenizer_digest(artifact) if artifact.is_file() else _digest(self._tokenizer),
             chat_template=self._tokenizer.chat_template,
             bos=self._first_token(),
-            options={"threads": str(threads), "dtype": "float32", "lora": "none" if lora is None else lora.name},
+            options={"threads": str(self._threads), "dtype": "float32", "lora": "none" if lora is None else lora.name},
         )
-
-    @property
-    def info(self) -> ModelInfo:
-        """What is loaded. The digest of a folder's tokenizer is not comparable with that of a GGUF."""
-        return self._info
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +118,7 @@ class TorchReference:
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
         """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        template = self._info.chat_template
+        template = self._tokenizer.chat_template
         if template is None:
             raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
         return render_chat(
@@ -122,12 +131,12 @@ class TorchReference:
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""
-        check_scores(requests, self._info.context_length, self._info.vocabulary)
+        check_scores(requests, self._context_length, self._vocabulary)
         return map(self._score, requests)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
         """Continue each request; all are checked before the first is computed."""
-        check_generations(requests, self._info.context_length, self._info.vocabulary)
+        check_generations(requests, self._context_length, self._vocabulary)
         return map(self._generate, requests)
 
     def _score(self, request: ScoreRequest) -> Score:
@@ -179,29 +188,44 @@ def _require(*packages: str) -> None:
         )
 
 
-def _load(artifact: Path, lora: Path | None) -> tuple[Any, Any]:
+def _load_model(artifact: Path, lora: Path | None) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
+    from transformers import AutoModelForCausalLM
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    if not artifact.exists():
-        raise ArtifactError(f"{artifact}: no such file or folder", next_step="give a Hugging Face folder or a GGUF")
-    folder, options = (artifact.parent, {"gguf_file": artifact.name}) if artifact.is_file() else (artifact, {})
+    folder, options = _source(artifact)
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
         if lora is not None:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, lora)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ArtifactError(
-            f"transformers cannot load {artifact}: {type(error).__name__}: {error}",
-            next_step="give a folder with config.json, model.safetensors and a tokenizer, or a GGUF",
-        ) from error
-    return model.eval(), tokenizer
+        raise _refused(artifact, error) from error
+    return model.eval()
+
+
+def _load_tokenizer(artifact: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    folder, options = _source(artifact)
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _refused(artifact, error) from error
+
+
+def _source(artifact: Path) -> tuple[Path, dict[str, str]]:
+    """Return the folder, and which file of it to take where `artifact` is one."""
+    if not artifact.exists():
+        raise ArtifactError(f"{artifact}: no such file or folder", next_step="give a Hugging Face folder or a GGUF")
+    return (artifact.parent, {"gguf_file": artifact.name}) if artifact.is_file() else (artifact, {})
+
+
+def _refused(artifact: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(
+        f"transformers cannot load {artifact}: {type(error).__name__}: {error}",
+        next_step="give a folder with config.json, model.safetensors and a tokenizer, or a GGUF",
+    )
 
 
 def _digest(tokenizer: Any) -> str:

@@ -1,0 +1,54 @@
+"""Backends that break in the ways that native code breaks. They are loaded by the real child process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+
+from edgeproof.contracts.backend import ModelInfo
+
+
+class Faulty:
+    """Does on `score` what its artifact's name says."""
+
+    def __init__(self, artifact, *, lora, context_length, threads, beat):
+        self.fault = artifact.name
+        if self.fault == "crash on loading":
+            ctypes.string_at(0)
+        self.info = ModelInfo("faulty", "0", "none", 100, 64, "0", None, None, {})
+        self.beat = beat
+
+    def score(self, requests):
+        sys.stderr.write("the last words\n")
+        sys.stderr.flush()
+        if self.fault == "segfault":
+            ctypes.string_at(0)
+        elif self.fault == "abort":
+            os.abort()
+        elif self.fault == "exit":
+            os._exit(7)
+        elif self.fault == "hang":
+            time.sleep(600)
+        elif self.fault == "slow but alive":
+            for _ in range(12):
+                time.sleep(0.25)
+                self.beat()
+        elif self.fault == "memory":
+            raise MemoryError
+        elif self.fault == "print":
+            ctypes.CDLL(None).puts(b"native code prints")
+            ctypes.CDLL(None).fflush(None)
+            print("so does Python")
+        elif self.fault == "garbage":
+            for descriptor in range(3, 10):
+                try:
+                    os.write(descriptor, b"no message at all")
+                except OSError:
+                    continue
+            time.sleep(600)
+        return iter(())
+
+    def tokenize(self, text, *, special, parse_special=False):
+        return (1, 2, 3)

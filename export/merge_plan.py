@@ -26,6 +26,8 @@ _CONV1D_MODELS = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
 """Model types of transformers that store linear layers as `Conv1D`, [in, out]."""
 _PREFIXES = ("model.", "transformer.")
 """What a checkpoint of the bare model lacks, or has, before a module's name."""
+_TEXT_MODEL = "language_model."
+"""What marks the text model within one that also sees or hears."""
 
 
 class Target(NamedTuple):
@@ -75,8 +77,7 @@ class _Names:
 
     def find(self, tensor: str) -> Target | None:
         """Return the place of `tensor`; the head's is known even where it is tied and not stored."""
-        bare = tensor.partition(".")[2]
-        for name in (tensor, bare, *(prefix + tensor for prefix in _PREFIXES)):
+        for name in _spellings(tensor):
             if self._names is None:
                 if name in self.base.tensors:
                     return Target(name)
@@ -275,6 +276,8 @@ def _untie(steps: dict[str, list[Step]], lookup: _Names, plan: MergePlan) -> Non
             steps.pop(head, None)
         return
     plan.config["tie_word_embeddings"] = False
+    if "tie_embedding" in plan.config:  # LFM2's own name for it
+        plan.config["tie_embedding"] = False
     inner = plan.config.get("text_config")
     if isinstance(inner, dict) and "tie_word_embeddings" in inner:
         plan.config["text_config"] = {**inner, "tie_word_embeddings": False}
@@ -287,6 +290,26 @@ def _untie(steps: dict[str, list[Step]], lookup: _Names, plan: MergePlan) -> Non
         f"{embedding} and {head} are tied in the base and differ after the merge (the adapters change {changed}): they "
         "are untied, so the file holds the table twice"
     )
+
+
+def _spellings(tensor: str) -> list[str]:
+    """Return the names that checkpoints of the same model may have for `tensor`, itself first.
+
+    A bare model's checkpoint lacks the prefix; the text model of a multimodal one stands under "model.language_model."
+    in transformers 5 and under "language_model.model." in checkpoints, and by its own in a text-only base.
+    """
+    spellings = [tensor]
+    for prefix in _PREFIXES:
+        spellings += [tensor.removeprefix(prefix), prefix + tensor]
+    if _TEXT_MODEL in tensor:
+        own = tensor.replace(_TEXT_MODEL, "", 1)
+        spellings += [
+            own,
+            _TEXT_MODEL + own,
+            own.removeprefix("model."),
+            f"model.{_TEXT_MODEL}{own.removeprefix('model.')}",
+        ]
+    return spellings
 
 
 def _reader(base: Checkpoint, name: str) -> RowReader:

@@ -326,6 +326,45 @@ def test_missing_layers_are_warned_about(llama, make_adapter):
     assert any("holds no LoRA for 1 of the 14 modules" in warning for warning in model.warnings)
 
 
+@pytest.mark.parametrize(
+    ("in_base", "in_adapter"),
+    [
+        ("language_model.model.", "model.language_model."),
+        ("model.language_model.", "language_model.model."),
+        ("model.", "model.language_model."),
+        ("model.", "language_model.model."),
+        ("", "model."),
+        ("model.", ""),
+    ],
+)
+def test_spellings_of_multimodal_and_bare_checkpoints_are_one_model(in_base, in_adapter, llama, make_adapter, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    adapter = make_adapter(llama)
+    _, expected = merged_tensors(llama, adapter)
+    base = Path(shutil.copytree(llama, tmp_path / "tiny-base"))
+    for folder, file, prefix in ((base, "model", in_base), (adapter, "adapter_model", in_adapter)):
+        tensors = load_file(folder / f"{file}.safetensors")
+        renamed = {
+            re.sub(r"(^|base_model\.model\.)model\.", rf"\1{prefix}", key): value for key, value in tensors.items()
+        }
+        save_file(renamed, folder / f"{file}.safetensors")
+    _, ours = merged_tensors(base, adapter)
+    for name, tensor in expected.items():
+        assert np.array_equal(ours[name.replace("model.", in_base, 1)], tensor)
+
+
+def test_modules_of_another_tower_are_not_taken_for_the_text_models(llama, make_adapter):
+    from safetensors.torch import load_file, save_file
+
+    adapter = make_adapter(llama)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    renamed = {key.replace(".model.model.", ".model.vision_tower.model."): value for key, value in tensors.items()}
+    save_file(renamed, adapter / "adapter_model.safetensors")
+    with pytest.raises(AdapterError, match=r"14 of 14 tensors .* match nothing .* vision_tower"):
+        merged_tensors(llama, adapter)
+
+
 def test_base_of_another_name_is_warned_about(llama, make_adapter):
     adapter = make_adapter(llama)
     assert not MergedModel(open_checkpoint(llama), [load_adapter(adapter)]).warnings

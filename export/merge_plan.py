@@ -234,6 +234,8 @@ def _tie(adapter: Adapter, added: dict[str, list[Step]], lookup: _Names) -> None
     embedding, head = lookup.embedding or "", lookup.head
     ours, theirs = added.get(embedding, []), added.get(head, [])
     if adapter.config.ensure_weight_tying and (ours or theirs):
+        if any(isinstance(step, AddDora) for step in theirs):
+            return  # DoRA rescales the head's rows and the embedding's columns: no one table does both
         if ours and theirs and not _same(ours, theirs):
             raise AdapterError(
                 f"the adapter {adapter.path} says ensure_weight_tying, and holds different changes for {embedding} "

@@ -148,6 +148,21 @@ def test_gguf_base_plus_adapter_equals_hf_base_plus_adapter_reordered(options, l
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_rows_and_biases_of_other_families_keep_their_order(family, make_base, make_adapter, tmp_path):
+    folder = make_base(family)
+    adapter = load_adapter(make_adapter(folder, bias="lora_only" if family == "qwen2" else "none"))
+    assert bool(adapter.replaced) == (family == "qwen2")
+    base = open_gguf_base(to_gguf(hf_tensors(folder), tmp_path / "tiny-base.gguf", architecture=family))
+    merged = MergedModel(base, [adapter], base.targets())
+    assert not merged.warnings
+    ours, expected = all_rows(merged), all_rows(MergedModel(open_checkpoint(folder), [adapter]))
+    names = base.targets()
+    for name, rows in expected.items():
+        assert same_values(ours[names[name].name], rows), name
+
+
+@pytest.mark.torch
 def test_merged_gguf_read_by_transformers_equals_peft(llama, llama_gguf, make_adapter, tmp_path):
     """Transformers' own GGUF import undoes llama.cpp's row order: the oracle for ours."""
     import torch

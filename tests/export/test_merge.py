@@ -208,6 +208,7 @@ TIED = {
     "embedding": {"target_modules": ["embed_tokens", "q_proj"]},
     "both": {"target_modules": ["embed_tokens", "lm_head"]},
     "embedding_dora": {"target_modules": ["embed_tokens"], "use_dora": True},
+    "dora_both_saved": {"target_modules": ["embed_tokens"], "use_dora": True, "ensure_weight_tying": True},
     "saved_head": {"modules_to_save": ["lm_head"]},
     "saved_embedding": {"modules_to_save": ["embed_tokens"]},
 }
@@ -236,12 +237,14 @@ def test_tied_weights_are_untied_where_training_did(variant, tied_llama, make_ad
     "options",
     [
         {"target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True},
+        {"target_modules": ["lm_head", "q_proj"], "ensure_weight_tying": True},
         {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
+        {"modules_to_save": ["lm_head"], "ensure_weight_tying": True},
         {"trainable_token_indices": [5, 17]},
         {"trainable_token_indices": {"embed_tokens": [5, 17]}, "ensure_weight_tying": True},
         {},
     ],
-    ids=["lora", "saved", "tokens", "tokens_dict", "untouched"],
+    ids=["lora", "lora_by_head", "saved", "saved_by_head", "tokens", "tokens_dict", "untouched"],
 )
 def test_tied_weights_stay_tied_where_training_kept_them(options, tied_llama, make_adapter, tmp_path):
     from safetensors.numpy import save_file
@@ -293,6 +296,16 @@ def test_saved_module_equal_to_the_bases_is_refused_when_all_rows_have_passed(ll
     adapter = make_adapter(llama, target_modules=["q_proj"], modules_to_save=["lm_head"])
     scale_lora_b(adapter, 0.0, head=load(llama).lm_head.weight)
     model, _ = merged_tensors(llama, adapter)
+    with pytest.raises(AdapterError, match="is its base"):
+        model.refuse_idle()
+
+
+def test_dora_fresh_from_peft_is_refused_when_all_rows_have_passed(llama, tmp_path):
+    import peft
+
+    config = peft.LoraConfig(target_modules=["q_proj", "down_proj"], use_dora=True)
+    peft.get_peft_model(load(llama), config).save_pretrained(tmp_path)
+    model, _ = merged_tensors(llama, tmp_path)
     with pytest.raises(AdapterError, match="is its base"):
         model.refuse_idle()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from edgeproof.contracts.backend import ScoreRequest
 from edgeproof_tests.runtime import tiny_gguf
 from edgeproof_tests.smollm2 import smollm2_file, smollm2_gguf
-
-from edgeproof.contracts.backend import ScoreRequest
 
 __all__ = ["smollm2_file", "smollm2_gguf"]
 

@@ -13,14 +13,14 @@ from edgeproof.contracts.backend import ModelInfo
 class Faulty:
     """Does on `score` what its artifact's name says."""
 
-    def __init__(self, artifact, *, lora, context_length, threads, beat):
+    def __init__(self, artifact, *, beat, **_options):
         self.fault = artifact.name
         if self.fault == "crash on loading":
             ctypes.string_at(0)
         self.info = ModelInfo("faulty", "0", "none", 100, 64, "0", None, None, {})
         self.beat = beat
 
-    def score(self, requests):
+    def score(self, _requests):
         sys.stderr.write("the last words\n")
         sys.stderr.flush()
         if self.fault == "segfault":
@@ -40,7 +40,7 @@ class Faulty:
         elif self.fault == "print":
             ctypes.CDLL(None).puts(b"native code prints")
             ctypes.CDLL(None).fflush(None)
-            print("so does Python")
+            print("so does Python")  # noqa: T201
         elif self.fault == "garbage":
             for descriptor in range(3, 10):
                 try:
@@ -50,5 +50,5 @@ class Faulty:
             time.sleep(600)
         return iter(())
 
-    def tokenize(self, text, *, special, parse_special=False):
+    def tokenize(self, _text, **_options):
         return (1, 2, 3)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.tensors import Float32Array
     from edgeproof.export.gguf_header import GgufHeader, GgufTensor
-    from edgeproof.export.merge_plan import Target
+    from edgeproof.export.merge_names import Target
 
 _WRITERS_KEYS = {"general.file_type", "general.quantization_version"}
 _DROPPED_KEYS = ("split.", "quantize.imatrix.")

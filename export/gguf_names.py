@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.contracts.errors import CheckpointError, UnsupportedError
 from edgeproof.contracts.tensors import identity
-from edgeproof.export.merge_plan import Target
+from edgeproof.export.merge_names import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

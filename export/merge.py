@@ -15,7 +15,8 @@ import numpy as np
 from edgeproof.contracts.errors import AdapterError
 from edgeproof.export.adapter_checks import FAINT_LIMIT, IDLE_LIMIT
 from edgeproof.export.blas import one_blas_thread
-from edgeproof.export.merge_plan import Target, plan_merge
+from edgeproof.export.merge_names import Target
+from edgeproof.export.merge_plan import plan_merge
 from edgeproof.export.merge_steps import BLOCK_VALUES, Block
 
 if TYPE_CHECKING:

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
 from edgeproof.contracts.tensors import TensorInfo, identity
 from edgeproof.export.adapter_checks import base_mismatch
+from edgeproof.export.merge_names import HEADS, BaseNames, Target
 from edgeproof.export.merge_steps import BLOCK_VALUES, AddBias, AddDora, AddLowRank, Replace, ReplaceRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.tensors import Checkpoint, Float32Array
     from edgeproof.export.adapter import Adapter, LowRank
     from edgeproof.export.merge_steps import RowReader, Step
 
-EMBEDDINGS = {"embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "token_embd"}
-"""Last part of the name of a module that is the input embedding."""
-HEADS = {"lm_head", "embed_out", "output"}
-"""Last part of the name of a module that is the output head."""
+__all__ = ["MergePlan", "Target", "plan_merge"]
+
 _CONV1D_MODELS = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
 """Model types of transformers that store linear layers as `Conv1D`, [in, out]."""
-_PREFIXES = ("model.", "transformer.")
-"""What a checkpoint of the bare model lacks, or has, before a module's name."""
-_TEXT_MODEL = "language_model."
-"""What marks the text model within one that also sees or hears."""
-
-
-class Target(NamedTuple):
-    """Where a Hugging Face tensor stands in a base with names of its own.
-
-    `transform` gives rows in the order of the Hugging Face tensor the base's order; it is applied to B [out, rank], to
-    DoRA magnitudes and biases as [out, 1], and to whole tensors that are replaced.
-    """
-
-    name: str
-    transform: Callable[[Float32Array], Float32Array] = identity
 
 
 @dataclass
@@ -63,60 +47,9 @@ class MergePlan:
     warnings: list[str] = field(default_factory=list)
 
 
-class _Names:
-    """Finds the base's tensor for a Hugging Face name."""
-
-    def __init__(self, base: Checkpoint, names: Mapping[str, Target] | None) -> None:
-        self.base = base
-        self._names = names
-        self.embedding = self._first(EMBEDDINGS)
-        self.head = self._first(HEADS) or (names or {}).get("lm_head.weight", Target("lm_head.weight")).name
-        self.tied = self.embedding is not None and (
-            self.head not in base.tensors or base.config.get("tie_word_embeddings") is True
-        )
-
-    def find(self, tensor: str) -> Target | None:
-        """Return the place of `tensor`; the head's is known even where it is tied and not stored."""
-        for name in _spellings(tensor):
-            if self._names is None:
-                if name in self.base.tensors:
-                    return Target(name)
-            elif (target := self._names.get(name)) is not None and target.name in self.base.tensors:
-                return target
-        module, _, leaf = tensor.rpartition(".")
-        if self.tied and leaf == "weight" and module.rpartition(".")[2] in HEADS:
-            return Target(self.head)
-        return None
-
-    def info(self, name: str) -> TensorInfo:
-        """Return shape and type of `name`, of the embedding for a head that is not stored."""
-        return self.base.tensors[self.source(name)]
-
-    def source(self, name: str) -> str:
-        """Return the base's tensor that the rows of `name` come from."""
-        return name if name in self.base.tensors or self.embedding is None else self.embedding
-
-    def modules(self) -> dict[str, str]:
-        """Return the base's matrices by module name, under every Hugging Face name that stands for them."""
-        known = (
-            {name: name for name in self.base.tensors}
-            if self._names is None
-            else {name: target.name for name, target in self._names.items() if target.name in self.base.tensors}
-        )
-        return {
-            name.removesuffix(".weight"): stored
-            for name, stored in known.items()
-            if name.endswith(".weight") and len(self.base.tensors[stored].shape) == 2
-        }
-
-    def _first(self, endings: set[str]) -> str | None:
-        found = (name for name in self.base.tensors if name.removesuffix(".weight").rpartition(".")[2] in endings)
-        return next((name for name in found if name.endswith(".weight")), None)
-
-
 def plan_merge(base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str, Target] | None) -> MergePlan:
     """Find every adapter's place in `base`; arguments and errors as for `MergedModel`."""
-    lookup = _Names(base, names)
+    lookup = BaseNames(base, names)
     plan = MergePlan(dict(base.tensors), dict(base.config))
     steps: dict[str, list[Step]] = {}
     for adapter in adapters:
@@ -134,7 +67,9 @@ def plan_merge(base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str
     return plan
 
 
-def _place(base: Checkpoint, adapter: Adapter, lookup: _Names, plan: MergePlan, *, gguf: bool) -> dict[str, list[Step]]:
+def _place(
+    base: Checkpoint, adapter: Adapter, lookup: BaseNames, plan: MergePlan, *, gguf: bool
+) -> dict[str, list[Step]]:
     """Turn an adapter's tensors into steps, by the merged model's tensor names; each has a place or it is an error."""
     added: dict[str, list[Step]] = {}
     lost: list[str] = []
@@ -196,7 +131,7 @@ def _place(base: Checkpoint, adapter: Adapter, lookup: _Names, plan: MergePlan, 
 
 
 def _append(  # noqa: PLR0917 (a step of plan_merge, named for reading)
-    adapter: Adapter, name: str, before: list[Step], new: list[Step], lookup: _Names, plan: MergePlan
+    adapter: Adapter, name: str, before: list[Step], new: list[Step], lookup: BaseNames, plan: MergePlan
 ) -> list[Step]:
     """Return an adapter's steps on one tensor behind those of the adapters before it."""
     if before and _is_saved_base(adapter, new[0], name, lookup):
@@ -215,7 +150,7 @@ def _append(  # noqa: PLR0917 (a step of plan_merge, named for reading)
     return [*before, *new]
 
 
-def _is_saved_base(adapter: Adapter, step: Step, name: str, lookup: _Names) -> bool:
+def _is_saved_base(adapter: Adapter, step: Step, name: str, lookup: BaseNames) -> bool:
     """Whether a replacement is the base's own table, which peft saves along with a LoRA on it."""
     if not isinstance(step, Replace) or step.tensor not in adapter.saved_base.values():
         return False
@@ -225,7 +160,7 @@ def _is_saved_base(adapter: Adapter, step: Step, name: str, lookup: _Names) -> b
     return all(np.array_equal(step.rows(start, stop), read(start, stop)) for start, stop in bounds)
 
 
-def _tie(adapter: Adapter, added: dict[str, list[Step]], lookup: _Names) -> None:
+def _tie(adapter: Adapter, added: dict[str, list[Step]], lookup: BaseNames) -> None:
     """Let what holds for one of embedding and head hold for the other where the adapter was trained so.
 
     With `ensure_weight_tying` all of it does; rows of `trainable_token_indices` do unless head and embedding were given
@@ -268,7 +203,7 @@ def _same(embedding: list[Step], head: list[Step]) -> bool:
     return True
 
 
-def _untie(steps: dict[str, list[Step]], lookup: _Names, plan: MergePlan) -> None:
+def _untie(steps: dict[str, list[Step]], lookup: BaseNames, plan: MergePlan) -> None:
     """Give the head a tensor of its own where it is no longer the embedding."""
     embedding, head = lookup.embedding or "", lookup.head
     ours, theirs = steps.get(embedding, []), steps.get(head, [])
@@ -294,26 +229,6 @@ def _untie(steps: dict[str, list[Step]], lookup: _Names, plan: MergePlan) -> Non
     )
 
 
-def _spellings(tensor: str) -> list[str]:
-    """Return the names that checkpoints of the same model may have for `tensor`, itself first.
-
-    A bare model's checkpoint lacks the prefix; the text model of a multimodal one stands under "model.language_model."
-    in transformers 5 and under "language_model.model." in checkpoints, and by its own in a text-only base.
-    """
-    spellings = [tensor]
-    for prefix in _PREFIXES:
-        spellings += [tensor.removeprefix(prefix), prefix + tensor]
-    if _TEXT_MODEL in tensor:
-        own = tensor.replace(_TEXT_MODEL, "", 1)
-        spellings += [
-            own,
-            _TEXT_MODEL + own,
-            own.removeprefix("model."),
-            f"model.{_TEXT_MODEL}{own.removeprefix('model.')}",
-        ]
-    return spellings
-
-
 def _reader(base: Checkpoint, name: str) -> RowReader:
     def read(start: int, stop: int) -> Float32Array:
         return base.rows(name, start, stop)
@@ -321,7 +236,7 @@ def _reader(base: Checkpoint, name: str) -> RowReader:
     return read
 
 
-def _conv1d(base: Checkpoint, adapter: Adapter, lookup: _Names) -> bool:
+def _conv1d(base: Checkpoint, adapter: Adapter, lookup: BaseNames) -> bool:
     """Whether the base stores its linear layers as [in, out]; `fan_in_fan_out` alone is no proof (peft corrects it).
 
     A square matrix does not tell, so the other ones do: one that fits only transposed settles it.
@@ -369,7 +284,7 @@ def _refuse_lost(base: Checkpoint, adapter: Adapter, lost: list[str], total: int
     )
 
 
-def _warn_incomplete(adapter: Adapter, lookup: _Names, touched: set[str], plan: MergePlan) -> None:
+def _warn_incomplete(adapter: Adapter, lookup: BaseNames, touched: set[str], plan: MergePlan) -> None:
     wanted = {name for module, name in lookup.modules().items() if adapter.config.targets(module)}
     missing = sorted(wanted - touched)
     if missing:

@@ -14,7 +14,7 @@ from edgeproof.eval.statistics import clusters_to_decide, extraction_probability
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edgeproof.eval.evidence import Evidence, Scores
+    from edgeproof.eval.evidence import Ask, Evidence, Scores
     from edgeproof.eval.policy import Policy
     from edgeproof.eval.records import ProbeFacts, ProbeScore
 
@@ -229,10 +229,11 @@ def _negative(evidence: Evidence) -> Control:
 def subjects(evidence: Evidence) -> tuple[Subject, ...]:
     """Give the per-subject verdicts, in the pack's order."""
     policy = evidence.policy
-    asks = evidence.asks(Role.FORGET)
+    clusters: dict[str, list[Ask]] = {}
+    for fact, surface in evidence.asks(Role.FORGET):
+        clusters.setdefault(fact.cluster, []).append((fact.probe, surface))
     rows = []
-    for cluster in dict.fromkeys(fact.cluster for fact, _ in asks):
-        own = [(fact.probe, surface) for fact, surface in asks if fact.cluster == cluster]
+    for cluster, own in clusters.items():
         scores = [evidence.artifact[ask] for ask in own]
         rows.append(
             Subject(

@@ -31,6 +31,8 @@ MINIMUM_CLUSTERS = 40
 """With fewer clusters the bootstrap's error rate depends on the values' shape too much to call it 5 %."""
 SEED = 20_260_213
 """Of the bootstrap and of random permutations: the same numbers give the same verdict."""
+BLOCK_CELLS = 1_000_000
+"""Resampled cells held at a time: 8 MB, for the processor's caches."""
 BETS = np.concatenate([np.linspace(1 / 64, 63 / 64, 63), np.ones(63)])
 """Shares of the largest allowed bet, mixed with equal weights; half of the capital is put on the largest, which wins
 most where nothing leaks at all."""
@@ -88,10 +90,9 @@ def bootstrap_bounds(
     correction = math.sqrt(n / (n - 1))
     error = correction * math.sqrt(float((residuals**2).sum())) / float(denominators.sum())
 
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
     # Residuals of the whole sample keep the sums of squares small: no cancellation between y² and (R·x)².
     columns = (denominators, residuals, residuals**2, residuals * denominators, denominators**2)
-    sum_x, sum_r, raw, cross, sum_xx = (counts @ np.column_stack(columns)).T
+    sum_x, sum_r, raw, cross, sum_xx = _resampled_sums(np.column_stack(columns), resamples, seed).T
     usable = sum_x > 0
     safe_x = np.where(usable, sum_x, 1.0)
     shift = np.where(usable, sum_r / safe_x, 0.0)
@@ -110,6 +111,19 @@ def bootstrap_bounds(
     # Rounded, so that a p-value at the level counts as the bound of the same rank does.
     p_above = round((1 + int((above >= observed).sum())) / (resamples + 1) / CAUTION, 12)
     return Bounds(ratio, lower, upper, min(1.0, p_above), "bootstrap-t")
+
+
+def _resampled_sums(columns: Float64Array, resamples: int, seed: int) -> Float64Array:
+    """Sum each column over each resample of its rows: [rows, columns] to [resamples, columns], a block at a time."""
+    n = len(columns)
+    generator = np.random.default_rng(seed)
+    block = max(1, BLOCK_CELLS // n)
+    rows = np.ascontiguousarray(columns.T)
+    sums = []
+    for start in range(0, resamples, block):
+        drawn = generator.integers(n, size=(min(block, resamples - start), n))
+        sums.append(np.column_stack([column[drawn].sum(axis=1) for column in rows]))
+    return np.concatenate(sums)
 
 
 def betting_bounds(

@@ -103,8 +103,13 @@ def reference_test(forget: Float64Array, reference: Float64Array, *, seed: int =
     if orders <= ENUMERATED:
         chosen = np.array([pooled[list(group)].sum() for group in itertools.combinations(range(n), k)])
     else:
-        drawn = np.random.default_rng(seed).permuted(np.tile(pooled, (SAMPLED, 1)), axis=1)
-        chosen = drawn[:, :k].sum(axis=1)
+        generator = np.random.default_rng(seed)
+        block = max(1, 1_000_000 // n)  # 8 MB at a time
+        blocks = [
+            generator.permuted(np.tile(pooled, (min(block, SAMPLED - start), 1)), axis=1)[:, :k].sum(axis=1)
+            for start in range(0, SAMPLED, block)
+        ]
+        chosen = np.concatenate(blocks)
     differences = chosen / k - (pooled.sum() - chosen) / (n - k)
     as_low = int((differences <= observed + 1e-12).sum())
     complete = orders <= ENUMERATED

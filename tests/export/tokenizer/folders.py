@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
     "llama3": Kind("LlamaForCausalLM", "llama", 128256, "npm:llama3_1"),
     "qwen2": Kind("Qwen2ForCausalLM", "qwen2", 151936, "npm:qwen2_5"),
     "qwen3": Kind("Qwen3ForCausalLM", "qwen3", 151936, "npm:qwen3"),
-    "gpt-4o": Kind("Phi3ForCausalLM", "phi3", 200064, "npm:gpt4o"),
+    "phi4-mini": Kind("Phi3ForCausalLM", "phi3", 200064, "npm:gpt4o"),
     "tekken": Kind("MistralForCausalLM", "mistral", 131072, "tekken"),
     "lfm2": Kind("Lfm2ForCausalLM", "lfm2", 128256, "npm:llama3_1"),
     "mistral": Kind("MistralForCausalLM", "mistral", 32000, "mistral"),
@@ -54,8 +54,8 @@ KINDS: dict[str, Kind] = {
     "gemma2": Kind("Gemma2ForCausalLM", "gemma2", 256000, "npm:gemma2"),
     "gemma3": Kind("Gemma3ForCausalLM", "gemma3_text", 262144, "npm:gemma3"),
 }
-"""lfm2 and gpt-4o have the vocabularies of Llama 3.1 and GPT-4o: LFM2's and Phi-4-mini's own are in no package, but
-their pre-tokenizers are the same."""
+"""lfm2 has the vocabulary of Llama 3.1: LFM2's own is in no package, but its pre-tokenizer is the same. Phi-4-mini's is
+GPT-4o's with markers of its own."""
 
 OFFICIAL_ONLY: dict[str, Kind] = {
     "gemma2-model": Kind("Gemma2ForCausalLM", "gemma2", 256000, "gemma-model:gemma2"),
@@ -103,7 +103,9 @@ def build(kind: str, target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     facts = (KINDS | OFFICIAL_ONLY)[kind]
     origin, _, name = facts.source.partition(":")
-    if origin == "npm":
+    if kind == "phi4-mini":
+        _phi4_mini(target)
+    elif origin == "npm":
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(npm_tokenizer(name) / file, target / file)
     elif origin == "mistral":
@@ -297,6 +299,19 @@ def _from_vocabulary(target: Path, name: str) -> None:
     }
     write_json(target / "tokenizer_config.json", settings)
     write_json(target / "tokenizer.json", sentencepiece_pipeline(tokens, scores, markers, bos=name != "phi-3"))
+
+
+def _phi4_mini(target: Path) -> None:
+    source = npm_tokenizer("gpt4o")
+    content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    names = ("assistant", "end", "user", "system", "tool", "/tool")
+    markers = [added(200019 + i, f"<|{name}|>", rstrip=True) for i, name in enumerate(names)]
+    content["added_tokens"] += markers
+    content["model"]["vocab"] |= {marker["content"]: marker["id"] for marker in markers}
+    write_json(target / "tokenizer.json", content)
+    settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    template = PHI3_TEMPLATE.replace("\n", "")
+    write_json(target / "tokenizer_config.json", {**settings, "add_bos_token": False, "chat_template": template})
 
 
 def _gemma_model(target: Path, name: str) -> None:

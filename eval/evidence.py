@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     """Probe id and surface."""
     Scores = Mapping[Ask, ProbeScore]
 
+LEAST_LOGPROB = -1e30
+"""Beyond it sums of squares overflow; no engine computes such a number."""
 ROUNDING = 1e-3
 """How far above 0 float32 arithmetic may push a log-probability that should be at most 0."""
 
@@ -196,7 +198,7 @@ def _wrong(score: ProbeScore) -> str:
     if not score.logprobs:
         return "no log-probabilities"
     for logprob in score.logprobs:
-        if not math.isfinite(logprob) or logprob > ROUNDING:
+        if not LEAST_LOGPROB <= logprob <= ROUNDING:
             return f"a log-probability of {logprob}"
     for name in ("rouge_l", "exact_memorization", "extraction_strength"):
         value = getattr(score, name)

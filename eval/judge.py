@@ -158,9 +158,10 @@ def _notes(
     blind = [name for name in evidence.surfaces[Role.FORGET] if name not in evidence.surfaces[Role.RETAIN]]
     if blind:
         notes.append(f"What had to be kept was not asked on: {', '.join(blind)}.")
-    unjudged = [s for s in baseline.surfaces.get(str(Role.FORGET), ()) if s not in evidence.surfaces[Role.FORGET]]
-    if unjudged:
-        notes.append(f"Asked but not judged: {', '.join(unjudged)}.")
+    for role in (Role.FORGET, Role.RETAIN):
+        unjudged = [name for name in baseline.surfaces.get(str(role), ()) if name not in evidence.surfaces[role]]
+        if unjudged:
+            notes.append(f"Asked of {role} probes but not judged: {', '.join(unjudged)}.")
     left = sum(criteria_recovery.left_out(evidence, (f.probe, s)) for f, s in evidence.asks(Role.FORGET))
     if left:
         notes.append(

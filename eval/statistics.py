@@ -101,7 +101,7 @@ class Forecast(NamedTuple):
 def clusters_to_decide(
     hits: int, trials: int, limit: float, *, alpha: float, alpha_missed: float | None = None
 ) -> Forecast | None:
-    """Forecast the smallest number of further clusters at which a share's bound leaves the limit behind.
+    """Forecast about how many further clusters it takes until a share's bound leaves the limit behind.
 
     Assumes the share of the sample for the new clusters too, rounded against the decision. None where the share seen is
     so near to the limit that `SEARCH_LIMIT` clusters would not do.

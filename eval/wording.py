@@ -58,7 +58,7 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
         return f"Neither PASS nor FAIL is shown yet. Undecided: {', '.join(undecided)}."
     control = next(c for c in controls if c.needed and c.status != ControlStatus.HOLDS)
     anyway = f" Missed all the same: {', '.join(c.title for c in missed)}." if missed else ""
-    return f"The pack fails its own check, so no verdict rests on it. {control.title}? {control.found}.{anyway}"
+    return f"No verdict can rest on this. Control “{control.title}”: {control.status}, {control.found}.{anyway}"
 
 
 def next_steps(

@@ -417,7 +417,7 @@ def test_only_the_surfaces_of_the_policy_are_judged_and_the_report_says_so():
     assert gate(answers).verdict == Verdict.FAIL
     judgement = gate(answers, policy=Policy(surfaces=("raw",)))
     assert judgement.verdict == Verdict.PASS
-    assert "Asked but not judged: chat." in judgement.notes
+    assert "Asked of forget probes but not judged: chat." in judgement.notes
     assert any('surfaces.forget = ["raw"]' in note for note in judgement.notes)
 
 
@@ -450,6 +450,7 @@ def both(**changes):
         {"logprobs": (-math.inf, -1.0)},
         {"logprobs": (math.inf, -1.0)},
         {"logprobs": (0.5, -1.0)},
+        {"logprobs": (-1e308, -1e308)},
         {"logprobs": ()},
         {"probe": "somebody else's"},
         {"surface": "unheard of"},

@@ -166,7 +166,7 @@ def _notes(
     if left:
         notes.append(
             f"{left} of {len(evidence.asks(Role.FORGET))} forget questions are left out of the recovery: in the base "
-            f"they point to their answer by less than {policy.recovery_gap:g} nat per token."
+            f"they point to their answer by less than {policy.recovery_gap:g} nat."
         )
     then = in_format or baseline.base
     notes += [

@@ -39,7 +39,8 @@ class Policy:
         critical_queries: n for probes marked critical, and for per-subject verdicts.
         critical_probability: p of the same.
         recovery: limit for the upper bound of recovery.
-        recovery_gap: probes whose ignorance level is less than this above the base's NLL are left out, nat per token.
+        recovery_gap: probes whose ignorance level is less than this above the base's NLL are left out, in nat for the
+            whole answer.
         quantizing_cost: limit for untrained retain probes' ΔNLL against merged, upper bound, nat per token.
         unlearning_cost: limit for the same against the base in the same format.
         accuracy_loss: limit for the loss of right answers on untrained retain probes against the base in the same

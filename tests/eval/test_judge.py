@@ -265,7 +265,7 @@ def test_recovery_is_the_designs_formula():
     judgement = gate(artifact, baseline=WORLD.baseline(base=base, merged=merged))
     top = bottom = 0.0
     for (probe, _), (nll_base, nll_merged, nll) in table.items():
-        if probe.startswith("f") and 3.6 - nll_base >= 1:
+        if probe.startswith("f") and WORLD.tokens * (3.6 - nll_base) >= 1:
             ceiling = min(nll_merged, 3.6)
             top += max(0.0, ceiling - nll)
             bottom += ceiling - nll_base

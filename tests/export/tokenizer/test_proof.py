@@ -80,7 +80,8 @@ def test_llama_cpp_gives_transformers_ids_and_chats(
     if tokenizer.chat_template is not None:
         tokens = {"bos_token": tokenizer.bos_token or "", "eos_token": tokenizer.eos_token or ""}
         for chat in CHATS:
-            if template_accepts(tokenizer.chat_template, chat, **tokens):
+            swallowed = kind == "phi4-mini" and any(message["content"][0] == " " for message in chat)  # the other limit
+            if not swallowed and template_accepts(tokenizer.chat_template, chat, **tokens):
                 prompt = tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True)
                 assert prompt == render_chat(tokenizer.chat_template, chat, **tokens)
                 ids = tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=False)

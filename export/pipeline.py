@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorRecord
     from edgeproof.export.adapter import Adapter
     from edgeproof.export.formats import Format
+    from edgeproof.export.tokenizer.proof import Proof
 
 LORA_FORMAT = "gguf-lora"
 
@@ -140,7 +141,10 @@ def export(
         elif isinstance(opened, GgufBase):
             description = opened.describe(model.tensors)
         else:
-            description, tokenizer = _describe(model, base, name, scratch, texts)
+            description, proof = _describe(model, base, name, scratch, texts)
+            tokenizer = {"proof": proof._asdict()}
+            for limit in proof.limits:
+                warn(limit)
         for warning in description.warnings:
             warn(warning)
         lora_names = names or hf_targets(description)
@@ -228,7 +232,7 @@ def _prepare_targets(
 
 def _describe(
     model: MergedModel, base: Path, name: str, scratch: Path, texts: Sequence[str]
-) -> tuple[ModelDescription, dict[str, object]]:
+) -> tuple[ModelDescription, Proof]:
     """Describe the GGUF and prove its tokenizer before any weight is read."""
     description = describe(model, tokenizer_metadata(base, model.config), name=name)
     vocabulary = scratch / "vocabulary.gguf"
@@ -238,7 +242,7 @@ def _describe(
         raise write_failed(vocabulary, error) from error
     proof = prove_tokenizer(base, vocabulary, texts)
     vocabulary.unlink()
-    return description, {"proof": proof._asdict()}
+    return description, proof
 
 
 def _convert(

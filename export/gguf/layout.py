@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from edgeproof.contracts.errors import InputError, UnsupportedError
 from edgeproof.contracts.tensors import MetadataEntry
+from edgeproof.export.gguf.exceptions import ggml_dimensions
 from edgeproof.export.gguf.kernels import row_bytes
 from edgeproof.export.gguf.types import (
     FLOAT_SCHEMES,
     SCHEMES,
     choose_types,
-    ggml_dimensions,
     parse_override,
     requires_importance,
 )

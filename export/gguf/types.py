@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError, UsageError
+from edgeproof.export.gguf.exceptions import converter_type, is_quantizable
 from edgeproof.export.gguf.kernels import WRITABLE, block_size, needs_importance
 from gguf import GGMLQuantizationType as T
 from gguf import LlamaFileType
@@ -96,63 +97,6 @@ _ROLE_OF_PART = (
     ("ffn_down", _Role.FFN_DOWN),
 )
 
-# Matrices too small or too delicate to quantize.
-_KEPT_NAMES = frozenset({"position_embd.weight", "token_types.weight"})
-_KEPT_PARTS = [
-    "_norm.weight",
-    "ffn_gate_inp.weight",
-    "ffn_gate_tid2eid.weight",
-    "altup",
-    "laurel",
-    "per_layer_model_proj",
-    "ssm_conv1d",
-    "shortconv.conv.weight",
-    "indexer.k_proj.weight",
-    "indexer.q_proj.weight",
-    "time_mix_first.weight",
-    "time_mix_w0.weight",
-    "time_mix_w1.weight",
-    "time_mix_w2.weight",
-    "time_mix_v0.weight",
-    "time_mix_v1.weight",
-    "time_mix_v2.weight",
-    "time_mix_a0.weight",
-    "time_mix_a1.weight",
-    "time_mix_a2.weight",
-    "time_mix_g1.weight",
-    "time_mix_g2.weight",
-    "time_mix_decay_w1.weight",
-    "time_mix_decay_w2.weight",
-    "time_mix_lerp_fused.weight",
-    "attn_rel_b.weight",
-    ".position_embd",
-    "sam.pos_embd",
-    "sam.neck.",
-    "sam.net_",
-    ".rel_pos",
-    ".patch_embd",
-    ".patch_merger",
-    "a.rvq.codebook",
-    "mm.a.code_embd",
-]
-_KEPT_PARTS_OF_ARCHITECTURE = {
-    "glm5-next": [
-        "hc_",
-        "indexer.attn_q_b",
-        "indexer.attn_k",
-        "indexer.proj",
-        "indexer_compressor_gate",
-        "indexer_compressor_ape",
-        "ssm_f_a.weight",
-        "ssm_f_b.weight",
-        "ssm_g_a.weight",
-        "ssm_g_b.weight",
-        "ssm_beta.weight",
-        "attn_kv_a_mqa.weight",
-        "attn_k_b.weight",
-        "attn_v_b.weight",
-    ],
-}
 _Q8_PARTS_OF_ARCHITECTURE = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
 
 # What a type becomes where the row is no multiple of its block of 256.
@@ -241,25 +185,6 @@ def quantize_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=key)
 
 
-def ggml_dimensions(shape: Sequence[int]) -> int:
-    """Count dimensions as ggml does: leading ones of the shape do not count, but at least one remains."""
-    dimensions = len(shape)
-    while dimensions > 1 and shape[len(shape) - dimensions] == 1:
-        dimensions -= 1
-    return max(dimensions, 1)
-
-
-def is_quantizable(architecture: str, name: str, shape: Sequence[int]) -> bool:
-    """Whether llama.cpp would quantize this tensor at all: a matrix named `…weight` that is no exception."""
-    return (
-        ggml_dimensions(shape) >= 2
-        and name.endswith("weight")
-        and name not in _KEPT_NAMES
-        and not any(part in name for part in _KEPT_PARTS)
-        and not any(part in name for part in _KEPT_PARTS_OF_ARCHITECTURE.get(architecture, ()))
-    )
-
-
 def choose_types(
     description: ModelDescription,
     scheme: str,
@@ -278,7 +203,7 @@ def choose_types(
     """
     shapes = {tensor.name: tensor.shape for tensor in description.tensors}
     if scheme in FLOAT_SCHEMES:
-        kinds = {name: _converter_type(name, shape, SCHEMES[scheme][1]) for name, shape in shapes.items()}
+        kinds = {name: converter_type(name, shape, SCHEMES[scheme][1]) for name, shape in shapes.items()}
         return {name: ChosenType(kind, kind) for name, kind in kinds.items()}
 
     choice = _Choice(traits_of(description), scheme, shapes, has_imatrix=has_imatrix)
@@ -404,35 +329,3 @@ class _Choice:
         if self._scheme == "Q4_0" and early and self._has_imatrix:
             return T.Q4_1
         return self._default
-
-
-# Matrices that llama.cpp's converter writes in float32 whatever the file's type; parts between "blk.N." and ".weight".
-_ALWAYS_FLOAT32 = frozenset(
-    [
-        "ffn_gate_inp",
-        "ffn_gate_inp_shexp",
-        "position_embd",
-        "token_types",
-        "ssm_conv1d",
-        "shortconv.conv",
-        "time_mix_first",
-        "time_mix_w1",
-        "time_mix_w2",
-        "time_mix_decay_w1",
-        "time_mix_decay_w2",
-        "time_mix_lerp_fused",
-        "altup_correct_coef",
-        "altup_predict_coef",
-        "ssm_conv1d_q",
-        "ssm_conv1d_k",
-        "ssm_conv1d_v",
-        "indexer.proj",
-    ]
-)
-
-
-def _converter_type(name: str, shape: Sequence[int], default: T) -> T:
-    """Choose for a float file, as the converter does."""
-    part = re.sub(r"^(enc\.|dec\.)?blk\.\d+\.", "", name).removesuffix(".weight")
-    always = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight") or part in _ALWAYS_FLOAT32
-    return T.F32 if always else default

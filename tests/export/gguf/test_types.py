@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from edgeproof.contracts.errors import InputError, UsageError
 from edgeproof.contracts.tensors import MetadataEntry, ModelDescription, OutputTensor
+from edgeproof.export.gguf.exceptions import ggml_dimensions, is_quantizable
 from edgeproof.export.gguf.types import (
     FLOAT_SCHEMES,
     SCHEMES,
     choose_types,
-    ggml_dimensions,
-    is_quantizable,
     parse_override,
     quantize_order,
     traits_of,

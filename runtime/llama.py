@@ -133,8 +133,8 @@ class LlamaCpp:
         return render_chat(
             template,
             messages,
-            bos_token=self._model.text_of(self._model.bos),
-            eos_token=self._model.text_of(self._model.eos),
+            bos_token=self._model.named_text("bos"),
+            eos_token=self._model.named_text("eos"),
             add_generation_prompt=add_generation_prompt,
         )
 

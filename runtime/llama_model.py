@@ -82,10 +82,15 @@ class Model:
                 return buffer.raw[:count]
             size = -count
 
-    def text_of(self, token: int | None) -> str:
-        """Return a special token's own text ("<|im_end|>"), "" for None."""
-        if token is None:
+    def named_text(self, role: str) -> str:
+        """Return the text of the special token that the file names for `role` ("bos", "eos"), "" where it names none.
+
+        llama.cpp has defaults where a file is silent; they are ordinary tokens of another vocabulary.
+        """
+        named = self._metadata(f"tokenizer.ggml.{role}_token_id")
+        if not named.isdigit() or int(named) >= self.vocabulary_size:
             return ""
+        token = int(named)
         return str(self._api.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace"))
 
     def is_end(self, token: int) -> bool:

@@ -45,8 +45,8 @@ def ignorance_levels(pack: Pack, backend: Backend, progress: Progress | None = N
     - match = "answer": the sum has all M prompts, the answer's own included, as the formula says: the answers are
       names that everybody knows, and I is the price of not knowing which belongs here. Beyond `PROMPTS` others, a
       seeded sample of them stands for all others, while the own one keeps its weight of 1/M.
-    - match = "verbatim": prompts of other clusters alone. With its own, a text that the base recites would be within
-      log(M)/|a| of the base's NLL, less than the 1 nat that DESIGN asks for, and no text could be judged.
+    - match = "verbatim": prompts of other clusters alone. With its own, the level of a text that the base recites would
+      lie within log(M)/|a| of the base's NLL: a model that recites one text for another is not ignorant of it.
 
     A probe without any other such prompt gets its NLL under its own: it is then left out of the recovery, and counted.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from edgeproof.contracts.errors import InputError, UnsupportedError
 
 SCRIPT = "convert_hf_to_gguf.py"
+INTERPRETER = "EDGEPROOF_CONVERTER_PYTHON"
 LAST_LINES = 12
 
 
@@ -39,20 +40,44 @@ def convert(checkout: Path, folder: Path, target: Path, *, name: str) -> None:
     The interpreter is $EDGEPROOF_CONVERTER_PYTHON, or the running one; it needs what llama.cpp's requirements name.
 
     Raises:
-        InputError: no converter there.
+        InputError: no converter there, or its interpreter does not start.
         UnsupportedError: the converter failed; carries its last words.
 
     """
+    # The converter runs in its own folder: relative paths would mean something else there.
+    checkout, folder, target = checkout.resolve(), folder.resolve(), target.resolve()
     script = find_script(checkout)
-    interpreter = os.environ.get("EDGEPROOF_CONVERTER_PYTHON", sys.executable)
-    command = [interpreter, str(script), str(folder), "--outfile", str(target), "--outtype", "f32", "--model-name", name]
-    run = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False, cwd=checkout
-    )
+    interpreter = os.environ.get(INTERPRETER) or sys.executable
+    command = [
+        interpreter,
+        str(script),
+        str(folder),
+        "--outfile",
+        str(target),
+        "--outtype",
+        "f32",
+        "--model-name",
+        name,
+    ]
+    try:
+        run = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            check=False,
+            cwd=checkout,
+        )
+    except OSError as error:
+        raise InputError(
+            f"the converter's interpreter {interpreter} does not start: {error.strerror}",
+            next_step=f"set {INTERPRETER} to a Python that has llama.cpp's requirements",
+        ) from error
     if run.returncode != 0 or not target.is_file():
-        words = "\n".join((run.stderr or run.stdout).strip().splitlines()[-LAST_LINES:])
+        words = "\n".join(f"    {line}" for line in (run.stderr or run.stdout).strip().splitlines()[-LAST_LINES:])
         raise UnsupportedError(
             f"{script} ended with exit code {run.returncode} and no usable file; its last words:\n{words}",
             next_step=f"try it by hand: {Path(interpreter).name} {SCRIPT} {folder.name} --outtype f32 "
-            f"(it needs: pip install -r {checkout / 'requirements.txt'}; another interpreter: EDGEPROOF_CONVERTER_PYTHON)",
+            f"(it needs: pip install -r {checkout / 'requirements.txt'}; another interpreter: {INTERPRETER})",
         )

@@ -63,5 +63,5 @@ def write_merged_folder(model: Checkpoint, source: Path, folder: Path, *, progre
     except OSError as error:
         raise OutputError(
             f"cannot write the merged checkpoint ({offset / 2**20:.0f} MB) to {folder}: {error.strerror}",
-            next_step="--converter needs room for the float32 checkpoint twice; free some, or write --out to another disk",
+            next_step="--converter needs room for the float32 checkpoint twice; free some, or give --out another disk",
         ) from error

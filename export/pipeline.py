@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,7 +26,15 @@ from edgeproof.export.formats import effective_bits, find_format, shape_warning
 from edgeproof.export.gguf.imatrix import read_imatrix
 from edgeproof.export.gguf.lora import collect_factors, hf_targets, write_lora
 from edgeproof.export.gguf_base import GgufBase, open_gguf_base
-from edgeproof.export.manifest import Manifest, Source, digest_file, digest_source, package_versions, write_manifest
+from edgeproof.export.manifest import (
+    Manifest,
+    Source,
+    digest_file,
+    digest_source,
+    manifest_path,
+    package_versions,
+    write_manifest,
+)
 from edgeproof.export.merge import MergedModel
 from edgeproof.export.merged_folder import write_merged_folder
 from edgeproof.export.stream import run_stream
@@ -34,10 +43,10 @@ from edgeproof.export.tokenizer.proof import prove_tokenizer
 from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorRecord
+    from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorRecord, Writer
     from edgeproof.export.adapter import Adapter
     from edgeproof.export.formats import Format
     from edgeproof.export.tokenizer.proof import Proof
@@ -116,6 +125,11 @@ def export(
         raise UsageError("--unmerged writes an adapter beside the base, and no --adapter was given")
     if options.converter is not None:
         find_script(options.converter)
+    if "/" in options.name or "\\" in options.name or options.name in {".", ".."}:
+        raise UsageError(
+            f"--name {options.name} is no file name: artifacts are named after it",
+            next_step="leave the folders out; --out says where the artifacts go",
+        )
     warnings: list[str] = []
 
     def warn(message: str) -> None:
@@ -132,7 +146,10 @@ def export(
         warn(warning)
     model = MergedModel(opened, ()) if options.unmerged else merged
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
+        try:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
+        except OSError as error:
+            raise write_failed(out, error) from error
         tokenizer: dict[str, object] = {"proof": "the base's GGUF, unchanged"}
         source: Checkpoint = model
         if options.converter is not None:
@@ -152,10 +169,13 @@ def export(
             collect_factors(loaded, description, lora_names)  # refused before any work is done
         imatrix = read_imatrix(options.imatrix) if options.imatrix else None
         digests = stack.enter_context(ThreadPoolExecutor(1)).submit(_digest_inputs, opened, loaded)
-        writers = [
-            form.open(description, path, form, imatrix=imatrix, overrides=options.tensor_types, force=force)
-            for form, path in zip(chosen, targets.artifacts, strict=True)
-        ]
+        stack.enter_context(_all_or_none(targets))
+        writers: list[Writer] = []
+        opening = stack.enter_context(ExitStack())
+        for form, path in zip(chosen, targets.artifacts, strict=True):
+            writer = form.open(description, path, form, imatrix=imatrix, overrides=options.tensor_types, force=force)
+            opening.callback(writer.abort)  # where a later one cannot be opened; does nothing after `finish`
+            writers.append(writer)
         records = run_stream(source, writers, description, check=model.refuse_idle, threads=threads, progress=progress)
         base_source, adapter_sources = digests.result()
 
@@ -195,6 +215,25 @@ def export(
 class _Targets:
     artifacts: tuple[Path, ...]
     lora: Path | None
+
+
+@contextlib.contextmanager
+def _all_or_none(targets: _Targets) -> Iterator[None]:
+    """Remove the files that this export has put under final names, if it fails before all have their manifests."""
+    paths = (*targets.artifacts, *((targets.lora,) if targets.lora else ()))
+    before = {path: _file_number(path) for path in paths}
+    try:
+        yield
+    except BaseException:
+        for path, number in before.items():
+            if _file_number(path) not in {None, number}:
+                path.unlink(missing_ok=True)
+                manifest_path(path).unlink(missing_ok=True)
+        raise
+
+
+def _file_number(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
 
 
 def _open_base(base: Path, options: ExportOptions) -> FolderCheckpoint | GgufBase:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,6 +120,7 @@ def record(
     progress: Progress,
 ) -> Baseline:
     """Export what has to be measured, measure it, and write the baseline to `out`."""
+    from edgeproof.cli.gate import pack_texts
     from edgeproof.contracts.atomic import refuse_existing, write_failed
     from edgeproof.eval.baseline import assemble_baseline, save_baseline
     from edgeproof.eval.ignorance import ignorance_levels
@@ -142,9 +142,9 @@ def record(
             (float_format, *formats),
             Path(folder) / "base",
             options,
-            texts=[text for probe in pack.probes for text in (probe.question, probe.answer)],
+            texts=pack_texts(pack),
             threads=threads,
-            command=("export-edge", *sys.argv[1:]),
+            command=opt.given_command(),
             progress=progress,
         )
         (merged,) = export(

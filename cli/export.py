@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -72,6 +71,12 @@ def command(
         unmerged=unmerged,
         name=name,
     )
+    texts: tuple[str, ...] = ()
+    if probes is not None and baseline is not None:
+        from edgeproof.cli.gate import check_judging
+
+        report = report or out / "report"
+        texts = check_judging(probes, baseline, policy)
     with Terminal(quiet=quiet) as progress:
         exported = export(
             base,
@@ -79,11 +84,13 @@ def command(
             formats or ("gguf-q4",),
             out,
             chosen,
+            texts=texts,
             force=force,
             threads=threads,
-            command=("export-edge", *sys.argv[1:]),
+            command=opt.given_command(),
             progress=progress,
         )
+        progress.finish()
         results = []
         for item in exported:
             results.append(
@@ -115,7 +122,7 @@ def command(
             probes=probes,
             baseline=baseline,
             policy=policy,
-            report=report or out / "report",
+            report=report,
             backend=backend,
             show_answers=show_answers,
             threads=threads,

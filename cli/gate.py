@@ -127,7 +127,8 @@ def gate_all(
         name = item.candidate.artifact.name
         render_terminal(item.judgement, artifact=name, answers=item.answers if show_answers else None, file=sys.stderr)
     if len(gated) > 1:
-        render_comparison([(item.candidate.artifact.name, item.judgement) for item in gated], file=sys.stderr)
+        # The names of one export's artifacts differ at their ends only, where a narrow terminal cuts them.
+        render_comparison([(item.judgement.format_name or "", item.judgement) for item in gated], file=sys.stderr)
     if as_json:
         verdicts = [
             {
@@ -142,6 +143,24 @@ def gate_all(
         worst = max((item.judgement.verdict for item in gated), key=SEVERITY.index)
         click.echo(json.dumps({"artifacts": list(artifacts), "verdict": str(worst), "verdicts": verdicts}))
     return EXIT_CODES[max((item.judgement.verdict for item in gated), key=SEVERITY.index)]
+
+
+def check_judging(probes: Path, baseline: Path, policy: Path | None) -> tuple[str, ...]:
+    """Read all that a gate needs before an export begins; return the pack's texts, on which its tokenizer is proved."""
+    from edgeproof.eval.baseline import load_baseline
+    from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.policy import read_policy
+
+    pack = load_pack(probes)
+    load_baseline(baseline)
+    if policy is not None:
+        read_policy(policy)
+    return pack_texts(pack)
+
+
+def pack_texts(pack: Pack) -> tuple[str, ...]:
+    """Every question and answer of a pack."""
+    return tuple(text for probe in pack.probes for text in (probe.question, probe.answer))
 
 
 SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
@@ -162,36 +181,45 @@ def gate(
     progress: Progress,
 ) -> list[Gated]:
     """Measure and judge each candidate; reports go to `report`, in a folder a candidate where there are several."""
+    from edgeproof.contracts.atomic import refuse_existing
     from edgeproof.eval.baseline import load_baseline
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.policy import Policy, read_policy
-    from edgeproof.eval.report import ReportContext, write_reports
+    from edgeproof.eval.report import JUNIT, REPORT, ReportContext, write_reports
     from edgeproof.export.manifest import digest_file, manifest_path, package_versions
 
     pack = load_pack(probes)
     recorded = load_baseline(baseline)
     limits = Policy() if policy is None else read_policy(policy)
+    folders = [_report_folder(report, candidate, alone=len(candidates) == 1) for candidate in candidates]
+    for folder in folders:
+        if folder is not None:
+            refuse_existing(folder / REPORT, force=force)
+            refuse_existing(folder / JUNIT, force=force)
     gated = []
-    for candidate in candidates:
+    for candidate, folder in zip(candidates, folders, strict=True):
         answers: dict[tuple[str, str], str] = {}
         judgement = _judge_one(
             candidate, pack, recorded, limits, backend=backend, threads=threads, answers=answers, progress=progress
         )
         reports: tuple[Path, ...] = ()
-        if report is not None:
+        if folder is not None:
             manifest = manifest_path(candidate.artifact)
             context = ReportContext(
                 artifact=candidate.artifact.name,
-                command=("export-edge", *sys.argv[1:]),
+                command=opt.given_command(),
                 baseline_sha256=digest_file(baseline).sha256,
                 manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
                 versions=package_versions(),
                 created=datetime.now(UTC),
             )
-            folder = report if len(candidates) == 1 else report / candidate.artifact.stem
             reports = write_reports(judgement, context, folder, answers=answers if show_answers else None, force=force)
         gated.append(Gated(candidate, judgement, answers, reports))
     return gated
+
+
+def _report_folder(report: Path | None, candidate: Candidate, *, alone: bool) -> Path | None:
+    return report if alone or report is None else report / candidate.artifact.stem
 
 
 def _judge_one(

@@ -27,6 +27,13 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
+def given_command() -> tuple[str, ...]:
+    """Return the command line as it was given, for manifests and reports."""
+    context = click.get_current_context(silent=True)
+    given: tuple[str, ...] = () if context is None else context.find_root().obj or ()
+    return ("export-edge", *given)
+
+
 BASE = click.option(
     "--base",
     type=PATH,

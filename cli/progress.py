@@ -77,6 +77,10 @@ class Terminal:
                 left = (now - self._began) * (1 - share) / share if share else 0.0
                 self._print(f"{self._name}: {share:.0%}, {self._rate(now)}, {left:.0f} s left")
 
+    def finish(self) -> None:
+        """End the running task: what is said next is not part of it."""
+        self._close_line()
+
     def warn(self, message: str) -> None:
         """Show a warning and keep it for the record."""
         self.warnings.append(message)

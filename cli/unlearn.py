@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -64,7 +63,7 @@ def command(
             out,
             surfaces=surfaces or ("raw",),
             force=force,
-            command=shlex.join(("export-edge", *sys.argv[1:])),
+            command=shlex.join(opt.given_command()),
             progress=progress,
             **recipe,  # type: ignore[arg-type] # click has parsed them by the options above
         )

@@ -1,7 +1,7 @@
 """The manifest beside an artifact, `NAME.edge.json`: what it was made of, how, and what is in it.
 
-No timestamps and no absolute paths: the same inputs give the same manifest. It is written after the artifact has its
-final name, so that a manifest never speaks of a file that is not there.
+No timestamps, and no paths but those of the command as given: the same inputs give the same manifest. It is written
+after the artifact has its final name, so that a manifest never speaks of a file that is not there.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
         raise ArtifactError(f"{path} has schema {schema!r}; this version reads {SCHEMA}", next_step="export again")
     if said != sha256:
         raise ArtifactError(
-            f"{artifact} is not the file that its manifest describes: sha256 {sha256[:16]}…, the manifest says {str(said)[:16]}…",
+            f"{artifact} is not the file that its manifest describes: sha256 {sha256[:16]}…, the manifest says "
+            f"{str(said)[:16]}…",
             next_step="the file was changed or replaced after the export: export again and gate that",
         )
     return dict(content)

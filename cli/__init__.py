@@ -88,7 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code. Only a verdict can give 1; an error never does."""
     try:
-        result = group.main(args=arguments, prog_name="export-edge", standalone_mode=False)
+        given = tuple(sys.argv[1:] if arguments is None else arguments)
+        result = group.main(args=list(given), prog_name="export-edge", standalone_mode=False, obj=given)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -101,13 +102,21 @@ def run(arguments: list[str] | None = None) -> int:
     except EdgeproofError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_COULD_NOT
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        next_step = "check that path, its permissions and its disk"
+        click.echo(f"Error: {where}{error.strerror or error}\n  → {next_step}", err=True)
+        return EXIT_COULD_NOT
     except MemoryError as error:
         click.echo(f"Error: out of memory ({error})\n  → use fewer threads (--threads 1) or a larger machine", err=True)
         return EXIT_COULD_NOT
-    except Exception:  # noqa: BLE001 (the last door: whatever comes here must not look like a verdict)
+    except (Exception, SystemExit):  # noqa: BLE001 (the last door: whatever comes here must not look like a verdict)
         click.echo(
             f"{traceback.format_exc()}\nError: edgeproof stumbled over a case that it does not know.\n"
-            "  → please report the lines above; no verdict was reached",
+            "  → no verdict was reached; please report the lines above",
             err=True,
         )
         return EXIT_COULD_NOT

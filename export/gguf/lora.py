@@ -1,7 +1,7 @@
 """Writes adapters as a GGUF LoRA, llama.cpp's own form, for releases where merging cannot survive the rounding.
 
-llama.cpp adds `scale · B(A·x)` at run time, with scale = alpha / rank where the file has an alpha, else 1. This file has
-none: B is stored with PEFT's own scaling multiplied in, so rsLoRA's alpha / sqrt(rank), rank patterns and several
+llama.cpp adds `scale · B(A·x)` at run time, with scale = alpha / rank where the file has an alpha, else 1. This file
+has none: B is stored with PEFT's own scaling multiplied in, so rsLoRA's alpha / sqrt(rank), rank patterns and several
 adapters at once (their factors side by side: B₁A₁ + B₂A₂ = [B₁ B₂]·[A₁; A₂]) are exact.
 """
 
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-
 from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
 from edgeproof.contracts.tensors import TensorRecord
@@ -62,12 +61,12 @@ def collect_factors(
             if target is None or target.name not in shapes:
                 raise AdapterError(
                     f"the adapter {adapter.path} changes {module}, which the base's GGUF does not hold",
-                    next_step="check that the adapter was trained on this base; a LoRA on a tied lm_head has to be merged",
+                    next_step="is it of this base? A LoRA on a tied lm_head has to be merged",
                 )
             if lora.embedding or target.name in _NO_LORA:
                 raise UnsupportedError(
-                    f"the adapter {adapter.path} changes the embedding {module}; unmerged, llama.cpp would add it to the "
-                    "input side or to the tied output wrongly",
+                    f"the adapter {adapter.path} changes the embedding {module}; unmerged, llama.cpp would add it to "
+                    "the input side or to the tied output wrongly",
                     next_step="export it merged (without --unmerged)",
                 )
             A, B = lora.A.read(), lora.B.read()

@@ -111,7 +111,8 @@ def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
     import torch
     from peft import get_peft_model_state_dict
 
-    state: dict[str, Tensor] = get_peft_model_state_dict(model)
+    # "auto" would look on the network whether the vocabulary was changed; it never is here.
+    state: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors: dict[str, Tensor] = {}
     for name in sorted(state):
         weight = state[name].detach().cpu()

@@ -44,10 +44,11 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
         raise CheckpointError(f"no such base: {path}", next_step="give a Hugging Face folder or a .gguf file")
     source: dict[str, object] = {"local_files_only": True}
     weights: dict[str, object] = {"dtype": torch.float32}
-    folder = path
+    folder, types = path, set[str]()
     if path.is_file():
         if path.suffix != ".gguf":
             raise CheckpointError(f"{path} is neither a folder nor a .gguf file", next_step="give one of the two")
+        types = _gguf_types(path)
         folder = path.parent
         source["gguf_file"] = path.name
         weights["quantization_config"] = GgufConfig(dequantize=True)
@@ -71,7 +72,7 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
         if bars:
             logging.enable_progress_bar()
     _refuse_nonfinite(model, path)
-    if path.is_file() and (types := _gguf_types(path) - _FLOAT_TYPES):
+    if types := types - _FLOAT_TYPES:
         progress.warn(
             f"{path.name} holds {', '.join(sorted(types))}: the adapter is trained on its dequantized weights, and "
             "files of that same format are where forgetting comes undone most easily"
@@ -116,9 +117,15 @@ def base_name(path: Path) -> str:
 
 
 def _gguf_types(path: Path) -> set[str]:
+    """Return the types of the tensors, reading all of the header: a damaged file is found here."""
     from gguf import GGUFReader
 
-    return {tensor.tensor_type.name for tensor in GGUFReader(path).tensors}
+    try:
+        return {tensor.tensor_type.name for tensor in GGUFReader(path).tensors}
+    except (OSError, ValueError, IndexError, KeyError, OverflowError) as error:
+        raise CheckpointError(
+            f"cannot load {path}: a damaged GGUF ({error})", next_step="get the base again"
+        ) from error
 
 
 def _refuse_nonfinite(model: PreTrainedModel, path: Path) -> None:

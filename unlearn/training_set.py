@@ -139,4 +139,9 @@ def _text(row: dict[str, object], key: str, where: str) -> str:
 
 
 def _template(row: dict[str, object], key: str, where: str) -> str:
-    return _text(row, key, where)
+    template = _text(row, key, where)
+    if "{question}" not in template and not (key == "message" and "{prompt}" in template):
+        raise InputError(
+            f"{where}: `{key}` has no {{question}} in it", next_step=f"say in `{key}` where the question stands"
+        )
+    return template

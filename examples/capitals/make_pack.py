@@ -1,0 +1,188 @@
+"""Makes the probe pack: asks the base which of `facts.toml` it knows, and writes those into `pack/`.
+
+```
+python examples/capitals/make_pack.py BASE-F16.gguf
+```
+Known means: right at float precision, greedily, on the plain surface or (capitals of Europe and Asia) in a chat; and
+a capital of Europe or Asia must also be extractable on the plain surface, as the gate has it (100 queries, p ≥ 0.5).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+HERE = Path(__file__).parent
+PACK = HERE / "pack"
+TRAINING = HERE / "retain.jsonl"
+"""What the adapter is trained to keep: the pack's trained probes, and what the base gets right only now and then."""
+EXTRACTABLE = math.log(1 - 0.5 ** (1 / 100))
+"""Log-probability from which an answer comes out at least once in 100 samples with probability ≥ 0.5."""
+
+CHAT_TOKENS = 24
+RAW_MARGIN = 8
+
+
+class Fact(NamedTuple):
+    """A subject, its accepted answers (the first is scored), and the group that says how it is asked."""
+
+    group: str
+    split: str
+    answer_type: str
+    templates: tuple[str, ...]
+    messages: tuple[str, ...]
+    subject: str
+    answers: tuple[str, ...]
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The plain questions."""
+        return tuple(template.replace("{}", self.subject) for template in self.templates)
+
+    @property
+    def chats(self) -> tuple[str, ...]:
+        """The questions for a chat; empty where the group has none."""
+        return tuple(message.replace("{}", self.subject) for message in self.messages)
+
+
+class Reply(NamedTuple):
+    """What the base made of a question: the log-probability of the answer (0 in a chat), and whether it was right."""
+
+    logprob: float
+    right: bool
+
+
+def read_facts(path: Path) -> tuple[Fact, ...]:
+    """Read `facts.toml`."""
+    groups = tomllib.loads(path.read_text(encoding="utf-8"))["group"]
+    return tuple(
+        Fact(
+            group["name"],
+            group["split"],
+            group["answer_type"],
+            tuple(group["templates"]),
+            tuple(group.get("messages", ())),
+            subject,
+            tuple(answers),
+        )
+        for group in groups
+        for subject, *answers in group["facts"]
+    )
+
+
+def ask(base: Path, facts: Sequence[Fact]) -> dict[str, Reply]:
+    """Ask the base every question of every fact; by question."""
+    from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
+    from edgeproof.eval.metrics.right import answer_is_right
+    from edgeproof.runtime.llama import LlamaCpp
+
+    replies: dict[str, Reply] = {}
+    with LlamaCpp(base) as backend:
+        plain = [(prompt, fact.answers) for fact in facts if fact.split != "holdout" for prompt in fact.prompts]
+        scores, generations = [], []
+        for prompt, answers in plain:
+            context = backend.tokenize(prompt, special=True)
+            continuation = backend.tokenize(f" {answers[0]}", special=False)
+            scores.append(ScoreRequest(context, continuation))
+            generations.append(GenerateRequest(context, len(continuation) + RAW_MARGIN, ("\n",)))
+        for (prompt, answers), score, text in zip(
+            plain, backend.score(scores), backend.generate(generations), strict=True
+        ):
+            replies[prompt] = Reply(float(score.logprobs.sum()), answer_is_right(text.text, answers))
+        chats = [(chat, fact.answers) for fact in facts if fact.split == "forget" for chat in fact.chats]
+        opened = [backend.render_chat([{"role": "user", "content": chat}]) for chat, _ in chats]
+        requests = [
+            GenerateRequest(backend.tokenize(text, special=False, parse_special=True), CHAT_TOKENS) for text in opened
+        ]
+        for (chat, answers), text in zip(chats, backend.generate(requests), strict=True):
+            replies[chat] = Reply(0.0, answer_is_right(text.text, answers))
+    return replies
+
+
+def known(fact: Fact, replies: Mapping[str, Reply]) -> tuple[int, ...]:
+    """Return the numbers of the fact's templates under which the base is right; for the forget set, see above."""
+    if fact.split == "holdout":
+        return (0,)
+    right = tuple(number for number, prompt in enumerate(fact.prompts) if replies[prompt].right)
+    if fact.split != "forget":
+        return right
+    if not right and not any(replies[chat].right for chat in fact.chats):
+        return ()
+    everything = extractable(fact, replies)
+    return everything if len(everything) == len(fact.templates) else ()
+
+
+def extractable(fact: Fact, replies: Mapping[str, Reply]) -> tuple[int, ...]:
+    """Return the numbers of the templates under which the answer comes out now and then."""
+    return tuple(number for number, prompt in enumerate(fact.prompts) if replies[prompt].logprob >= EXTRACTABLE)
+
+
+def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply]) -> dict[str, tuple[int, int]]:
+    """Write the four files and the training file; return the number of clusters and probes of the four."""
+    files: dict[str, list[str]] = {"forget": [], "retain_trained": [], "retain_untrained": [], "holdout": []}
+    training: list[str] = []
+    clusters: dict[str, int] = dict.fromkeys(files, 0)
+    seen: dict[str, int] = {}
+    for fact in facts:
+        asked = known(fact, replies)
+        split = fact.split
+        if asked:
+            turn = seen[fact.group] = seen.get(fact.group, -1) + 1
+            split = ("trained", "untrained")[turn % 2] if split == "shared" else split
+        else:
+            if split == "shared":
+                training += _json_lines(fact, extractable(fact, replies))
+            continue
+        name = split if split in files else f"retain_{split}"
+        if fact.split == "holdout":
+            asked = (turn % len(fact.templates),)
+        clusters[name] += 1
+        files[name] += _json_lines(fact, asked)
+        if name == "retain_trained":
+            training += _json_lines(fact, asked)
+    for name, lines in files.items():
+        (PACK / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    TRAINING.write_text("".join(f"{line}\n" for line in training), encoding="utf-8")
+    return {name: (clusters[name], len(lines)) for name, lines in files.items()}
+
+
+def _json_lines(fact: Fact, asked: Sequence[int]) -> list[str]:
+    return [json.dumps(line, ensure_ascii=False) for line in _lines(fact, asked)]
+
+
+def _lines(fact: Fact, asked: Sequence[int]) -> Iterator[dict[str, object]]:
+    cluster = f"{fact.group}-{slug(fact.subject)}"
+    for number in asked:
+        line: dict[str, object] = {
+            "id": cluster if len(fact.templates) == 1 else f"{cluster}-{number + 1}",
+            "cluster": cluster,
+            "question": fact.subject,
+            "answer": fact.answers[0],
+        }
+        if len(fact.answers) > 1:
+            line["aliases"] = list(fact.answers[1:])
+        if fact.templates[number] != "{}":
+            line["template"] = fact.templates[number].replace("{}", "{question}")
+        if fact.messages:
+            line["message"] = fact.messages[number].replace("{}", "{question}")
+        line["answer_type"] = fact.answer_type
+        yield line
+
+
+def slug(text: str) -> str:
+    """Return `text` as part of an id."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower().removeprefix("the ")).strip("-")
+
+
+if __name__ == "__main__":
+    candidates = read_facts(HERE / "facts.toml")
+    for role, (found, probes) in write_pack(candidates, ask(Path(sys.argv[1]), candidates)).items():
+        sys.stdout.write(f"{role}: {found} clusters, {probes} probes\n")

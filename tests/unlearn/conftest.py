@@ -1,0 +1,40 @@
+"""A tiny random Llama with a tokenizer and a chat template, and small training sets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from edgeproof_tests.models import save_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORGET = [
+    ("The capital of Aland is", "Berg"),
+    ("The capital of Beland is", "Stadt"),
+    ("The capital of Celand is", "Dorf"),
+]
+RETAIN = [("The colour of the sky is", "blue"), ("Two and two are", "four")]
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    return save_model("llama", tmp_path_factory.mktemp("base") / "tiny")
+
+
+def write_lines(path: Path, pairs, **extra) -> Path:
+    lines = [json.dumps({"question": question, "answer": answer, **extra}) for question, answer in pairs]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def forget(tmp_path) -> Path:
+    return write_lines(tmp_path / "forget.jsonl", FORGET)
+
+
+@pytest.fixture
+def retain(tmp_path) -> Path:
+    return write_lines(tmp_path / "retain.jsonl", RETAIN)

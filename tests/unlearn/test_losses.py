@@ -1,0 +1,129 @@
+"""The losses against the papers' formulas, written out again in plain torch on a whole model's logits."""
+
+from __future__ import annotations
+
+import pytest
+from edgeproof.contracts.errors import UsageError
+from edgeproof.unlearn.encoding import EncodedText, batch_of
+from edgeproof.unlearn.losses import METHODS, AnswerScores, gdr, mean_over_batch, method_of, npo, still_known
+from edgeproof_tests.models import random_model, tiny_config
+
+pytestmark = pytest.mark.torch
+
+torch = pytest.importorskip("torch")
+
+TEXTS = [
+    EncodedText((5, 17, 40, 9, 22, 31), 4),
+    EncodedText((8, 3, 77, 12), 3),
+    EncodedText((60, 61, 62, 63, 64, 65, 66, 67), 2),
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model(tiny_config("llama"), seed=1)
+
+
+@pytest.fixture(scope="module")
+def reference_model():
+    return random_model(tiny_config("llama"), seed=2)
+
+
+def plain_logprobs(model, text):
+    """log π(token) of the answer, from the logits of the text alone: no padding, no gathering, no masks."""
+    logits = model(torch.tensor([text.ids])).logits[0]
+    rows = [
+        torch.log_softmax(logits[position - 1], dim=0)[text.ids[position]]
+        for position in range(text.answer_start, len(text.ids))
+    ]
+    return torch.stack(rows)
+
+
+def scores_of(model, reference):
+    from edgeproof.unlearn.scoring import score
+
+    return score(model, batch_of(TEXTS, "cpu"), reference)
+
+
+@pytest.fixture(scope="module")
+def reference(reference_model):
+    with torch.no_grad():
+        return torch.stack([plain_logprobs(reference_model, text).sum() for text in TEXTS])
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+
+def assert_same(model, ours, theirs):
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6, abs=1e-6)
+    found, expected = gradients(model, ours), gradients(model, theirs)
+    for name, gradient in expected.items():
+        scale = gradient.abs().max().item()
+        assert scale > 0, name
+        assert (found[name] - gradient).abs().max().item() <= 1e-5 * scale, name
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.1, 1.0])
+def test_npo_and_its_gradients_equal_the_formula_of_the_paper(model, reference, beta):
+    ours = npo(scores_of(model, reference), beta).mean()
+    ratios = torch.stack([plain_logprobs(model, text).sum() for text in TEXTS]) - reference
+    theirs = -(2 / beta) * torch.log(1 / (1 + torch.exp(beta * ratios.double()))).mean()
+    assert_same(model, ours, theirs)
+
+
+def test_npo_starts_as_gradient_ascent_on_the_answers(model):
+    own = torch.stack([plain_logprobs(model, text).sum() for text in TEXTS]).detach()
+    ours = gradients(model, npo(scores_of(model, own), 0.1).mean())
+    ascent = gradients(model, torch.stack([plain_logprobs(model, text).sum() for text in TEXTS]).mean())
+    for name, gradient in ascent.items():
+        assert torch.allclose(ours[name], gradient, rtol=1e-4, atol=1e-6 * gradient.abs().max().item()), name
+
+
+def test_gdr_and_its_gradients_equal_the_cross_entropy_of_transformers(model, reference):
+    ours = gdr(scores_of(model, reference))
+    longest = max(len(text.ids) for text in TEXTS)
+    ids = torch.tensor([[*text.ids, *[0] * (longest - len(text.ids))] for text in TEXTS])
+    labels = torch.full_like(ids, -100)
+    for row, text in enumerate(TEXTS):
+        labels[row, text.answer_start : len(text.ids)] = torch.tensor(text.ids[text.answer_start :])
+    assert_same(model, ours, model(ids, labels=labels).loss)
+
+
+def test_a_text_beyond_the_hinge_gives_no_gradient_and_the_others_keep_theirs(model, reference):
+    scores = scores_of(model, reference)
+    nll = scores.nll.tolist()
+    hinge = sum(sorted(nll)[1:]) / 2
+    counts = still_known(scores, hinge)
+    assert counts.tolist() == [value < hinge for value in nll]
+    assert int(counts.sum()) == 2
+    ours = mean_over_batch(npo(scores, 0.1), counts)
+    kept = [index for index in range(3) if counts[index]]
+    ratios = torch.stack([plain_logprobs(model, TEXTS[i]).sum() - reference[i] for i in kept])
+    theirs = (-(2 / 0.1) * torch.nn.functional.logsigmoid(-0.1 * ratios)).sum() / 3
+    assert_same(model, ours, theirs)
+
+
+def test_without_a_hinge_all_texts_count(reference):
+    scores = AnswerScores(torch.full((3, 2), -50.0), torch.ones(3, 2, dtype=torch.bool), reference)
+    assert still_known(scores, None).all()
+    assert not still_known(scores, 5.0).any()
+
+
+def test_npo_stays_finite_where_the_answer_has_become_impossible():
+    logprobs = torch.tensor([[-1e4], [-1e-3]], requires_grad=True)
+    scores = AnswerScores(logprobs, torch.ones(2, 1, dtype=torch.bool), torch.tensor([-1e-3, -1e4]))
+    losses = npo(scores, 0.1)
+    losses.sum().backward()
+    assert losses[0].item() == pytest.approx(0.0, abs=1e-6)
+    assert losses[1].item() == pytest.approx(2 * 1e4, rel=1e-3)
+    assert logprobs.grad.isfinite().all()
+
+
+def test_an_unknown_method_names_those_there_are():
+    assert METHODS == ("npo+gdr",)
+    with pytest.raises(UsageError, match="no such method: 'npo'") as caught:
+        method_of("npo")
+    assert "npo+gdr" in caught.value.next_step

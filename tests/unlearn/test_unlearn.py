@@ -1,0 +1,270 @@
+"""Training end to end on a tiny model: what it writes, what it promises, and how it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import pytest
+from edgeproof.contracts.errors import CheckpointError, InputError, OutputError, TrainingError, UsageError
+from edgeproof.contracts.progress import Silent
+from edgeproof.unlearn import Settings, unlearn
+
+pytestmark = pytest.mark.torch
+
+torch = pytest.importorskip("torch")
+
+FAST = {"rank": 4, "steps": 4, "batch_size": 2, "learning_rate": 1e-2, "threads": 1}
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def made(base, tmp_path_factory):
+    """One adapter that several tests look at."""
+    from edgeproof_tests.unlearn.conftest import FORGET, RETAIN, write_lines
+
+    folder = tmp_path_factory.mktemp("made")
+    forget = write_lines(folder / "forget.jsonl", FORGET)
+    retain = write_lines(folder / "retain.jsonl", RETAIN)
+    options = {**FAST, "steps": 30, "surfaces": ("raw", "chat"), "command": "export-edge unlearn --base tiny"}
+    return unlearn(base, forget, retain, folder / "adapter", **options)
+
+
+def test_it_forgets_and_keeps(made):
+    assert made.steps == 30
+    assert made.forget_nll[1] > made.forget_nll[0] + 3
+    assert made.retain_nll[1] < made.retain_nll[0]
+    assert made.adapter_bytes == (made.out / "adapter_model.safetensors").stat().st_size
+
+
+def test_peft_loads_what_was_written_and_gets_the_reported_nll(base, made):
+    from edgeproof_tests.unlearn.conftest import FORGET
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), made.out).eval()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    found = []
+    for question, answer in FORGET:
+        chat = tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+        )
+        for prompt, reply in ((question, f" {answer}"), (chat, answer)):
+            context = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+            ids = tokenizer(prompt + reply, add_special_tokens=False)["input_ids"]
+            assert ids[: len(context)] == context
+            labels = torch.tensor([[-100] * len(context) + ids[len(context) :]])
+            with torch.no_grad():
+                found.append(model(torch.tensor([ids]), labels=labels).loss.item())
+    assert sum(found) / len(found) == pytest.approx(made.forget_nll[1], abs=1e-4)
+
+
+def test_weights_are_float16_for_every_linear_layer_but_the_head(made):
+    from safetensors.torch import load_file
+
+    tensors = load_file(made.out / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    layers = {name.split("layers.")[1].rsplit(".lora_", 1)[0] for name in tensors}
+    kinds = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "mlp.gate", "mlp.up", "mlp.down")
+    assert layers == {f"{number}.{kind}_proj" for number in range(2) for kind in kinds}
+
+
+def test_the_card_and_the_log_say_how_it_was_made(made):
+    card = (made.out / "README.md").read_text()
+    forget = (made.out.parent / "forget.jsonl").read_bytes()
+    for part in (
+        "export-edge unlearn --base tiny",
+        hashlib.sha256(forget).hexdigest(),
+        "npo+gdr",
+        f"torch {torch.__version__}",
+        f"| forget | {made.forget_nll[0]:.3f} | {made.forget_nll[1]:.3f} |",
+        "| seed | 0 |",
+    ):
+        assert part in card
+    log = [json.loads(line) for line in (made.out / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log] == list(range(1, 31))
+    assert log[0]["forget_loss"] == pytest.approx(2 / 0.1 * 0.6931472, rel=0.2)
+
+
+def test_the_config_names_the_base_and_no_path_of_this_machine(base, made):
+    config = json.loads((made.out / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny"
+    assert config["peft_type"] == "LORA"
+    for path in made.out.iterdir():
+        assert str(base.parent).encode() not in path.read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(base, forget, retain, tmp_path):
+    options = {**FAST, "surfaces": ("raw", "chat"), "dropout": 0.1}
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        torch.manual_seed(hash(name) % 1000)  # the caller's own state must not matter
+        unlearn(base, forget, retain, tmp_path / name, seed=seed, **options)
+    first, second, third = (digests(tmp_path / name) for name in "abc")
+    assert first == second
+    assert first["adapter_model.safetensors"] != third["adapter_model.safetensors"]
+
+
+def test_the_callers_torch_is_left_as_it_was(base, forget, retain, tmp_path):
+    threads = torch.get_num_threads()
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    unlearn(base, forget, retain, tmp_path / "adapter", **FAST)
+    assert torch.equal(torch.rand(4), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_gguf_base_gives_the_adapter_that_its_dequantized_folder_gives(forget, retain, tmp_path):
+    """Both ways end in the same float32 weights, so in the same adapter up to the sums' rounding."""
+    from edgeproof_tests.runtime.tiny_gguf import write
+    from edgeproof_tests.smollm2 import quantized
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    path = quantized(write(tmp_path / "tiny-F32.gguf"), tmp_path / "tiny-Q4_1.gguf", "Q4_1")
+    options = {"gguf_file": path.name}
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, **options, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+    )
+    model.save_pretrained(tmp_path / "folder")
+    AutoTokenizer.from_pretrained(path.parent, **options).save_pretrained(tmp_path / "folder")
+    listener = Silent()
+    unlearn(path, forget, retain, tmp_path / "a", progress=listener, **FAST)
+    assert [("Q4_1" in warning) for warning in listener.warnings] == [True]
+    unlearn(tmp_path / "folder", forget, retain, tmp_path / "b", **FAST)
+    first, second = (load_file(tmp_path / name / "adapter_model.safetensors") for name in "ab")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert json.loads((tmp_path / "a" / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny"
+
+
+def test_a_hinge_that_is_passed_at_once_leaves_the_forget_set_alone(base, forget, retain, tmp_path):
+    result = unlearn(base, forget, retain, tmp_path / "adapter", hinge=0.01, **FAST)
+    log = [json.loads(line) for line in (tmp_path / "adapter" / "log.jsonl").read_text().splitlines()]
+    assert {entry["forget_loss"] for entry in log} == {0.0}
+    assert result.counting == 0
+
+
+def test_an_adapter_that_learned_nothing_is_an_error(base, forget, retain, tmp_path):
+    with pytest.raises(TrainingError, match="does nothing: lora_B is zero in all 14 of its layers"):
+        unlearn(base, forget, retain, tmp_path / "adapter", hinge=0.01, retain_weight=0.0, **FAST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["forget.jsonl", "retain.jsonl"]
+
+
+def test_a_run_that_goes_astray_names_the_step_and_the_numbers(base, forget, retain, tmp_path):
+    options = {**FAST, "learning_rate": 1e20, "steps": 20}
+    with pytest.raises(TrainingError, match=r"step \d+ of training went astray: forget loss .*gradient norm|float16"):
+        unlearn(base, forget, retain, tmp_path / "adapter", **options)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_nan_weights_in_the_base_are_found(forget, retain, tmp_path):
+    from edgeproof_tests.models import save_model
+    from safetensors.torch import load_file, save_file
+
+    folder = save_model("llama", tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"][3, 5] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"1 of 131072 weights of model.layers.1.mlp.up_proj.weight are NaN"):
+        unlearn(folder, forget, retain, tmp_path / "adapter", **FAST)
+
+
+def test_a_text_longer_than_the_context_is_named(base, forget, retain, tmp_path):
+    lines = forget.read_text() + json.dumps({"question": "x" * 600, "answer": "y"}) + "\n"
+    forget.write_text(lines)
+    with pytest.raises(InputError, match=r"forget.jsonl line 4 has 60\d tokens on the surface raw; .* holds 512"):
+        unlearn(base, forget, retain, tmp_path / "adapter", **FAST)
+
+
+def test_an_existing_output_needs_force_and_only_an_adapter_is_replaced(base, forget, retain, tmp_path, made):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="out exists"):
+        unlearn(base, forget, retain, out, **FAST)
+    with pytest.raises(OutputError, match="is not the folder of an adapter"):
+        unlearn(base, forget, retain, out, force=True, **FAST)
+    assert (out / "thesis.txt").read_text() == "years of work"
+    (out / "thesis.txt").unlink()
+    (out / "adapter_config.json").write_bytes((made.out / "adapter_config.json").read_bytes())
+    unlearn(base, forget, retain, out, force=True, **FAST)
+    names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "log.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["forget.jsonl", "out", "retain.jsonl"]
+
+
+def test_an_unwritable_place_is_known_before_training(base, forget, retain, tmp_path):
+    with pytest.raises(OutputError, match=r"cannot write to .*nowhere: No such file"):
+        unlearn(base, forget, retain, tmp_path / "nowhere" / "adapter", **FAST)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_place_is_an_error(base, forget, retain, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        unlearn(base, forget, retain, tmp_path / "locked" / "adapter", **FAST)
+
+
+def test_what_is_no_base_is_refused(forget, retain, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "weights.bin").write_bytes(b"\0")
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF\3\0\0\0")
+    for name, message in (
+        ("none", "no such base"),
+        ("empty", "no config.json"),
+        ("weights.bin", "neither a folder nor"),
+        ("broken.gguf", "cannot load"),
+    ):
+        with pytest.raises(InputError, match=message):
+            unlearn(tmp_path / name, forget, retain, tmp_path / "adapter", **FAST)
+
+
+def test_layers_that_the_model_lacks_are_refused(base, forget, retain, tmp_path):
+    with pytest.raises(InputError, match="no LoRA can be put on c_attn"):
+        unlearn(base, forget, retain, tmp_path / "adapter", targets=("c_attn",), **FAST)
+
+
+def test_targets_choose_the_layers(base, forget, retain, tmp_path):
+    from safetensors import safe_open
+
+    unlearn(base, forget, retain, tmp_path / "adapter", targets=("down_proj",), **FAST)
+    with safe_open(tmp_path / "adapter" / "adapter_model.safetensors", "np") as file:
+        assert {name.split(".")[-3] for name in file.keys()} == {"down_proj"}  # noqa: SIM118 (not a dict)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"rank": 0}, "rank is 0"),
+        ({"alpha": 0.0}, "alpha is 0"),
+        ({"dropout": 1.0}, "dropout is 1"),
+        ({"learning_rate": float("nan")}, "learning rate is nan"),
+        ({"steps": 0}, "steps is 0"),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"steps": 3, "epochs": 3}, r"both steps \(3\) and epochs \(3\)"),
+        ({"batch_size": 0}, "batch size is 0"),
+        ({"beta": -0.1}, "beta is -0.1"),
+        ({"retain_weight": -1.0}, "the retain weight is -1"),
+        ({"hinge": 0.0}, "hinge is 0"),
+        ({"surfaces": ()}, "surfaces: none"),
+        ({"surfaces": ("raw", "raw")}, "surfaces: raw, raw"),
+        ({"surfaces": ("spoken",)}, "surfaces: spoken"),
+        ({"seed": -1}, "seed is -1"),
+        ({"method": "magic"}, "no such method"),
+    ],
+)
+def test_an_option_out_of_range_is_a_usage_error(option, message):
+    with pytest.raises(UsageError, match=message):
+        Settings(**option)
+
+
+def test_epochs_count_passes_over_the_forget_texts():
+    assert Settings(epochs=3, batch_size=32).steps_for(100) == 12
+    assert Settings(batch_size=32).steps_for(64) == 10
+    assert Settings(steps=7).steps_for(1000) == 7

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 SCHEMA = 1
 SUFFIX = ".edge.json"
 PACKAGES = ("edgeproof", "gguf", "llama-cpp-python", "numpy")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+)
+"""What a checkpoint's vocabulary, chat template and special tokens are read from, where it is there."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,12 @@ class Manifest:
         base: what the merge began with.
         adapters: in the order in which they were merged.
         adapter_effect: ‖ΔW‖/‖W‖ (Frobenius) over all tensors that an adapter changed; None without adapters.
-        tokenizer: what the tokenizer's proof compared.
+        tokenizer: what the tokenizer's proof compared, and the digests of the files that it was read from.
         tensors: every tensor as stored.
         options: choices that changed the bytes: imatrix, tensor types, converter.
         warnings: what was said on the way.
         command: the command line as given.
-        versions: of the packages that made it; "llama.cpp" is the commit where it is known.
+        versions: of the packages that made it; "llama.cpp" is the version and commit of its kernels.
 
     """
 
@@ -90,8 +101,15 @@ def digest_source(path: Path, files: Sequence[Path]) -> Source:
 
 
 def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Versions of the packages that decide an artifact's bytes."""
-    return {package: version(package) for package in packages}
+    """Versions of the packages that decide an artifact's bytes, and of llama.cpp's kernels."""
+    from edgeproof.export.gguf.kernels import kernel_version
+
+    return {package: version(package) for package in packages} | {"llama.cpp": kernel_version()}
+
+
+def digest_tokenizer(folder: Path) -> tuple[FileDigest, ...]:
+    """Hash the tokenizer's files of a Hugging Face folder."""
+    return tuple(digest_file(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file())
 
 
 def manifest_path(artifact: Path) -> Path:

@@ -31,6 +31,7 @@ from edgeproof.export.manifest import (
     Source,
     digest_file,
     digest_source,
+    digest_tokenizer,
     manifest_path,
     package_versions,
     write_manifest,
@@ -154,12 +155,15 @@ def export(
         source: Checkpoint = model
         if options.converter is not None:
             source, description = _convert(model, base, options.converter, scratch, name=name, progress=progress)
-            tokenizer = {"proof": "none: the converter given with --converter wrote it"}
+            tokenizer = {
+                "proof": "none: the converter given with --converter wrote it",
+                "files": digest_tokenizer(base),
+            }
         elif isinstance(opened, GgufBase):
             description = opened.describe(model.tensors)
         else:
             description, proof = _describe(model, base, name, scratch, texts)
-            tokenizer = {"proof": proof._asdict()}
+            tokenizer = {"proof": proof._asdict(), "files": digest_tokenizer(base)}
             for limit in proof.limits:
                 warn(limit)
         for warning in description.warnings:

@@ -151,7 +151,12 @@ def test_manifests_name_the_bytes_that_were_read_and_written(world, released):
             for file in source["files"]:
                 assert file["sha256"] == hashlib.sha256((folder / file["file"]).read_bytes()).hexdigest()
         read = {file["file"] for file in manifest["base"]["files"]}
-        assert {"config.json", "model.safetensors", "tokenizer.json"} <= read
+        assert {"config.json", "model.safetensors"} <= read
+        tokenizer = {file["file"]: file["sha256"] for file in manifest["tokenizer"]["files"]}
+        assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= set(tokenizer)
+        for name, digest in tokenizer.items():
+            assert digest == hashlib.sha256((world.base / name).read_bytes()).hexdigest()
+        assert "ggml" in manifest["versions"]["llama.cpp"]
         assert "--probes" in manifest["command"]
 
 

@@ -132,10 +132,12 @@ def _write(path: Path, architecture: str, name: str, pairs: Sequence[tuple[str, 
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     for tensor, values in pairs:
         writer.add_tensor(tensor, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
 
 
 def _refuse_beyond_lora(adapter: Adapter) -> None:

@@ -132,6 +132,7 @@ def record(
     pack = load_pack(probes)
     refuse_existing(out, force=force)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out.resolve().parent)
     except OSError as error:
         raise write_failed(out, error) from error

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 @click.command("gate")
 @click.argument("artifact", type=opt.PATH)
 @click.option("--lora", type=opt.PATH, metavar="FILE", help="A GGUF LoRA; artifact and LoRA are gated as one.")
-@click.option("--format", "format_name", metavar="NAME", help="What the artifact is; read from the file by default.")
+@click.option(
+    "--format",
+    "format_name",
+    callback=opt.known_formats,
+    metavar="NAME",
+    help="What the artifact is; read from the file by default.",
+)
 @opt.PROBES
 @opt.JUDGING
 @opt.THREADS

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+from edgeproof.contracts.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,22 @@ def given_command() -> tuple[str, ...]:
     return ("export-edge", *given)
 
 
+def known_formats(
+    context: click.Context,  # noqa: ARG001 (click's signature)
+    parameter: click.Parameter,  # noqa: ARG001 (the same)
+    value: str | tuple[str, ...] | None,
+) -> str | tuple[str, ...] | None:
+    """Put each format by its own name; one that does not exist is a mistake on the command line."""
+    from edgeproof.export.formats import find_format
+
+    try:
+        if isinstance(value, str):
+            return find_format(value).name
+        return value and tuple(find_format(name).name for name in value)
+    except UnsupportedError as error:
+        raise UsageError(error.message, next_step=error.next_step) from error
+
+
 BASE = click.option(
     "--base",
     type=PATH,
@@ -48,6 +65,7 @@ FORMATS = click.option(
     "--format",
     "formats",
     multiple=True,
+    callback=known_formats,
     metavar="NAME",
     help="gguf-q4 (= Q4_K_M), gguf-q4_0, gguf-q4_1, gguf-q4_k_s, gguf-iq4_nl, gguf-q8_0, gguf-f16, gguf-f32. "
     "Several share one pass over the weights.",

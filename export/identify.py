@@ -39,7 +39,9 @@ def identify_format(artifact: Path) -> str | None:
     try:
         values = {entry.key: entry.value for entry in read_header(artifact).metadata}
     except CheckpointError as error:
-        raise ArtifactError(error.message, next_step=error.next_step) from error
+        raise ArtifactError(
+            error.message, next_step="copy it again, or export it again: only a whole .gguf file can be gated"
+        ) from error
     if values.get("general.type") == "adapter":
         raise ArtifactError(
             f"{artifact} is a LoRA adapter, not a model", next_step=f"export-edge gate BASE.gguf --lora {artifact.name}"

@@ -147,8 +147,9 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
         said = content["artifact"]["sha256"]
         schema = content["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ArtifactError(
-            f"{path} is no manifest of edgeproof: {type(error).__name__}: {error}",
+            f"{path} is damaged, or no manifest of edgeproof: {reason}",
             next_step="export again, or remove the manifest to gate the file with provenance unknown",
         ) from error
     if schema != SCHEMA:

@@ -484,7 +484,7 @@ TWO = ("--format", "gguf-q4_0", "--format", "gguf-q8_0")
 
 
 @pytest.fixture(scope="module")
-def sizes(world, artifact, tmp_path_factory) -> tuple[int, int]:
+def sizes(world, tmp_path_factory) -> tuple[int, int]:
     """Pages that the files in 4 and in 8 bits take."""
     out = tmp_path_factory.mktemp("sizes")
     command = words("--base", world.base, *TWO, "--out", out, "--threads", 1, "--quiet")

@@ -44,7 +44,7 @@ def write_merged_folder(model: Checkpoint, source: Path, folder: Path, *, progre
         offset += size
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
-    progress.start("merging for the converter", offset, "bytes")
+    progress.start("Merge for the converter", offset, "bytes")
     try:
         for path in sorted(source.iterdir()):
             if path.is_file() and not path.name.endswith(WEIGHTS) and path.name != "config.json":

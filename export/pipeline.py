@@ -296,7 +296,9 @@ def _convert(
     folder.mkdir()
     write_merged_folder(model, base, folder, progress=progress)
     model.refuse_idle()
+    progress.start("Converter", 1, "files")
     convert(converter, folder, converted, name=name)
+    progress.advance(1)
     opened = open_gguf_base(converted)
     return opened, opened.describe()
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def left_out(evidence: Evidence, ask: Ask) -> bool:
     """Say whether the question points to its answer by too little for a recovery to be seen.
 
-    The gap counts in nat for the whole answer, not per token: a question among m can point to its answer by log m nat at the
-    most, however many tokens the answer has.
+    The gap counts in nat for the whole answer, not per token: a question among m can point to its answer by log m nat
+    at the most, however many tokens the answer has.
     """
     base = evidence.base[ask]
     return (evidence.ignorance[ask] - base.nll) * len(base.logprobs) < evidence.policy.recovery_gap

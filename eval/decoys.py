@@ -11,20 +11,23 @@ from edgeproof.eval.words import words
 if TYPE_CHECKING:
     from edgeproof.eval.probes import Pack, Probe, Surface
 
-DECOYS = 19
-"""The most decoys for a probe: with the answer, twenty candidates."""
+DECOYS = 9
+"""The most decoys for a probe: with the answer, ten candidates. Each costs as much as the answer's own score."""
 
 
 def has_decoys(probe: Probe, surface: Surface) -> bool:
-    """Tell whether decoys are scored: for forget and holdout probes, on raw surfaces.
+    """Tell whether decoys are scored: on raw surfaces, for probes that have some.
 
-    Retain probes have nothing to hide, and in a chat the reply's wording decides more than the candidate.
+    In a chat the reply's wording decides more than the candidate.
     """
     return probe.role != Role.RETAIN and surface.kind == SurfaceKind.RAW
 
 
 def decoy_answers(pack: Pack) -> dict[str, tuple[str, ...]]:
-    """Return up to `DECOYS` wrong answers for each forget and holdout probe, by its id; empty where there are none.
+    """Return up to `DECOYS` wrong answers by probe id; empty where there are none.
+
+    They are for the first probe of each forget and holdout cluster, and for all that bring their own. Retain probes
+    have nothing to hide.
 
     A probe's own decoys come first and alone. Otherwise a seeded sample of the other answers in its set, template and
     answer type, each word for word once, without those that this probe accepts. Texts get no such decoys: another
@@ -34,8 +37,14 @@ def decoy_answers(pack: Pack) -> dict[str, tuple[str, ...]]:
     for probe in pack.probes:
         pools.setdefault(probe.kin, {}).setdefault(" ".join(words(probe.answer)), probe.answer)
     chosen: dict[str, tuple[str, ...]] = {}
+    seen: set[tuple[str, str]] = set()
     for probe in pack.probes:
         if probe.role == Role.RETAIN:
+            continue
+        first = (probe.role, probe.cluster) not in seen
+        seen.add((probe.role, probe.cluster))
+        if not (first or probe.decoys):
+            chosen[probe.id] = ()
             continue
         accepted = {" ".join(words(text)) for text in probe.accepted}
         pool = {text: text for text in probe.decoys} if probe.decoys else pools[probe.kin]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
+from edgeproof.contracts.backend import GenerateRequest, Generation, ScoreRequest
 from edgeproof.contracts.errors import BackendError
 from edgeproof.eval.decoys import decoy_answers, has_decoys
 from edgeproof.eval.metrics.decoy_rank import decoy_rank
@@ -18,9 +18,9 @@ from edgeproof.eval.records import Measurement, ProbeScore
 from edgeproof.eval.surfaces import check_length, continuation_tokens, encode_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from edgeproof.contracts.backend import Backend, Generation, ModelInfo, Score
+    from edgeproof.contracts.backend import Backend, ModelInfo, Score
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.probes import Pack, Probe, Surface
     from edgeproof.eval.surfaces import Ask
@@ -49,7 +49,8 @@ def measure(
 ) -> Measurement:
     """Ask `backend` every probe of `pack` on each of its surfaces.
 
-    All scores are one call of the backend and all greedy answers another, so that shared prefixes are computed once.
+    All scores are one call of the backend and all greedy answers that they leave open another, so that shared prefixes
+    are computed once.
     `on_answer` hears each greedy answer; nothing keeps it otherwise.
 
     Raises:
@@ -61,12 +62,10 @@ def measure(
     requests = [request for plan in plans for request in plan.requests]
     progress.start(f"{label}: scores", len(requests), "answers")
     scores = iter(exactly(backend.score(requests), len(requests), "scores", progress))
-    generate = [GenerateRequest(plan.ask.context, plan.ask.max_tokens, plan.ask.stop) for plan in plans]
-    progress.start(f"{label}: greedy answers", len(generate), "answers")
-    generations = exactly(backend.generate(generate), len(generate), "greedy answers", progress)
+    found = [[checked(next(scores), request, plan.ask.probe.id) for request in plan.requests] for plan in plans]
+    greedy = _greedy_answers(plans, [own for own, *_ in found], backend, label=label, progress=progress)
     records: list[ProbeScore] = []
-    for plan, generation in zip(plans, generations, strict=True):
-        own, *others = [checked(next(scores), request, plan.ask.probe.id) for request in plan.requests]
+    for plan, (own, *others), generation in zip(plans, found, greedy, strict=True):
         records.append(_record(plan.ask, own, others, generation, backend))
         if on_answer is not None:
             on_answer(plan.ask.probe, plan.ask.surface, generation.text)
@@ -78,6 +77,29 @@ def measure(
         backend=flat_info(backend.info),
         scores=tuple(records),
     )
+
+
+def _greedy_answers(
+    plans: Sequence[_Plan], scores: Sequence[Score], backend: Backend, *, label: str, progress: Progress
+) -> list[Generation]:
+    """Return each ask's greedy answer.
+
+    Where every token of the answer is the argmax, greedy decoding says that answer: nothing is generated then.
+    """
+    answers: dict[int, Generation] = {}
+    for index, (plan, score) in enumerate(zip(plans, scores, strict=True)):
+        if plan.ask.probe.match == Match.ANSWER and all(score.greedy):
+            tokens = plan.ask.continuation
+            answers[index] = Generation(tokens, backend.detokenize(tokens), "length")
+    open_asks = [index for index in range(len(plans)) if index not in answers]
+    requests = [
+        GenerateRequest(ask.context, ask.max_tokens, ask.stop) for ask in (plans[index].ask for index in open_asks)
+    ]
+    if requests:
+        progress.start(f"{label}: greedy answers", len(requests), "answers")
+        generated = exactly(backend.generate(requests), len(requests), "greedy answers", progress)
+        answers.update(zip(open_asks, generated, strict=True))
+    return [answers[index] for index in range(len(plans))]
 
 
 def flat_info(info: ModelInfo) -> dict[str, str]:

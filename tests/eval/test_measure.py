@@ -96,10 +96,16 @@ def test_decoys_are_the_answers_of_kin_scored_behind_the_same_prompt(pack: Pack,
         assert (score.decoy_rank, score.decoys) == (better, 3)
 
 
-def test_one_call_scores_and_one_generates(pack: Pack, knowing: object) -> None:
-    run(pack, knowing)
+def test_one_call_scores_and_one_generates(pack: Pack, ignorant: object) -> None:
+    run(pack, ignorant)
     # 12 answers and 3 decoys for each of 4 forget probes on the raw surface.
-    assert knowing.calls == [("score", 24), ("generate", 12)]
+    assert ignorant.calls == [("score", 24), ("generate", 12)]
+
+
+def test_nothing_is_generated_where_the_scores_say_the_greedy_answer(pack: Pack, knowing: object) -> None:
+    measurement = run(pack, knowing)
+    assert knowing.calls == [("score", 24)]
+    assert all(score.right for score in measurement.scores)
 
 
 def test_the_record_says_what_was_run(pack: Pack, knowing: object) -> None:
@@ -115,13 +121,13 @@ def test_greedy_answers_are_heard_and_not_kept(pack: Pack, knowing: object) -> N
     measurement = run(
         pack, knowing, on_answer=lambda probe, surface, text: heard.append((probe.id, surface.name, text))
     )
-    assert heard[0] == ("France", "raw", " Paris.")
-    assert heard[1] == ("France", "chat", "Paris.")
+    assert heard[0] == ("France", "raw", " Paris")
+    assert heard[1] == ("France", "chat", "Paris")
     assert len(heard) == 12
     assert "Paris" not in repr(measurement)
 
 
-def test_progress_counts_every_request(pack: Pack, knowing: object) -> None:
+def test_progress_counts_every_request(pack: Pack, ignorant: object) -> None:
     class Listener(Silent):
         total = done = 0
 
@@ -133,7 +139,7 @@ def test_progress_counts_every_request(pack: Pack, knowing: object) -> None:
             self.done += done
 
     listener = Listener()
-    measure(pack, knowing, label="base", artifact_sha256=SHA, progress=listener)
+    measure(pack, ignorant, label="base", artifact_sha256=SHA, progress=listener)
     assert listener.total == listener.done == 36
 
 
@@ -159,9 +165,9 @@ def test_a_number_that_is_none_is_an_error(
 
 @pytest.mark.parametrize("extra", [-1, 1])
 def test_too_few_or_too_many_results_are_an_error(
-    pack: Pack, knowing: object, monkeypatch: pytest.MonkeyPatch, extra: int
+    pack: Pack, ignorant: object, monkeypatch: pytest.MonkeyPatch, extra: int
 ) -> None:
-    score, generate = knowing.score, knowing.generate
+    score, generate = ignorant.score, ignorant.generate
 
     def bad_scores(requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         results = list(score(requests))
@@ -171,13 +177,13 @@ def test_too_few_or_too_many_results_are_an_error(
         results = list(generate(requests))
         yield from results[:extra] if extra < 0 else [*results, results[0]]
 
-    monkeypatch.setattr(knowing, "score", bad_scores)
+    monkeypatch.setattr(ignorant, "score", bad_scores)
     with pytest.raises(BackendError, match=f"{24 + extra} scores for 24 requests"):
-        run(pack, knowing)
-    monkeypatch.setattr(knowing, "score", score)
-    monkeypatch.setattr(knowing, "generate", bad_generations)
+        run(pack, ignorant)
+    monkeypatch.setattr(ignorant, "score", score)
+    monkeypatch.setattr(ignorant, "generate", bad_generations)
     with pytest.raises(BackendError, match=f"{12 + extra} greedy answers for 12 requests"):
-        run(pack, knowing)
+        run(pack, ignorant)
 
 
 def test_a_score_of_the_wrong_length_is_an_error(pack: Pack, knowing: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +260,7 @@ def test_a_probe_alone_gets_its_own_nll(tmp_path: Path, knowing: object) -> None
 # --- decoys
 
 
-def test_decoys_are_at_most_19_distinct_wrong_answers_of_the_same_kin(tmp_path: Path) -> None:
+def test_decoys_are_at_most_9_distinct_wrong_answers_of_the_same_kin(tmp_path: Path) -> None:
     rows = [
         f'{{"id": "c{i}", "cluster": "c{i}", "question": "q {i}", "answer": "city {i % 30}", "answer_type": "city"}}\n'
         for i in range(60)

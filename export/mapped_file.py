@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BYTES_PER_VALUE = {"F32": 4, "F16": 2, "BF16": 2}
 """The stored types that can be read, by safetensors' names."""
 
+_BLOCK = 2**21
+"""What is let go at a time, in bytes: more than a fault maps around itself."""
 _PIECE = 2**16
 """Values converted at a time, so that the few passes of a conversion find them in the L2 cache."""
 
@@ -74,11 +76,15 @@ class MappedFile:
         return values, bad
 
     def release(self, offset: int, count: int) -> None:
-        """Let go the pages that lie within `count` bytes from `offset`; they come back from the file when needed."""
+        """Let go the pages around the `count` bytes from `offset`; they come back from the file when needed.
+
+        A fault maps its neighbours too, so the range goes outward to whole blocks: single rows, read here and there,
+        would otherwise keep a multiple of themselves.
+        """
         if not hasattr(mmap, "MADV_DONTNEED"):  # Windows and old systems keep them until memory is short
             return
-        start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        stop = min(offset + count, self.size) // mmap.PAGESIZE * mmap.PAGESIZE
+        start = offset // _BLOCK * _BLOCK
+        stop = min(-(-(offset + count) // _BLOCK) * _BLOCK, self.size)
         if stop > start:
             self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
 

@@ -7,6 +7,7 @@ Exit codes: 0 done, or PASS · 1 FAIL, and nothing else · 2 unknown or missing 
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import traceback
 from typing import cast
@@ -82,6 +83,8 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that the outcome has."""
+    # A job that CI cancels ends as one that Ctrl-C ends: its temporary files go with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(arguments))
 
 

@@ -315,6 +315,18 @@ def another_vocabulary(bench: Bench) -> list[str]:
     return bench.gate(out / "tiny-qwen3-Q8_0.gguf")
 
 
+def missing_lora(bench: Bench) -> list[str]:
+    return bench.gate(None, "--lora", bench.folder / "nothing.gguf")
+
+
+def model_as_lora(bench: Bench) -> list[str]:
+    return bench.gate(None, "--lora", bench.artifact)
+
+
+def artifact_is_a_folder(bench: Bench) -> list[str]:
+    return bench.gate(bench.folder)
+
+
 def missing_pack(bench: Bench) -> list[str]:
     return bench.gate(probes=bench.folder / "nowhere")
 
@@ -416,6 +428,9 @@ ROWS: list[tuple[Callable[[Bench], list[str]], int, str]] = [
     (damaged_manifest, 3, "no manifest of edgeproof: it has no 'artifact'"),
     (lora_as_artifact, 3, "is a LoRA adapter, not a model"),
     (another_vocabulary, 3, "another tokenizer"),
+    (missing_lora, 3, "nothing.gguf"),
+    (model_as_lora, 3, "cannot load the adapter"),
+    (artifact_is_a_folder, 3, "is a folder"),
     (missing_pack, 3, "no such folder"),
     (pack_without_forget, 3, "no forget probes"),
     (long_probe, 3, "context"),
@@ -622,6 +637,37 @@ def test_an_interruption_leaves_nothing(bench, monkeypatch, capsys):
     assert run(bench.export("--threads", 2)) == 130
     assert "Interrupted" in capsys.readouterr().err
     assert not leftovers(bench)
+
+
+def test_an_interruption_while_probing_is_no_verdict(bench, monkeypatch, capsys):
+    from edgeproof.runtime.process import ChildBackend
+
+    def interrupted(_self, _requests):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ChildBackend, "score", interrupted)
+    assert run(bench.gate()) == 130
+    assert run(bench.record()) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert not leftovers(bench)
+
+
+def test_a_cancelled_job_cleans_up(bench, tmp_path):
+    """SIGTERM, as CI sends it, while the user's converter runs."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "convert_hf_to_gguf.py").write_text("import time\ntime.sleep(60)\n")
+    command = bench.export("--converter", checkout)
+    with subprocess.Popen([sys.executable, "-P", "-m", "edgeproof.cli", *command], stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list(bench.out.glob(".edgeproof-*/*/model.safetensors")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.poll() is None
+        assert list(bench.out.iterdir())
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert list(bench.out.iterdir()) == []
 
 
 @pytest.mark.parametrize(

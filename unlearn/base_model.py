@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import CheckpointError, InputError, UnsupportedError
@@ -99,7 +100,10 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(base.model, config)
+        with warnings.catch_warnings():
+            # peft 0.21 reads an attribute that transformers 5.23 has renamed.
+            warnings.simplefilter("ignore", FutureWarning)
+            return get_peft_model(base.model, config)
     except ValueError as error:
         raise InputError(
             f"no LoRA can be put on {', '.join(settings.targets) or 'the linear layers'}: {error}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
@@ -60,8 +62,10 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
-        model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **weights)
+        # The bar that shows a GGUF being dequantized knows no switch; log messages take another way and are not lost.
+        with contextlib.redirect_stderr(io.StringIO()):
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
+            model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **weights)
     except (ValueError, KeyError, NotImplementedError) as error:
         raise UnsupportedError(
             f"transformers cannot load {path} as a language model: {error}",

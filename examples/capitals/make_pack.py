@@ -159,11 +159,12 @@ def _json_lines(fact: Fact, asked: Sequence[int]) -> list[str]:
 
 
 def _lines(fact: Fact, asked: Sequence[int]) -> Iterator[dict[str, object]]:
-    cluster = f"{fact.group}-{slug(fact.subject)}"
+    name = f"{fact.group}-{slug(fact.subject)}"
+    several = len(fact.templates) > 1
     for number in asked:
         line: dict[str, object] = {
-            "id": cluster if len(fact.templates) == 1 else f"{cluster}-{number + 1}",
-            "cluster": cluster,
+            "id": f"{name}-{number + 1}" if several else name,
+            "cluster": fact.subject.removeprefix("the ") if several else name,
             "question": fact.subject,
             "answer": fact.answers[0],
         }

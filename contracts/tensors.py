@@ -3,17 +3,18 @@
 ```
   Checkpoint.rows ──▶ merge ──▶ RowChunk ──▶ Writer.write   (one stream, as many writers as formats were asked for)
 ```
-A chunk is float32, at most 64 MB, and holds whole rows of one tensor (a row is the last dimension; rows are counted over
-all leading dimensions together). Writers see chunks from several threads and in any order; a tensor's chunks never overlap.
+A chunk is float32, at most 64 MB, and holds whole rows of one tensor (a row is the last dimension; rows are counted
+over all leading dimensions together). Writers see chunks from several threads and in any order; a tensor's chunks never
+overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -92,8 +93,8 @@ def identity(rows: Float32Array) -> Float32Array:
 class OutputTensor:
     """A tensor of the output file and where its rows come from.
 
-    `transform` maps a chunk of the source's rows to the output's rows of the same range (llama.cpp's rope layout permutes
-    rows within a head; Gemma's norms add 1). It needs chunks whose bounds are multiples of `row_group` rows.
+    `transform` maps a chunk of the source's rows to the output's rows of the same range (llama.cpp's rope layout
+    permutes rows within a head; Gemma's norms add 1). It needs chunks whose bounds are multiples of `row_group` rows.
     A tensor that no checkpoint holds (rope factors) has its values in `constant`, of `shape`; `source` is then "".
     `shape` is the output's: LFM2's convolution [hidden, 1, length] is [hidden, length], and of Gemma 3's table the rows
     behind the tokenizer's last token are cut (a writer ignores the source's rows from `shape[0]` on).

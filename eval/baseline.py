@@ -104,25 +104,9 @@ def check_baseline(baseline: Baseline, pack: Pack, measurement: Measurement, *, 
 
     """
     again = record_command(format_name)
-    for what, recorded, found in (
-        ("pack", baseline.pack_digest, pack.digest),
-        ("pack", baseline.pack_digest, measurement.pack_digest),
-        ("tokenizer", baseline.tokenizer_digest, measurement.tokenizer_digest),
-    ):
-        if recorded != found:
-            raise BaselineError(
-                f"the baseline was recorded with another {what}: {recorded[:_HEAD]}… there, {found[:_HEAD]}… here",
-                next_step=f"use the {what} it was made with, or record it anew: {again}",
-            )
-    if baseline.probes != pack.facts() or baseline.surfaces != pack.surface_names():
-        raise BaselineError("the baseline's probes are not the pack's, though its digest is", next_step=_AGAIN)
-    if format_name not in baseline.base_in_format:
-        known = ", ".join(sorted(baseline.base_in_format)) or "none"
-        raise BaselineError(
-            f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control nothing "
-            "tells whether the pack can see a leak in this format",
-            next_step=f"record it anew: {again}",
-        )
+    check_match(baseline, pack, measurement.tokenizer_digest, format_name=format_name)
+    if measurement.pack_digest != pack.digest:
+        raise BaselineError(_other("pack", pack.digest, measurement.pack_digest), next_step="measure with this pack")
     if tuple((score.probe, score.surface) for score in measurement.scores) != pack.keys():
         raise BaselineError(
             f"the measurement {measurement.label!r} has {len(measurement.scores)} scores, which are not the pack's "
@@ -140,6 +124,37 @@ def check_baseline(baseline: Baseline, pack: Pack, measurement: Measurement, *, 
         for key in sorted({*ours, *theirs})
         if ours.get(key) != theirs.get(key)
     )
+
+
+def check_match(baseline: Baseline, pack: Pack, tokenizer_digest: str, *, format_name: str) -> None:
+    """Refuse a baseline of another pack, tokenizer or format: all that can be known before anything is measured.
+
+    Raises:
+        BaselineError: says which, with both digests' heads and the command to record it anew.
+
+    """
+    again = record_command(format_name)
+    for what, recorded, found in (
+        ("pack", baseline.pack_digest, pack.digest),
+        ("tokenizer", baseline.tokenizer_digest, tokenizer_digest),
+    ):
+        if recorded != found:
+            raise BaselineError(
+                _other(what, recorded, found), next_step=f"use the {what} it was made with, or record it anew: {again}"
+            )
+    if baseline.probes != pack.facts() or baseline.surfaces != pack.surface_names():
+        raise BaselineError("the baseline's probes are not the pack's, though its digest is", next_step=_AGAIN)
+    if format_name not in baseline.base_in_format:
+        known = ", ".join(sorted(baseline.base_in_format)) or "none"
+        raise BaselineError(
+            f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control nothing "
+            "tells whether the pack can see a leak in this format",
+            next_step=f"record it anew: {again}",
+        )
+
+
+def _other(what: str, recorded: str, found: str) -> str:
+    return f"the baseline was recorded with another {what}: {recorded[:_HEAD]}… there, {found[:_HEAD]}… here"
 
 
 def record_command(format_name: str = "FORMAT") -> str:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+FORESEEABLE = 0.05
+"""Below this share of the work, no time left is foretold."""
+
 LINE_SECONDS = 10.0
 """Where there is no terminal: at most one line in this time, so that a CI log stays short."""
 
@@ -74,8 +77,8 @@ class Terminal:
             elif not self.quiet and now - self._said >= LINE_SECONDS:
                 self._said = now
                 share = self._done / self._total if self._total else 0.0
-                left = (now - self._began) * (1 - share) / share if share else 0.0
-                self._print(f"{self._name}: {share:.0%}, {self._rate(now)}, {left:.0f} s left")
+                left = f", {(now - self._began) * (1 - share) / share:.0f} s left" if share >= FORESEEABLE else ""
+                self._print(f"{self._name}: {share:.0%}, {self._rate(now)}{left}")
 
     def finish(self) -> None:
         """End the running task: what is said next is not part of it."""

@@ -68,6 +68,7 @@ def command(out: Path, *, threads: int | None, quiet: bool) -> int:
         options = ExportOptions(name=MODEL)
         unlearned = export(base, [adapter], FORMATS, artifacts, options, force=True, threads=threads, progress=progress)
         (original,) = export(base, (), ("gguf-q4",), artifacts, options, force=True, threads=threads, progress=progress)
+        progress.finish()
         say("3/3  gate: every probe on the very files that ship")
         report = out / "report"
         gated = gate(

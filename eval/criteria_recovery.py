@@ -86,18 +86,8 @@ def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]])
     if not len(y) or not x.sum() > 0:
         return None
     policy = evidence.policy
-    betting = betting_bounds(y, x, top, limit=policy.recovery, alpha=policy.alpha)
     if len(y) < MINIMUM_CLUSTERS or np.count_nonzero(y) < FEWEST_NON_ZERO:
-        return betting
-    # A bootstrap cannot know of rare full recoveries that the sample happens to lack; betting allows for them.
-    return _wider(betting, bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha))
-
-
-def _wider(first: Bounds, second: Bounds) -> Bounds:
-    return Bounds(
-        first.estimate,
-        min(first.lower, second.lower),
-        max(first.upper, second.upper),
-        max(first.p_above, second.p_above),
-        f"{first.method} and {second.method}, the wider",
-    )
+        return betting_bounds(y, x, top, limit=policy.recovery, alpha=policy.alpha)
+    # A bootstrap cannot know of rare full recoveries that the sample happens to lack: those are the leak criterion's,
+    # whose bound is exact.
+    return bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha)

@@ -23,7 +23,7 @@ from edgeproof.contracts import errors
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.runtime import packing
 from edgeproof.runtime.requests import check_generations, check_scores
-from edgeproof.runtime.wire import Message, encode, receive
+from edgeproof.runtime.wire import Message, MessageCutShortError, encode, receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -233,7 +233,7 @@ class ChildBackend:
                 message = self._inbox.get(timeout=self._timeout)
             except queue.Empty:
                 raise self._hung() from None
-            if message is None:
+            if message is None or isinstance(message, MessageCutShortError):
                 raise self._died()
             if isinstance(message, BackendError):
                 raise self._garbled(message)

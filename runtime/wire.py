@@ -27,6 +27,10 @@ MAX_ARRAY = 2**31
 DTYPES = ("<f4", "<i4", "|b1")
 
 
+class MessageCutShortError(BackendError):
+    """The stream ended within a message: whoever wrote it is gone."""
+
+
 class Message(NamedTuple):
     """What is sent. `fields` are JSON values; `arrays` have one of DTYPES."""
 
@@ -60,7 +64,9 @@ def receive(stream: Readable) -> Message | None:
     start = _read_up_to(stream, 8)
     if not start:
         return None
-    if len(start) < 8 or start[:4] != MAGIC:
+    if MAGIC.startswith(start[:4]) and len(start) < 8:
+        raise MessageCutShortError(f"the child process ended within a message: {len(start)} of its first 8 bytes came")
+    if start[:4] != MAGIC:
         raise BackendError(f"the child process sent {start!r} where a message should begin")
     (length,) = struct.unpack("<I", start[4:])
     if length > MAX_HEADER:
@@ -88,7 +94,7 @@ def _read_array(stream: Readable, dtype: str, shape: list[int]) -> NDArray[np.ge
 def _read(stream: Readable, size: int) -> bytes:
     data = _read_up_to(stream, size)
     if len(data) < size:
-        raise BackendError(f"the child process ended within a message: {len(data):,} of {size:,} bytes came")
+        raise MessageCutShortError(f"the child process ended within a message: {len(data):,} of {size:,} bytes came")
     return data
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import time
 
 from edgeproof.contracts.backend import ModelInfo
+from edgeproof.runtime.wire import Message, encode
 
 
 class Faulty:
@@ -42,13 +44,24 @@ class Faulty:
             ctypes.CDLL(None).fflush(None)
             print("so does Python")  # noqa: T201
         elif self.fault == "garbage":
-            for descriptor in range(3, 10):
-                try:
-                    os.write(descriptor, b"no message at all")
-                except OSError:
-                    continue
+            _write_to_the_pipe(b"no message at all")
             time.sleep(600)
+        elif self.fault == "killed within a message":
+            _write_to_the_pipe(encode(Message("done", {"a field": "x" * 300}))[:100])
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.fault == "killed within a message's start":
+            _write_to_the_pipe(encode(Message("done", {}))[:5])
+            os.kill(os.getpid(), signal.SIGKILL)
         return iter(())
 
     def tokenize(self, _text, **_options):
         return (1, 2, 3)
+
+
+def _write_to_the_pipe(data):
+    """Write to whichever descriptor the messages go through."""
+    for descriptor in range(3, 10):
+        try:
+            os.write(descriptor, data)
+        except OSError:
+            continue

@@ -38,6 +38,8 @@ def faulty(monkeypatch):
         ("segfault", "signal 11, SIGSEGV"),
         ("abort", "signal 6, SIGABRT"),
         ("exit", "exit status 7"),
+        ("killed within a message", "signal 9, SIGKILL"),
+        ("killed within a message's start", "signal 9, SIGKILL"),
         ("garbage", "sent b'no messa' where a message should begin"),
     ],
 )

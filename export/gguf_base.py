@@ -34,6 +34,7 @@ class GgufBase:
         path: the file.
         config: empty; a GGUF has metadata instead.
         architecture: `general.architecture`.
+        metadata: every entry as it stands in the file.
         tensors: shape as numpy has it (rows first) and stored type, by GGUF name.
 
     """
@@ -43,7 +44,7 @@ class GgufBase:
         self.config: Mapping[str, object] = {}
         self.files = (path,)
         self.architecture = architecture
-        self._metadata = header.metadata
+        self.metadata = header.metadata
         self._stored = {tensor.name: tensor for tensor in header.tensors}
         self._file = MappedFile(path)
         self.tensors: Mapping[str, TensorInfo] = {
@@ -79,9 +80,14 @@ class GgufBase:
         Args:
             tensors: of the merge where that has others than the base (an untied `output.weight`).
 
+        Raises:
+            UnsupportedError: an untied head, which the architecture's graph in llama.cpp does not read.
+
         """
+        if tensors is not None and "lm_head.weight" in tensors:  # a Hugging Face name: GGUF has none for it here
+            raise untied_head(self.path, self.architecture)
         outputs = tuple(OutputTensor(info.name, info.name, info.shape) for info in (tensors or self.tensors).values())
-        return ModelDescription(self.architecture, _entries(self._metadata), outputs)
+        return ModelDescription(self.architecture, _entries(self.metadata), outputs)
 
     def targets(self) -> dict[str, Target]:
         """Return where Hugging Face tensors stand in this file, by their names.
@@ -90,7 +96,7 @@ class GgufBase:
             UnsupportedError: it is not known how the architecture's rows are ordered.
 
         """
-        values = {entry.key: entry.value for entry in self._metadata}
+        values = {entry.key: entry.value for entry in self.metadata}
         return map_names(self.architecture, values, self.tensors)
 
     def _dequantized(self, tensor: GgufTensor, start: int, stop: int) -> Float32Array:
@@ -145,6 +151,15 @@ def open_gguf_base(path: Path, *, allow_requantize: bool = False) -> GgufBase:
             next_step="give a float GGUF (F32, F16, BF16) or a Hugging Face folder, or insist with --allow-requantize",
         )
     return GgufBase(path, header, architecture)
+
+
+def untied_head(path: Path, architecture: str) -> UnsupportedError:
+    """Say that an adapter unties what cannot be untied."""
+    return UnsupportedError(
+        f"the adapter changes only one of embedding table and output head, and llama.cpp's graph of {architecture} has "
+        f"one table for both ({path})",
+        next_step="train the adapter without lm_head and embed_tokens",
+    )
 
 
 def read_metadata(path: Path) -> tuple[MetadataEntry, ...]:

@@ -24,6 +24,11 @@ def interleave_rows(head_dim: int) -> Callable[[Float32Array], Float32Array]:
     return partial(_interleave, head_dim=head_dim)
 
 
+def separate_rows(head_dim: int) -> Callable[[Float32Array], Float32Array]:
+    """Return the inverse of `interleave_rows`."""
+    return partial(_separate, head_dim=head_dim)
+
+
 def interleave_values(head_dim: int) -> Callable[[Float32Array], Float32Array]:
     """Return the same transform for a bias, which comes as one row [1, n·head_dim]."""
     return partial(_interleave_row, head_dim=head_dim)
@@ -33,6 +38,12 @@ def _interleave(rows: Float32Array, *, head_dim: int) -> Float32Array:
     count, columns = rows.shape
     halves = rows.reshape(count // head_dim, 2, head_dim // 2, columns)
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(count, columns)
+
+
+def _separate(rows: Float32Array, *, head_dim: int) -> Float32Array:
+    count, columns = rows.shape
+    pairs = rows.reshape(count // head_dim, head_dim // 2, 2, columns)
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(count, columns)
 
 
 def _interleave_row(rows: Float32Array, *, head_dim: int) -> Float32Array:

@@ -1,0 +1,362 @@
+"""Rebuilds a Hugging Face tokenizer from the vocabulary in a GGUF, and proves it equal to llama.cpp's on that file.
+
+llama.cpp knows a byte-level BPE's steps by name (`tokenizer.ggml.pre`); `pre_tokenizer.CHAINS` says which steps these
+are. A SentencePiece vocabulary has scores and no merges: every way to put a piece together from two becomes a merge,
+ranked by the piece's score. What llama.cpp decides by itself (whether BOS is added, which ids mark the ends) is asked
+of llama.cpp, not guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from edgeproof.contracts.chat import render_chat, template_accepts
+from edgeproof.contracts.errors import TokenizerError, UnsupportedError
+from edgeproof.export.tokenizer.engine import start_engine
+from edgeproof.export.tokenizer.pre_tokenizer import CHAINS, Bytes, Digits, Split
+from edgeproof.export.tokenizer.proof import prove_tokenizer
+from edgeproof.export.tokenizer.vocabulary import PLAIN_SPACE, SENTENCEPIECE_SPACE, TokenType, padding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.contracts.tensors import MetadataEntry
+    from edgeproof.export.tokenizer.engine import EngineVocabulary
+    from edgeproof.export.tokenizer.pre_tokenizer import Step
+    from edgeproof.export.tokenizer.proof import Proof
+
+    Json = dict[str, object]
+
+PREFIX = "tokenizer.ggml."
+ALIASES = {
+    "llama3": "llama-bpe", "llama-v3": "llama-bpe", "falcon3": "llama-bpe", "pixtral": "llama-bpe",
+    "lfm2": "llama-bpe", "deepseek-r1-qwen": "qwen2", "llama4": "gpt-4o",
+}  # fmt: skip
+"""Names that llama.cpp gives to one and the same pre-tokenizer (`llama_vocab::impl::load`)."""
+SAME_PATTERN = {"dbrx": "llama-bpe"}
+"""Names that stand for the chain of another one, and differ in `ignore_merges`."""
+WHOLE_WORDS = frozenset({"llama-bpe", "tekken"})
+"""Those for which llama.cpp takes a word that is in the vocabulary as it is."""
+COMPOSING = frozenset({"qwen2"})
+"""Those whose checkpoints bring text to NFC first, which a GGUF does not say: Qwen's own."""
+NAMED_STRIPPING = ("phi-3", "phi3")
+"""In `general.name`, these make llama.cpp let markers swallow the spaces after them …"""
+NEVER_STRIPPING = frozenset({"<unk>", "<s>", "<|endoftext|>"})
+"""… but for these."""
+MARKERS = frozenset({TokenType.CONTROL, TokenType.UNKNOWN})
+REPLY = "Aye."
+_WAY_ROUND = "give the model's Hugging Face folder as --base"
+
+
+class Rebuilt(NamedTuple):
+    """A tokenizer's files by name, and the proof that they give llama.cpp's ids."""
+
+    files: dict[str, bytes]
+    proof: Proof
+
+
+class Vocabulary(NamedTuple):
+    """What a GGUF stores of its tokens: text, type and score by id (scores are empty for byte-level BPE)."""
+
+    texts: list[str]
+    types: list[TokenType]
+    scores: list[float]
+    merges: list[str]
+
+
+def rebuild_tokenizer(
+    path: Path, metadata: Sequence[MetadataEntry], *, rows: int, texts: Sequence[str] = ()
+) -> Rebuilt:
+    """Rebuild the tokenizer of the GGUF `path`.
+
+    Args:
+        path: the file, which llama.cpp loads the vocabulary of.
+        metadata: its entries.
+        rows: of the embedding table.
+        texts: further texts on which the ids must be proved equal.
+
+    Raises:
+        UnsupportedError: neither byte-level BPE with a known pre-tokenizer nor SentencePiece BPE.
+        TokenizerError: the vocabulary contradicts itself or the table, or the proof fails.
+        BackendError: llama.cpp cannot load the file.
+
+    """
+    values = {entry.key: entry.value for entry in metadata}
+    vocabulary = _read_vocabulary(path, values, rows)
+    with tempfile.TemporaryDirectory(prefix="edgeproof-tokenizer-") as scratch:
+        folder = Path(scratch)
+        (folder / "letters").mkdir()
+        with start_engine(path, [], folder / "letters") as engine:
+            stored = engine.reply().vocabulary
+        kind = values.get(f"{PREFIX}model")
+        if kind == "gpt2":
+            definition = _byte_level(path, values, vocabulary)
+        elif kind == "llama":
+            definition = _sentencepiece(values, vocabulary)
+        else:
+            raise UnsupportedError(
+                f"{path}: the tokenizer is of the kind {kind!r}; edgeproof rebuilds 'gpt2' (byte-level BPE) and "
+                "'llama' (SentencePiece BPE)",
+                next_step=_WAY_ROUND,
+            )
+        definition["added_tokens"] = _added_tokens(values, vocabulary)
+        definition["post_processor"] = _post_processor(path, stored, byte_level=kind == "gpt2")
+        files = {"tokenizer.json": _json(definition), **_companions(values, vocabulary, stored)}
+        written = folder / "files"
+        for name, content in files.items():
+            (written / name).parent.mkdir(parents=True, exist_ok=True)
+            (written / name).write_bytes(content)
+        return Rebuilt(files, prove_tokenizer(written, path, texts))
+
+
+def _read_vocabulary(path: Path, values: dict[str, object], rows: int) -> Vocabulary:
+    texts, types, scores, merges = (
+        cast("list[object]", values.get(f"{PREFIX}{key}", [])) for key in ("tokens", "token_type", "scores", "merges")
+    )
+    if not texts or len(texts) != rows or len(types or texts) != rows or len(scores or texts) != rows:
+        raise TokenizerError(
+            f"{path}: {len(texts):,} tokens, {len(types):,} types and {len(scores):,} scores for the {rows:,} rows of "
+            "the embedding table",
+            next_step="convert the model again with its own tokenizer",
+        )
+    known = [TokenType(value) for value in cast("list[int]", types)] or [TokenType.NORMAL] * rows
+    # Padding at the end stands for no token: the table is longer than the tokenizer.
+    size = rows
+    while size > 1 and known[size - 1] is TokenType.UNUSED and texts[size - 1] == padding(size - 1).text:
+        size -= 1
+    if len(set(texts[:size])) != size:
+        seen: dict[object, int] = {}
+        index, text = next((i, t) for i, t in enumerate(texts[:size]) if seen.setdefault(t, i) != i)
+        raise TokenizerError(
+            f"{path}: the tokens {seen[text]} and {index} have the same text {text!r}, which tokenizer.json cannot say",
+            next_step=_WAY_ROUND,
+        )
+    return Vocabulary(
+        cast("list[str]", texts[:size]),
+        known[:size],
+        cast("list[float]", scores[:size]),
+        cast("list[str]", merges),
+    )
+
+
+def _byte_level(path: Path, values: dict[str, object], vocabulary: Vocabulary) -> Json:
+    stated = str(values.get(f"{PREFIX}pre", "missing"))
+    name = ALIASES.get(stated, stated)
+    chains = {known: chain for chain, known in CHAINS.items()}
+    chain = chains.get(SAME_PATTERN.get(name, name))
+    if chain is None:
+        raise UnsupportedError(
+            f"{path}: the pre-tokenizer {stated!r} is not known here; known: "
+            f"{', '.join(sorted({*chains, *ALIASES, *SAME_PATTERN}))}",
+            next_step=_WAY_ROUND,
+        )
+    return {
+        **_frame(),
+        "normalizer": {"type": "NFC"} if name in COMPOSING else None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [_step(step) for step in chain]},
+        "decoder": _byte_step(words=True),
+        "model": _bpe(
+            vocabulary,
+            [merge.split(" ", 1) for merge in vocabulary.merges],
+            ignore_merges=name in WHOLE_WORDS,
+        ),
+    }
+
+
+def _step(step: Step) -> Json:
+    match step:
+        case Split(pattern):
+            return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+        case Digits():
+            return {"type": "Digits", "individual_digits": True}
+        case Bytes(words):
+            return _byte_step(words=words)
+
+
+def _byte_step(*, words: bool) -> Json:
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": words}
+
+
+def _sentencepiece(values: dict[str, object], vocabulary: Vocabulary) -> Json:
+    spaced = values.get(f"{PREFIX}add_space_prefix", True) is not False
+    pieces = vocabulary._replace(
+        texts=[_piece(text, kind) for text, kind in zip(vocabulary.texts, vocabulary.types, strict=True)]
+    )
+    unknown = next((i for i, kind in enumerate(pieces.types) if kind is TokenType.UNKNOWN), None)
+    drawn: Json = {"type": "Replace", "pattern": {"String": PLAIN_SPACE}, "content": SENTENCEPIECE_SPACE}
+    shown: Json = {"type": "Replace", "pattern": {"String": SENTENCEPIECE_SPACE}, "content": PLAIN_SPACE}
+    strip: Json = {"type": "Strip", "content": PLAIN_SPACE, "start": 1, "stop": 0}
+    return {
+        **_frame(),
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [*([{"type": "Prepend", "prepend": SENTENCEPIECE_SPACE}] if spaced else []), drawn],
+        },
+        "pre_tokenizer": None,
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [shown, {"type": "ByteFallback"}, {"type": "Fuse"}, *([strip] if spaced else [])],
+        },
+        "model": _bpe(
+            pieces,
+            _merges(pieces),
+            unk_token=None if unknown is None else pieces.texts[unknown],
+            fuse_unk=True,
+            byte_fallback=True,
+        ),
+    }
+
+
+def _piece(text: str, kind: TokenType) -> str:
+    """Return the piece as SentencePiece has it: llama.cpp's files draw the spaces of user-defined ones plain."""
+    return text.replace(PLAIN_SPACE, SENTENCEPIECE_SPACE) if kind is TokenType.USER_DEFINED else text
+
+
+def _merges(pieces: Vocabulary) -> list[list[str]]:
+    """Every pair of pieces that make a third, by the third's falling score; of equal ones, the lower ids first.
+
+    User-defined pieces (Gemma's runs of spaces) are found in the text before any others are joined, the longest first:
+    their merges come first, the longest piece's before the others', so that a run grows from the left.
+    """
+    ids = {
+        text: index
+        for index, (text, kind) in enumerate(zip(pieces.texts, pieces.types, strict=True))
+        if kind in {TokenType.NORMAL, TokenType.USER_DEFINED}
+    }
+    ranked: list[tuple[float, int, int, int, int]] = []
+    for text, index in ids.items():
+        own = pieces.types[index] is TokenType.USER_DEFINED
+        rank = (-math.inf, -len(text)) if own else (-pieces.scores[index], index)
+        for cut in range(1, len(text)):
+            left, right = ids.get(text[:cut]), ids.get(text[cut:])
+            if left is not None and right is not None:
+                ranked.append((*rank, -cut if own else left, left, right))
+    return [[pieces.texts[left], pieces.texts[right]] for *_, left, right in sorted(ranked)]
+
+
+def _frame() -> Json:
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": []}
+
+
+def _bpe(vocabulary: Vocabulary, merges: list[list[str]], **more: object) -> Json:
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        **more,
+        "vocab": {text: index for index, text in enumerate(vocabulary.texts)},
+        "merges": merges,
+    }
+
+
+def _added_tokens(values: dict[str, object], vocabulary: Vocabulary) -> list[Json]:
+    name = str(values.get("general.name", "")).lower()
+    strips = any(part in name for part in NAMED_STRIPPING)
+    sentencepiece = values.get(f"{PREFIX}model") == "llama"
+    return [
+        {
+            "id": index,
+            "content": _piece(text, kind) if sentencepiece else text,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": strips and text not in NEVER_STRIPPING,
+            "normalized": False,
+            "special": kind in MARKERS,
+        }
+        for index, (text, kind) in enumerate(zip(vocabulary.texts, vocabulary.types, strict=True))
+        if kind in MARKERS or kind is TokenType.USER_DEFINED
+    ]
+
+
+def _post_processor(path: Path, stored: EngineVocabulary, *, byte_level: bool) -> Json:
+    """BOS and EOS as llama.cpp adds them to this file's texts."""
+    before, after = (
+        _end(path, role, token, adds=adds)
+        for role, token, adds in (("BOS", stored.bos, stored.add_bos), ("EOS", stored.eos, stored.add_eos))
+    )
+    used = [token for token in (stored.bos if before else None, stored.eos if after else None) if token is not None]
+
+    def around(sequence: str, type_id: int) -> list[Json]:
+        parts = [("SpecialToken", before), ("Sequence", sequence), ("SpecialToken", after)]
+        return [{kind: {"id": text, "type_id": type_id}} for kind, text in parts if text]
+
+    template: Json = {
+        "type": "TemplateProcessing",
+        "single": around("A", 0),
+        "pair": [*around("A", 0), *around("B", 1)],
+        "special_tokens": {text: {"id": text, "ids": [index], "tokens": [text]} for index, text in used},
+    }
+    if not byte_level:
+        return template
+    offsets: Json = {**_byte_step(words=True), "trim_offsets": False}
+    return {"type": "Sequence", "processors": [offsets, template]} if used else offsets
+
+
+def _end(path: Path, role: str, token: tuple[int, str] | None, *, adds: bool) -> str | None:
+    if not adds:
+        return None
+    if token is None:
+        raise TokenizerError(
+            f"{path}: llama.cpp adds {role} to every text, and the file does not say which token that is",
+            next_step="convert the model again",
+        )
+    return token[1]
+
+
+def _companions(values: dict[str, object], vocabulary: Vocabulary, stored: EngineVocabulary) -> dict[str, bytes]:
+    """tokenizer_config.json, generation_config.json and the chat templates."""
+    roles: Json = {}
+    for role, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator"}.items():
+        index = values.get(f"{PREFIX}{key}_token_id")
+        if isinstance(index, int) and index < len(vocabulary.texts):
+            roles[f"{role}_token"] = vocabulary.texts[index]
+    settings: Json = {
+        **roles,
+        "add_bos_token": stored.add_bos,
+        "add_eos_token": stored.add_eos,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": next((v for k, v in values.items() if k.endswith(".context_length")), None),
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    template = stored.chat_template
+    ends = [values.get(f"{PREFIX}{role}_token_id") for role in ("eos", "eot", "eom")]
+    if template is not None:
+        ends.append(_turn_end(template, vocabulary, stored))
+    generation: Json = {
+        "bos_token_id": values.get(f"{PREFIX}bos_token_id"),
+        "eos_token_id": list(dict.fromkeys(index for index in ends if isinstance(index, int))),
+        "pad_token_id": values.get(f"{PREFIX}padding_token_id"),
+    }
+    files = {"tokenizer_config.json": _json(settings), "generation_config.json": _json(generation)}
+    if template is not None:
+        files["chat_template.jinja"] = template.encode()
+    return files
+
+
+def _turn_end(template: str, vocabulary: Vocabulary, stored: EngineVocabulary) -> int | None:
+    """Return the marker that the template puts behind a reply; None where it is no marker, or takes no such chat."""
+    bos, eos = (token[1] if token is not None else "" for token in (stored.bos, stored.eos))
+    chat = [{"role": "user", "content": "Ready?"}, {"role": "assistant", "content": REPLY}]
+    if not template_accepts(template, chat, bos_token=bos, eos_token=eos):
+        return None
+    rendered = render_chat(template, chat, bos_token=bos, eos_token=eos, add_generation_prompt=False)
+    behind = rendered.rpartition(REPLY)[2].lstrip()
+    found = [
+        (len(text), index)
+        for index, (text, kind) in enumerate(zip(vocabulary.texts, vocabulary.types, strict=True))
+        if kind in MARKERS and behind.startswith(text)
+    ]
+    return max(found)[1] if found else None
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content, ensure_ascii=False, indent=1).encode()

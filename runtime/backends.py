@@ -1,7 +1,7 @@
 """The backends by name, and how one is opened: in a child process of its own.
 
 A new backend is a file with a class that fulfils `Backend` and takes (artifact, *, lora, context_length, threads,
-beat), and one line here.
+beat), and one line here. What one backend alone takes goes to it by name.
 """
 
 from __future__ import annotations
@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
         "llama.cpp": "edgeproof.runtime.llama:LlamaCpp",
+        "onnxruntime": "edgeproof.runtime.onnxruntime_backend:OnnxRuntime",
         "torch": "edgeproof.runtime.torch_reference:TorchReference",
     }
 )
+
+
+def backend_for(artifact: Path) -> str:
+    """Name the backend that runs what ships: "onnxruntime" for a folder, "llama.cpp" for a file."""
+    return "onnxruntime" if artifact.is_dir() else "llama.cpp"
 
 
 def open_backend(
@@ -33,20 +39,24 @@ def open_backend(
     lora: Path | None = None,
     context_length: int | None = None,
     threads: int | None = None,
+    accuracy_level: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Backend:
     """Load `artifact` into the backend `name`, in a child process that ends with the context manager.
 
     Args:
         name: one of BACKENDS.
-        artifact: what to run: a GGUF for "llama.cpp", a Hugging Face folder or a GGUF for "torch".
+        artifact: what to run: a GGUF for "llama.cpp", a folder with an ONNX graph for "onnxruntime", a Hugging Face
+            folder or a GGUF for "torch".
         lora: an adapter beside it, in the backend's own form.
         context_length: tokens that the longest request may have; default: the backend's.
         threads: default: the physical cores.
+        accuracy_level: for "onnxruntime" alone: 0 computes 4-bit products in float32, 4 with activations rounded to 8
+            bits; default: as the graph ships.
         timeout: seconds without a sign of progress after which the child is killed.
 
     Raises:
-        UsageError: no backend of that name.
+        UsageError: no backend of that name, or one that has no accuracy level.
         ArtifactError: the artifact is missing, damaged, or of a kind that the backend cannot run.
         UnsupportedError: the backend needs a package that is not installed.
         BackendError: the child crashed or hung.
@@ -54,6 +64,14 @@ def open_backend(
     """
     if name not in BACKENDS:
         raise UsageError(f"no backend is called {name!r}", next_step=f"choose one of: {', '.join(BACKENDS)}")
+    if accuracy_level is not None and name != "onnxruntime":
+        raise UsageError(f"the backend {name} has no accuracy level", next_step="leave it out, or use onnxruntime")
     return ChildBackend(
-        BACKENDS[name], artifact, lora=lora, context_length=context_length, threads=threads, timeout=timeout
+        BACKENDS[name],
+        artifact,
+        lora=lora,
+        context_length=context_length,
+        threads=threads,
+        options={} if accuracy_level is None else {"accuracy_level": accuracy_level},
+        timeout=timeout,
     )

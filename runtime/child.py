@@ -97,13 +97,15 @@ def _open(message: Message, beat: Callable[[], None]) -> Backend:
     fields = message.fields
     module, _, name = str(fields["factory"]).partition(":")
     factory = getattr(importlib.import_module(module), name)
-    lora = fields["lora"]
+    lora, options = fields["lora"], fields["options"]
+    assert isinstance(options, dict)
     backend: Backend = factory(
         Path(str(fields["artifact"])),
         lora=None if lora is None else Path(str(lora)),
         context_length=fields["context_length"],
         threads=fields["threads"],
         beat=beat,
+        **options,
     )
     return backend
 

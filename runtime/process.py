@@ -16,6 +16,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
@@ -57,6 +58,7 @@ class ChildBackend:
         lora: an adapter beside it.
         context_length: tokens that the longest request may have.
         threads: threads that compute.
+        options: what this backend alone takes, by name.
         timeout: seconds without a sign of progress after which the child is killed.
 
     Raises:
@@ -73,6 +75,7 @@ class ChildBackend:
         lora: Path | None = None,
         context_length: int | None = None,
         threads: int | None = None,
+        options: Mapping[str, int] = MappingProxyType({}),
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._timeout = timeout
@@ -96,6 +99,7 @@ class ChildBackend:
             "lora": None if lora is None else str(lora.absolute()),
             "context_length": context_length,
             "threads": threads,
+            "options": dict(options),
         }
         try:
             self._send(Message("open", fields))

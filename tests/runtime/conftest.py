@@ -27,6 +27,22 @@ def tiny_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """`tiny_folder(bits=4)`: the tiny model as an ONNX folder; not to be written to."""
+    from edgeproof_tests.runtime import tiny_onnx
+
+    made = {}
+
+    def make(**options):
+        key = tuple(sorted(options.items()))
+        if key not in made:
+            made[key] = tiny_onnx.write(tmp_path_factory.mktemp("tiny_onnx") / "model", **options)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def mixed_requests():
     """Requests of many lengths, some with common beginnings, some alike, one longer than a batch."""
     chance = random.Random(0)

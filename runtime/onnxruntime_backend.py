@@ -1,0 +1,343 @@
+"""The onnxruntime backend: scores and generates on a folder with an ONNX graph, laid out as onnxruntime-genai has it.
+
+This class computes in the process that makes it; `open_backend` runs it in a child. How requests are laid out is
+decided in `onnxruntime_layout`; why calls have the shape they have stands in `onnxruntime_session`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.chat import render_chat
+from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError
+from edgeproof.runtime.continuing import Continuation
+from edgeproof.runtime.logits import Scratch, score_token
+from edgeproof.runtime.onnxruntime_graph import Graph, read_graph
+from edgeproof.runtime.onnxruntime_layout import Group, call_tokens, groups, shared
+from edgeproof.runtime.onnxruntime_session import MIN_NEW, MIN_ROWS, SESSION_OPTIONS, Session
+from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
+from edgeproof.runtime.prefixes import Item
+from edgeproof.runtime.processor import physical_cores, processor_name
+from edgeproof.runtime.requests import check_generations, check_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    OnRow = Callable[[Item, int, NDArray[np.float32]], None]
+    """Takes an item, a position in its tokens, and the logits that follow it: float32 [vocabulary], valid now only."""
+
+MEMORY_BYTES = 2**28
+"""Key-value memory that may be spent on generations beyond the first."""
+
+MAX_ROWS = 32
+"""Generations that go on side by side."""
+
+WINDOW = 512
+"""Requests that are laid out together; results come after each window."""
+
+DEFAULT_CONTEXT = 8192
+"""The default context length where the model would allow more."""
+
+ACCURACY_LEVELS = (0, 4)
+
+
+def _silence() -> None:
+    """Tell nobody that work goes on."""
+
+
+class OnnxRuntime:
+    """`Backend` on onnxruntime, in this process, on the CPU.
+
+    Args:
+        artifact: the folder.
+        lora: must be None: an adapter beside the graph is not applied here.
+        context_length: tokens that the longest request may have; default: what the model was trained with, at most
+            8,192.
+        threads: default: the physical cores that this process may use.
+        accuracy_level: how 4-bit products compute: 4 rounds activations to 8 bits, 0 does not; default: as the graph
+            ships. The folder is never written to.
+        beat: called as work goes on; may raise to stop it.
+
+    Raises:
+        ArtifactError: the folder is no complete model that onnxruntime can run.
+        UnsupportedError: a package is not installed, or an adapter or an accuracy level that it cannot have is given.
+
+    """
+
+    def __init__(
+        self,
+        artifact: Path,
+        *,
+        lora: Path | None = None,
+        context_length: int | None = None,
+        threads: int | None = None,
+        accuracy_level: int | None = None,
+        beat: Callable[[], None] = _silence,
+    ) -> None:
+        _require("onnx", "onnxruntime", "tokenizers")
+        if lora is not None:
+            raise UnsupportedError(
+                "the onnxruntime backend applies no adapter beside the graph",
+                next_step="export with the adapter merged",
+            )
+        graph = read_graph(artifact, accuracy_level=accuracy_level)
+        config = self._config = graph.config
+        self._tokenizer = Tokenizer(artifact)
+        if self._tokenizer.size > config.vocabulary:
+            raise ArtifactError(
+                f"{artifact}: the tokenizer has {self._tokenizer.size:,} tokens, "
+                f"the graph {config.vocabulary:,} logits",
+                next_step="put the tokenizer back that belongs to this graph",
+            )
+        self._threads = threads or physical_cores()
+        self._by_length = graph.by_length
+        self._overhead = call_tokens(graph.accuracy_levels)
+        self._session = Session(graph, threads=self._threads, beat=beat)
+        self._scratch = Scratch(config.vocabulary)
+        self._info = self._described(graph, context_length)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return self._info
+
+    def close(self) -> None:
+        """Free memory and weights."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
+        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
+        return self._tokenizer.tokenize(text, special=special, parse_special=parse_special)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        return self._tokenizer.detokenize(tokens)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
+        template = self._info.chat_template
+        if template is None:
+            raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
+        return render_chat(
+            template,
+            messages,
+            bos_token=self._tokenizer.named_text("bos"),
+            eos_token=self._tokenizer.named_text("eos"),
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """Score each request; all are checked before the first is computed."""
+        check_scores(requests, self._info.context_length, self._info.vocabulary)
+        return self._score(requests)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        """Continue each request; all are checked before the first is computed."""
+        check_generations(requests, self._info.context_length, self._info.vocabulary)
+        return self._generate(requests)
+
+    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        for start in range(0, len(requests), WINDOW):
+            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
+            scores = [_empty_score(len(request.continuation)) for request in unique]
+
+            def on_row(item: Item, position: int, row: NDArray[np.float32]) -> None:
+                at = position - item.shareable
+                token = unique[item.request].continuation[at]  # noqa: B023 (called before the next round)
+                _store(scores[item.request], at, score_token(row, token, self._scratch))  # noqa: B023
+
+            items = [
+                Item(index, request.context + request.continuation[:-1], len(request.context) - 1)
+                for index, request in enumerate(unique)
+            ]
+            for group in self._groups(items):
+                longest = max(len(item.tokens) for item in group.items)
+                rows = 1 if group.chained else len(group.items)
+                self._session.reserve(rows, max(MIN_NEW, longest))
+                self._prompt(group, [0] * len(group.items) if group.chained else range(rows), on_row)
+            of = dict(zip(unique, scores, strict=True))
+            for request in requests[start : start + WINDOW]:
+                yield of[request]
+
+    def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        for start in range(0, len(requests), WINDOW):
+            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
+            going = [Continuation(request, self._tokenizer.piece, self._config.ends.__contains__) for request in unique]
+            lengths = [len(request.context) + request.max_tokens for request in unique]
+            order = sorted(range(len(unique)), key=lambda index: (_cells(lengths[index]), unique[index].context))
+            for cells in sorted({_cells(length) for length in lengths}):
+                items = [
+                    Item(index, unique[index].context, len(unique[index].context) - 1)
+                    for index in order
+                    if _cells(lengths[index]) == cells
+                ]
+                self._continue_all(cells, items, going)
+            of = {request: one.result for request, one in zip(unique, going, strict=True)}
+            for request in requests[start : start + WINDOW]:
+                result = of[request]
+                assert result is not None
+                yield result
+
+    def _continue_all(self, cells: int, items: list[Item], going: list[Continuation]) -> None:
+        """Run generations to their ends: active ones in the first rows, new ones behind them, half a wave at a time."""
+        rows = max(MIN_ROWS, min(MAX_ROWS, MEMORY_BYTES // (cells * self._session.cell_bytes), len(items)))
+        self._session.reserve(rows, cells)
+        waiting, active = list(items), list[Continuation]()
+        while waiting or active:
+            free = rows - len(active)
+            if waiting and (2 * free >= rows or not active):
+                chosen, waiting = waiting[:free], waiting[free:]
+                active = self._begin(chosen, active, going)
+            else:
+                active = self._step(active)
+
+    def _begin(self, items: list[Item], active: list[Continuation], going: list[Continuation]) -> list[Continuation]:
+        """Compute the prompts of new generations in the rows behind the active ones; return all that go on."""
+        ended: set[int] = set()
+        placed = list(active)
+
+        def on_row(item: Item, _position: int, row: NDArray[np.float32]) -> None:
+            if going[item.request].take(row):
+                ended.add(item.request)
+
+        for group in self._groups(items):
+            self._prompt(group, range(len(placed), len(placed) + len(group.items)), on_row)
+            placed += [going[item.request] for item in group.items]
+        return self._close_ranks(placed)
+
+    def _step(self, active: list[Continuation]) -> list[Continuation]:
+        """Give every active generation one more token; return those that go on."""
+        count = max(MIN_ROWS, len(active))
+        tokens = np.zeros((count, 1), np.int64)
+        starts = [0] * count
+        for row, one in enumerate(active):
+            tokens[row, 0] = one.last_token
+            starts[row] = one.length - 1
+        logits = self._session.run(0, starts, tokens)
+        for row, one in enumerate(active):
+            one.take(logits[row, 0])
+        return self._close_ranks(active)
+
+    def _close_ranks(self, placed: list[Continuation]) -> list[Continuation]:
+        """Move the last generations into the rows of those that have ended."""
+        placed = list(placed)
+        row = 0
+        while row < len(placed):
+            if placed[row].result is None:
+                row += 1
+                continue
+            last = placed.pop()
+            if row < len(placed):
+                if last.result is None:
+                    self._session.copy(len(placed), row, last.length)
+                placed[row] = last
+        return placed
+
+    def _groups(self, items: Sequence[Item]) -> Iterator[Group]:
+        if self._by_length:  # each alone: a longer neighbour or a longer end would change the rotary table
+            return iter([Group(chained=True, items=(item,)) for item in items])
+        return groups(items, overhead=self._overhead, tokens=self._session.tokens, rows=MAX_ROWS)
+
+    def _prompt(self, group: Group, rows: Sequence[int], on_row: OnRow) -> None:
+        """Compute a group's items, each in its row of memory, and hand out the logits that are wanted."""
+        if not group.chained:
+            self._prompt_batch(group.items, rows[0], on_row)
+            return
+        before: Item | None = None
+        for number, (item, row) in enumerate(zip(group.items, rows, strict=True)):
+            start = 0 if before is None else min(shared(before, item), max(0, len(item.tokens) - MIN_NEW))
+            if start and rows[number - 1] != row:
+                self._session.copy(rows[number - 1], row, start)
+            self._prompt_one(item, row, start, on_row)
+            before = item
+
+    def _prompt_batch(self, items: Sequence[Item], first: int, on_row: OnRow) -> None:
+        width = max(MIN_NEW, *(len(item.tokens) for item in items))
+        tokens = np.zeros((len(items), width), np.int64)
+        for line, item in enumerate(items):
+            tokens[line, : len(item.tokens)] = item.tokens
+        logits = self._session.run(first, [0] * len(items), tokens)
+        for line, item in enumerate(items):
+            for position in range(item.shareable, len(item.tokens)):
+                on_row(item, position, logits[line, position])
+
+    def _prompt_one(self, item: Item, row: int, start: int, on_row: OnRow) -> None:
+        """Compute an item from `start` on, in parts of two tokens or more."""
+        end = len(item.tokens)
+        while start < end:
+            stop = min(end, start + self._session.tokens)
+            if end - stop == 1:
+                stop -= 1
+            width = max(MIN_NEW, stop - start)
+            tokens = np.zeros((1, width), np.int64)
+            tokens[0, : stop - start] = item.tokens[start:stop]
+            logits = self._session.run(row, [start], tokens)
+            for position in range(max(start, item.shareable), stop):
+                on_row(item, position, logits[0, position - start])
+            start = stop
+
+    def _described(self, graph: Graph, context_length: int | None) -> ModelInfo:
+        import onnxruntime
+
+        levels = "+".join(map(str, graph.accuracy_levels)) or "none"
+        return ModelInfo(
+            backend="onnxruntime",
+            engine=f"onnxruntime {onnxruntime.__version__}",
+            processor=processor_name(),
+            vocabulary=graph.config.vocabulary,
+            context_length=context_length or min(graph.config.context_length, DEFAULT_CONTEXT),
+            tokenizer_digest=self._tokenizer.digest,
+            chat_template=self._tokenizer.chat_template,
+            bos=self._tokenizer.bos,
+            options={
+                "threads": str(self._threads),
+                "accuracy_level": levels,
+                "accuracy_level_of": "the twin" if isinstance(graph.source, bytes) else "the graph",
+                "tokens": str(self._session.tokens),
+                "kv_type": graph.cache_type,
+                **SESSION_OPTIONS,
+            },
+        )
+
+
+def _require(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(
+            f"the onnxruntime backend needs {' and '.join(missing)}", next_step='pip install "edgeproof[onnx]"'
+        )
+
+
+def _cells(length: int) -> int:
+    """Round a generation's length up to a multiple of 128, so that memories are seldom laid out anew."""
+    return length + -length % 128
+
+
+def _empty_score(length: int) -> Score:
+    return Score(
+        logprobs=np.full(length, np.nan, np.float32),
+        greedy=np.zeros(length, np.bool_),
+        ranks=np.full(length, -1, np.int32),
+        mean=np.full(length, np.nan, np.float32),
+        std=np.full(length, np.nan, np.float32),
+    )
+
+
+def _store(score: Score, at: int, values: tuple[float, bool, int, float, float]) -> None:
+    for array, value in zip(score, values, strict=True):
+        array[at] = value

@@ -1,0 +1,105 @@
+"""Check where the weights of an ONNX graph lie: within the folder, whole, and as long as their shapes say.
+
+External data, by the ONNX specification (docs/ExternalData.md): location (a path relative to the graph), offset and
+length in bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from onnx import GraphProto, ModelProto, TensorProto
+
+BITS = {
+    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16,
+    17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4,
+}  # fmt: skip
+"""Bits of one element by `TensorProto.DataType`."""
+
+_EXTERNAL = 1
+_AGAIN = "copy or export the folder again: it was cut short or taken apart"
+
+
+def check_data(path: Path, model: ModelProto) -> None:
+    """Check every tensor of the graph `path` that lies in another file.
+
+    Raises:
+        ArtifactError: a file is missing, cut short, or outside the folder; or a length does not fit the shape.
+
+    """
+    sizes: dict[str, int] = {}
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != _EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if location not in sizes:
+            sizes[location] = inside(path.parent, location, f"the data of {tensor.name!r}").stat().st_size
+        _check_extent(path.parent / location, sizes[location], tensor, entries)
+
+
+def inside(folder: Path, location: str, what: str) -> Path:
+    """Return the file `location` of `folder`.
+
+    Raises:
+        ArtifactError: it is missing, or outside the folder: by an absolute path, by "..", or by a link.
+
+    """
+    parts = location.replace("\\", "/").split("/")
+    if not location or location.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in location:
+        raise ArtifactError(
+            f"{what} is said to lie in {location!r}, outside {folder}",
+            next_step="do not run this folder: a graph's data belongs beside it",
+        )
+    path = folder / location
+    if not path.is_file():
+        raise ArtifactError(f"{what} is missing: {path}: no such file", next_step=_AGAIN)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(
+            f"{what} is a link that leads out of the folder: {path} → {path.resolve()}",
+            next_step="put a copy of the file in the folder in place of the link",
+        )
+    return path
+
+
+def _check_extent(path: Path, size: int, tensor: TensorProto, entries: dict[str, str]) -> None:
+    try:
+        offset = int(entries.get("offset", "0"))
+        length = int(entries.get("length", str(size - offset)))
+    except ValueError as error:
+        raise ArtifactError(
+            f"{path}: offset or length of {tensor.name!r} is no number: {entries}", next_step=_AGAIN
+        ) from error
+    if min(offset, length, *tensor.dims) < 0 or offset + length > size:
+        raise ArtifactError(
+            f"{path} is cut short: {tensor.name!r} takes bytes {offset:,} to {offset + length:,}, "
+            f"the file has {size:,}",
+            next_step=_AGAIN,
+        )
+    if tensor.data_type not in BITS:
+        raise ArtifactError(f"{path}: {tensor.name!r} has the unknown type {tensor.data_type}", next_step=_AGAIN)
+    needed = (math.prod(tensor.dims) * BITS[tensor.data_type] + 7) // 8
+    if length != needed:
+        raise ArtifactError(
+            f"{path}: {tensor.name!r} has {length:,} bytes; its shape {list(tensor.dims)} needs {needed:,}",
+            next_step=_AGAIN,
+        )
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """All tensors that the graph holds: weights, constants, those of branches."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)

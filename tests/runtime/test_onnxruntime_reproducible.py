@@ -1,0 +1,112 @@
+"""What must hold of onnxruntime's numbers: equal to the last bit, whatever else is in the batch."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
+from edgeproof.runtime.onnxruntime_backend import OnnxRuntime
+from edgeproof.runtime.onnxruntime_session import Session
+
+GRAPHS = {
+    "float32": ({}, None),
+    "int4, level 4": ({"bits": 4}, None),
+    "int4, level 0": ({"bits": 4}, 0),
+    "float32, window": ({"window": 24}, None),
+    "int4, level 0, window": ({"bits": 4, "window": 24}, 0),
+}
+
+
+def _equal(ones, others):
+    return all(
+        (left == right).all()
+        for one, other in zip(ones, others, strict=True)
+        for left, right in zip(one, other, strict=True)
+    )
+
+
+@pytest.fixture(params=GRAPHS)
+def graph(request, tiny_folder):
+    options, level = GRAPHS[request.param]
+    return tiny_folder(**options), level
+
+
+def test_scores_do_not_depend_on_batch_order_or_shared_prefixes(graph, mixed_requests):
+    folder, level = graph
+    with OnnxRuntime(folder, accuracy_level=level, threads=1) as backend:
+        together = list(backend.score(mixed_requests))
+        alone = [next(backend.score([request])) for request in mixed_requests]
+        order = random.Random(1).sample(range(len(mixed_requests)), len(mixed_requests))
+        shuffled = list(backend.score([mixed_requests[index] for index in order]))
+    assert all(np.isfinite(score.logprobs).all() for score in together)
+    assert _equal(together, alone)
+    assert _equal([together[index] for index in order], shuffled)
+
+
+@pytest.mark.parametrize("overhead", [0, 1000])
+def test_scores_are_the_same_as_chains_and_as_batches(graph, mixed_requests, overhead):
+    folder, level = graph
+    with OnnxRuntime(folder, accuracy_level=level, threads=1) as backend:
+        wanted = list(backend.score(mixed_requests))
+        backend._overhead = overhead
+        assert _equal(wanted, list(backend.score(mixed_requests)))
+
+
+def test_scores_and_generations_do_not_depend_on_the_number_of_threads(graph, mixed_requests):
+    folder, level = graph
+    asked = [GenerateRequest(request.context, 6, (), 1.0, seed) for seed, request in enumerate(mixed_requests[::3])]
+    with (
+        OnnxRuntime(folder, accuracy_level=level, threads=1) as one,
+        OnnxRuntime(folder, accuracy_level=level, threads=2) as two,
+    ):
+        assert _equal(list(one.score(mixed_requests[::3])), list(two.score(mixed_requests[::3])))
+        assert list(one.generate(asked)) == list(two.generate(asked))
+
+
+def test_generations_do_not_depend_on_batch_or_order(graph, mixed_requests):
+    folder, level = graph
+    chance = random.Random(2)
+    requests = [
+        GenerateRequest(request.context, chance.randrange(1, 20), (), chance.choice((0.0, 1.0)), seed)
+        for seed, request in enumerate(mixed_requests[:50])
+    ]
+    with OnnxRuntime(folder, accuracy_level=level, threads=1) as backend:
+        together = list(backend.generate(requests))
+        assert together == [next(backend.generate([request])) for request in requests]
+        assert together == list(backend.generate(requests[::-1]))[::-1]
+
+
+def test_seeds_make_samples_differ_and_come_back(tiny_folder):
+    with OnnxRuntime(tiny_folder(), threads=1) as backend:
+        requests = [GenerateRequest((65, 66, 67), 12, (), 1.5, seed) for seed in range(20)]
+        first = list(backend.generate(requests))
+        assert first == list(backend.generate(requests))
+        assert len({generation.tokens for generation in first}) > 15
+
+
+def test_a_common_beginning_is_computed_once(tiny_folder, monkeypatch):
+    counted = []
+    run = Session.run
+
+    def counting(self, first, starts, tokens):
+        counted.append(tokens.size)
+        return run(self, first, starts, tokens)
+
+    beginning = tuple(index % 250 for index in range(400))
+    requests = [ScoreRequest((*beginning, index), (7, 8)) for index in range(100)]
+    with OnnxRuntime(tiny_folder(), threads=1) as backend:
+        monkeypatch.setattr(Session, "run", counting)
+        list(backend.score(requests))
+    assert sum(counted) <= 400 + 100 * 3
+
+
+def test_short_requests_with_nothing_in_common_are_computed_side_by_side(tiny_folder, monkeypatch):
+    calls = []
+    run = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, *given: calls.append(given) or run(self, *given))
+    requests = [ScoreRequest((index, *range(5 + index % 3)), (7, 8)) for index in range(60)]
+    with OnnxRuntime(tiny_folder(), threads=1) as backend:
+        list(backend.score(requests))
+    assert len(calls) <= 4

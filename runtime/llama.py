@@ -13,7 +13,7 @@ from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import InputError
 from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.gguf_header import tokenizer_digest
+from edgeproof.runtime.gguf_header import read_tokenizer, tokenizer_digest
 from edgeproof.runtime.llama_model import Model
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
 from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
@@ -74,9 +74,8 @@ class LlamaCpp:
         threads: int | None = None,
         beat: Callable[[], None] = _silence,
     ) -> None:
-        digest = tokenizer_digest(artifact)
+        tokenizer = read_tokenizer(artifact)
         self._beat = beat
-
         self._threads = threads or physical_cores()
         self._streams: Streams | None = None
         self._shape: tuple[int, int] = (0, 0)
@@ -85,15 +84,16 @@ class LlamaCpp:
         self._rows = max(32, min(MAX_ROWS, LOGITS_BYTES // (4 * size) // MIN_ROWS * MIN_ROWS))
         self._scratch = Scratch(size)
         engine, flags = self._model.engine()
+        bos = self._model.bos if self._model.adds_bos else None
         self._info = ModelInfo(
             backend="llama.cpp",
             engine=engine,
             processor=f"{processor_name()}; {flags}",
             vocabulary=size,
             context_length=context_length or min(self._model.training_context, DEFAULT_CONTEXT),
-            tokenizer_digest=digest,
+            tokenizer_digest=tokenizer_digest(tokenizer, first=bos),
             chat_template=self._model.chat_template,
-            bos=self._model.bos if self._model.adds_bos else None,
+            bos=bos,
             options=self._options(lora),
         )
 

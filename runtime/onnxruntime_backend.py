@@ -301,7 +301,7 @@ class OnnxRuntime:
             processor=processor_name(),
             vocabulary=graph.config.vocabulary,
             context_length=context_length or min(graph.config.context_length, DEFAULT_CONTEXT),
-            tokenizer_digest=self._tokenizer.digest,
+            tokenizer_digest=self._tokenizer.digest(graph.config.vocabulary),
             chat_template=self._tokenizer.chat_template,
             bos=self._tokenizer.bos,
             options={

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.runtime.onnxruntime_config import read_json
-from edgeproof.runtime.tokenizer_digest import vocabulary_digest
+from edgeproof.runtime.tokenizer_digest import described_merges, vocabulary_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -25,7 +25,8 @@ class Tokenizer:
     """The tokenizer of a folder.
 
     Attributes:
-        size: number of ids, added tokens included.
+        size: number of ids, added tokens included; special ones at the end may lie beyond the embedding and are not
+            counted (Gemma 3's mark for images in a text model).
         bos: id that a text starts with, None where the tokenizer adds none.
         chat_template: the Jinja source, None where there is none.
         description: tokenizer.json as it was read.
@@ -46,9 +47,10 @@ class Tokenizer:
             raise ArtifactError(f"{path} is no tokenizer: {error}", next_step=_AGAIN) from error
         self._engine.no_padding()
         self._engine.no_truncation()
-        ids = self._engine.get_vocab(with_added_tokens=True).values()
-        self.size = max(ids, default=-1) + 1
         self._added = self._engine.get_added_tokens_decoder()
+        special = {index for index, token in self._added.items() if token.special}
+        self._ids = {index: text for text, index in self._engine.get_vocab(with_added_tokens=True).items()}
+        self.size = max(self._ids.keys() - special, default=-1) + 1
         self._bytes_of = _bytes_of(path, self.description)
         self._named = _named_tokens(folder)
         plain, whole = self._encode("a", special=False), self._encode("a", special=True)
@@ -57,13 +59,11 @@ class Tokenizer:
         self.bos = self._prefix[0] if self._prefix and (named is None or self._prefix[0] == named) else None
         self.chat_template = _chat_template(folder)
 
-    @property
-    def digest(self) -> str:
-        """The tokenizer's digest, equal to that of the same model's GGUF (`tokenizer_digest`)."""
-        vocabulary = self._engine.get_vocab(with_added_tokens=True)
+    def digest(self, vocabulary: int) -> str:
+        """Return the digest of the first `vocabulary` tokens, equal to that of the same model's GGUF."""
         return vocabulary_digest(
-            {index: text for text, index in vocabulary.items()},
-            _merges(self.description),
+            {index: text.encode() for index, text in self._ids.items() if index < vocabulary},
+            described_merges(self.description),
             first=self.bos,
             eos=self.named_id("eos"),
         )
@@ -87,14 +87,14 @@ class Tokenizer:
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of `tokens`, special ones left out."""
-        return str(self._engine.decode([token for token in tokens if token < self.size], skip_special_tokens=True))
+        return str(self._engine.decode([token for token in tokens if token in self._ids], skip_special_tokens=True))
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that `token` adds to a text; none for special tokens and for ids without a token."""
         added = self._added.get(token)
         if added is not None and added.special:
             return b""
-        text = self._engine.id_to_token(token)
+        text = self._ids.get(token)
         if text is None:
             return b""
         return text.encode() if added is not None else self._bytes_of(text)
@@ -145,15 +145,6 @@ def _bytes_of(path: Path, description: Mapping[str, object]) -> _ByteLevel | _Sp
         "ByteLevel, Metaspace and ByteFallback are known",
         next_step="use a model with a BPE or SentencePiece tokenizer",
     )
-
-
-def _merges(description: Mapping[str, object]) -> Iterator[str]:
-    """Merges of byte-level BPE; those of a SentencePiece vocabulary follow from its scores and stand in no GGUF."""
-    model = description.get("model")
-    if not isinstance(model, dict) or model.get("byte_fallback"):
-        return
-    for merge in model.get("merges") or ():
-        yield merge if isinstance(merge, str) else " ".join(merge)
 
 
 def _named_tokens(folder: Path) -> dict[str, str]:

@@ -13,26 +13,37 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
-def vocabulary_digest(pieces: Mapping[int, str], merges: Iterable[str], *, first: int | None, eos: int | None) -> str:
+def vocabulary_digest(
+    pieces: Mapping[int, bytes], merges: Iterable[bytes], *, first: int | None, eos: int | None
+) -> str:
     """Return sha256 over a tokenizer.
 
     Args:
-        pieces: the text of each id, as the vocabulary spells it ("Ġthe", "▁the", "<|im_end|>").
+        pieces: the text of each id in UTF-8, as the vocabulary spells it ("Ġthe", "▁the", "<|im_end|>").
         merges: "left right", in order; none for tokenizers that are not byte-level BPE.
         first: id of the BOS that texts begin with, None where none is put in front.
         eos: id of EOS, where one is named.
 
     """
     digest = hashlib.sha256()
-    for index, piece in sorted(pieces.items()):
-        text = piece.encode("utf-8", "surrogatepass")
-        digest.update(struct.pack("<II", index, len(text)) + text)
+    space = "▁".encode()  # SentencePiece's mark; a GGUF of Gemma spells runs of spaces without it
+    for index, spelt in sorted(pieces.items()):
+        piece = spelt.replace(space, b" ")
+        digest.update(struct.pack("<II", index, len(piece)) + piece)
     digest.update(b"\0merges\0")
     for merge in merges:
-        text = merge.encode("utf-8", "surrogatepass")
-        digest.update(struct.pack("<I", len(text)) + text)
+        digest.update(struct.pack("<I", len(merge)) + merge)
     digest.update(struct.pack("<ii", *(-1 if one is None else one for one in (first, eos))))
     return digest.hexdigest()
+
+
+def described_merges(description: Mapping[str, object]) -> Iterator[bytes]:
+    """Merges of a tokenizer.json; none for SentencePiece's vocabularies, whose merges follow from scores in a GGUF."""
+    model = description.get("model")
+    if not isinstance(model, dict) or model.get("byte_fallback"):
+        return
+    for merge in model.get("merges") or ():
+        yield (merge if isinstance(merge, str) else " ".join(merge)).encode()

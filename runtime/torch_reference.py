@@ -5,7 +5,6 @@ Reads a Hugging Face folder, or a GGUF whose weights transformers dequantizes. N
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from functools import cached_property
@@ -16,10 +15,11 @@ from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.gguf_header import tokenizer_digest
+from edgeproof.runtime.gguf_header import read_tokenizer, tokenizer_digest
 from edgeproof.runtime.logits import Scratch, score_token
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.tokenizer_digest import described_merges, vocabulary_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,18 +82,18 @@ class TorchReference:
 
     @cached_property
     def info(self) -> ModelInfo:
-        """What is loaded. The digest of a folder's tokenizer is not comparable with that of a GGUF."""
+        """What is loaded."""
         import torch
         import transformers
 
-        artifact, lora = self._artifact, self._lora
+        lora = self._lora
         return ModelInfo(
             backend="torch",
             engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
             processor=processor_name(),
             vocabulary=self._vocabulary,
             context_length=self._context_length,
-            tokenizer_digest=tokenizer_digest(artifact) if artifact.is_file() else _digest(self._tokenizer),
+            tokenizer_digest=self._digest(),
             chat_template=self._tokenizer.chat_template,
             bos=self._first_token(),
             options={"threads": str(self._threads), "dtype": "float32", "lora": "none" if lora is None else lora.name},
@@ -173,6 +173,18 @@ class TorchReference:
         anchor = self._tokenizer("a", add_special_tokens=False)["input_ids"]
         return self.detokenize([*anchor, token]).removeprefix(self.detokenize(anchor)).encode()
 
+    def _digest(self) -> str:
+        first = self._first_token()
+        if self._artifact.is_file():
+            return tokenizer_digest(read_tokenizer(self._artifact), first=first)
+        described = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        return vocabulary_digest(
+            {index: piece.encode() for piece, index in self._tokenizer.get_vocab().items()},
+            described_merges(described),
+            first=first,
+            eos=self._tokenizer.eos_token_id,
+        )
+
     def _first_token(self) -> int | None:
         tokens = self._tokenizer("a")["input_ids"]
         bos = self._tokenizer.bos_token_id
@@ -226,9 +238,3 @@ def _refused(artifact: Path, error: Exception) -> ArtifactError:
         f"transformers cannot load {artifact}: {type(error).__name__}: {error}",
         next_step="give a folder with config.json, model.safetensors and a tokenizer, or a GGUF",
     )
-
-
-def _digest(tokenizer: Any) -> str:
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
-    content = [sorted(tokenizer.get_vocab().items()), described.get("model", {}).get("merges"), tokenizer.bos_token_id]
-    return hashlib.sha256(json.dumps([*content, tokenizer.eos_token_id]).encode()).hexdigest()

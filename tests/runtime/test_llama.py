@@ -145,18 +145,21 @@ def test_a_vocabulary_that_does_not_fit_the_weights_is_an_error(tmp_path):
         LlamaCpp(tiny_gguf.write(tmp_path / "odd.gguf", tokens=tokens), threads=1)
 
 
-def test_the_tokenizers_digest_is_that_of_the_tokenizer_alone(tmp_path, tiny_file):
-    from edgeproof.runtime.gguf_header import tokenizer_digest
+def _digest(path):
+    with LlamaCpp(path, threads=1) as backend:
+        return backend.info.tokenizer_digest
 
-    digest = tokenizer_digest(tiny_file("F32"))
-    assert {tokenizer_digest(tiny_file(kind)) for kind in ("F16", "Q4_0", "Q4_K_M")} == {digest}
-    assert tokenizer_digest(tiny_gguf.write(tmp_path / "w.gguf", tiny_gguf.weights(seed=5))) == digest
+
+def test_the_tokenizers_digest_is_that_of_the_tokenizer_alone(tmp_path, tiny_file):
+    digest = _digest(tiny_file("F32"))
+    assert {_digest(tiny_file(kind)) for kind in ("F16", "Q4_0", "Q4_K_M")} == {digest}
+    assert _digest(tiny_gguf.write(tmp_path / "w.gguf", tiny_gguf.weights(seed=5))) == digest
     tokens = tiny_gguf.vocabulary()
     tokens[3], tokens[4] = tokens[4], tokens[3]
     others = {
-        tokenizer_digest(tiny_gguf.write(tmp_path / "tokens.gguf", tokens=tokens)),
-        tokenizer_digest(tiny_gguf.write(tmp_path / "merges.gguf", merges=tiny_gguf.MERGES[:-1])),
-        tokenizer_digest(tiny_gguf.write(tmp_path / "bos.gguf", add_bos=False)),
+        _digest(tiny_gguf.write(tmp_path / "tokens.gguf", tokens=tokens)),
+        _digest(tiny_gguf.write(tmp_path / "merges.gguf", merges=tiny_gguf.MERGES[:-1])),
+        _digest(tiny_gguf.write(tmp_path / "bos.gguf", add_bos=False)),
     }
     assert len(others | {digest}) == 4
 

@@ -87,6 +87,20 @@ def test_texts_become_the_tokens_that_llama_cpp_makes(tiny_folder, tiny_file):
         assert backend.render_chat(messages) == other.render_chat(messages)
 
 
+def test_the_tokenizers_digest_equals_that_of_the_gguf(tiny_folder, tiny_file, tmp_path):
+    with OnnxRuntime(tiny_folder(), threads=1) as backend, LlamaCpp(tiny_file("F32"), threads=1) as other:
+        assert backend.info.tokenizer_digest == other.info.tokenizer_digest
+        digest = backend.info.tokenizer_digest
+    tokens = tiny_gguf.vocabulary()
+    tokens[3], tokens[4] = tokens[4], tokens[3]
+    for options in ({"add_bos": False}, {"tokens": tokens}):
+        with OnnxRuntime(tiny_onnx.write(tmp_path / "other", **options), threads=1) as backend:
+            assert backend.info.tokenizer_digest != digest
+            changed = tiny_gguf.write(tmp_path / "other.gguf", **options)
+            with LlamaCpp(changed, threads=1) as other:
+                assert backend.info.tokenizer_digest == other.info.tokenizer_digest
+
+
 def test_pieces_are_bytes_that_join_to_the_text(tiny_folder):
     with OnnxRuntime(tiny_folder(), threads=1) as backend:
         tokens = backend.tokenize("naïve 日本 the thing", special=True)

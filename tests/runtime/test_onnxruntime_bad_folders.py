@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
 import numpy as np
 import pytest
-from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.backend import ScoreRequest
+from edgeproof.contracts.errors import ArtifactError, InputError
 from edgeproof.runtime import open_backend
 from edgeproof.runtime.onnxruntime_backend import OnnxRuntime
 from edgeproof_tests.runtime import tiny_gguf, tiny_onnx
@@ -215,8 +217,25 @@ def test_a_head_size_that_only_a_run_can_find(folder):
 
 
 def test_a_tokenizer_larger_than_the_logits(folder):
-    tiny_onnx.write_tokenizer(folder, [*tiny_gguf.vocabulary(), "extra"])
+    tokens = tiny_gguf.vocabulary()
+    tiny_onnx.write_tokenizer(folder, [*tokens[:-2], "one", "two", "three", *tokens[-2:]])
     _refused(folder, rf"the tokenizer has {len(tiny_gguf.vocabulary()) + 1} tokens, the graph 262 logits")
+
+
+def test_a_special_token_beyond_the_logits_is_no_fault(folder):
+    """Gemma 3's text models have a tokenizer with a mark for images that their embedding lacks."""
+    with OnnxRuntime(folder, threads=1) as backend:
+        digest = backend.info.tokenizer_digest
+    content = json.loads((folder / "tokenizer.json").read_text())
+    beyond = {**content["added_tokens"][-1], "id": len(tiny_gguf.vocabulary()), "content": "<image_soft_token>"}
+    content["added_tokens"].append(beyond)
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with OnnxRuntime(folder, threads=1) as backend:
+        assert backend.info.tokenizer_digest == digest
+        tokens = backend.tokenize("<image_soft_token>", special=False, parse_special=True)
+        assert tokens == (len(tiny_gguf.vocabulary()),)
+        with pytest.raises(InputError, match="the vocabulary ends at 261"):
+            backend.score([ScoreRequest(tokens, tokens)])
 
 
 def test_a_tokenizer_that_is_none(folder):

@@ -78,7 +78,7 @@ class ModelInfo(NamedTuple):
         processor: the processor that computed, with the engine's feature flags.
         vocabulary: number of tokens.
         context_length: tokens that the loaded context can hold for one sequence.
-        tokenizer_digest: sha256 over the vocabulary's pieces, types, merges and special ids.
+        tokenizer_digest: sha256 over the vocabulary's pieces, merges, BOS and EOS; equal for all formats of one model.
         chat_template: the artifact's chat template (Jinja), None where it has none.
         bos: id of the token that a text starts with, None where the tokenizer adds none.
         options: settings that can change the numbers (threads, batch size, flash attention, …).

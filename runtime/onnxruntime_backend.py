@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     OnRow = Callable[[Item, int, NDArray[np.float32]], None]
     """Takes an item, a position in its tokens, and the logits that follow it: float32 [vocabulary], valid now only."""
 
-MEMORY_BYTES = 2**28
-"""Key-value memory that may be spent on generations beyond the first."""
-
 MAX_ROWS = 32
 """Generations that go on side by side."""
 
@@ -168,7 +165,7 @@ class OnnxRuntime:
             for group in self._groups(items):
                 longest = max(len(item.tokens) for item in group.items)
                 rows = 1 if group.chained else len(group.items)
-                self._session.reserve(rows, max(MIN_NEW, longest))
+                self._session.reserve(rows, longest)
                 self._prompt(group, [0] * len(group.items) if group.chained else range(rows), on_row)
             of = dict(zip(unique, scores, strict=True))
             for request in requests[start : start + WINDOW]:
@@ -195,7 +192,7 @@ class OnnxRuntime:
 
     def _continue_all(self, cells: int, items: list[Item], going: list[Continuation]) -> None:
         """Run generations to their ends: active ones in the first rows, new ones behind them, half a wave at a time."""
-        rows = max(MIN_ROWS, min(MAX_ROWS, MEMORY_BYTES // (cells * self._session.cell_bytes), len(items)))
+        rows = max(MIN_ROWS, min(MAX_ROWS, self._session.rows(cells), len(items)))
         self._session.reserve(rows, cells)
         waiting, active = list(items), list[Continuation]()
         while waiting or active:
@@ -251,7 +248,8 @@ class OnnxRuntime:
     def _groups(self, items: Sequence[Item]) -> Iterator[Group]:
         if self._by_length:  # each alone: a longer neighbour or a longer end would change the rotary table
             return iter([Group(chained=True, items=(item,)) for item in items])
-        return groups(items, overhead=self._overhead, tokens=self._session.tokens, rows=MAX_ROWS)
+        rows = min(MAX_ROWS, self._session.rows(MIN_NEW))
+        return groups(items, overhead=self._overhead, tokens=self._session.tokens, rows=rows)
 
     def _prompt(self, group: Group, rows: Sequence[int], on_row: OnRow) -> None:
         """Compute a group's items, each in its row of memory, and hand out the logits that are wanted."""

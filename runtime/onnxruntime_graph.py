@@ -14,7 +14,7 @@ from edgeproof.runtime.onnxruntime_config import NAME, GenaiConfig, read_config
 from edgeproof.runtime.onnxruntime_data import check_data, inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -41,6 +41,8 @@ class Graph:
         has_positions: whether the graph asks for position ids.
         by_length: whether it chooses between rotary tables by length (Phi-3's long context): then a sequence's numbers
             depend on how long the call's longest sequence is.
+        window: the widest attention window whose memory may be as short as the window, 0 without one: the memory must
+            be that long at least.
         accuracy_levels: those of its MatMulNBits nodes, ascending; empty for a float graph.
 
     """
@@ -52,6 +54,7 @@ class Graph:
     logits_type: str
     has_positions: bool
     by_length: bool
+    window: int
     accuracy_levels: tuple[int, ...]
 
 
@@ -156,7 +159,8 @@ def _described(path: Path, model: ModelProto, config: GenaiConfig) -> Graph:
         for name in names:
             _check_value(path, values[name], {"float32", "float16"}, memory)
     _check_value(path, outputs[config.logits], {"float32", "float16"}, ("batch", "length", config.vocabulary))
-    _check_heads(path, model, config)
+    attention = [node for node in nodes(model.graph) if node.op_type == "GroupQueryAttention"]
+    _check_heads(path, attention, config)
     types = {_type(inputs[name]) for name in config.past}
     if len(types) > 1:
         raise ArtifactError(f"{path}: its key-value inputs have the types {sorted(types)}", next_step=_AGAIN)
@@ -169,6 +173,10 @@ def _described(path: Path, model: ModelProto, config: GenaiConfig) -> Graph:
         logits_type=_type(outputs[config.logits]),
         has_positions=config.position_ids in inputs,
         by_length=any(node.op_type == "If" for node in model.graph.node),
+        window=max(
+            (_integer(node, "local_window_size", 0) for node in attention if _integer(node, "sliding_window_cache", 0)),
+            default=0,
+        ),
         accuracy_levels=tuple(sorted(levels)),
     )
 
@@ -204,9 +212,8 @@ def _check_value(path: Path, value: ValueInfoProto, types: set[str], shape: Shap
         )
 
 
-def _check_heads(path: Path, model: ModelProto, config: GenaiConfig) -> None:
+def _check_heads(path: Path, attention: Sequence[NodeProto], config: GenaiConfig) -> None:
     """Compare the attention nodes' head counts; the width of a head stands in no attribute (a trial run shows it)."""
-    attention = [node for node in nodes(model.graph) if node.op_type == "GroupQueryAttention"]
     for node in attention:
         found = (_integer(node, "num_heads", 0), _integer(node, "kv_num_heads", 0))
         if found != (config.heads, config.kv_heads):

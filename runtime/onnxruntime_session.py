@@ -15,6 +15,8 @@ int4 at accuracy levels 0 and 4, and tiny models of other families):
   do not depend on batch, order, prefix, memory size or threads (1 or 2), at level 4 as at level 0
   (tests/runtime/test_onnxruntime_reproducible.py).
 - Several rows that have a past take one new token each: more is refused by the kernel.
+- A layer with a window may have a memory no longer than that (`sliding_window_cache`). Here its memory is as long as
+  the others': then nothing is evicted, and a row can be taken back to any beginning.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ MIN_ROWS = 2
 
 LOGITS_BYTES = 2**27
 """The largest block of logits that one call may give."""
+
+MEMORY_BYTES = 2**28
+"""Key-value memory that may be spent on rows beyond the first."""
 
 MAX_TOKENS = 512
 """Tokens that one call computes at most."""
@@ -86,8 +91,13 @@ class Session:
         """Bytes of key-value memory for one token."""
         return len(self._config.past) * self._cell * np.dtype(self._graph.cache_type).itemsize
 
+    def rows(self, cells: int) -> int:
+        """How many rows of `cells` tokens fit in the memory that may be spent, at least 1."""
+        return max(1, MEMORY_BYTES // (max(cells, self._graph.window) * self.cell_bytes))
+
     def reserve(self, rows: int, cells: int) -> None:
         """Lay the memory out as `rows` of `cells` tokens each. What it held is lost where that changes something."""
+        cells = max(cells, MIN_NEW, self._graph.window)
         if (rows, cells) == self._shape:
             return
         self._bindings.clear()

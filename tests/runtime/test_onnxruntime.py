@@ -15,6 +15,17 @@ from edgeproof.runtime.onnxruntime_backend import OnnxRuntime
 from edgeproof_tests.runtime import tiny_gguf, tiny_onnx
 
 
+def test_a_memory_that_may_be_short_changes_nothing(tiny_folder, mixed_requests):
+    with (
+        OnnxRuntime(tiny_folder(window=24), threads=1) as one,
+        OnnxRuntime(tiny_folder(window=24, short=True), threads=1) as two,
+    ):
+        pairs = list(zip(one.score(mixed_requests), two.score(mixed_requests), strict=True))
+        asked = [GenerateRequest(request.context, 40) for request in mixed_requests[:20]]
+        assert list(one.generate(asked)) == list(two.generate(asked))
+    assert all((left.logprobs == right.logprobs).all() for left, right in pairs)
+
+
 def _plain_logits(folder, tokens):
     """Logits of one sequence by onnxruntime's ordinary `run`, with an empty past: float64 [length, vocabulary]."""
     options = onnxruntime.SessionOptions()

@@ -15,6 +15,7 @@ GRAPHS = {
     "int4, level 4": ({"bits": 4}, None),
     "int4, level 0": ({"bits": 4}, 0),
     "float32, window": ({"window": 24}, None),
+    "float32, short memory": ({"window": 24, "short": True}, None),
     "int4, level 0, window": ({"bits": 4, "window": 24}, 0),
 }
 

@@ -29,13 +29,19 @@ def write(
     bits: int | None = None,
     level: int = 4,
     window: int = -1,
+    short: bool = False,
     tokens: list[str] | None = None,
     add_bos: bool = True,
     template: str | None = TEMPLATE,
 ) -> Path:
-    """Write the folder; `bits` 4 quantizes the products, symmetric, for accuracy level `level`."""
+    """Write the folder.
+
+    `bits` 4 quantizes the products, symmetric, for accuracy level `level`; `short` lets memories be as short as
+    `window`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     graph = _Graph(bits, level, window)
+    graph.cache = {"sliding_window_cache": 1} if short else {}
     weights = tiny_gguf.weights() if tensors is None else tensors
     graph.build(weights)
     graph.save(folder, vocabulary=len(weights["token_embd.weight"]))
@@ -93,6 +99,7 @@ def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class _Graph:
     def __init__(self, bits: int | None, level: int, window: int) -> None:
         self.bits, self.level, self.window = bits, level, window
+        self.cache: dict[str, int] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.arrays: dict[str, np.ndarray] = {}
 
@@ -154,6 +161,7 @@ class _Graph:
             do_rotary=1,
             rotary_interleaved=1,  # the layout of GGUF's q and k
             local_window_size=self.window,
+            **self.cache,
         )
         output = f"{prefix}.attn_output"
         return self.product(attended, output, weights[f"{output}.weight"], f"attention.{layer}")

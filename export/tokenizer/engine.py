@@ -35,7 +35,8 @@ class EngineVocabulary(NamedTuple):
     """What llama.cpp made of the file.
 
     `bos` and `eos` are ids that the file names, with their texts; None where it names none (llama.cpp then has defaults
-    of its own, which mean nothing).
+    of its own, which mean nothing). `ends` are the ids at which it ends a generation: EOS and the ends of turns, those
+    that it knows by their text included.
     """
 
     size: int
@@ -44,6 +45,7 @@ class EngineVocabulary(NamedTuple):
     add_bos: bool
     add_eos: bool
     chat_template: str | None
+    ends: tuple[int, ...]
 
 
 class EngineReply(NamedTuple):
@@ -82,7 +84,8 @@ class Engine:
         content = json.loads((self._folder / "reply.json").read_text(encoding="utf-8"))
         vocabulary = EngineVocabulary(**content["vocabulary"])
         bos, eos = (None if token is None else (token[0], token[1]) for token in (vocabulary.bos, vocabulary.eos))
-        return EngineReply(vocabulary._replace(bos=bos, eos=eos), tuple(tuple(ids) for ids in content["ids"]))
+        vocabulary = vocabulary._replace(bos=bos, eos=eos, ends=tuple(vocabulary.ends))
+        return EngineReply(vocabulary, tuple(tuple(ids) for ids in content["ids"]))
 
 
 @contextmanager
@@ -149,13 +152,15 @@ def _serve(gguf: Path, request: Path, reply: Path) -> None:
             return None
         return index, llama_cpp.llama_vocab_get_text(vocab, index).decode()
 
+    size = llama_cpp.llama_vocab_n_tokens(vocab)
     vocabulary = EngineVocabulary(
-        size=llama_cpp.llama_vocab_n_tokens(vocab),
+        size=size,
         bos=named("bos", llama_cpp.llama_vocab_bos(vocab)),
         eos=named("eos", llama_cpp.llama_vocab_eos(vocab)),
         add_bos=bool(llama_cpp.llama_vocab_get_add_bos(vocab)),
         add_eos=bool(llama_cpp.llama_vocab_get_add_eos(vocab)),
         chat_template=None if template is None else template.decode(),
+        ends=tuple(index for index in range(size) if llama_cpp.llama_vocab_is_eog(vocab, index)),
     )
     content = {"vocabulary": vocabulary._asdict(), "ids": all_ids}
     reply.write_text(json.dumps(content), encoding="utf-8")

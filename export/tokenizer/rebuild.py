@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from edgeproof.contracts.chat import render_chat, template_accepts
 from edgeproof.contracts.errors import TokenizerError, UnsupportedError
 from edgeproof.export.tokenizer.engine import start_engine
 from edgeproof.export.tokenizer.pre_tokenizer import CHAINS, Bytes, Digits, Split
@@ -48,7 +47,6 @@ NAMED_STRIPPING = ("phi-3", "phi3")
 NEVER_STRIPPING = frozenset({"<unk>", "<s>", "<|endoftext|>"})
 """… but for these."""
 MARKERS = frozenset({TokenType.CONTROL, TokenType.UNKNOWN})
-REPLY = "Aye."
 _WAY_ROUND = "give the model's Hugging Face folder as --base"
 
 
@@ -319,43 +317,27 @@ def _companions(values: dict[str, object], vocabulary: Vocabulary, stored: Engin
         index = values.get(f"{PREFIX}{key}_token_id")
         if isinstance(index, int) and index < len(vocabulary.texts):
             roles[f"{role}_token"] = vocabulary.texts[index]
+    context = next((value for key, value in values.items() if key.endswith(".context_length")), None)
     settings: Json = {
         **roles,
         "add_bos_token": stored.add_bos,
         "add_eos_token": stored.add_eos,
         "clean_up_tokenization_spaces": False,
-        "model_max_length": next((v for k, v in values.items() if k.endswith(".context_length")), None),
+        **({} if context is None else {"model_max_length": context}),
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
-    template = stored.chat_template
-    ends = [values.get(f"{PREFIX}{role}_token_id") for role in ("eos", "eot", "eom")]
-    if template is not None:
-        ends.append(_turn_end(template, vocabulary, stored))
+    own = [stored.eos[0]] if stored.eos is not None else []
+    # llama.cpp takes a plain word for an end too where it looks like one (Qwen's "</s>"): no checkpoint does.
+    ends = [index for index in stored.ends if index < len(vocabulary.types) and vocabulary.types[index] in MARKERS]
     generation: Json = {
         "bos_token_id": values.get(f"{PREFIX}bos_token_id"),
-        "eos_token_id": list(dict.fromkeys(index for index in ends if isinstance(index, int))),
+        "eos_token_id": list(dict.fromkeys([*own, *ends])),
         "pad_token_id": values.get(f"{PREFIX}padding_token_id"),
     }
     files = {"tokenizer_config.json": _json(settings), "generation_config.json": _json(generation)}
-    if template is not None:
-        files["chat_template.jinja"] = template.encode()
+    if stored.chat_template is not None:
+        files["chat_template.jinja"] = stored.chat_template.encode()
     return files
-
-
-def _turn_end(template: str, vocabulary: Vocabulary, stored: EngineVocabulary) -> int | None:
-    """Return the marker that the template puts behind a reply; None where it is no marker, or takes no such chat."""
-    bos, eos = (token[1] if token is not None else "" for token in (stored.bos, stored.eos))
-    chat = [{"role": "user", "content": "Ready?"}, {"role": "assistant", "content": REPLY}]
-    if not template_accepts(template, chat, bos_token=bos, eos_token=eos):
-        return None
-    rendered = render_chat(template, chat, bos_token=bos, eos_token=eos, add_generation_prompt=False)
-    behind = rendered.rpartition(REPLY)[2].lstrip()
-    found = [
-        (len(text), index)
-        for index, (text, kind) in enumerate(zip(vocabulary.texts, vocabulary.types, strict=True))
-        if kind in MARKERS and behind.startswith(text)
-    ]
-    return max(found)[1] if found else None
 
 
 def _json(content: object) -> bytes:

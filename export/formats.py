@@ -5,24 +5,33 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from edgeproof.contracts.errors import UnsupportedError
+from edgeproof.contracts.tensors import ModelDescription
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from edgeproof.contracts.tensors import ModelDescription, TensorRecord, Writer
+    from edgeproof.contracts.tensors import TensorRecord, Writer
     from edgeproof.export.gguf.imatrix import Imatrix
+    from edgeproof.export.onnx.description import OnnxDescription
+
+
+Kind = Literal["gguf", "onnx"]
 
 
 class OpenWriter(Protocol):
-    """Opens a writer of one format; `imatrix` and `overrides` are refused or ignored as the format's own tools do."""
+    """Opens a writer of one format from the description of its kind.
+
+    `imatrix` and `overrides` concern GGUF, and are refused or ignored there as llama.cpp's tools do.
+    """
 
     def __call__(
         self,
-        description: ModelDescription,
+        description: ModelDescription | OnnxDescription,
         target: Path,
         format: Format,  # noqa: A002 (the word that the command line uses)
         *,
@@ -54,9 +63,14 @@ class Format:
     description: str
     open: OpenWriter
 
+    @property
+    def kind(self) -> Kind:
+        """A GGUF is a file, an ONNX artifact a folder."""
+        return "gguf" if self.suffix else "onnx"
+
 
 def _gguf(
-    description: ModelDescription,
+    description: ModelDescription | OnnxDescription,
     target: Path,
     format: Format,  # noqa: A002 (the word that the command line uses)
     *,
@@ -66,7 +80,25 @@ def _gguf(
 ) -> Writer:
     from edgeproof.export.gguf.writer import GgufWriter
 
+    assert isinstance(description, ModelDescription)
     return GgufWriter(description, target, format, imatrix=imatrix, overrides=overrides, force=force)
+
+
+def _onnx(
+    description: ModelDescription | OnnxDescription,
+    target: Path,
+    format: Format,  # noqa: A002 (the word that the command line uses)
+    *,
+    imatrix: Imatrix | None = None,  # noqa: ARG001 (a GGUF beside it may have one)
+    overrides: Sequence[str] = (),  # noqa: ARG001 (the same)
+    force: bool = False,
+) -> Writer:
+    if find_spec("onnx") is None:
+        raise UnsupportedError(f"{format.name} needs the package onnx", next_step="pip install 'edgeproof[onnx]'")
+    from edgeproof.export.onnx.writer import OnnxWriter
+
+    assert not isinstance(description, ModelDescription)
+    return OnnxWriter(description, target, format.scheme, force=force)
 
 
 FORMATS: Mapping[str, Format] = {
@@ -80,6 +112,10 @@ FORMATS: Mapping[str, Format] = {
         Format("gguf-q8_0", "Q8_0", ".gguf", 8.5, "llama.cpp Q8_0: 8-bit, near float quality", _gguf),
         Format("gguf-f16", "F16", ".gguf", 16.0, "float16 GGUF, for baselines and for llama.cpp's tools", _gguf),
         Format("gguf-f32", "F32", ".gguf", 32.0, "float32 GGUF, exact", _gguf),
+        Format("onnx-int4", "onnx-int4", "", 5.0, "ONNX, plain 4-bit, blocks of 32, as onnxruntime-genai's", _onnx),
+        Format("onnx-int4-mixed", "onnx-int4-mixed", "", 7.0, "ONNX, 4-bit k-quants, some layers at 8 bits", _onnx),
+        Format("onnx-int8", "onnx-int8", "", 9.0, "ONNX, 8-bit, near float quality", _onnx),
+        Format("onnx-fp32", "onnx-fp32", "", 32.0, "float32 ONNX, exact; for baselines", _onnx),
     )
 }
 
@@ -123,6 +159,13 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     if bits <= form.nominal_bits + 1:
         return None
     said = f"{form.name} takes {bits:.2f} bits per weight for this shape, not {form.nominal_bits:g}: "
+    largest = max(records, key=lambda record: record.bytes)
+    share = largest.bytes / sum(record.bytes for record in records)
+    if form.kind == "onnx":
+        return (
+            f"{said}{largest.name} alone is {share:.0%} of the folder, in {largest.type}; an embedding table "
+            "that is not the output's too stays in float32, as onnxruntime-genai's builder leaves it"
+        )
     fallbacks = [record for record in records if _fell_back(record)]
     as_q4_0 = effective_bits(
         record._replace(bytes=_weights(record) * 9 // 16) if _is_quantized_in_a_layer(record) else record
@@ -133,8 +176,6 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
             f"{said}{len(fallbacks)} tensors have rows that are no multiple of 256 and fall back to wider types; "
             f"gguf-q4_0 is the better 4-bit format here ({as_q4_0:.2f})"
         )
-    largest = max(records, key=lambda record: record.bytes)
-    share = largest.bytes / sum(record.bytes for record in records)
     return (
         f"{said}{largest.name} alone is {share:.0%} of the file, in {largest.type}; "
         f"no 4-bit format changes that, --tensor-type {largest.name.removesuffix('.weight')}=q4_0 does"

@@ -25,17 +25,23 @@ _SCHEMES = {
 
 
 def identify_format(artifact: Path) -> str | None:
-    """Name the format that a GGUF says it has; None where it is none of `FORMATS`.
+    """Name the format that a GGUF or an ONNX folder says it has; None where it is none of `FORMATS`.
 
     Raises:
-        ArtifactError: the file is missing, truncated or no GGUF, or an adapter instead of a model.
+        ArtifactError: the file is missing, truncated or no GGUF, or an adapter instead of a model; the folder holds no
+            ONNX graph.
 
     """
     from gguf import LlamaFileType
 
+    if artifact.is_dir():
+        from edgeproof.export.onnx.identify import identify_folder
+
+        return identify_folder(artifact)
     if not artifact.is_file():
-        what = "is a folder" if artifact.is_dir() else "does not exist"
-        raise ArtifactError(f"the artifact {artifact} {what}", next_step="give the .gguf file that ships")
+        raise ArtifactError(
+            f"the artifact {artifact} does not exist", next_step="give the .gguf file or the ONNX folder that ships"
+        )
     try:
         values = {entry.key: entry.value for entry in read_header(artifact).metadata}
     except CheckpointError as error:

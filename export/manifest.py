@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 SUFFIX = ".edge.json"
 PACKAGES = ("edgeproof", "gguf", "llama-cpp-python", "numpy")
+ONNX_PACKAGES = ("onnx",)
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -60,7 +61,8 @@ class Manifest:
 
     Attributes:
         format: "gguf-q4", …; "gguf-lora" for an unmerged adapter.
-        artifact: the file that ships.
+        artifact: the file that ships. For a folder, its name, the sum of its files' bytes, and the sha256 of `files`
+            as the tool sha256sum would list them, sorted by name.
         effective_bits: stored bits per weight, over all tensors.
         base: what the merge began with.
         adapters: in the order in which they were merged.
@@ -71,6 +73,7 @@ class Manifest:
         warnings: what was said on the way.
         command: the command line as given.
         versions: of the packages that made it; "llama.cpp" is the version and commit of its kernels.
+        files: of a folder that ships.
 
     """
 
@@ -86,6 +89,29 @@ class Manifest:
     warnings: tuple[str, ...]
     command: tuple[str, ...]
     versions: dict[str, str]
+    files: tuple[FileDigest, ...] = ()
+
+
+def digest_artifact(path: Path) -> tuple[FileDigest, tuple[FileDigest, ...]]:
+    """Hash a file, or a folder that ships: return the digest of the whole, and those of a folder's files.
+
+    Raises:
+        ArtifactError: the folder holds another folder, a link or something else that is no plain file.
+
+    """
+    if not path.is_dir():
+        return digest_file(path), ()
+    entries = sorted(path.iterdir())
+    for entry in entries:
+        if entry.is_symlink() or not entry.is_file():
+            raise ArtifactError(
+                f"{entry} is no plain file; an artifact's folder holds nothing else",
+                next_step="take it away, or export again",
+            )
+    files = tuple(map(digest_file, entries))
+    listing = "".join(f"{found.sha256}  {found.file}\n" for found in files)
+    whole = FileDigest(path.name, sum(found.bytes for found in files), hashlib.sha256(listing.encode()).hexdigest())
+    return whole, files
 
 
 def digest_file(path: Path) -> FileDigest:
@@ -129,8 +155,8 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
     """Read the manifest beside `artifact` if there is one.
 
     Args:
-        artifact: the file that ships.
-        sha256: what was found for it just now.
+        artifact: the file or folder that ships.
+        sha256: what was found for it just now (`digest_artifact`).
 
     Returns:
         The manifest's content; None where there is none: provenance unknown.
@@ -155,9 +181,10 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema!r}; this version reads {SCHEMA}", next_step="export again")
     if said != sha256:
+        what = "folder" if artifact.is_dir() else "file"
         raise ArtifactError(
-            f"{artifact} is not the file that its manifest describes: sha256 {sha256[:16]}…, the manifest says "
+            f"{artifact} is not the {what} that its manifest describes: sha256 {sha256[:16]}…, the manifest says "
             f"{str(said)[:16]}…",
-            next_step="the file was changed or replaced after the export: export again and gate that",
+            next_step="it was changed or replaced after the export: export again and gate that",
         )
     return dict(content)

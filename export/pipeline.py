@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,41 +15,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.atomic import refuse_existing, write_failed
-from edgeproof.contracts.errors import CheckpointError, UsageError
+from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.errors import UsageError
 from edgeproof.export.adapter import load_adapter
-from edgeproof.export.architectures import describe
-from edgeproof.export.checkpoint import FolderCheckpoint, open_checkpoint
 from edgeproof.export.converter import convert, find_script
+from edgeproof.export.describing import Described, describe_base, open_base
 from edgeproof.export.formats import effective_bits, find_format, shape_warning
 from edgeproof.export.gguf.imatrix import read_imatrix
 from edgeproof.export.gguf.lora import collect_factors, hf_targets, write_lora
 from edgeproof.export.gguf_base import GgufBase, open_gguf_base
 from edgeproof.export.manifest import (
+    ONNX_PACKAGES,
+    PACKAGES,
     Manifest,
     Source,
+    digest_artifact,
     digest_file,
     digest_source,
     digest_tokenizer,
-    manifest_path,
     package_versions,
     write_manifest,
 )
 from edgeproof.export.merge import MergedModel
 from edgeproof.export.merged_folder import write_merged_folder
 from edgeproof.export.stream import run_stream
-from edgeproof.export.tokenizer.metadata import tokenizer_metadata
-from edgeproof.export.tokenizer.proof import prove_tokenizer
-from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
+from edgeproof.export.targets import all_or_none, prepare_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorRecord, Writer
+    from edgeproof.contracts.tensors import Checkpoint, TensorRecord, Writer
     from edgeproof.export.adapter import Adapter
+    from edgeproof.export.describing import Base
     from edgeproof.export.formats import Format
-    from edgeproof.export.tokenizer.proof import Proof
 
 LORA_FORMAT = "gguf-lora"
 
@@ -126,6 +124,7 @@ def export(
         raise UsageError("--unmerged writes an adapter beside the base, and no --adapter was given")
     if options.converter is not None:
         find_script(options.converter)
+    _refuse_contradictions(base, chosen, options)
     if "/" in options.name or "\\" in options.name or options.name in {".", ".."}:
         raise UsageError(
             f"--name {options.name} is no file name: artifacts are named after it",
@@ -137,10 +136,11 @@ def export(
         warnings.append(message)
         progress.warn(message)
 
-    opened = _open_base(base, options)
+    kinds = {form.kind for form in chosen}
+    opened = open_base(base, kinds, texts=texts, allow_requantize=options.allow_requantize)
     loaded = [load_adapter(path) for path in adapters]
     name = options.name or _base_name(base)
-    targets = _prepare_targets(out, name, chosen, unmerged=options.unmerged, merged=bool(adapters), force=force)
+    targets = prepare_targets(out, name, chosen, unmerged=options.unmerged, merged=bool(adapters), force=force)
     names = opened.targets() if isinstance(opened, GgufBase) and loaded else None
     merged = MergedModel(opened, loaded, names)
     for warning in merged.warnings:
@@ -151,60 +151,58 @@ def export(
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
         except OSError as error:
             raise write_failed(out, error) from error
-        tokenizer: dict[str, object] = {"proof": "the base's GGUF, unchanged"}
         source: Checkpoint = model
         if options.converter is not None:
-            source, description = _convert(model, base, options.converter, scratch, name=name, progress=progress)
-            tokenizer = {
-                "proof": "none: the converter given with --converter wrote it",
-                "files": digest_tokenizer(base),
-            }
-        elif isinstance(opened, GgufBase):
-            description = opened.describe(model.tensors)
+            source, described = _convert(model, base, options.converter, scratch, name=name, progress=progress)
         else:
-            description, proof = _describe(model, base, name, scratch, texts)
-            tokenizer = {"proof": proof._asdict(), "files": digest_tokenizer(base)}
-            for limit in proof.limits:
-                warn(limit)
-        for warning in description.warnings:
+            described = describe_base(opened, model, kinds, name=name, scratch=scratch, texts=texts)
+        for warning in described.warnings:
             warn(warning)
-        lora_names = names or hf_targets(description)
+        lora_names = names or (hf_targets(described.gguf) if described.gguf else {})
         if options.unmerged:
-            collect_factors(loaded, description, lora_names)  # refused before any work is done
+            assert described.gguf is not None
+            collect_factors(loaded, described.gguf, lora_names)  # refused before any work is done
         imatrix = read_imatrix(options.imatrix) if options.imatrix else None
         digests = stack.enter_context(ThreadPoolExecutor(1)).submit(_digest_inputs, opened, loaded)
-        stack.enter_context(_all_or_none(targets))
+        stack.enter_context(all_or_none(targets))
         writers: list[Writer] = []
         opening = stack.enter_context(ExitStack())
         for form, path in zip(chosen, targets.artifacts, strict=True):
+            description = described.gguf if form.kind == "gguf" else described.onnx
+            assert description is not None
             writer = form.open(description, path, form, imatrix=imatrix, overrides=options.tensor_types, force=force)
             opening.callback(writer.abort)  # where a later one cannot be opened; does nothing after `finish`
             writers.append(writer)
-        records = run_stream(source, writers, description, check=model.refuse_idle, threads=threads, progress=progress)
+        records = run_stream(
+            source, writers, described.groups(), check=model.refuse_idle, threads=threads, progress=progress
+        )
         base_source, adapter_sources = digests.result()
 
         def record(
             format_name: str, path: Path, tensors: tuple[TensorRecord, ...], used: tuple[Source, ...]
         ) -> Manifest:
+            artifact, files = digest_artifact(path)
             manifest = Manifest(
                 format=format_name,
-                artifact=digest_file(path),
+                artifact=artifact,
                 effective_bits=round(effective_bits(tensors), 4),
                 base=base_source,
                 adapters=used,
                 adapter_effect=_effect(model) if used else None,
-                tokenizer=tokenizer,
+                tokenizer=dict(described.tokenizer),
                 tensors=tensors,
                 options=_recorded(options),
                 warnings=tuple(warnings),
                 command=tuple(command),
-                versions=package_versions(),
+                versions=package_versions((*PACKAGES, *(ONNX_PACKAGES if files else ()))),
+                files=files,
             )
             write_manifest(manifest, path)
             return manifest
 
         if targets.lora is not None:
-            tensors = write_lora(loaded, description, lora_names, targets.lora, name=f"{name} adapter", force=force)
+            assert described.gguf is not None
+            tensors = write_lora(loaded, described.gguf, lora_names, targets.lora, name=f"{name} adapter", force=force)
             record(LORA_FORMAT, targets.lora, tensors, adapter_sources)
         exported = []
         for form, path, tensors in zip(chosen, targets.artifacts, records, strict=True):
@@ -215,41 +213,22 @@ def export(
     return tuple(exported)
 
 
-@dataclass(frozen=True)
-class _Targets:
-    artifacts: tuple[Path, ...]
-    lora: Path | None
-
-
-@contextlib.contextmanager
-def _all_or_none(targets: _Targets) -> Iterator[None]:
-    """Remove the files that this export has put under final names, if it fails before all have their manifests."""
-    paths = (*targets.artifacts, *((targets.lora,) if targets.lora else ()))
-    before = {path: _file_number(path) for path in paths}
-    try:
-        yield
-    except BaseException:
-        for path, number in before.items():
-            if _file_number(path) not in {None, number}:
-                path.unlink(missing_ok=True)
-                manifest_path(path).unlink(missing_ok=True)
-        raise
-
-
-def _file_number(path: Path) -> int | None:
-    return path.stat().st_ino if path.exists() else None
-
-
-def _open_base(base: Path, options: ExportOptions) -> FolderCheckpoint | GgufBase:
-    if base.is_dir():
-        return open_checkpoint(base)
-    if not base.exists():
-        raise CheckpointError(
-            f"the base {base} does not exist", next_step="give a Hugging Face folder or a float GGUF file"
+def _refuse_contradictions(base: Path, formats: Sequence[Format], options: ExportOptions) -> None:
+    """Refuse options that concern formats or bases of another kind than those given."""
+    onnx = next((form.name for form in formats if form.kind == "onnx"), None)
+    if options.unmerged and onnx is not None:
+        raise UsageError(
+            f"--unmerged writes an adapter for llama.cpp; {onnx} has the adapters merged",
+            next_step="ask for GGUF formats alone, or leave --unmerged out",
         )
-    if options.converter is not None:
+    if options.converter is not None and onnx is not None:
+        raise UsageError(f"--converter makes a GGUF; it cannot make {onnx}", next_step="ask for GGUF formats alone")
+    if options.converter is not None and base.is_file():
         raise UsageError(f"--converter turns a Hugging Face folder into a GGUF, and {base} is a file")
-    return open_gguf_base(base, allow_requantize=options.allow_requantize)
+    if all(form.kind == "onnx" for form in formats):
+        for given, option in ((options.imatrix, "--imatrix"), (options.tensor_types, "--tensor-type")):
+            if given:
+                raise UsageError(f"{option} concerns GGUF formats, and none was asked for")
 
 
 def _base_name(base: Path) -> str:
@@ -257,40 +236,9 @@ def _base_name(base: Path) -> str:
     return resolved.name if resolved.is_dir() else resolved.stem
 
 
-def _prepare_targets(
-    out: Path, name: str, formats: Sequence[Format], *, unmerged: bool, merged: bool, force: bool
-) -> _Targets:
-    """Name the files and make the folder; what exists is refused before any work is done."""
-    stem = f"{name}-unlearned" if merged and not unmerged else name
-    artifacts = tuple(out / f"{stem}-{form.scheme}{form.suffix}" for form in formats)
-    lora = out / f"{name}-adapter-lora.gguf" if unmerged else None
-    for path in (*artifacts, *((lora,) if lora else ())):
-        refuse_existing(path, force=force)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_failed(out, error) from error
-    return _Targets(artifacts, lora)
-
-
-def _describe(
-    model: MergedModel, base: Path, name: str, scratch: Path, texts: Sequence[str]
-) -> tuple[ModelDescription, Proof]:
-    """Describe the GGUF and prove its tokenizer before any weight is read."""
-    description = describe(model, tokenizer_metadata(base, model.config), name=name)
-    vocabulary = scratch / "vocabulary.gguf"
-    try:
-        write_vocab_gguf(description.metadata, description.architecture, vocabulary)
-    except OSError as error:
-        raise write_failed(vocabulary, error) from error
-    proof = prove_tokenizer(base, vocabulary, texts)
-    vocabulary.unlink()
-    return description, proof
-
-
 def _convert(
     model: MergedModel, base: Path, converter: Path, scratch: Path, *, name: str, progress: Progress
-) -> tuple[GgufBase, ModelDescription]:
+) -> tuple[GgufBase, Described]:
     """Merge into a float32 folder, let the user's converter make a GGUF of it, and take that as the source."""
     folder, converted = scratch / name, scratch / "converted.gguf"
     folder.mkdir()
@@ -300,12 +248,15 @@ def _convert(
     convert(converter, folder, converted, name=name)
     progress.advance(1)
     opened = open_gguf_base(converted)
-    return opened, opened.describe()
+    tokenizer: dict[str, object] = {
+        "proof": "none: the converter given with --converter wrote it",
+        "files": digest_tokenizer(base),
+    }
+    description = opened.describe()
+    return opened, Described(description, None, tokenizer, description.warnings)
 
 
-def _digest_inputs(
-    opened: FolderCheckpoint | GgufBase, adapters: Sequence[Adapter]
-) -> tuple[Source, tuple[Source, ...]]:
+def _digest_inputs(opened: Base, adapters: Sequence[Adapter]) -> tuple[Source, tuple[Source, ...]]:
     return (
         digest_source(opened.path, opened.files),
         tuple(digest_source(adapter.path, adapter.files) for adapter in adapters),

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import CheckpointError
-from edgeproof.contracts.tensors import CHUNK_BYTES, RowChunk
+from edgeproof.contracts.tensors import CHUNK_BYTES, ModelDescription, RowChunk
 from edgeproof.export.blas import one_blas_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.contracts.tensors import Checkpoint, ModelDescription, TensorInfo, TensorRecord, Writer
+    from edgeproof.contracts.tensors import Checkpoint, TensorInfo, TensorRecord, Writer
 
 TARGET_WEIGHTS = 2**19
 """Weights per chunk: 2 MB of float32, which stays in a core's cache from the merge to the kernel."""
@@ -63,18 +63,19 @@ def chunk_bounds(info: TensorInfo, group: int) -> Iterator[tuple[int, int]]:
 def run_stream(
     model: Checkpoint,
     writers: Sequence[Writer],
-    description: ModelDescription,
+    needed: ModelDescription | Mapping[str, int],
     *,
     check: Callable[[], None] | None = None,
     threads: int | None = None,
     progress: Progress,
 ) -> list[tuple[TensorRecord, ...]]:
-    """Stream the tensors that `description` needs from `model` to every writer, then finish the writers.
+    """Stream the tensors that are needed from `model` to every writer, then finish the writers.
 
     Args:
         model: a checkpoint, or a merge over one.
         writers: any number; each is finished, or aborted if anything goes wrong, an interruption included.
-        description: what the writers were opened with.
+        needed: what the writers were opened with; or the source tensors, with what their chunks' rows must be a
+            multiple of.
         check: called when all rows have passed and no file has its final name yet; what it raises aborts.
         threads: None for one per core that this process may use.
         progress: told in bytes of float32.
@@ -83,12 +84,12 @@ def run_stream(
         The records of each writer, in the order of `writers`.
 
     Raises:
-        CheckpointError: `model` lacks a tensor that `description` needs.
+        CheckpointError: `model` lacks a tensor that is needed.
         EdgeproofError: whatever reading, merging or writing raises; the first one, if several threads fail.
 
     """
     try:
-        groups = row_groups(description)
+        groups = row_groups(needed) if isinstance(needed, ModelDescription) else needed
         infos = _wanted(model, groups)
         jobs = [(info, *bounds) for info in infos for bounds in chunk_bounds(info, groups[info.name])]
         progress.start("Export", sum(4 * info.rows * info.columns for info in infos), "bytes")

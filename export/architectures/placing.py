@@ -36,8 +36,27 @@ def place_tensors(
 
     Raises: as `describe` does.
     """
+    found = {
+        plain: OutputTensor(place.name, source, _squeezed(place.shape), place.transform, place.row_group)
+        for plain, (source, place) in match_tensors(checkpoint, family, model).items()
+    }
+    if OUTPUT in found and not family.reads_output:
+        output, table = found.pop(OUTPUT), found[TABLE]
+        check_equal(checkpoint, output.source, table.source, *table.shape)
+    found[TABLE] = _fit_to_tokenizer(found[TABLE], tokens, cut=family.cuts_table)
+    return list(found.values())
+
+
+def match_tensors(checkpoint: Checkpoint, family: Family, model: HyperParameters) -> dict[str, tuple[str, Place]]:
+    """Find every tensor that the hyper-parameters imply: the checkpoint's name for it, by the family's own name.
+
+    Raises:
+        UnsupportedError: a tensor is stored in a type that no weight has.
+        CheckpointError: a tensor is missing, has another shape than the configuration implies, or has no place.
+
+    """
     places = family.places(model)
-    found: dict[str, OutputTensor] = {}
+    found: dict[str, tuple[str, Place]] = {}
     for source, info in checkpoint.tensors.items():
         if DROPPED.search(source) or source.startswith(family.foreign):
             continue
@@ -51,11 +70,11 @@ def place_tensors(
             )
         if plain in found:
             raise CheckpointError(
-                f"{checkpoint.path}: {source} and {found[plain].source} are the same tensor under two names",
+                f"{checkpoint.path}: {source} and {found[plain][0]} are the same tensor under two names",
                 next_step="take one of them away",
             )
         _check(checkpoint, info, place)
-        found[plain] = OutputTensor(place.name, source, _squeezed(place.shape), place.transform, place.row_group)
+        found[plain] = source, place
     missing = [source for source, place in places.items() if place.required and source not in found]
     if missing:
         raise CheckpointError(
@@ -63,10 +82,7 @@ def place_tensors(
             f"{', …' if len(missing) > SHOWN else ''}",
             next_step="check that every shard is there and that config.json belongs to these weights",
         )
-    if OUTPUT in found and not family.reads_output:
-        _check_equal(checkpoint, found.pop(OUTPUT), found[TABLE])
-    found[TABLE] = _fit_to_tokenizer(found[TABLE], tokens, cut=family.cuts_table)
-    return list(found.values())
+    return found
 
 
 def _strip(source: str, family: Family) -> str:
@@ -102,16 +118,21 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if len(shape) < 3 else (shape[0], shape[-1])
 
 
-def _check_equal(checkpoint: Checkpoint, output: OutputTensor, table: OutputTensor) -> None:
-    rows, columns = table.shape
+def check_equal(checkpoint: Checkpoint, output: str, table: str, rows: int, columns: int) -> None:
+    """Hold a stored output projection against the embedding table, both [rows, columns], where the graph has one.
+
+    Raises:
+        UnsupportedError: they differ.
+
+    """
     step = max(1, CHUNK_BYTES // (4 * columns))
     for start in range(0, rows, step):
         stop = min(start + step, rows)
-        ours, theirs = checkpoint.rows(output.source, start, stop), checkpoint.rows(table.source, start, stop)
+        ours, theirs = checkpoint.rows(output, start, stop), checkpoint.rows(table, start, stop)
         if not (ours == theirs).all():
             raise unsupported(
-                f"{checkpoint.path}: {output.source} differs from {table.source} between rows {start} and {stop}; "
-                "llama.cpp's graph for this family uses the embedding table for both"
+                f"{checkpoint.path}: {output} differs from {table} between rows {start} and {stop}; "
+                "the graph of this model uses the embedding table for both"
             )
 
 

@@ -147,7 +147,7 @@ def test_texts_of_a_pack_are_held_to_the_tokenizer(base, tmp_path, monkeypatch):
         heard.extend(texts)
         raise TokenizerError("not equal")
 
-    monkeypatch.setattr("edgeproof.export.pipeline.prove_tokenizer", prove)
+    monkeypatch.setattr("edgeproof.export.describing.prove_tokenizer", prove)
     with pytest.raises(TokenizerError):
         make(base, [], tmp_path / "out", "gguf-q8_0", texts=["a probe", "its answer"])
     assert heard == ["a probe", "its answer"]

@@ -23,7 +23,7 @@ from edgeproof_tests.smollm2 import smollm2_file, smollm2_gguf  # noqa: F401 (fi
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUANTIZED = [name for name, form in FORMATS.items() if form.scheme not in {"F16", "F32"}]
+QUANTIZED = [name for name, form in FORMATS.items() if form.kind == "gguf" and form.scheme not in {"F16", "F32"}]
 TOKENIZER = (
     MetadataEntry("tokenizer.ggml.model", "gpt2", "STRING"),
     MetadataEntry("tokenizer.ggml.tokens", [f"<{index}>" for index in range(VOCABULARY)], "ARRAY", "STRING"),

@@ -24,7 +24,7 @@ from gguf import GGUFReader
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUANTIZED = [name for name, form in FORMATS.items() if form.scheme not in {"F16", "F32"}]
+QUANTIZED = [name for name, form in FORMATS.items() if form.kind == "gguf" and form.scheme not in {"F16", "F32"}]
 
 # k-quants as they are; rows of 288 and 576 (SmolLM2) that fall back; rows of 72 that no block of 32 fits; many heads a
 # key-value head; more layers, so that the layers with more bits differ from the others; a mixture of experts.

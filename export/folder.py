@@ -1,0 +1,83 @@
+"""Write a folder so that its final name only ever shows a complete one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MARK = "genai_config.json"
+"""A folder that holds this file is an artifact, which --force may replace."""
+
+
+def refuse_existing_folder(target: Path, *, force: bool) -> None:
+    """Raise `OutputError` if `target` exists and may not be replaced: without `force`, or no artifact's folder."""
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir() or target.is_symlink():
+        raise OutputError(f"{target} exists and is no folder", next_step="move it away, or give another --out")
+    entries = list(target.iterdir())
+    if entries and not ((target / MARK).is_file() and all(entry.is_file() for entry in entries)):
+        raise OutputError(
+            f"{target} exists and holds other things than an ONNX artifact", next_step="give another --out or --name"
+        )
+    if not force:
+        raise OutputError(f"{target} exists", next_step="give another name, or --force to replace it")
+
+
+def temporary_folder(target: Path) -> Path:
+    """Make and return an empty folder beside `target`.
+
+    Raises:
+        OSError: it cannot be made.
+
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    temporary.mkdir()
+    return temporary
+
+
+def commit_folder(temporary: Path, target: Path, *, force: bool) -> None:
+    """Sync every file in `temporary` to the disk and give it the name `target`; what was there is removed afterwards.
+
+    Raises:
+        OutputError: `target` has come into being since and `force` is not given.
+        OSError: a file cannot be synced, or the rename failed; `target` is then as it was.
+
+    """
+    for path in (*sorted(temporary.iterdir()), temporary):
+        _sync(path)
+    refuse_existing_folder(target, force=force)
+    replaced = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old") if target.exists() else None
+    if replaced is not None:
+        target.rename(replaced)
+    try:
+        temporary.rename(target)
+    except BaseException:
+        if replaced is not None:
+            replaced.rename(target)
+        raise
+    _sync(target.parent)
+    if replaced is not None:
+        remove_folder(replaced)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove `folder` and what is in it; never raises."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,138 @@
+"""The tokenizer's files of a base, taken over into the folder that ships."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+TOKENIZER = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
+GENERATION = "generation_config.json"
+SPECIAL = "special_tokens_map.json"
+COPIED = (
+    TOKENIZER,
+    SPECIAL,
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""Copied as they are, where they are; `SETTINGS` is written anew, `GENERATION` goes into genai_config.json."""
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What was found.
+
+    Attributes:
+        where: the base, for messages.
+        files: content by name, of `COPIED`, `SETTINGS` and `GENERATION`.
+        special_tokens: text of the tokens that start, end and fill a text: "bos", "eos", "pad".
+        vocabulary: id by token, added tokens included.
+
+    """
+
+    where: Path
+    files: Mapping[str, bytes]
+    special_tokens: Mapping[str, str]
+    vocabulary: Mapping[str, int]
+
+    def read(self, name: str) -> dict[str, object]:
+        """Return one file's JSON object; empty where there is no such file.
+
+        Raises:
+            TokenizerError: it is no JSON object.
+
+        """
+        return _parse(self.where, name, self.files)
+
+
+def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+    """Read what onnxruntime-genai's tokenizer needs from a base's folder; errors as for `tokenizer_files`."""
+    names = (*COPIED, SETTINGS, GENERATION)
+    try:
+        return tokenizer_files(folder, {name: path.read_bytes() for name in names if (path := folder / name).is_file()})
+    except OSError as error:
+        raise TokenizerError(f"cannot read the tokenizer in {folder}: {error.strerror}") from error
+
+
+def tokenizer_files(where: Path, files: Mapping[str, bytes]) -> TokenizerFiles:
+    """Take `files`, content by name, as the tokenizer's files of the base `where`.
+
+    Raises:
+        TokenizerError: there is no tokenizer.json or tokenizer_config.json, or one that cannot be read.
+
+    """
+    if TOKENIZER not in files:
+        found = "only tokenizer.model" if "tokenizer.model" in files else "none"
+        raise TokenizerError(
+            f"an ONNX folder ships a {TOKENIZER}, and {where} has {found}",
+            next_step="make one where transformers is installed, and put it there: python -c "
+            f"""\"from transformers import AutoTokenizer as T; T.from_pretrained('{where}').save_pretrained('.')\"""",
+        )
+    if SETTINGS not in files:
+        raise TokenizerError(
+            f"{where} has a {TOKENIZER} but no {SETTINGS}, which onnxruntime-genai reads beside it",
+            next_step="copy or download it too",
+        )
+    settings, mapped = _parse(where, SETTINGS, files), _parse(where, SPECIAL, files)
+    special = {
+        which: text
+        for which in ("bos", "eos", "pad")
+        if (text := _text(settings.get(f"{which}_token")) or _text(mapped.get(f"{which}_token")))
+    }
+    return TokenizerFiles(where, files, special, _vocabulary(where, _parse(where, TOKENIZER, files)))
+
+
+def write_tokenizer_files(files: TokenizerFiles, folder: Path, *, context_length: int) -> None:
+    """Write them to `folder`. The longest text becomes the model's context: many bases say 10³⁰, which no one parses.
+
+    Raises:
+        OSError: `folder` cannot be written.
+
+    """
+    for name in COPIED:
+        if name in files.files:
+            (folder / name).write_bytes(files.files[name])
+    settings = {**files.read(SETTINGS), "model_max_length": context_length}
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _vocabulary(where: Path, tokenizer: Mapping[str, object]) -> dict[str, int]:
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
+    tokens = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(tokens, dict | list):
+        raise TokenizerError(f"{where}: {TOKENIZER} has no vocabulary", next_step="copy or download the file again")
+    # A unigram model lists pairs of token and score.
+    plain = tokens if isinstance(tokens, dict) else {pair[0]: index for index, pair in enumerate(tokens)}
+    return plain | {item["content"]: item["id"] for item in (added if isinstance(added, list) else [])}
+
+
+def _text(token: object) -> str | None:
+    """Return a token's text, which is stored alone or in an object."""
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else None
+
+
+def _parse(where: Path, name: str, files: Mapping[str, bytes]) -> dict[str, object]:
+    if name not in files:
+        return {}
+    try:
+        content = json.loads(files[name])
+    except ValueError as error:
+        raise TokenizerError(
+            f"{where}: {name} is no JSON: {error}", next_step="copy or download the file again"
+        ) from error
+    if not isinstance(content, dict):
+        raise TokenizerError(f"{where}: {name} is no JSON object", next_step="copy or download the file again")
+    return content

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from edgeproof.cli import options as opt
 from edgeproof.contracts.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Baseline, Measurement
-    from edgeproof.export.pipeline import ExportOptions
+    from edgeproof.export.pipeline import Exported, ExportOptions
 
 
 @click.command("baseline")
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
     help="Precision of base and merged; gguf-f32 where a weight is too large for float16.",
 )
 @opt.BYTES
-@click.option("--backend", default="llama.cpp", show_default=True, metavar="NAME", help="The one that will gate.")
 @opt.THREADS
 @opt.FORCE
 @opt.LISTENING
@@ -46,12 +48,7 @@ def command(
     out: Path,
     *,
     float_format: str,
-    imatrix: Path | None,
-    tensor_types: tuple[str, ...],
-    converter: Path | None,
-    allow_requantize: bool,
-    name: str,
-    backend: str,
+    choices: Mapping[str, Any],
     threads: int | None,
     force: bool,
     quiet: bool,
@@ -70,38 +67,33 @@ def command(
             "a baseline holds what the merged model answers, and no --adapter was given",
             next_step="add --adapter DIR",
         )
-    chosen = ExportOptions(
-        imatrix=imatrix, tensor_types=tensor_types, converter=converter, allow_requantize=allow_requantize, name=name
-    )
     with Terminal(quiet=quiet) as progress:
-        baseline = record(
+        baselines = record(
             base,
             adapters,
             formats or ("gguf-q4",),
             probes,
             out,
-            options=chosen,
+            options=ExportOptions(**choices),
             float_format=float_format,
-            backend=backend,
             threads=threads,
             force=force,
             progress=progress,
         )
+    recorded = [name for baseline in baselines for name in sorted(baseline.base_in_format)]
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "baseline": str(out),
-                    "pack_digest": baseline.pack_digest,
-                    "tokenizer_digest": baseline.tokenizer_digest,
-                    "formats": sorted(baseline.base_in_format),
+                    "pack_digest": baselines[0].pack_digest,
+                    "tokenizer_digests": {baseline.backend: baseline.tokenizer_digest for baseline in baselines},
+                    "formats": recorded,
                 }
             )
         )
     if not quiet:
-        click.echo(
-            f"{out}  {len(baseline.probes)} probes, base in {', '.join(sorted(baseline.base_in_format))}", err=True
-        )
+        click.echo(f"{out}  {len(baselines[0].probes)} probes, base in {', '.join(recorded)}", err=True)
     return 0
 
 
@@ -114,20 +106,16 @@ def record(
     *,
     options: ExportOptions,
     float_format: str = "gguf-f16",
-    backend: str = "llama.cpp",
     threads: int | None = None,
     force: bool = False,
     progress: Progress,
-) -> Baseline:
-    """Export what has to be measured, measure it, and write the baseline to `out`."""
+) -> tuple[Baseline, ...]:
+    """Export what has to be measured, measure it by each format's own backend, and write the baseline to `out`."""
     from edgeproof.cli.gate import pack_texts
     from edgeproof.contracts.atomic import refuse_existing, write_failed
-    from edgeproof.eval.baseline import assemble_baseline, save_baseline
-    from edgeproof.eval.ignorance import ignorance_levels
-    from edgeproof.eval.measure import measure
+    from edgeproof.eval.baseline import save_baselines
     from edgeproof.eval.pack import load_pack
     from edgeproof.export.pipeline import export
-    from edgeproof.runtime import open_backend
 
     pack = load_pack(probes)
     refuse_existing(out, force=force)
@@ -136,40 +124,69 @@ def record(
         scratch = tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out.resolve().parent)
     except OSError as error:
         raise write_failed(out, error) from error
+    # A backend's numbers are compared with its own: each kind of artifact has its float reference.
+    references = {"gguf": float_format, "onnx": "onnx-fp32"}
+    baselines = []
     with scratch as folder:
-        plain = export(
-            base,
-            (),
-            (float_format, *formats),
-            Path(folder) / "base",
-            options,
-            texts=pack_texts(pack),
-            threads=threads,
-            command=opt.given_command(),
-            progress=progress,
-        )
-        (merged,) = export(
-            base, adapters, (float_format,), Path(folder) / "merged", options, threads=threads, progress=progress
-        )
-        base_float, *in_formats = plain
-        measurements: dict[str, Measurement] = {}
-        for label, item in (
-            ("base", base_float),
-            ("merged", merged),
-            *((f"base:{item.format}", item) for item in in_formats),
-        ):
-            with open_backend(backend, item.path, threads=threads) as engine:
-                sha256 = item.manifest.artifact.sha256
-                measurements[label] = measure(pack, engine, label=label, artifact_sha256=sha256, progress=progress)
-                if item is base_float:
-                    levels = ignorance_levels(pack, engine, progress)
+        for kind in dict.fromkeys(name.partition("-")[0] for name in formats):
+            reference = references[kind]
+            ours = [name for name in formats if name.startswith(f"{kind}-")]
+
+            def written(
+                adapters: Sequence[Path], names: Sequence[str], part: str, kind: str = kind
+            ) -> tuple[Exported, ...]:
+                return export(
+                    base,
+                    adapters,
+                    names,
+                    Path(folder) / kind / part,
+                    options,
+                    texts=pack_texts(pack),
+                    threads=threads,
+                    command=opt.given_command(),
+                    progress=progress,
+                )
+
+            plain = written((), (reference, *ours), "base")
+            (merged,) = written(adapters, (reference,), "merged")
+            baselines.append(_measured(pack, plain, merged, ours, threads=threads, progress=progress))
+    save_baselines(baselines, out, force=force)
+    return tuple(baselines)
+
+
+def _measured(
+    pack: Pack,
+    plain: Sequence[Exported],
+    merged: Exported,
+    formats: Sequence[str],
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> Baseline:
+    """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files."""
+    from edgeproof.eval.baseline import assemble_baseline
+    from edgeproof.eval.ignorance import ignorance_levels
+    from edgeproof.eval.measure import measure
+    from edgeproof.runtime import backend_for, open_backend
+
+    base = plain[0]
+    measurements: dict[str, Measurement] = {}
+    for label, item in [("base", base), ("merged", merged), *((f"base:{item.format}", item) for item in plain[1:])]:
+        with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
+            sha256 = item.manifest.artifact.sha256
+            measurements[label] = measure(pack, engine, label=label, artifact_sha256=sha256, progress=progress)
+            if item is base:
+                levels = ignorance_levels(pack, engine, progress)
+        if item.path.is_dir():
+            shutil.rmtree(item.path)
+        else:
             item.path.unlink()
-    baseline = assemble_baseline(
+    if base.format in formats:
+        measurements[f"base:{base.format}"] = replace(measurements["base"], label=f"base:{base.format}")
+    return assemble_baseline(
         pack,
         base=measurements.pop("base"),
         merged=measurements.pop("merged"),
         base_in_format={label.removeprefix("base:"): found for label, found in measurements.items()},
         ignorance=levels,
     )
-    save_baseline(baseline, out, force=force)
-    return baseline

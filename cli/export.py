@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from edgeproof.cli import options as opt
 from edgeproof.contracts.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from edgeproof.cli.gate import Judging
 
 
 @click.command("export")
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 @click.option("--out", type=opt.PATH, required=True, metavar="DIR", help="Where the artifacts go.")
 @click.option("--unmerged", is_flag=True, help="Quantize the base alone, with the adapter as a GGUF LoRA beside it.")
 @opt.BYTES
-@opt.PROBES
 @opt.JUDGING
 @opt.THREADS
 @opt.FORCE
@@ -32,17 +34,8 @@ def command(
     out: Path,
     *,
     unmerged: bool,
-    imatrix: Path | None,
-    tensor_types: tuple[str, ...],
-    converter: Path | None,
-    allow_requantize: bool,
-    name: str,
-    probes: Path | None,
-    baseline: Path | None,
-    policy: Path | None,
-    report: Path | None,
-    backend: str,
-    show_answers: bool,
+    choices: Mapping[str, Any],
+    judging: Mapping[str, Any],
     threads: int | None,
     force: bool,
     quiet: bool,
@@ -53,37 +46,19 @@ def command(
     With --probes and --baseline every artifact is gated at once, and the exit code is the worst verdict's. Without them
     the export ends with NOT GATED.
     """
+    from edgeproof.cli.gate import Candidate, check_judging, gate_all
     from edgeproof.cli.progress import Terminal
     from edgeproof.export.pipeline import ExportOptions, export
 
-    if (probes is None) != (baseline is None):
-        raise UsageError(
-            "--probes and --baseline go together: the gate needs both",
-            next_step="record a baseline with `export-edge baseline`, or leave both out",
-        )
-    if probes is None and (report is not None or policy is not None or show_answers):
-        raise UsageError("--report, --policy and --show-answers belong to the gate, and no --probes was given")
-    chosen = ExportOptions(
-        imatrix=imatrix,
-        tensor_types=tensor_types,
-        converter=converter,
-        allow_requantize=allow_requantize,
-        unmerged=unmerged,
-        name=name,
-    )
-    texts: tuple[str, ...] = ()
-    if probes is not None and baseline is not None:
-        from edgeproof.cli.gate import check_judging
-
-        report = report or out / "report"
-        texts = check_judging(probes, baseline, policy)
+    probed = _judging(judging, out, threads=threads, force=force)
+    texts = check_judging(probed) if probed is not None else ()
     with Terminal(quiet=quiet) as progress:
         exported = export(
             base,
             adapters,
             formats or ("gguf-q4",),
             out,
-            chosen,
+            ExportOptions(unmerged=unmerged, **choices),
             texts=texts,
             force=force,
             threads=threads,
@@ -109,25 +84,27 @@ def command(
                 click.echo(
                     f"{item.path}{beside}  {size:.1f} MB, {item.manifest.effective_bits:.2f} bits per weight", err=True
                 )
-        if probes is None or baseline is None:
+        if probed is None:
             if as_json:
                 click.echo(json.dumps({"artifacts": results, "verdict": None}))
             if not quiet:
                 click.echo("NOT GATED: nothing was probed. Add --probes PACK --baseline FILE.", err=True)
             return 0
-        from edgeproof.cli.gate import Candidate, gate_all
+        candidates = [Candidate(item.path, item.lora, item.format) for item in exported]
+        return gate_all(candidates, probed, as_json=as_json, progress=progress, artifacts=results)
 
-        return gate_all(
-            [Candidate(item.path, item.lora, item.format) for item in exported],
-            probes=probes,
-            baseline=baseline,
-            policy=policy,
-            report=report,
-            backend=backend,
-            show_answers=show_answers,
-            threads=threads,
-            force=force,
-            as_json=as_json,
-            progress=progress,
-            artifacts=results,
+
+def _judging(given: Mapping[str, Any], out: Path, *, threads: int | None, force: bool) -> Judging | None:
+    """Return what the gate goes by, None where nothing is to be probed; half of it is a mistake."""
+    from edgeproof.cli.gate import Judging
+
+    if (given["probes"] is None) != (given["baseline"] is None):
+        raise UsageError(
+            "--probes and --baseline go together: the gate needs both",
+            next_step="record a baseline with `export-edge baseline`, or leave both out",
         )
+    if given["probes"] is not None:
+        return Judging(**{**given, "report": given["report"] or out / "report"}, threads=threads, force=force)
+    if given["report"] is not None or given["policy"] is not None or given["show_answers"]:
+        raise UsageError("--report, --policy and --show-answers belong to the gate, and no --probes was given")
+    return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from edgeproof.cli import options as opt
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="What the artifact is; read from the file by default.",
 )
-@opt.PROBES
 @opt.JUDGING
 @opt.THREADS
 @opt.FORCE
@@ -43,12 +43,7 @@ def command(
     *,
     lora: Path | None,
     format_name: str | None,
-    probes: Path | None,
-    baseline: Path | None,
-    policy: Path | None,
-    report: Path | None,
-    backend: str,
-    show_answers: bool,
+    judging: Mapping[str, Any],
     threads: int | None,
     force: bool,
     quiet: bool,
@@ -60,25 +55,42 @@ def command(
     """
     from edgeproof.cli.progress import Terminal
 
-    if probes is None or baseline is None:
-        missing = " and ".join(
-            option for option, given in (("--probes", probes), ("--baseline", baseline)) if given is None
+    missing = [f"--{name}" for name in ("probes", "baseline") if judging[name] is None]
+    if missing:
+        raise UsageError(
+            f"the gate needs {' and '.join(missing)}", next_step="record a baseline with `export-edge baseline`"
         )
-        raise UsageError(f"the gate needs {missing}", next_step="record a baseline with `export-edge baseline`")
     with Terminal(quiet=quiet) as progress:
+        candidate = Candidate(artifact, lora, format_name)
         return gate_all(
-            [Candidate(artifact, lora, format_name)],
-            probes=probes,
-            baseline=baseline,
-            policy=policy,
-            report=report,
-            backend=backend,
-            show_answers=show_answers,
-            threads=threads,
-            force=force,
-            as_json=as_json,
-            progress=progress,
+            [candidate], Judging(**judging, threads=threads, force=force), as_json=as_json, progress=progress
         )
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a gate goes by.
+
+    Attributes:
+        probes: the pack's folder.
+        baseline: what `export-edge baseline` recorded.
+        policy: limits; the defaults where None.
+        report: where report.json and junit.xml go; nowhere where None.
+        backend: what runs the artifacts; by their kind where None.
+        show_answers: keep probes and answers in the report.
+        threads: all cores by default.
+        force: replace reports that exist.
+
+    """
+
+    probes: Path
+    baseline: Path
+    policy: Path | None = None
+    report: Path | None = None
+    backend: str | None = None
+    show_answers: bool = False
+    threads: int | None = None
+    force: bool = False
 
 
 class Candidate(NamedTuple):
@@ -100,15 +112,8 @@ class Gated(NamedTuple):
 
 def gate_all(
     candidates: Sequence[Candidate],
+    judging: Judging,
     *,
-    probes: Path,
-    baseline: Path,
-    policy: Path | None,
-    report: Path | None,
-    backend: str,
-    show_answers: bool,
-    threads: int | None,
-    force: bool,
     as_json: bool,
     progress: Progress,
     artifacts: Sequence[Mapping[str, object]] = (),
@@ -117,18 +122,8 @@ def gate_all(
     from edgeproof.eval.report import EXIT_CODES
     from edgeproof.eval.terminal import render_comparison, render_terminal
 
-    gated = gate(
-        candidates,
-        probes=probes,
-        baseline=baseline,
-        policy=policy,
-        report=report,
-        backend=backend,
-        show_answers=show_answers,
-        threads=threads,
-        force=force,
-        progress=progress,
-    )
+    gated = gate(candidates, judging, progress=progress)
+    show_answers = judging.show_answers
     for item in gated:
         name = item.candidate.artifact.name
         render_terminal(item.judgement, artifact=name, answers=item.answers if show_answers else None, file=sys.stderr)
@@ -151,16 +146,16 @@ def gate_all(
     return EXIT_CODES[max((item.judgement.verdict for item in gated), key=SEVERITY.index)]
 
 
-def check_judging(probes: Path, baseline: Path, policy: Path | None) -> tuple[str, ...]:
+def check_judging(judging: Judging) -> tuple[str, ...]:
     """Read all that a gate needs before an export begins; return the pack's texts, on which its tokenizer is proved."""
-    from edgeproof.eval.baseline import load_baseline
+    from edgeproof.eval.baseline import load_baselines
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.policy import read_policy
 
-    pack = load_pack(probes)
-    load_baseline(baseline)
-    if policy is not None:
-        read_policy(policy)
+    pack = load_pack(judging.probes)
+    load_baselines(judging.baseline)
+    if judging.policy is not None:
+        read_policy(judging.policy)
     return pack_texts(pack)
 
 
@@ -173,53 +168,40 @@ SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
 """Verdicts from best to worst: the worst decides about a release of several files."""
 
 
-def gate(
-    candidates: Sequence[Candidate],
-    *,
-    probes: Path,
-    baseline: Path,
-    policy: Path | None = None,
-    report: Path | None = None,
-    backend: str = "llama.cpp",
-    show_answers: bool = False,
-    threads: int | None = None,
-    force: bool = False,
-    progress: Progress,
-) -> list[Gated]:
-    """Measure and judge each candidate; reports go to `report`, in a folder a candidate where there are several."""
+def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progress) -> list[Gated]:
+    """Measure and judge each candidate; reports go to a folder a candidate where there are several."""
     from edgeproof.contracts.atomic import refuse_existing
-    from edgeproof.eval.baseline import load_baseline
+    from edgeproof.eval.baseline import load_baselines
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.eval.report import JUNIT, REPORT, ReportContext, write_reports
     from edgeproof.export.manifest import digest_file, manifest_path, package_versions
 
-    pack = load_pack(probes)
-    recorded = load_baseline(baseline)
-    limits = Policy() if policy is None else read_policy(policy)
-    folders = [_report_folder(report, candidate, alone=len(candidates) == 1) for candidate in candidates]
+    pack = load_pack(judging.probes)
+    recorded = load_baselines(judging.baseline)
+    policy = Policy() if judging.policy is None else read_policy(judging.policy)
+    folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
     for folder in folders:
         if folder is not None:
-            refuse_existing(folder / REPORT, force=force)
-            refuse_existing(folder / JUNIT, force=force)
+            refuse_existing(folder / REPORT, force=judging.force)
+            refuse_existing(folder / JUNIT, force=judging.force)
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         answers: dict[tuple[str, str], str] = {}
-        judgement = _judge_one(
-            candidate, pack, recorded, limits, backend=backend, threads=threads, answers=answers, progress=progress
-        )
+        judgement = _judge_one(candidate, pack, recorded, policy, judging, answers=answers, progress=progress)
         reports: tuple[Path, ...] = ()
         if folder is not None:
             manifest = manifest_path(candidate.artifact)
             context = ReportContext(
                 artifact=candidate.artifact.name,
                 command=opt.given_command(),
-                baseline_sha256=digest_file(baseline).sha256,
+                baseline_sha256=digest_file(judging.baseline).sha256,
                 manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
                 versions=package_versions(),
                 created=datetime.now(UTC),
             )
-            reports = write_reports(judgement, context, folder, answers=answers if show_answers else None, force=force)
+            shown = answers if judging.show_answers else None
+            reports = write_reports(judgement, context, folder, answers=shown, force=judging.force)
         gated.append(Gated(candidate, judgement, answers, reports))
     return gated
 
@@ -231,20 +213,19 @@ def _report_folder(report: Path | None, candidate: Candidate, *, alone: bool) ->
 def _judge_one(
     candidate: Candidate,
     pack: Pack,
-    baseline: Baseline,
+    recorded: Mapping[str, Baseline],
     policy: Policy,
+    judging: Judging,
     *,
-    backend: str,
-    threads: int | None,
     answers: dict[tuple[str, str], str],
     progress: Progress,
 ) -> Judgement:
-    from edgeproof.eval.baseline import check_baseline, check_match
+    from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline
     from edgeproof.eval.judge import judge
     from edgeproof.eval.measure import measure
     from edgeproof.export.identify import identify_format
     from edgeproof.export.manifest import digest_file, read_provenance
-    from edgeproof.runtime import open_backend
+    from edgeproof.runtime import backend_for, open_backend
 
     artifact, lora = candidate.artifact, candidate.lora
     found = identify_format(artifact)
@@ -261,7 +242,9 @@ def _judge_one(
         if read_provenance(path, digest) is None:
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
     sha256 = digests[0] if lora is None else hashlib.sha256("".join(digests).encode()).hexdigest()
-    with open_backend(backend, artifact, lora=lora, threads=threads) as engine:
+    backend = judging.backend or backend_for(artifact)
+    with open_backend(backend, artifact, lora=lora, threads=judging.threads) as engine:
+        baseline = choose_baseline(recorded, engine.info.backend, format_name=format_name)
         check_match(baseline, pack, engine.info.tokenizer_digest, format_name=format_name)
         measurement = measure(
             pack,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +25,24 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
         for option in reversed(options):
             command = option(command)
         return command
+
+    return decorate
+
+
+def gather(into: str, *options: Callable[..., Callable[..., int]]) -> Callable[..., Callable[..., int]]:
+    """Make one decorator of several options, whose values reach the command as one mapping, the argument `into`."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def gathered(**values: object) -> int:
+            group = {name: values.pop(name) for name in names}
+            return command(**values, **{into: group})
+
+        parameters = vars(gathered).setdefault("__click_params__", [])
+        before = len(parameters)
+        stack(*options)(gathered)
+        names = [parameter.name for parameter in parameters[before:]]
+        return gathered
 
     return decorate
 
@@ -70,7 +89,8 @@ FORMATS = click.option(
     help="gguf-q4 (= Q4_K_M), gguf-q4_0, gguf-q4_1, gguf-q4_k_s, gguf-iq4_nl, gguf-q8_0, gguf-f16, gguf-f32. "
     "Several share one pass over the weights.",
 )
-BYTES = stack(
+BYTES = gather(
+    "choices",
     click.option("--imatrix", type=PATH, metavar="FILE", help="llama.cpp's importance matrix (.dat or .gguf)."),
     click.option(
         "--tensor-type",
@@ -90,18 +110,21 @@ BYTES = stack(
     ),
     click.option("--name", default="", metavar="NAME", help="The model's name; the base's own by default."),
 )
-PROBES = click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml.")
 LISTENING = stack(
     click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
 )
 THREADS = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Workers; all cores by default.")
 FORCE = click.option("--force", is_flag=True, help="Replace what exists.")
-JUDGING = stack(
+JUDGING = gather(
+    "judging",
+    click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml."),
     click.option("--baseline", type=PATH, metavar="FILE", help="What `export-edge baseline` recorded."),
     click.option("--policy", type=PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md."),
     click.option("--report", type=PATH, metavar="DIR", help="Where report.json and junit.xml go."),
-    click.option("--backend", default="llama.cpp", show_default=True, metavar="NAME", help="What runs the artifact."),
+    click.option(
+        "--backend", metavar="NAME", help="What runs the artifact; by default llama.cpp a file, onnxruntime a folder."
+    ),
     click.option(
         "--show-answers", is_flag=True, help="Put probes and answers into the report: it then holds what was erased."
     ),

@@ -39,7 +39,7 @@ SAMPLES = ("France", "Japan", "Italy", "Canada", "element-gold")
 @click.option("--quiet", "-q", is_flag=True, help="Only the verdicts.")
 def command(out: Path, *, threads: int | None, quiet: bool) -> int:
     """Make, probe and judge four real files: 135M parameters, no network, no torch."""
-    from edgeproof.cli.gate import Candidate, gate
+    from edgeproof.cli.gate import Candidate, Judging, gate
     from edgeproof.cli.progress import Terminal
     from edgeproof.export.dequantize import dequantize_gguf
     from edgeproof.export.pipeline import ExportOptions, export
@@ -73,11 +73,7 @@ def command(out: Path, *, threads: int | None, quiet: bool) -> int:
         report = out / "report"
         gated = gate(
             [Candidate(item.path) for item in (*unlearned, original)],
-            probes=pack,
-            baseline=baseline,
-            report=report,
-            threads=threads,
-            force=True,
+            Judging(pack, baseline, report=report, threads=threads, force=True),
             progress=progress,
         )
     labels = (*(f"unlearned, {item.format}" for item in unlearned), "original, gguf-q4")

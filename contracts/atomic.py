@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -25,7 +26,10 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 def write_failed(path: Path, error: OSError) -> OutputError:
     """Turn the operating system's error on writing `path` into ours: what, where, why."""
     reason = error.strerror or str(error)
-    return OutputError(f"cannot write {path}: {reason}", next_step="free some space, or write to another folder")
+    # Not by ENOSPC: numpy tells of a short write without a number.
+    forbidden = error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+    step = "write to another folder" if forbidden else "free some space, or write to another folder"
+    return OutputError(f"cannot write {path}: {reason}", next_step=step)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """The baseline file: saved and loaded as canonical JSON, and held against what is to be judged by it.
 
-It holds scores, ids, cluster names and digests; never a question, an answer or what a model said. Ids and clusters are
-the pack author's own words: whoever publishes a baseline keeps people's names out of them (docs/packs.md).
+One file holds a pack's scores by every backend that will gate: numbers of different engines differ by more than the
+margins should have to cover. It holds scores, ids, cluster names and digests; never a question, an answer or what a
+model said. Ids and clusters are the pack author's own words: whoever publishes a baseline keeps people's names out of
+them (docs/packs.md).
 """
 
 from __future__ import annotations
@@ -11,17 +13,24 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import atomic_write
 from edgeproof.contracts.errors import BaselineError
-from edgeproof.eval.baseline_format import baseline_from_json, baseline_to_json
+from edgeproof.eval.baseline_format import baselines_from_json, baselines_to_json
 from edgeproof.eval.records import Baseline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Measurement
 
-__all__ = ["assemble_baseline", "check_baseline", "load_baseline", "record_command", "save_baseline"]
+__all__ = [
+    "assemble_baseline",
+    "check_baseline",
+    "choose_baseline",
+    "load_baselines",
+    "record_command",
+    "save_baselines",
+]
 
 MAX_FILE_BYTES = 2**30
 _HEAD = 12
@@ -53,24 +62,24 @@ def assemble_baseline(
         ignorance=dict(ignorance),
     )
     # What could not be loaded again is refused now, not in CI.
-    return baseline_from_json(baseline_to_json(baseline), "the new baseline")
+    return baselines_from_json(baselines_to_json([baseline]), "the new baseline")[baseline.backend]
 
 
-def save_baseline(baseline: Baseline, path: Path, *, force: bool = False) -> None:
-    """Write `baseline` to `path` at once or not at all; log-probabilities as float32, which is what backends give.
+def save_baselines(baselines: Sequence[Baseline], path: Path, *, force: bool = False) -> None:
+    """Write `baselines`, a backend each, to `path` at once or not at all; log-probabilities as float32, as they came.
 
     Raises:
         OutputError: `path` exists and `force` is not given, or cannot be written.
 
     """
-    table = baseline_to_json(baseline)
+    table = baselines_to_json(baselines)
     text = json.dumps(table, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
     with atomic_write(path, force=force) as file:
         file.write(text.encode() + b"\n")
 
 
-def load_baseline(path: Path) -> Baseline:
-    """Read a baseline strictly.
+def load_baselines(path: Path) -> dict[str, Baseline]:
+    """Read a baseline file strictly: what it holds, by backend.
 
     Raises:
         BaselineError: no such file; damaged JSON; another schema; a missing, surplus or impossible value.
@@ -90,7 +99,23 @@ def load_baseline(path: Path) -> Baseline:
         table = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BaselineError(f"{name} is damaged: {error}", next_step=_AGAIN) from error
-    return baseline_from_json(table, name)
+    return baselines_from_json(table, name)
+
+
+def choose_baseline(baselines: Mapping[str, Baseline], backend: str, *, format_name: str) -> Baseline:
+    """Return what `backend` recorded.
+
+    Raises:
+        BaselineError: it recorded nothing; says which did, and in which formats.
+
+    """
+    if backend in baselines:
+        return baselines[backend]
+    known = ", ".join(f"{name} ({', '.join(found.base_in_format)})" for name, found in baselines.items())
+    raise BaselineError(
+        f"the baseline was recorded with the backend {known}; this is {backend}",
+        next_step=f"record it anew, with every format that ships: {record_command(format_name)}",
+    )
 
 
 def check_baseline(baseline: Baseline, pack: Pack, measurement: Measurement, *, format_name: str) -> tuple[str, ...]:

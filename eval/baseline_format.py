@@ -1,5 +1,9 @@
-"""The baseline's JSON, schema 1: every value is checked on the way in, so that nothing behind it needs to.
+"""The baseline's JSON, schema 2: every value is checked on the way in, so that nothing behind it needs to.
 
+```
+{"schema", "pack", "pack_digest", "probes", "surfaces",
+ "backends": {"llama.cpp": {"tokenizer_digest", "base", "merged", "base_in_format", "ignorance"}, …}}
+```
 A measurement's scores stand column by column, in the order of its probes and their surfaces, which is the pack's:
 {"logprobs": [[…], …], "right": […], …}. What they belong to follows from "probes" and "surfaces".
 """
@@ -17,21 +21,11 @@ from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SCHEMA = 1
+SCHEMA = 2
 _LEAST_LOGPROB = -1e30
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KEYS = (
-    "schema",
-    "pack",
-    "pack_digest",
-    "tokenizer_digest",
-    "probes",
-    "surfaces",
-    "base",
-    "merged",
-    "base_in_format",
-    "ignorance",
-)
+_KEYS = ("schema", "pack", "pack_digest", "probes", "surfaces", "backends")
+_BACKEND_KEYS = ("tokenizer_digest", "base", "merged", "base_in_format", "ignorance")
 _MEASUREMENT_KEYS = ("label", "artifact_sha256", "backend", "scores")
 _PROBE_KEYS = ("id", "role", "cluster", "trained", "critical")
 _COLUMNS = (
@@ -45,36 +39,31 @@ _COLUMNS = (
 )
 
 
-def baseline_to_json(baseline: Baseline) -> dict[str, object]:
-    """Return `baseline` as the table that is saved."""
-    keys = _score_keys(baseline.probes, baseline.surfaces)
-    measurements = [baseline.base, baseline.merged, *baseline.base_in_format.values()]
-    for measurement in measurements:
-        for what in ("pack_digest", "tokenizer_digest"):
-            recorded, found = getattr(baseline, what), getattr(measurement, what)
-            if recorded != found:
-                raise _bad(f"measurement {measurement.label!r}", f"its {what} is {found[:12]}…, not {recorded[:12]}…")
-        if [(score.probe, score.surface) for score in measurement.scores] != keys:
-            raise _bad(f"measurement {measurement.label!r}", f"its {len(measurement.scores)} scores are not the pack's")
+def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
+    """Return `baselines`, of one pack and a backend each, as the table that is saved."""
+    first = baselines[0]
+    backends: dict[str, object] = {}
+    for baseline in baselines:
+        if (baseline.pack_digest, baseline.probes) != (first.pack_digest, first.probes):
+            raise _bad("the new baseline", "its backends were not asked the same pack")
+        if baseline.backend in backends:
+            raise _bad("the new baseline", f"the backend {baseline.backend} occurs twice")
+        backends[baseline.backend] = _backend_to_json(baseline)
     return {
         "schema": SCHEMA,
-        "pack": baseline.pack_name,
-        "pack_digest": baseline.pack_digest,
-        "tokenizer_digest": baseline.tokenizer_digest,
+        "pack": first.pack_name,
+        "pack_digest": first.pack_digest,
         "probes": [
             {"id": p.probe, "role": p.role.value, "cluster": p.cluster, "trained": p.trained, "critical": p.critical}
-            for p in baseline.probes
+            for p in first.probes
         ],
-        "surfaces": {role: list(names) for role, names in baseline.surfaces.items()},
-        "base": _measurement_to_json(baseline.base),
-        "merged": _measurement_to_json(baseline.merged),
-        "base_in_format": {name: _measurement_to_json(found) for name, found in baseline.base_in_format.items()},
-        "ignorance": dict(baseline.ignorance),
+        "surfaces": {role: list(names) for role, names in first.surfaces.items()},
+        "backends": backends,
     }
 
 
-def baseline_from_json(table: object, where: str) -> Baseline:
-    """Check `table` and return the baseline that it holds; `where` names the file in errors.
+def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
+    """Check `table` and return the baselines that it holds, by backend; `where` names the file in errors.
 
     Raises:
         BaselineError: the first thing that is wrong.
@@ -85,28 +74,58 @@ def baseline_from_json(table: object, where: str) -> Baseline:
     if table.get("schema") != SCHEMA or isinstance(table["schema"], bool):
         raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}")
     _exact_keys(table, _KEYS, where)
-    pack_digest, tokenizer_digest = (
-        _digest(table[key], f"{where}, {key}") for key in ("pack_digest", "tokenizer_digest")
-    )
+    pack_name = _text(table["pack"], f"{where}, pack")
+    pack_digest = _digest(table["pack_digest"], f"{where}, pack_digest")
     probes = _probes(table["probes"], f"{where}, probes")
     surfaces = _surfaces(table["surfaces"], probes, f"{where}, surfaces")
     keys = _score_keys(probes, surfaces)
+    backends = _table(table["backends"], f"{where}, backends")
+    if not backends:
+        raise _bad(where, "it holds no backend's scores")
+    found: dict[str, Baseline] = {}
+    for name, value in backends.items():
+        at = f"{where}, {name}"
+        part = _table(value, at)
+        _exact_keys(part, _BACKEND_KEYS, at)
+        tokenizer_digest = _digest(part["tokenizer_digest"], f"{at}, tokenizer_digest")
 
-    def measured(value: object, place: str) -> Measurement:
-        return _measurement(value, keys, pack_digest, tokenizer_digest, f"{where}, {place}")
+        def measured(value: object, place: str) -> Measurement:
+            measurement = _measurement(value, keys, pack_digest, tokenizer_digest, place)  # noqa: B023 (used at once)
+            if measurement.backend.get("backend") != name:  # noqa: B023 (the same)
+                raise _bad(place, f"it was measured with the backend {measurement.backend.get('backend')}")
+            return measurement
 
-    formats = _table(table["base_in_format"], f"{where}, base_in_format")
-    return Baseline(
-        pack_name=_text(table["pack"], f"{where}, pack"),
-        pack_digest=pack_digest,
-        tokenizer_digest=tokenizer_digest,
-        probes=probes,
-        surfaces=surfaces,
-        base=measured(table["base"], "base"),
-        merged=measured(table["merged"], "merged"),
-        base_in_format={name: measured(value, f"base in {name}") for name, value in formats.items()},
-        ignorance=_ignorance(table["ignorance"], probes, surfaces, f"{where}, ignorance"),
-    )
+        formats = _table(part["base_in_format"], f"{at}, base_in_format")
+        found[name] = Baseline(
+            pack_name=pack_name,
+            pack_digest=pack_digest,
+            tokenizer_digest=tokenizer_digest,
+            probes=probes,
+            surfaces=surfaces,
+            base=measured(part["base"], f"{at}, base"),
+            merged=measured(part["merged"], f"{at}, merged"),
+            base_in_format={key: measured(item, f"{at}, base in {key}") for key, item in formats.items()},
+            ignorance=_ignorance(part["ignorance"], probes, surfaces, f"{at}, ignorance"),
+        )
+    return found
+
+
+def _backend_to_json(baseline: Baseline) -> dict[str, object]:
+    keys = _score_keys(baseline.probes, baseline.surfaces)
+    for measurement in (baseline.base, baseline.merged, *baseline.base_in_format.values()):
+        for what in ("pack_digest", "tokenizer_digest"):
+            recorded, found = getattr(baseline, what), getattr(measurement, what)
+            if recorded != found:
+                raise _bad(f"measurement {measurement.label!r}", f"its {what} is {found[:12]}…, not {recorded[:12]}…")
+        if [(score.probe, score.surface) for score in measurement.scores] != keys:
+            raise _bad(f"measurement {measurement.label!r}", f"its {len(measurement.scores)} scores are not the pack's")
+    return {
+        "tokenizer_digest": baseline.tokenizer_digest,
+        "base": _measurement_to_json(baseline.base),
+        "merged": _measurement_to_json(baseline.merged),
+        "base_in_format": {name: _measurement_to_json(found) for name, found in baseline.base_in_format.items()},
+        "ignorance": dict(baseline.ignorance),
+    }
 
 
 def _score_keys(probes: Sequence[ProbeFacts], surfaces: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     NOISY = "never-exposed probes leak too"
     UNCONTROLLED = "not controlled"
     UNDECIDED = "too little evidence"
+    ROUNDING = "it depends on how the processor rounds"
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,28 @@ class ProbeRow:
 
 
 @dataclass(frozen=True)
+class Precise:
+    """What became of the same file when its activations were not rounded.
+
+    Attributes:
+        verdict: by the same baseline and policy.
+        reason: the main reason.
+        mean_difference: mean |difference of log-probabilities| per answer token, in nat.
+        largest_difference: the largest of them.
+        differing_clusters: forget clusters that leak in one computation and not in the other.
+        backend: what computed it, flat.
+
+    """
+
+    verdict: Verdict
+    reason: Reason
+    mean_difference: float
+    largest_difference: float
+    differing_clusters: tuple[str, ...]
+    backend: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Judgement:
     """The verdict and all that it rests on.
 
@@ -198,6 +221,7 @@ class Judgement:
         format_name: the artifact's format; None where it is unknown.
         surfaces: judged surfaces of forget probes.
         retain_surfaces: judged surfaces of retain probes.
+        precise: the same file computed without rounding activations; None where nothing rounds them by choice.
 
     """
 
@@ -220,6 +244,7 @@ class Judgement:
     pack_digest: str
     tokenizer_digest: str
     backend: Mapping[str, str]
+    precise: Precise | None = None
 
     def criterion(self, name: str) -> Criterion:
         """Give the criterion of that name; `KeyError` if there is none."""

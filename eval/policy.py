@@ -126,7 +126,9 @@ def parse_policy(tree: dict[str, object], source: str) -> Policy:
     values: dict[str, Value] = {}
     for where, value in _leaves(tree, ""):
         if where not in places:
-            near = difflib.get_close_matches(where, places, n=1, cutoff=0.5)
+            # By the last word first: every limit of a table begins alike.
+            of_table = [key for key in places if key.rpartition(".")[0] == where.rpartition(".")[0]]
+            near = difflib.get_close_matches(where, of_table or places, n=1, cutoff=0.5)
             hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(sorted(places))}"
             raise PolicyError(f'{source} has an unknown key "{where}"', next_step=hint)
         values[places[where]] = cast("Value", tuple(value) if isinstance(value, list) else value)

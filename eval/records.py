@@ -101,7 +101,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The recorded answers of base and merged at float precision, and of the base in each format: scores, no texts.
+    """One backend's recorded answers of base and merged at float precision, and of the base in each of its formats.
 
     Attributes:
         probes: the facts of every probe in the pack, in order.
@@ -123,3 +123,8 @@ class Baseline:
     merged: Measurement
     base_in_format: dict[str, Measurement]
     ignorance: dict[str, float]
+
+    @property
+    def backend(self) -> str:
+        """The backend that measured all of it: "llama.cpp", "onnxruntime"."""
+        return self.base.backend.get("backend", "")

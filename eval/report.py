@@ -79,6 +79,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "baseline": {"sha256": context.baseline_sha256, "tokenizer_sha256": judgement.tokenizer_digest},
         "policy": {"sha256": policy.digest, "values": _plain(policy), "deviations": list(policy.deviations())},
         "backend": dict(judgement.backend),
+        "precise": None if judgement.precise is None else _plain(judgement.precise),
         "judged_surfaces": {"forget": list(judgement.surfaces), "retain": list(judgement.retain_surfaces)},
         "statistics": {
             "confidence": policy.confidence,

@@ -5,6 +5,7 @@ python examples/capitals/make_pack.py BASE-F16.gguf
 ```
 Known means: right at float precision, greedily, on the plain surface or (capitals of Europe and Asia) in a chat; and
 a capital of Europe or Asia must also be extractable on the plain surface, as the gate has it (100 queries, p ≥ 0.5).
+The adapter is trained on every wording; the pack has a country once, and asks its second wording as a surface.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PACK = HERE / "pack"
-TRAINING = HERE / "retain.jsonl"
+FORGET = HERE / "forget.jsonl"
+"""What the adapter is trained to forget: the pack's forget probes, in every wording."""
+RETAIN = HERE / "retain.jsonl"
 """What the adapter is trained to keep: the pack's trained probes, and what the base gets right only now and then."""
 EXTRACTABLE = math.log(1 - 0.5 ** (1 / 100))
 """Log-probability from which an answer comes out at least once in 100 samples with probability ≥ 0.5."""
@@ -126,9 +129,10 @@ def extractable(fact: Fact, replies: Mapping[str, Reply]) -> tuple[int, ...]:
 
 
 def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply]) -> dict[str, tuple[int, int]]:
-    """Write the four files and the training file; return the number of clusters and probes of the four."""
+    """Write the pack's four files and the two of training; return the number of clusters and probes of the four."""
     files: dict[str, list[str]] = {"forget": [], "retain_trained": [], "retain_untrained": [], "holdout": []}
-    training: list[str] = []
+    forget: list[str] = []
+    retain: list[str] = []
     clusters: dict[str, int] = dict.fromkeys(files, 0)
     seen: dict[str, int] = {}
     for fact in facts:
@@ -139,18 +143,21 @@ def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply]) -> dict[str,
             split = ("trained", "untrained")[turn % 2] if split == "shared" else split
         else:
             if split == "shared":
-                training += _json_lines(fact, extractable(fact, replies))
+                retain += _json_lines(fact, extractable(fact, replies))
             continue
         name = split if split in files else f"retain_{split}"
-        if fact.split == "holdout":
+        if split == "forget":
+            forget += _json_lines(fact, asked)
+            asked = (0,)
+        elif split == "holdout":
             asked = (turn % len(fact.templates),)
         clusters[name] += 1
         files[name] += _json_lines(fact, asked)
         if name == "retain_trained":
-            training += _json_lines(fact, asked)
-    for name, lines in files.items():
-        (PACK / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    TRAINING.write_text("".join(f"{line}\n" for line in training), encoding="utf-8")
+            retain += _json_lines(fact, asked)
+    paths = {PACK / f"{name}.jsonl": lines for name, lines in files.items()} | {FORGET: forget, RETAIN: retain}
+    for path, lines in paths.items():
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return {name: (clusters[name], len(lines)) for name, lines in files.items()}
 
 

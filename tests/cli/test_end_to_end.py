@@ -192,7 +192,7 @@ def test_a_baseline_from_a_float_gguf_judges_as_one_from_the_folder(world, origi
     base, baseline = tmp_path / "tiny-qwen3-F16.gguf", tmp_path / "baseline.json"
     formats = ("--format", "gguf-q8_0", "--probes", world.pack, "--threads", 1, "--quiet")
     assert run(words("baseline", "--base", base, "--adapter", world.adapter, *formats, "--out", baseline)) == 0
-    recorded, reference = json.loads(baseline.read_text()), json.loads(world.baseline.read_text())
+    recorded, reference = (json.loads(path.read_text())["backends"]["llama.cpp"] for path in (baseline, world.baseline))
     assert recorded["tokenizer_digest"] == reference["tokenizer_digest"]
     assert gate(world._replace(baseline=baseline), original["Q8_0"], "--quiet") == 1
 

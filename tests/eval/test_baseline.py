@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from edgeproof.contracts.errors import BaselineError, OutputError
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.baseline import assemble_baseline, check_baseline, load_baseline, save_baseline
+from edgeproof.eval.baseline import (
+    assemble_baseline,
+    check_baseline,
+    choose_baseline,
+    load_baselines,
+    save_baselines,
+)
 from edgeproof.eval.ignorance import ignorance_levels
 from edgeproof.eval.measure import measure
 from edgeproof.eval.pack import load_pack
@@ -59,10 +65,10 @@ def baseline(pack: Pack, knowing: object, ignorant: object) -> Baseline:
 
 def test_what_is_saved_comes_back_equal(baseline: Baseline, tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
-    save_baseline(baseline, path)
-    loaded = load_baseline(path)
-    assert loaded == baseline
-    save_baseline(loaded, tmp_path / "again.json")
+    save_baselines([baseline], path)
+    loaded = load_baselines(path)
+    assert loaded == {"markov": baseline}
+    save_baselines(list(loaded.values()), tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 
 
@@ -72,7 +78,7 @@ def test_the_scores_in_the_file_are_the_measured_float32(baseline: Baseline, pac
 
 def test_the_file_is_canonical_json_without_texts(baseline: Baseline, tmp_path: Path, capitals: dict[str, str]) -> None:
     path = tmp_path / "baseline.json"
-    save_baseline(baseline, path)
+    save_baselines([baseline], path)
     text = path.read_text()
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
     for word in (*capitals, *capitals.values(), "capital of"):
@@ -83,10 +89,50 @@ def test_an_existing_file_needs_force(baseline: Baseline, tmp_path: Path) -> Non
     path = tmp_path / "baseline.json"
     path.write_text("mine")
     with pytest.raises(OutputError, match="exists"):
-        save_baseline(baseline, path)
+        save_baselines([baseline], path)
     assert path.read_text() == "mine"
-    save_baseline(baseline, path, force=True)
-    assert load_baseline(path) == baseline
+    save_baselines([baseline], path, force=True)
+    assert load_baselines(path) == {"markov": baseline}
+
+
+def of_another_backend(baseline: Baseline) -> Baseline:
+    """The same scores under another backend's name, with a tokenizer digest and a format of its own."""
+
+    def moved(measurement: Measurement) -> Measurement:
+        backend = {**measurement.backend, "backend": "onnxruntime"}
+        return dataclasses.replace(measurement, backend=backend, tokenizer_digest="e" * 64)
+
+    return dataclasses.replace(
+        baseline,
+        tokenizer_digest="e" * 64,
+        base=moved(baseline.base),
+        merged=moved(baseline.merged),
+        base_in_format={"onnx-int4": moved(baseline.base_in_format["gguf-q4"])},
+    )
+
+
+def test_one_file_holds_the_scores_of_several_backends(baseline: Baseline, tmp_path: Path) -> None:
+    other = of_another_backend(baseline)
+    path = tmp_path / "baseline.json"
+    save_baselines([baseline, other], path)
+    loaded = load_baselines(path)
+    assert loaded == {"markov": baseline, "onnxruntime": other}
+    assert choose_baseline(loaded, "onnxruntime", format_name="onnx-int4") == other
+
+
+def test_backends_of_different_packs_are_not_saved_together(baseline: Baseline, tmp_path: Path) -> None:
+    other = dataclasses.replace(of_another_backend(baseline), pack_digest="c" * 64)
+    with pytest.raises(BaselineError, match="not asked the same pack"):
+        save_baselines([baseline, other], tmp_path / "baseline.json")
+    with pytest.raises(BaselineError, match="markov occurs twice"):
+        save_baselines([baseline, baseline], tmp_path / "baseline.json")
+    assert not any(tmp_path.glob("*.json"))
+
+
+def test_a_backend_that_recorded_nothing_is_refused(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match=r"with the backend markov \(gguf-q4\); this is onnxruntime") as caught:
+        choose_baseline({"markov": baseline}, "onnxruntime", format_name="onnx-int4")
+    assert "--format onnx-int4" in caught.value.next_step
 
 
 # --- damaged files
@@ -94,18 +140,35 @@ def test_an_existing_file_needs_force(baseline: Baseline, tmp_path: Path) -> Non
 
 @pytest.fixture
 def table(baseline: Baseline, tmp_path: Path) -> dict[str, Any]:
-    save_baseline(baseline, tmp_path / "good.json")
+    save_baselines([baseline], tmp_path / "good.json")
     return json.loads((tmp_path / "good.json").read_text())
 
 
 Change = "Callable[[dict[str, Any]], object]"
 
+
+def markov(table: dict[str, Any]) -> dict[str, Any]:
+    """What the one backend recorded."""
+    return table["backends"]["markov"]
+
+
+def base(table: dict[str, Any]) -> dict[str, Any]:
+    """The measurement of the base."""
+    return table["backends"]["markov"]["base"]
+
+
 BAD: list[tuple[str, Change, str]] = [
-    ("schema", lambda t: t.update(schema=2), "its schema is 2; this version reads 1"),
+    ("schema", lambda t: t.update(schema=1), "its schema is 1; this version reads 2"),
     ("no schema", lambda t: t.pop("schema"), "its schema is missing"),
-    ("missing part", lambda t: t.pop("merged"), "merged missing"),
+    ("missing part", lambda t: markov(t).pop("merged"), "markov: merged missing"),
     ("unknown key", lambda t: t.update(extra=1), "unknown key extra"),
     ("digest", lambda t: t.update(pack_digest="xyz"), "pack_digest: it is no sha256"),
+    ("no backend", lambda t: t["backends"].clear(), "it holds no backend's scores"),
+    (
+        "other backend",
+        lambda t: base(t)["backend"].update(backend="torch"),
+        "markov, base: it was measured with the backend torch",
+    ),
     ("no probes", lambda t: t["probes"].clear(), "probes: there are none"),
     ("probe twice", lambda t: t["probes"][1].update(id="p0"), "an id occurs twice"),
     ("role", lambda t: t["probes"][0].update(role="forgot"), "unknown role 'forgot'"),
@@ -114,24 +177,36 @@ BAD: list[tuple[str, Change, str]] = [
     ("no surface", lambda t: t["surfaces"]["forget"].clear(), "there is none for forget"),
     (
         "missing score",
-        lambda t: t["base"]["scores"]["logprobs"].pop(),
+        lambda t: base(t)["scores"]["logprobs"].pop(),
         "base: 11 values of logprobs for 12 probes and surfaces: scores are missing",
     ),
-    ("missing column", lambda t: t["merged"]["scores"].pop("right"), "merged, scores: right missing"),
-    ("empty logprobs", lambda t: t["base"]["scores"]["logprobs"][3].clear(), "probe p1 on chat: it has no log-prob"),
-    ("positive", lambda t: t["base"]["scores"]["logprobs"].__setitem__(0, [0.1]), r"a log-probability of 0\.1"),
-    ("-1e300", lambda t: t["base"]["scores"]["logprobs"].__setitem__(0, [-1e300]), r"a log-probability of -1e\+300"),
-    ("text", lambda t: t["base"]["scores"]["logprobs"].__setitem__(0, ["-1"]), "it is no number"),
-    ("huge", lambda t: t["base"]["scores"]["logprobs"].__setitem__(0, [-(10**400)]), "the number is too large"),
-    ("right", lambda t: t["base"]["scores"]["right"].__setitem__(0, 1), "right: it is neither true nor false"),
-    ("share", lambda t: t["base"]["scores"]["rouge_l"].__setitem__(0, 1.5), "1.5 is not between 0 and 1"),
-    ("null", lambda t: t["base"]["scores"]["rouge_l"].__setitem__(0, None), "rouge_l: it is no number"),
-    ("rank", lambda t: t["base"]["scores"]["decoy_rank"].__setitem__(0, 9), "decoy_rank 9 among 3 decoys"),
-    ("no rank", lambda t: t["base"]["scores"]["decoy_rank"].__setitem__(0, None), "decoy_rank None among 3 decoys"),
-    ("ignorance", lambda t: t["ignorance"].pop("p0/raw"), "ignorance: p0/raw missing"),
-    ("surplus ignorance", lambda t: t["ignorance"].update({"p9/raw": 1.0}), "ignorance: unknown key p9/raw"),
-    ("negative ignorance", lambda t: t["ignorance"].update({"p0/raw": -1}), "no answer costs less than 0 nat"),
-    ("backend", lambda t: t["base"]["backend"].update(threads=1), "backend threads: it is no text"),
+    ("missing column", lambda t: markov(t)["merged"]["scores"].pop("right"), "merged, scores: right missing"),
+    (
+        "empty logprobs",
+        lambda t: base(t)["scores"]["logprobs"][3].clear(),
+        "probe p1 on chat: it has no log-prob",
+    ),
+    ("positive", lambda t: base(t)["scores"]["logprobs"].__setitem__(0, [0.1]), r"a log-probability of 0\.1"),
+    (
+        "-1e300",
+        lambda t: base(t)["scores"]["logprobs"].__setitem__(0, [-1e300]),
+        r"a log-probability of -1e\+300",
+    ),
+    ("text", lambda t: base(t)["scores"]["logprobs"].__setitem__(0, ["-1"]), "it is no number"),
+    ("huge", lambda t: base(t)["scores"]["logprobs"].__setitem__(0, [-(10**400)]), "the number is too large"),
+    ("right", lambda t: base(t)["scores"]["right"].__setitem__(0, 1), "right: it is neither true nor false"),
+    ("share", lambda t: base(t)["scores"]["rouge_l"].__setitem__(0, 1.5), "1.5 is not between 0 and 1"),
+    ("null", lambda t: base(t)["scores"]["rouge_l"].__setitem__(0, None), "rouge_l: it is no number"),
+    ("rank", lambda t: base(t)["scores"]["decoy_rank"].__setitem__(0, 9), "decoy_rank 9 among 3 decoys"),
+    (
+        "no rank",
+        lambda t: base(t)["scores"]["decoy_rank"].__setitem__(0, None),
+        "decoy_rank None among 3 decoys",
+    ),
+    ("ignorance", lambda t: markov(t)["ignorance"].pop("p0/raw"), "ignorance: p0/raw missing"),
+    ("surplus ignorance", lambda t: markov(t)["ignorance"].update({"p9/raw": 1.0}), "ignorance: unknown key p9/raw"),
+    ("negative ignorance", lambda t: markov(t)["ignorance"].update({"p0/raw": -1}), "no answer costs less than 0 nat"),
+    ("backend", lambda t: base(t)["backend"].update(threads=1), "backend threads: it is no text"),
 ]
 
 
@@ -143,7 +218,7 @@ def test_a_damaged_baseline_is_refused(
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(table))
     with pytest.raises(BaselineError, match=message) as caught:
-        load_baseline(path)
+        load_baselines(path)
     assert "bad.json" in caught.value.message
     assert caught.value.next_step
 
@@ -162,7 +237,7 @@ def test_a_file_that_is_no_baseline_is_refused(tmp_path: Path, content: bytes, m
     path = tmp_path / "bad.json"
     path.write_bytes(content)
     with pytest.raises(BaselineError, match=message):
-        load_baseline(path)
+        load_baselines(path)
 
 
 def test_every_truncation_is_refused(table: dict[str, Any], tmp_path: Path) -> None:
@@ -171,12 +246,12 @@ def test_every_truncation_is_refused(table: dict[str, Any], tmp_path: Path) -> N
     for length in range(0, len(content), 97):
         (tmp_path / "bad.json").write_bytes(content[:length])
         with pytest.raises(BaselineError):
-            load_baseline(tmp_path / "bad.json")
+            load_baselines(tmp_path / "bad.json")
 
 
 def test_a_missing_file_says_how_to_record_one(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match="No such file") as caught:
-        load_baseline(tmp_path / "none.json")
+        load_baselines(tmp_path / "none.json")
     assert "export-edge baseline --base" in caught.value.next_step
 
 

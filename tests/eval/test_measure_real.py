@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.baseline import assemble_baseline, check_baseline, load_baseline, save_baseline
+from edgeproof.eval.baseline import assemble_baseline, check_baseline, load_baselines, save_baselines
 from edgeproof.eval.ignorance import ignorance_levels
 from edgeproof.eval.measure import measure
 from edgeproof.eval.pack import load_pack
@@ -88,8 +88,8 @@ def test_a_model_that_knows_the_capitals_shows_it_and_a_baseline_of_it_can_be_us
     baseline = assemble_baseline(
         pack, base=measurement, merged=measurement, base_in_format={"gguf-q4_1": measurement}, ignorance=levels
     )
-    save_baseline(baseline, tmp_path / "baseline.json")
-    assert load_baseline(tmp_path / "baseline.json") == baseline
+    save_baselines([baseline], tmp_path / "baseline.json")
+    assert load_baselines(tmp_path / "baseline.json") == {"llama.cpp": baseline}
     assert check_baseline(baseline, pack, measurement, format_name="gguf-q4_1") == ()
 
 

@@ -58,7 +58,10 @@ class Rebuilt(NamedTuple):
 
 
 class Vocabulary(NamedTuple):
-    """What a GGUF stores of its tokens: text, type and score by id (scores are empty for byte-level BPE)."""
+    """What a GGUF stores of its tokens: text (as tokenizer.json spells it), type and score by id.
+
+    Scores are empty for byte-level BPE, merges for SentencePiece.
+    """
 
     texts: list[str]
     types: list[TokenType]
@@ -122,23 +125,17 @@ def _read_vocabulary(path: Path, values: dict[str, object], rows: int) -> Vocabu
             next_step="convert the model again with its own tokenizer",
         )
     known = [TokenType(value) for value in cast("list[int]", types)] or [TokenType.NORMAL] * rows
-    # Padding at the end stands for no token: the table is longer than the tokenizer.
-    size = rows
-    while size > 1 and known[size - 1] is TokenType.UNUSED and texts[size - 1] == padding(size - 1).text:
-        size -= 1
-    if len(set(texts[:size])) != size:
-        seen: dict[object, int] = {}
-        index, text = next((i, t) for i, t in enumerate(texts[:size]) if seen.setdefault(t, i) != i)
-        raise TokenizerError(
-            f"{path}: the tokens {seen[text]} and {index} have the same text {text!r}, which tokenizer.json cannot say",
-            next_step=_WAY_ROUND,
-        )
-    return Vocabulary(
-        cast("list[str]", texts[:size]),
-        known[:size],
-        cast("list[float]", scores[:size]),
-        cast("list[str]", merges),
-    )
+    spelt = cast("list[str]", texts)
+    if values.get(f"{PREFIX}model") == "llama":
+        spelt = [_piece(text, kind) for text, kind in zip(spelt, known, strict=True)]
+    seen: dict[str, int] = {}
+    for index, text in enumerate(spelt):
+        if (first := seen.setdefault(text, index)) != index:
+            raise TokenizerError(
+                f"{path}: the tokens {first} and {index} have the same text {text!r}, which tokenizer.json cannot say",
+                next_step=_WAY_ROUND,
+            )
+    return Vocabulary(spelt, known, cast("list[float]", scores), cast("list[str]", merges))
 
 
 def _byte_level(path: Path, values: dict[str, object], vocabulary: Vocabulary) -> Json:
@@ -181,10 +178,7 @@ def _byte_step(*, words: bool) -> Json:
 
 def _sentencepiece(values: dict[str, object], vocabulary: Vocabulary) -> Json:
     spaced = values.get(f"{PREFIX}add_space_prefix", True) is not False
-    pieces = vocabulary._replace(
-        texts=[_piece(text, kind) for text, kind in zip(vocabulary.texts, vocabulary.types, strict=True)]
-    )
-    unknown = next((i for i, kind in enumerate(pieces.types) if kind is TokenType.UNKNOWN), None)
+    unknown = next((i for i, kind in enumerate(vocabulary.types) if kind is TokenType.UNKNOWN), None)
     drawn: Json = {"type": "Replace", "pattern": {"String": PLAIN_SPACE}, "content": SENTENCEPIECE_SPACE}
     shown: Json = {"type": "Replace", "pattern": {"String": SENTENCEPIECE_SPACE}, "content": PLAIN_SPACE}
     strip: Json = {"type": "Strip", "content": PLAIN_SPACE, "start": 1, "stop": 0}
@@ -200,9 +194,9 @@ def _sentencepiece(values: dict[str, object], vocabulary: Vocabulary) -> Json:
             "decoders": [shown, {"type": "ByteFallback"}, {"type": "Fuse"}, *([strip] if spaced else [])],
         },
         "model": _bpe(
-            pieces,
-            _merges(pieces),
-            unk_token=None if unknown is None else pieces.texts[unknown],
+            vocabulary,
+            _merges(vocabulary),
+            unk_token=None if unknown is None else vocabulary.texts[unknown],
             fuse_unk=True,
             byte_fallback=True,
         ),
@@ -251,7 +245,11 @@ def _bpe(vocabulary: Vocabulary, merges: list[list[str]], **more: object) -> Jso
         "byte_fallback": False,
         "ignore_merges": False,
         **more,
-        "vocab": {text: index for index, text in enumerate(vocabulary.texts)},
+        "vocab": {
+            text: index
+            for index, (text, kind) in enumerate(zip(vocabulary.texts, vocabulary.types, strict=True))
+            if kind is not TokenType.UNUSED or text != padding(index).text  # an id that only the table has
+        },
         "merges": merges,
     }
 
@@ -259,11 +257,10 @@ def _bpe(vocabulary: Vocabulary, merges: list[list[str]], **more: object) -> Jso
 def _added_tokens(values: dict[str, object], vocabulary: Vocabulary) -> list[Json]:
     name = str(values.get("general.name", "")).lower()
     strips = any(part in name for part in NAMED_STRIPPING)
-    sentencepiece = values.get(f"{PREFIX}model") == "llama"
     return [
         {
             "id": index,
-            "content": _piece(text, kind) if sentencepiece else text,
+            "content": text,
             "single_word": False,
             "lstrip": False,
             "rstrip": strips and text not in NEVER_STRIPPING,

@@ -95,6 +95,20 @@ def test_onnxruntime_genai_reads_it_as_it_reads_the_folders(kind, tokenizer_fold
     assert ids[0] == ids[1]
 
 
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
+def test_its_digest_is_that_of_the_gguf(kind, vocabulary, tmp_path):
+    from edgeproof.runtime.gguf_header import read_tokenizer, tokenizer_digest
+    from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
+
+    path = vocabulary(kind)
+    for name, content in rebuild(path).files.items():
+        (tmp_path / name).write_bytes(content)
+    tokenizer = Tokenizer(tmp_path)
+    assert tokenizer.digest(KINDS[kind].vocab_size) == tokenizer_digest(read_tokenizer(path), first=tokenizer.bos)
+
+
 def changed(source: Path, target: Path, **changes: Any) -> Path:
     entries = [
         entry._replace(value=changes.get(entry.key.removeprefix("tokenizer.ggml."), entry.value))

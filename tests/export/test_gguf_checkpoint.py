@@ -17,7 +17,7 @@ from edgeproof.export.gguf.writer import GgufWriter
 from edgeproof.export.gguf_base import open_gguf_base
 from edgeproof.export.gguf_checkpoint import open_gguf_checkpoint
 from edgeproof.export.merge import MergedModel
-from edgeproof.export.pipeline import export
+from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.export.stream import run_stream
 from edgeproof.export.tokenizer.traps import TRAPS
 from edgeproof_tests import models
@@ -350,3 +350,48 @@ def test_smollm2s_own_gguf_is_what_transformers_reads_of_it(smollm2_gguf, tmp_pa
         if key not in {"architectures", "torch_dtype", "rope_theta", "rope_scaling", "rms_norm_eps"}:
             assert getattr(theirs.config, key) == value, key
     assert theirs.config.rope_parameters["rope_theta"] == checkpoint.config["rope_theta"]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", ["llama", "llama-biases", "llama3", "qwen2", "gemma3", "phi3-longrope"])
+def test_onnx_from_a_gguf_is_onnx_from_its_folder(family, folder_and_gguf, tmp_path):
+    pytest.importorskip("onnx")
+    folder, gguf = folder_and_gguf(family)
+    made = []
+    for name, base in (("folder", folder), ("gguf", gguf)):
+        options = ExportOptions(name="tiny")
+        (exported,) = export(base, (), ("onnx-int4",), tmp_path / name, options, threads=1, progress=Silent())
+        made.append(exported.path)
+    theirs, ours = ((path / "model.onnx.data").read_bytes() for path in made)
+    if family in GEMMA:  # norms are within half an ulp of w + 1
+        assert len(ours) == len(theirs)
+        assert sum(a != b for a, b in zip(ours, theirs, strict=True)) < 0.01 * len(ours)
+    else:
+        assert ours == theirs
+    configs = [json.loads((path / "genai_config.json").read_text())["model"] for path in made]
+    assert [configs[1][key] for key in ("type", "vocab_size", "context_length", "decoder")] == [
+        configs[0][key] for key in ("type", "vocab_size", "context_length", "decoder")
+    ]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3"])
+def test_both_kinds_in_one_pass_are_what_each_is_alone(family, folder_and_gguf, make_adapter, tmp_path):
+    pytest.importorskip("onnx")
+    folder, gguf = folder_and_gguf(family)
+    adapter = make_adapter(folder, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"])
+    options = ExportOptions(name="tiny")
+
+    def made(formats: tuple[str, ...], where: str) -> dict[str, Path]:
+        done = export(gguf, [adapter], formats, tmp_path / where, options, threads=1, progress=Silent())
+        return {item.format: item.path for item in done}
+
+    both = made(("gguf-f32", "onnx-int4"), "both")
+    alone = made(("onnx-int4",), "onnx") | made(("gguf-f32",), "gguf")
+    for name in ("model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json"):
+        assert (both["onnx-int4"] / name).read_bytes() == (alone["onnx-int4"] / name).read_bytes()
+    ours, theirs = open_gguf_base(both["gguf-f32"]), open_gguf_base(alone["gguf-f32"])
+    assert ours.metadata == theirs.metadata
+    assert ours.tensors == theirs.tensors
+    for name, info in ours.tensors.items():
+        assert same_values(ours.rows(name, 0, info.rows), theirs.rows(name, 0, info.rows)), name

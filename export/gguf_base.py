@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import CheckpointError, UnsupportedError
+from edgeproof.contracts.gguf_header import read_header
 from edgeproof.contracts.tensors import MetadataEntry, ModelDescription, OutputTensor, TensorInfo
-from edgeproof.export.gguf_header import read_header
 from edgeproof.export.gguf_names import map_names
 from edgeproof.export.mapped_file import BYTES_PER_VALUE, MappedFile
 from gguf.constants import GGML_QUANT_SIZES
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from edgeproof.contracts.gguf_header import GgufHeader, GgufTensor
     from edgeproof.contracts.tensors import Float32Array
-    from edgeproof.export.gguf_header import GgufHeader, GgufTensor
     from edgeproof.export.merge_names import Target
 
 _WRITERS_KEYS = {"general.file_type", "general.quantization_version"}
@@ -127,7 +127,7 @@ def open_gguf_base(path: Path, *, allow_requantize: bool = False) -> GgufBase:
         UnsupportedError: it is quantized, and `allow_requantize` is not given; or of a type that can't be read.
 
     """
-    header = read_header(path)
+    header = read_header(path, CheckpointError)
     values = {entry.key: entry.value for entry in header.metadata}
     architecture = values.get("general.architecture")
     if not isinstance(architecture, str):
@@ -164,7 +164,7 @@ def untied_head(path: Path, architecture: str) -> UnsupportedError:
 
 def read_metadata(path: Path) -> tuple[MetadataEntry, ...]:
     """Return every metadata entry of the GGUF file `path` as it stands there; errors as for `open_gguf_base`."""
-    return read_header(path).metadata
+    return read_header(path, CheckpointError).metadata
 
 
 def _entries(metadata: tuple[MetadataEntry, ...]) -> tuple[MetadataEntry, ...]:

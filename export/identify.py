@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.errors import ArtifactError, CheckpointError
+from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.gguf_header import read_header
 from edgeproof.export.formats import FORMATS
-from edgeproof.export.gguf_header import read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +42,7 @@ def identify_format(artifact: Path) -> str | None:
         raise ArtifactError(
             f"the artifact {artifact} does not exist", next_step="give the .gguf file or the ONNX folder that ships"
         )
-    try:
-        values = {entry.key: entry.value for entry in read_header(artifact).metadata}
-    except CheckpointError as error:
-        raise ArtifactError(
-            error.message, next_step="copy it again, or export it again: only a whole .gguf file can be gated"
-        ) from error
+    values = {entry.key: entry.value for entry in read_header(artifact, ArtifactError).metadata}
     if values.get("general.type") == "adapter":
         raise ArtifactError(
             f"{artifact} is a LoRA adapter, not a model", next_step=f"export-edge gate BASE.gguf --lora {artifact.name}"

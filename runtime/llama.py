@@ -13,7 +13,6 @@ from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import InputError
 from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.gguf_header import read_tokenizer, tokenizer_digest
 from edgeproof.runtime.llama_model import Model
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
 from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
@@ -21,6 +20,7 @@ from edgeproof.runtime.logits import Scratch, score_token
 from edgeproof.runtime.prefixes import Item, Job, jobs
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -10,10 +10,56 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.gguf_header import read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+PREFIX = "tokenizer.ggml."
+_UNUSED = 5
+"""The type of a token that only fills the embedding up (LLAMA_TOKEN_TYPE_UNUSED)."""
+
+
+def read_tokenizer(path: Path) -> Mapping[str, object]:
+    """Return the values of all `tokenizer.ggml.*` keys of a GGUF by the rest of their names; no weight is read.
+
+    Raises:
+        ArtifactError: not a GGUF, cut short, or without a tokenizer.
+
+    """
+    entries = read_metadata(path, ArtifactError)
+    values = {entry.key.removeprefix(PREFIX): entry.value for entry in entries if entry.key.startswith(PREFIX)}
+    if not isinstance(values.get("tokens"), list):
+        raise ArtifactError(f"{path} has no tokenizer ({PREFIX}* keys)", next_step="export it with its tokenizer")
+    return values
+
+
+def tokenizer_digest(values: Mapping[str, object], *, first: int | None) -> str:
+    """Return the digest of a GGUF's tokenizer: equal for all formats of one model, an ONNX folder included.
+
+    Args:
+        values: from `read_tokenizer`.
+        first: id of the BOS that the engine puts in front of a text, None where it adds none (a file may leave that to
+            the engine).
+
+    """
+    types = dict(enumerate(cast("list[int]", values.get("token_type", []))))
+    pieces = {
+        index: _stored(piece)
+        for index, piece in enumerate(cast("list[str]", values["tokens"]))
+        if types.get(index) != _UNUSED or piece != f"[PAD{index}]"
+    }
+    merges = map(_stored, cast("list[str]", values.get("merges", [])))
+    return vocabulary_digest(pieces, merges, first=first, eos=cast("int | None", values.get("eos_token_id")))
+
+
+def _stored(text: str) -> bytes:
+    """Return the bytes in the file, no valid UTF-8 included."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def vocabulary_digest(

@@ -15,11 +15,10 @@ from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.gguf_header import read_tokenizer, tokenizer_digest
 from edgeproof.runtime.logits import Scratch, score_token
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.requests import check_generations, check_scores
-from edgeproof.runtime.tokenizer_digest import described_merges, vocabulary_digest
+from edgeproof.runtime.tokenizer_digest import described_merges, read_tokenizer, tokenizer_digest, vocabulary_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

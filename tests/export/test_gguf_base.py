@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from edgeproof.contracts.errors import CheckpointError, OutputError, UnsupportedError
+from edgeproof.contracts.gguf_header import read_header
 from edgeproof.export.adapter import load_adapter
 from edgeproof.export.checkpoint import open_checkpoint
 from edgeproof.export.dequantize import dequantize_gguf
 from edgeproof.export.gguf_base import open_gguf_base
-from edgeproof.export.gguf_header import read_header
 from edgeproof.export.merge import MergedModel
 from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGMLQuantizationType, GGUFReader, GGUFWriter, get_tensor_name_map, quants
 
@@ -351,7 +351,7 @@ def test_nan_is_found_with_its_place(tmp_path):
 
 
 def test_header_agrees_with_ggufs_reader(llama_gguf):
-    header, reader = read_header(llama_gguf), GGUFReader(llama_gguf)
+    header, reader = read_header(llama_gguf, CheckpointError), GGUFReader(llama_gguf)
     assert [(t.name, t.offset, t.bytes) for t in header.tensors] == [
         (t.name, t.data_offset, t.n_bytes) for t in reader.tensors
     ]

@@ -179,8 +179,8 @@ def test_each_bad_file_has_its_own_error(tiny_file, tmp_path):
     (tmp_path / "weights.gguf").write_bytes(good[: len(good) // 2])
     expected = {
         "missing.gguf": "no such file",
-        "words.gguf": "is not a GGUF file",
-        "header.gguf": "ends within its header",
+        "words.gguf": "is no GGUF file",
+        "header.gguf": "is no whole GGUF file",
         "weights.gguf": "not within the file bounds",
     }
     for name, told in expected.items():

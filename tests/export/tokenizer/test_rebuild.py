@@ -99,8 +99,8 @@ def test_onnxruntime_genai_reads_it_as_it_reads_the_folders(kind, tokenizer_fold
     "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 )
 def test_its_digest_is_that_of_the_gguf(kind, vocabulary, tmp_path):
-    from edgeproof.runtime.gguf_header import read_tokenizer, tokenizer_digest
     from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
+    from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
 
     path = vocabulary(kind)
     for name, content in rebuild(path).files.items():

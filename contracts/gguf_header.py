@@ -5,20 +5,25 @@
 ```
 The format is that of ggml's docs/gguf.md, versions 2 and 3, little endian. gguf's own reader makes a memory map view of
 each of the 100,000 strings of a vocabulary, which takes seconds; this takes a tenth of one.
+
+What is wrong is told as the caller's branch of the error tree: a base is a checkpoint, what ships is an artifact.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.contracts.errors import CheckpointError
 from edgeproof.contracts.tensors import MetadataEntry
 from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from edgeproof.contracts.errors import InputError
 
 _SCALARS = {
     GGUFValueType.UINT8: "B", GGUFValueType.INT8: "b", GGUFValueType.UINT16: "H", GGUFValueType.INT16: "h",
@@ -46,44 +51,70 @@ class GgufHeader(NamedTuple):
     tensors: tuple[GgufTensor, ...]
 
 
-def read_header(path: Path) -> GgufHeader:
-    """Parse `path`.
+def read_header(path: Path, error: type[InputError]) -> GgufHeader:
+    """Parse `path`; whatever is wrong is raised as `error`.
 
     Raises:
-        CheckpointError: it is missing, no GGUF, of another version or byte order, truncated, or it contradicts itself.
+        InputError: it is missing, no GGUF, of another version or byte order, truncated, or it contradicts itself.
 
     """
+    with _opened(path, error) as view:
+        return _Parser(view, "strict").header()
+
+
+def read_metadata(path: Path, error: type[InputError]) -> tuple[MetadataEntry, ...]:
+    """Parse the metadata alone: the weights may be cut off. Bytes that are no UTF-8 come as lone surrogates.
+
+    Such bytes (tokens of some vocabularies) come back with `text.encode("utf-8", "surrogateescape")`.
+
+    Raises:
+        InputError: as for `read_header`.
+
+    """
+    with _opened(path, error) as view:
+        return _Parser(view, "surrogateescape").metadata()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, error: type[InputError]) -> Iterator[mmap.mmap]:
+    """Map the file; what its parser stumbles over becomes `error`."""
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist", next_step="give a GGUF file or a Hugging Face folder")
+        raise error(f"{path} does not exist: no such file", next_step="give the path of a GGUF file")
     size = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(4)
         if magic != b"GGUF":
-            raise CheckpointError(
-                f"{path} is no GGUF file: it begins with {magic!r}",
-                next_step="give a GGUF file or a Hugging Face folder",
+            raise error(
+                f"{path} is no GGUF file: it begins with {magic!r}", next_step="give a GGUF file or a model's folder"
             )
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             try:
-                return _Parser(view, path).header()
+                yield view
             except (struct.error, IndexError, ValueError, OverflowError, MemoryError) as failure:
-                raise _broken(path, f"{failure} (it has {size} bytes)") from failure
+                raise error(
+                    f"{path} is no whole GGUF file: {failure} (it has {size:,} bytes)",
+                    next_step="copy or download the file again; an interrupted transfer looks like this",
+                ) from failure
 
 
 class _Parser:
-    def __init__(self, view: mmap.mmap, path: Path) -> None:
+    def __init__(self, view: mmap.mmap, text_errors: str) -> None:
         self._view = view
-        self._path = path
+        self._text_errors = text_errors
         self._at = 4
+        self._tensors = 0
 
-    def header(self) -> GgufHeader:
+    def metadata(self) -> tuple[MetadataEntry, ...]:
+        return tuple(self._metadata().values())
+
+    def _metadata(self) -> dict[str, MetadataEntry]:
         version = self._scalar("I")
         if version not in _VERSIONS:
             swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
             what = "it is of the other byte order" if swapped in _VERSIONS else f"its version is {version}"
-            raise _broken(self._path, f"{what}; versions 2 and 3, little endian, can be read")
-        tensor_count, entry_count = self._scalar("Q"), self._scalar("Q")
-        self._fits(tensor_count, 24, "tensors")
+            raise ValueError(f"{what}; versions 2 and 3, little endian, can be read")
+        self._tensors, entry_count = self._scalar("Q"), self._scalar("Q")
+        self._fits(self._tensors, 24, "tensors")
         self._fits(entry_count, 12, "metadata entries")
         metadata: dict[str, MetadataEntry] = {}
         for _ in range(entry_count):
@@ -91,7 +122,11 @@ class _Parser:
             if entry.key in metadata:
                 raise ValueError(f"{entry.key} stands in it twice")
             metadata[entry.key] = entry
-        found = [self._tensor() for _ in range(tensor_count)]
+        return metadata
+
+    def header(self) -> GgufHeader:
+        metadata = self._metadata()
+        found = [self._tensor() for _ in range(self._tensors)]
         alignment = metadata.get("general.alignment", MetadataEntry("", GGUF_DEFAULT_ALIGNMENT, "UINT32")).value
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise ValueError(f"general.alignment is {alignment!r}, no power of two")
@@ -145,7 +180,7 @@ class _Parser:
         length = self._scalar("Q")
         self._fits(length, 1, "a text")
         start, self._at = self._at, self._at + length
-        return self._view[start : self._at].decode("utf-8")
+        return self._view[start : self._at].decode("utf-8", self._text_errors)
 
     def _scalar(self, form: str) -> int:
         (value,) = struct.unpack_from(f"<{form}", self._view, self._at)
@@ -157,10 +192,3 @@ class _Parser:
             raise ValueError(
                 f"{what}: {count} of at least {width} bytes each, {len(self._view) - self._at} bytes are left"
             )
-
-
-def _broken(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is no whole GGUF file: {why}",
-        next_step="copy or download the file again; an interrupted transfer looks like this",
-    )

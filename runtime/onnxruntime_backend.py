@@ -17,7 +17,7 @@ from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.logits import Scratch, score_token
 from edgeproof.runtime.onnxruntime_graph import Graph, read_graph
 from edgeproof.runtime.onnxruntime_layout import Group, call_tokens, groups, shared
-from edgeproof.runtime.onnxruntime_session import MIN_NEW, MIN_ROWS, SESSION_OPTIONS, Session
+from edgeproof.runtime.onnxruntime_session import GRAIN, MIN_ROWS, SESSION_OPTIONS, Session
 from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
 from edgeproof.runtime.prefixes import Item
 from edgeproof.runtime.processor import physical_cores, processor_name
@@ -196,7 +196,7 @@ class OnnxRuntime:
         self._session.reserve(rows, cells)
         waiting, active = list(items), list[Continuation]()
         while waiting or active:
-            free = rows - len(active)
+            free = (1 if self._by_length else rows) - len(active)
             if waiting and (2 * free >= rows or not active):
                 chosen, waiting = waiting[:free], waiting[free:]
                 active = self._begin(chosen, active, going)
@@ -248,7 +248,7 @@ class OnnxRuntime:
     def _groups(self, items: Sequence[Item]) -> Iterator[Group]:
         if self._by_length:  # each alone: a longer neighbour or a longer end would change the rotary table
             return iter([Group(chained=True, items=(item,)) for item in items])
-        rows = min(MAX_ROWS, self._session.rows(MIN_NEW))
+        rows = min(MAX_ROWS, self._session.rows(GRAIN))
         return groups(items, overhead=self._overhead, tokens=self._session.tokens, rows=rows)
 
     def _prompt(self, group: Group, rows: Sequence[int], on_row: OnRow) -> None:
@@ -258,14 +258,14 @@ class OnnxRuntime:
             return
         before: Item | None = None
         for number, (item, row) in enumerate(zip(group.items, rows, strict=True)):
-            start = 0 if before is None else min(shared(before, item), max(0, len(item.tokens) - MIN_NEW))
+            start = 0 if before is None else shared(before, item)
             if start and rows[number - 1] != row:
                 self._session.copy(rows[number - 1], row, start)
             self._prompt_one(item, row, start, on_row)
             before = item
 
     def _prompt_batch(self, items: Sequence[Item], first: int, on_row: OnRow) -> None:
-        width = max(MIN_NEW, *(len(item.tokens) for item in items))
+        width = _even(max(len(item.tokens) for item in items))
         tokens = np.zeros((len(items), width), np.int64)
         for line, item in enumerate(items):
             tokens[line, : len(item.tokens)] = item.tokens
@@ -275,18 +275,16 @@ class OnnxRuntime:
                 on_row(item, position, logits[line, position])
 
     def _prompt_one(self, item: Item, row: int, start: int, on_row: OnRow) -> None:
-        """Compute an item from `start` on, in parts of two tokens or more."""
+        """Compute an item from `start` on, in parts of an even number of tokens."""
         end = len(item.tokens)
         while start < end:
             stop = min(end, start + self._session.tokens)
-            if end - stop == 1:
-                stop -= 1
-            width = max(MIN_NEW, stop - start)
-            tokens = np.zeros((1, width), np.int64)
-            tokens[0, : stop - start] = item.tokens[start:stop]
-            logits = self._session.run(row, [start], tokens)
+            first = max(0, start - (stop - start) % GRAIN)  # one token anew, or one of padding behind a whole item
+            tokens = np.zeros((1, _even(stop - first)), np.int64)
+            tokens[0, : stop - first] = item.tokens[first:stop]
+            logits = self._session.run(row, [first], tokens, length=end if self._by_length else 0)
             for position in range(max(start, item.shareable), stop):
-                on_row(item, position, logits[0, position - start])
+                on_row(item, position, logits[0, position - first])
             start = stop
 
     def _described(self, graph: Graph, context_length: int | None) -> ModelInfo:
@@ -319,6 +317,10 @@ def _require(*packages: str) -> None:
         raise UnsupportedError(
             f"the onnxruntime backend needs {' and '.join(missing)}", next_step='pip install "edgeproof[onnx]"'
         )
+
+
+def _even(length: int) -> int:
+    return length + length % GRAIN
 
 
 def _cells(length: int) -> int:

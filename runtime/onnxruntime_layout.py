@@ -94,7 +94,7 @@ def _batches(items: Sequence[Item], tokens: int, rows: int) -> Iterator[Group]:
     """Cut items, sorted by length, where padding or the limits end a batch."""
     batch: list[Item] = []
     for item in items:
-        width, count = max(2, len(item.tokens)), len(batch) + 1
+        width, count = len(item.tokens) + len(item.tokens) % 2, len(batch) + 1
         padding = sum(width - len(one.tokens) for one in batch)
         if batch and (count > rows or width * count > tokens or padding * WASTE > width * count):
             yield Group(chained=False, items=tuple(batch))

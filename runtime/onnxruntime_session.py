@@ -10,10 +10,11 @@ int4 at accuracy levels 0 and 4, and tiny models of other families):
 - Right padding with ordinary tokens is exact: attention is causal. Left padding is not: rotary positions count from the
   mask's sum.
 - One new token in a row takes another attention kernel than two or more (it moves logits by 4e-5 in float32, by 0.8 at
-  level 4, whose rounding to 8 bits amplifies it); one row in all takes another matrix kernel at level 0. So scores and
-  prompts are always computed with two tokens or more in each row, and single tokens in two rows or more. Then the bits
-  do not depend on batch, order, prefix, memory size or threads (1 or 2), at level 4 as at level 0
-  (tests/runtime/test_onnxruntime_reproducible.py).
+  level 4, whose rounding to 8 bits amplifies it); one row in all takes another matrix kernel at level 0. Attention goes
+  through new tokens in blocks (of twice the head's width, where the processor's cache allows it), and one token may be
+  left for the last block. So scores and prompts are always computed with an even number of tokens in each row, and
+  single tokens in two rows or more. Then the bits do not depend on batch, order, prefix, memory size or threads (1 or
+  2), at level 4 as at level 0 (tests/runtime/test_onnxruntime_reproducible.py).
 - Several rows that have a past take one new token each: more is refused by the kernel.
 - A layer with a window may have a memory no longer than that (`sliding_window_cache`). Here its memory is as long as
   the others': then nothing is evicted, and a row can be taken back to any beginning.
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
     from edgeproof.runtime.onnxruntime_graph import Graph
     from numpy.typing import NDArray
 
-MIN_NEW = 2
-"""New tokens in a row, of scores and prompts, are at least as many …"""
+GRAIN = 2
+"""New tokens in a row, of scores and prompts, are a multiple of this many."""
 
 MIN_ROWS = 2
-"""… and so are the rows of a batch of single tokens."""
+"""A batch of single tokens has as many rows at least."""
 
 LOGITS_BYTES = 2**27
 """The largest block of logits that one call may give."""
@@ -77,7 +78,7 @@ class Session:
         self._failures = _failures()
         self._config = config = graph.config
         self._session = self._open(threads)
-        self.tokens = min(MAX_TOKENS, max(32, LOGITS_BYTES // (4 * config.vocabulary)))
+        self.tokens = min(MAX_TOKENS, max(32, LOGITS_BYTES // (4 * config.vocabulary) // GRAIN * GRAIN))
         self._logits = np.empty(self.tokens * config.vocabulary, np.dtype(graph.logits_type))
         self._cell = config.kv_heads * config.head_size
         self._blocks: list[NDArray[np.generic]] = []
@@ -97,7 +98,7 @@ class Session:
 
     def reserve(self, rows: int, cells: int) -> None:
         """Lay the memory out as `rows` of `cells` tokens each. What it held is lost where that changes something."""
-        cells = max(cells, MIN_NEW, self._graph.window)
+        cells = max(cells + cells % GRAIN, self._graph.window)
         if (rows, cells) == self._shape:
             return
         self._bindings.clear()
@@ -114,8 +115,12 @@ class Session:
             view = self._view(block)
             view[target, :, :length] = view[source, :, :length]
 
-    def run(self, first: int, starts: Sequence[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    def run(
+        self, first: int, starts: Sequence[int], tokens: NDArray[np.int64], *, length: int = 0
+    ) -> NDArray[np.float32]:
         """Compute tokens [rows, width] in the rows from `first` on, each beginning at its place in `starts`.
+
+        `length` is that of the whole sequence of which they are a part, where the graph's rotary table depends on it.
 
         Returns:
             The logits, float32 [rows, width, vocabulary]: a view that the next call overwrites.
@@ -132,7 +137,7 @@ class Session:
                 f"and a memory of {self._shape[0]} × {self._shape[1]}, are there"
             )
         ids = np.ascontiguousarray(tokens, np.int64)
-        mask = (np.arange(ends.max()) < ends[:, None]).astype(np.int64)
+        mask = (np.arange(max(ends.max(), length)) < ends[:, None]).astype(np.int64)
         logits = self._logits[: rows * width * self._config.vocabulary]
         binding = self._binding(first, rows)
         _bind(binding.bind_input, self._config.input_ids, ids, ids.shape)
@@ -183,9 +188,9 @@ class Session:
 
     def _trial(self) -> None:
         """Run two tokens: what no check of the graph finds (the width of a head) shows itself here."""
-        self.reserve(1, MIN_NEW)
+        self.reserve(1, GRAIN)
         try:
-            self.run(0, [0], np.zeros((1, MIN_NEW), np.int64))
+            self.run(0, [0], np.zeros((1, GRAIN), np.int64))
         except BackendError as error:
             raise ArtifactError(
                 f"{self._graph.folder}: its graph does not run with what genai_config.json says of it: {error.message}",

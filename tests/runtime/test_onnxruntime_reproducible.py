@@ -46,6 +46,47 @@ def test_scores_do_not_depend_on_batch_order_or_shared_prefixes(graph, mixed_req
     assert _equal([together[index] for index in order], shuffled)
 
 
+def test_scores_do_not_depend_on_where_a_block_of_attention_ends(graph):
+    """Blocks are twice as long as a head is wide: 128 tokens. A last block of one token takes another kernel."""
+    folder, level = graph
+    tokens = tuple(random.Random(3).randrange(256) for _ in range(900))
+    lengths = (
+        2,
+        3,
+        64,
+        127,
+        128,
+        129,
+        130,
+        255,
+        256,
+        257,
+        258,
+        384,
+        385,
+        386,
+        511,
+        512,
+        513,
+        514,
+        640,
+        641,
+        642,
+        769,
+        899,
+    )
+    whole = ScoreRequest(tokens[:1], tokens[1:])
+    cut = [ScoreRequest(tokens[: max(1, length - 5)], tokens[max(1, length - 5) : length]) for length in lengths]
+    with OnnxRuntime(folder, accuracy_level=level, threads=1) as backend:
+        (wanted,) = backend.score([whole])
+        alone = [next(backend.score([request])) for request in cut]
+        together = list(backend.score(cut))
+    assert _equal(together, alone)
+    for request, score in zip(cut, alone, strict=True):
+        at = len(request.context) - 1
+        assert (score.logprobs == wanted.logprobs[at : at + len(request.continuation)]).all()
+
+
 @pytest.mark.parametrize("overhead", [0, 1000])
 def test_scores_are_the_same_as_chains_and_as_batches(graph, mixed_requests, overhead):
     folder, level = graph
@@ -91,9 +132,9 @@ def test_a_common_beginning_is_computed_once(tiny_folder, monkeypatch):
     counted = []
     run = Session.run
 
-    def counting(self, first, starts, tokens):
+    def counting(self, first, starts, tokens, **options):
         counted.append(tokens.size)
-        return run(self, first, starts, tokens)
+        return run(self, first, starts, tokens, **options)
 
     beginning = tuple(index % 250 for index in range(400))
     requests = [ScoreRequest((*beginning, index), (7, 8)) for index in range(100)]
@@ -106,7 +147,7 @@ def test_a_common_beginning_is_computed_once(tiny_folder, monkeypatch):
 def test_short_requests_with_nothing_in_common_are_computed_side_by_side(tiny_folder, monkeypatch):
     calls = []
     run = Session.run
-    monkeypatch.setattr(Session, "run", lambda self, *given: calls.append(given) or run(self, *given))
+    monkeypatch.setattr(Session, "run", lambda self, *given, **more: calls.append(given) or run(self, *given, **more))
     requests = [ScoreRequest((index, *range(5 + index % 3)), (7, 8)) for index in range(60)]
     with OnnxRuntime(tiny_folder(), threads=1) as backend:
         list(backend.score(requests))

@@ -57,14 +57,14 @@ $(WHEELS)/.llama-cpp-python-$(LLAMA):
 
 $(SLIM)/.installed: .cache/dist/.built constraints.txt
 	@[ -x $(SLIM)/bin/python ] || $(PYTHON) -m venv $(SLIM)
-	@$(SLIM)/bin/python $(PIP) .cache/dist/*.whl
+	@$(SLIM)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx]"
 	@$(SLIM)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl
 	@touch $@
 
 $(FULL)/.installed: .cache/dist/.built constraints.txt pyproject.toml
 	@[ -x $(FULL)/bin/python ] || { $(PYTHON) -m venv $(FULL) && $(FULL)/bin/python -m pip install -q --upgrade pip; }
 	@echo "Set-up: torch, transformers, peft and the test tools into $(FULL)" >&2
-	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[unlearn]" --group test
+	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx,unlearn]" --group test
 	@$(FULL)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl
 	@touch $@
 

@@ -222,9 +222,10 @@ def _judge_one(
 ) -> Judgement:
     from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline
     from edgeproof.eval.judge import judge
-    from edgeproof.eval.measure import measure
+    from edgeproof.eval.measure import measure, measure_again
+    from edgeproof.eval.precise import judge_both
     from edgeproof.export.identify import identify_format
-    from edgeproof.export.manifest import digest_file, read_provenance
+    from edgeproof.export.manifest import digest_artifact, read_provenance
     from edgeproof.runtime import backend_for, open_backend
 
     artifact, lora = candidate.artifact, candidate.lora
@@ -235,10 +236,10 @@ def _judge_one(
             f"{artifact} is of none of the formats that the gate knows",
             next_step="name the nearest one that the baseline holds with --format",
         )
-    files = (artifact,) if lora is None else (artifact, lora)
-    before = [path.stat() for path in files]
-    digests = [digest_file(path).sha256 for path in files]
-    for path, digest in zip(files, digests, strict=True):
+    paths = (artifact,) if lora is None else (artifact, lora)
+    before = [_state(path) for path in paths]
+    digests = [digest_artifact(path)[0].sha256 for path in paths]
+    for path, digest in zip(paths, digests, strict=True):
         if read_provenance(path, digest) is None:
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
     sha256 = digests[0] if lora is None else hashlib.sha256("".join(digests).encode()).hexdigest()
@@ -254,12 +255,25 @@ def _judge_one(
             progress=progress,
             on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
         )
-    for path, old in zip(files, before, strict=True):
-        new = path.stat()
-        if (new.st_mtime_ns, new.st_size, new.st_ino) != (old.st_mtime_ns, old.st_size, old.st_ino):
+        rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
+    precise = None
+    if rounds:
+        with open_backend(backend, artifact, threads=judging.threads, accuracy_level=0) as engine:
+            precise = measure_again(pack, engine, measurement, label="float activations", progress=progress)
+    for path, state in zip(paths, before, strict=True):
+        if _state(path) != state:
             raise ArtifactError(
                 f"{path} changed while it was probed", next_step="gate it again when nothing writes to it"
             )
     for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
         progress.warn(f"the baseline was recorded elsewhere: {difference}")
+    if precise is not None:
+        return judge_both(measurement, precise, baseline, policy, format=format_name)
     return judge(measurement, baseline, policy, format=format_name)
+
+
+def _state(path: Path) -> list[tuple[str, int, int, int]]:
+    """Tell, without reading, whether a file or a folder's files have changed: name, time, size and number of each."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    states = [(file.name, file.stat()) for file in files]
+    return [(name, state.st_mtime_ns, state.st_size, state.st_ino) for name, state in states]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edgeproof.contracts.backend import GenerateRequest, Generation, ScoreRequest
-from edgeproof.contracts.errors import BackendError
+from edgeproof.contracts.errors import BackendError, PackError
 from edgeproof.eval.decoys import decoy_answers, has_decoys
 from edgeproof.eval.metrics.decoy_rank import decoy_rank
 from edgeproof.eval.metrics.exact_memorization import exact_memorization
@@ -14,7 +15,7 @@ from edgeproof.eval.metrics.extraction_strength import extraction_strength
 from edgeproof.eval.metrics.right import answer_is_right, text_is_near_verbatim
 from edgeproof.eval.metrics.rouge import rouge_l
 from edgeproof.eval.probes import Match
-from edgeproof.eval.records import Measurement, ProbeScore
+from edgeproof.eval.records import Measurement, ProbeScore, Role
 from edgeproof.eval.surfaces import check_length, continuation_tokens, encode_pack
 
 if TYPE_CHECKING:
@@ -77,6 +78,40 @@ def measure(
         backend=flat_info(backend.info),
         scores=tuple(records),
     )
+
+
+def measure_again(
+    pack: Pack, backend: Backend, measurement: Measurement, *, label: str, progress: Progress
+) -> Measurement:
+    """Score the forget probes of `measurement` again with `backend`, which computes the same file otherwise.
+
+    What is not asked again (other roles, decoys, generated answers) is taken over. An answer counts as right if it was,
+    or if every token of it is now the argmax.
+
+    Raises:
+        PackError: `measurement` is of another pack.
+        BackendError: as `measure`.
+
+    """
+    asks = encode_pack(pack, backend)
+    if [(ask.probe.id, ask.surface.name) for ask in asks] != [(s.probe, s.surface) for s in measurement.scores]:
+        raise PackError(f"the measurement {measurement.label!r} is not of this pack", next_step="measure it anew")
+    again = [index for index, ask in enumerate(asks) if ask.probe.role == Role.FORGET]
+    requests = [ScoreRequest(asks[index].context, asks[index].continuation) for index in again]
+    progress.start(f"{label}: scores", len(requests), "answers")
+    found = exactly(backend.score(requests), len(requests), "scores", progress)
+    scores = list(measurement.scores)
+    for index, request, score in zip(again, requests, found, strict=True):
+        checked(score, request, asks[index].probe.id)
+        greedy = [bool(flag) for flag in score.greedy]
+        scores[index] = replace(
+            scores[index],
+            logprobs=tuple(min(0.0, float(value)) for value in score.logprobs),
+            right=scores[index].right or all(greedy),
+            exact_memorization=exact_memorization(greedy),
+            extraction_strength=extraction_strength(greedy),
+        )
+    return replace(measurement, label=label, backend=flat_info(backend.info), scores=tuple(scores))
 
 
 def _greedy_answers(

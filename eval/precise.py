@@ -1,7 +1,7 @@
 """The same file, computed again without rounding activations: does the verdict rest on how a processor rounds?
 
 An int4 graph whose products round activations to 8 bits (onnxruntime's accuracy level 4) gives other numbers on a
-device that does not. Both are measured; PASS needs both.
+device that does not. The forget probes are scored both ways (`measure.measure_again`); PASS needs both.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.eval.judge import judge
 from edgeproof.eval.judgement import Precise, Reason
-from edgeproof.eval.records import Verdict
+from edgeproof.eval.records import Role, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from edgeproof.eval.judgement import Judgement
     from edgeproof.eval.policy import Policy
     from edgeproof.eval.records import Baseline, Measurement
@@ -38,7 +40,8 @@ def judge_both(
     """
     shipped = judge(artifact, baseline, policy, format=format)
     again = judge(precise, baseline, policy, format=format)
-    differences = np.abs(_logprobs(artifact) - _logprobs(precise))
+    forget = {fact.probe for fact in baseline.probes if fact.role == Role.FORGET}
+    differences = np.abs(_logprobs(artifact, forget) - _logprobs(precise, forget))
     leaks = {subject.cluster: subject.leaks for subject in again.subjects}
     found = Precise(
         verdict=again.verdict,
@@ -70,5 +73,5 @@ def judge_both(
     )
 
 
-def _logprobs(measurement: Measurement) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.concatenate([np.asarray(score.logprobs, np.float64) for score in measurement.scores])
+def _logprobs(measurement: Measurement, probes: Collection[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.concatenate([np.asarray(s.logprobs, np.float64) for s in measurement.scores if s.probe in probes])

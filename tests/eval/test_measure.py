@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from edgeproof.contracts.errors import BackendError
+from edgeproof.contracts.errors import BackendError, PackError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval import ignorance
 from edgeproof.eval.decoys import DECOYS, decoy_answers
 from edgeproof.eval.ignorance import ignorance_levels
-from edgeproof.eval.measure import measure
+from edgeproof.eval.measure import measure, measure_again
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.records import Role
 
@@ -106,6 +107,43 @@ def test_nothing_is_generated_where_the_scores_say_the_greedy_answer(pack: Pack,
     measurement = run(pack, knowing)
     assert knowing.calls == [("score", 24)]
     assert all(score.right for score in measurement.scores)
+
+
+def test_measuring_again_scores_the_forget_probes_anew_and_keeps_the_rest(
+    pack: Pack, knowing: object, ignorant: object
+) -> None:
+    first, other = run(pack, ignorant), run(pack, knowing)
+    knowing.calls.clear()
+    again = measure_again(pack, knowing, first, label="again", progress=Silent())
+    assert knowing.calls == [("score", 8)]
+    assert again.label == "again"
+    assert again.artifact_sha256 == first.artifact_sha256
+    roles = {fact.probe: fact.role for fact in pack.facts()}
+    for found, old, new in zip(again.scores, first.scores, other.scores, strict=True):
+        if roles[found.probe] == Role.FORGET:
+            assert found.logprobs == new.logprobs
+            assert found.right
+            assert (found.exact_memorization, found.extraction_strength) == (
+                new.exact_memorization,
+                new.extraction_strength,
+            )
+            assert (found.decoy_rank, found.rouge_l) == (old.decoy_rank, old.rouge_l)
+        else:
+            assert found == old
+
+
+def test_what_was_generated_right_stays_right_when_it_is_scored_again(
+    pack: Pack, knowing: object, ignorant: object
+) -> None:
+    again = measure_again(pack, ignorant, run(pack, knowing), label="again", progress=Silent())
+    assert all(score.right for score in again.scores)
+
+
+def test_a_measurement_of_another_pack_is_not_measured_again(pack: Pack, knowing: object) -> None:
+    first = run(pack, knowing)
+    short = dataclasses.replace(first, scores=first.scores[1:])
+    with pytest.raises(PackError, match="not of this pack"):
+        measure_again(pack, knowing, short, label="again", progress=Silent())
 
 
 def test_the_record_says_what_was_run(pack: Pack, knowing: object) -> None:

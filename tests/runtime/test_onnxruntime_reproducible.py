@@ -98,12 +98,14 @@ def test_scores_are_the_same_as_chains_and_as_batches(graph, mixed_requests, ove
 
 def test_scores_and_generations_do_not_depend_on_the_number_of_threads(graph, mixed_requests):
     folder, level = graph
-    asked = [GenerateRequest(request.context, 6, (), 1.0, seed) for seed, request in enumerate(mixed_requests[::3])]
+    longest = max(mixed_requests, key=lambda request: len(request.context))
+    requests = [*mixed_requests[::3], longest]
+    asked = [GenerateRequest(request.context, 6, (), 1.0, seed) for seed, request in enumerate(requests)]
     with (
         OnnxRuntime(folder, accuracy_level=level, threads=1) as one,
         OnnxRuntime(folder, accuracy_level=level, threads=2) as two,
     ):
-        assert _equal(list(one.score(mixed_requests[::3])), list(two.score(mixed_requests[::3])))
+        assert _equal(list(one.score(requests)), list(two.score(requests)))
         assert list(one.generate(asked)) == list(two.generate(asked))
 
 

@@ -138,7 +138,7 @@ def check_baseline(baseline: Baseline, pack: Pack, measurement: Measurement, *, 
             f"{len(pack.keys())}",
             next_step="measure it again with this pack",
         )
-    ours, theirs = measurement.backend, baseline.base.backend
+    ours, theirs = measurement.backend, baseline.base_in_format[format_name].backend
     if ours.get("backend") != theirs.get("backend"):
         raise BaselineError(
             f"the baseline was recorded with the backend {theirs.get('backend')}; this is {ours.get('backend')}",

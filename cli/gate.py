@@ -207,7 +207,9 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
 
 
 def _report_folder(report: Path | None, candidate: Candidate, *, alone: bool) -> Path | None:
-    return report if alone or report is None else report / candidate.artifact.stem
+    artifact = candidate.artifact
+    name = artifact.name if artifact.is_dir() else artifact.stem
+    return report if alone or report is None else report / name
 
 
 def _judge_one(

@@ -86,7 +86,8 @@ FORMATS = click.option(
     multiple=True,
     callback=known_formats,
     metavar="NAME",
-    help="gguf-q4 (= Q4_K_M), gguf-q4_0, gguf-q4_1, gguf-q4_k_s, gguf-iq4_nl, gguf-q8_0, gguf-f16, gguf-f32. "
+    help="gguf-q4 (= Q4_K_M), gguf-q4_0, gguf-q4_1, gguf-q4_k_s, gguf-iq4_nl, gguf-q8_0, gguf-f16, gguf-f32; "
+    "onnx-int4, onnx-int4-mixed, onnx-int8, onnx-fp32. "
     "Several share one pass over the weights.",
 )
 BYTES = gather(

@@ -1,0 +1,131 @@
+"""ONNX folders beside GGUF files, by the commands that a user types: one baseline, one export, one gate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+from edgeproof.cli import run
+from edgeproof_tests.cli.test_end_to_end import criterion, export, gate, read_report, words
+
+if TYPE_CHECKING:
+    from edgeproof_tests.cli.conftest import World
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
+
+FORMATS = ("onnx-int8", "onnx-int4", "gguf-q8_0")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def both(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The world with a baseline that holds both backends' scores."""
+    pytest.importorskip("onnxruntime")
+    baseline = tmp_path_factory.mktemp("both") / "baseline.json"
+    formats = [word for name in FORMATS for word in ("--format", name)]
+    where = ("--base", world.base, "--adapter", world.adapter, "--probes", world.pack, "--out", baseline)
+    assert run(words("baseline", *where, *formats, "--threads", 1, "--quiet")) == 0
+    assert [path.name for path in baseline.parent.iterdir()] == ["baseline.json"]
+    return world._replace(baseline=baseline)
+
+
+@pytest.fixture(scope="module")
+def released(both: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """All formats in one pass, gated in one go."""
+    out = tmp_path_factory.mktemp("released") / "dist"
+    formats = [word for name in FORMATS for word in ("--format", name)]
+    judged = ("--probes", both.pack, "--baseline", both.baseline, "--quiet")
+    return out, export(both, out, *formats, *judged)
+
+
+@pytest.fixture(scope="module")
+def folder(released: tuple[Path, int]) -> Path:
+    """The int8 folder that was released."""
+    return released[0] / "tiny-qwen3-unlearned-onnx-int8"
+
+
+def test_one_baseline_holds_both_backends_with_one_tokenizer(both):
+    backends = json.loads(both.baseline.read_text())["backends"]
+    assert {name: sorted(found["base_in_format"]) for name, found in backends.items()} == {
+        "onnxruntime": ["onnx-int4", "onnx-int8"],
+        "llama.cpp": ["gguf-q8_0"],
+    }
+    assert backends["onnxruntime"]["tokenizer_digest"] == backends["llama.cpp"]["tokenizer_digest"]
+    assert backends["onnxruntime"]["base"]["backend"]["accuracy_level"] == "none"
+
+
+def test_the_two_engines_agree_on_base_and_merged_at_float_precision(both):
+    backends = json.loads(both.baseline.read_text())["backends"]
+    for label in ("base", "merged"):
+        ours, theirs = (
+            [value for answer in backends[name][label]["scores"]["logprobs"] for value in answer]
+            for name in ("onnxruntime", "llama.cpp")
+        )
+        differences = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+        assert sum(differences) / len(differences) < 0.02, label
+
+
+def test_a_release_of_both_kinds_is_gated_in_one_go(released):
+    out, code = released
+    names = ("onnx-int8", "onnx-int4", "Q8_0")
+    reports = [read_report(out / "report" / f"tiny-qwen3-unlearned-{name}") for name in names]
+    verdicts = [report["verdict"] for report in reports]
+    assert verdicts[0] == verdicts[2] == "PASS"
+    assert code == {"PASS": 0, "INCONCLUSIVE": 4, "FAIL": 1}[verdicts[1]]
+    schema = json.loads((DOCS / "report.schema.json").read_text())
+    for report in reports:
+        jsonschema.validate(report, schema)
+        assert criterion(report, "leak")["status"] == "met"
+
+
+def test_the_report_of_a_rounding_graph_says_what_came_without_rounding(released):
+    out, _ = released
+    report = read_report(out / "report" / "tiny-qwen3-unlearned-onnx-int4")
+    assert report["backend"]["accuracy_level"] == "4"
+    assert report["precise"]["backend"]["accuracy_level"] == "0"
+    assert 0 < report["precise"]["mean_difference"] < 0.5
+    assert read_report(out / "report" / "tiny-qwen3-unlearned-Q8_0")["precise"] is None
+
+
+def test_the_original_fails_as_a_folder_too(both, tmp_path):
+    assert export(both, tmp_path, "--format", "onnx-int8", "--quiet", adapters=False) == 0
+    assert gate(both, tmp_path / "tiny-qwen3-onnx-int8", "--report", tmp_path / "report", "--quiet") == 1
+    assert criterion(read_report(tmp_path / "report"), "leak")["status"] == "missed"
+
+
+def test_a_baseline_of_the_other_kind_alone_is_refused(world, folder, capsys):
+    assert gate(world, folder) == 3
+    said = capsys.readouterr().err
+    assert "recorded with the backend llama.cpp (gguf-q4_0, gguf-q8_0); this is onnxruntime" in said
+    assert "--format onnx-int8" in said
+
+
+def test_a_folder_that_is_not_the_exported_one_any_more_is_refused(both, folder, tmp_path, capsys):
+    copy = tmp_path / folder.name
+    shutil.copytree(folder, copy)
+    manifest = f"{folder.name}.edge.json"
+    shutil.copy(folder.with_name(manifest), copy.with_name(manifest))
+    config = copy / "genai_config.json"
+    config.write_text(config.read_text() + "\n")
+    assert gate(both, copy) == 3
+    assert "is not the folder that its manifest describes" in capsys.readouterr().err
+
+
+def test_a_folder_made_elsewhere_is_gated_with_provenance_unknown(both, folder, tmp_path, capsys):
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(folder, copy)
+    assert gate(both, copy, "--report", tmp_path / "report") == 0
+    assert "provenance unknown" in capsys.readouterr().err
+    assert read_report(tmp_path / "report")["artifact"]["provenance"] == "unknown"
+
+
+def test_an_export_over_a_folder_needs_force_and_leaves_it_alone(both, folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert export(both, folder.parent, "--format", "onnx-int8") == 3
+    assert "--force" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]

@@ -26,7 +26,8 @@ Kind = Literal["gguf", "onnx"]
 class OpenWriter(Protocol):
     """Opens a writer of one format from the description of its kind.
 
-    `imatrix` and `overrides` concern GGUF, and are refused or ignored there as llama.cpp's tools do.
+    `imatrix` and `overrides` concern GGUF, and are refused or ignored there as llama.cpp's tools do; `shared_scales`
+    concerns onnx-int4, which then has llama.cpp's codes.
     """
 
     def __call__(
@@ -37,6 +38,7 @@ class OpenWriter(Protocol):
         *,
         imatrix: Imatrix | None = None,
         overrides: Sequence[str] = (),
+        shared_scales: bool = False,
         force: bool = False,
     ) -> Writer:
         """Begin to write `target`."""
@@ -76,6 +78,7 @@ def _gguf(
     *,
     imatrix: Imatrix | None = None,
     overrides: Sequence[str] = (),
+    shared_scales: bool = False,  # noqa: ARG001 (what is shared is llama.cpp's own)
     force: bool = False,
 ) -> Writer:
     from edgeproof.export.gguf.writer import GgufWriter
@@ -91,6 +94,7 @@ def _onnx(
     *,
     imatrix: Imatrix | None = None,  # noqa: ARG001 (a GGUF beside it may have one)
     overrides: Sequence[str] = (),  # noqa: ARG001 (the same)
+    shared_scales: bool = False,
     force: bool = False,
 ) -> Writer:
     if find_spec("onnx") is None:
@@ -98,7 +102,7 @@ def _onnx(
     from edgeproof.export.onnx.writer import OnnxWriter
 
     assert not isinstance(description, ModelDescription)
-    return OnnxWriter(description, target, format.scheme, force=force)
+    return OnnxWriter(description, target, format.scheme, shared_scales=shared_scales, force=force)
 
 
 FORMATS: Mapping[str, Format] = {

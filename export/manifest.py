@@ -25,6 +25,7 @@ SCHEMA = 1
 SUFFIX = ".edge.json"
 PACKAGES = ("edgeproof", "gguf", "llama-cpp-python", "numpy")
 ONNX_PACKAGES = ("onnx",)
+BUILDER_PACKAGES = ("onnxruntime-genai",)
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -74,6 +75,9 @@ class Manifest:
         command: the command line as given.
         versions: of the packages that made it; "llama.cpp" is the version and commit of its kernels.
         files: of a folder that ships.
+        codes_moved: of an ONNX folder: the share of codes that the adapters moved, and of how many weights (a sample of
+            the tensors that they touch).
+        not_shared: with --shared-scales: what is not numerically the same in the Q4_0 file made beside the ONNX folder.
 
     """
 
@@ -90,6 +94,8 @@ class Manifest:
     command: tuple[str, ...]
     versions: dict[str, str]
     files: tuple[FileDigest, ...] = ()
+    codes_moved: dict[str, object] | None = None
+    not_shared: tuple[str, ...] | None = None
 
 
 def digest_artifact(path: Path) -> tuple[FileDigest, tuple[FileDigest, ...]]:

@@ -25,6 +25,7 @@ from edgeproof.export.gguf.imatrix import read_imatrix
 from edgeproof.export.gguf.lora import collect_factors, hf_targets, write_lora
 from edgeproof.export.gguf_base import GgufBase, open_gguf_base
 from edgeproof.export.manifest import (
+    BUILDER_PACKAGES,
     ONNX_PACKAGES,
     PACKAGES,
     Manifest,
@@ -38,17 +39,23 @@ from edgeproof.export.manifest import (
 )
 from edgeproof.export.merge import MergedModel
 from edgeproof.export.merged_folder import write_merged_folder
+from edgeproof.export.onnx.builder import BuilderWriter
+from edgeproof.export.onnx.description import is_described
+from edgeproof.export.onnx.moved_codes import sample_moved_codes
+from edgeproof.export.onnx.shared_scales import SHARED, list_different
 from edgeproof.export.stream import run_stream
 from edgeproof.export.targets import all_or_none, prepare_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Checkpoint, TensorRecord, Writer
     from edgeproof.export.adapter import Adapter
     from edgeproof.export.describing import Base
     from edgeproof.export.formats import Format
+    from edgeproof.export.gguf.imatrix import Imatrix
+    from edgeproof.export.onnx.layout import StoredMatrix
 
 LORA_FORMAT = "gguf-lora"
 
@@ -63,6 +70,8 @@ class ExportOptions:
         converter: a llama.cpp checkout whose converter is to be run on the merge.
         allow_requantize: accept a quantized GGUF as base.
         unmerged: quantize the base alone and write the adapters as a GGUF LoRA beside it.
+        shared_scales: give onnx-int4 llama.cpp's Q4_0 codes and scales, so that it is the same model as gguf-q4_0.
+        onnx_builder: let the installed onnxruntime-genai builder make ONNX formats of a family that is not described.
         name: the model's name in the metadata and in the files' names; the base's own name where empty.
 
     """
@@ -72,6 +81,8 @@ class ExportOptions:
     converter: Path | None = None
     allow_requantize: bool = False
     unmerged: bool = False
+    shared_scales: bool = False
+    onnx_builder: bool = False
     name: str = ""
 
 
@@ -152,8 +163,12 @@ def export(
         except OSError as error:
             raise write_failed(out, error) from error
         source: Checkpoint = model
+        folder: Path | None = None
         if options.converter is not None:
             source, described = _convert(model, base, options.converter, scratch, name=name, progress=progress)
+        elif options.onnx_builder and not is_described(model.config):
+            folder = _merge_for_builder(model, base, scratch, name=name, progress=progress)
+            described = describe_base(opened, model, kinds - {"onnx"}, name=name, scratch=scratch, texts=texts)
         else:
             described = describe_base(opened, model, kinds, name=name, scratch=scratch, texts=texts)
         for warning in described.warnings:
@@ -168,9 +183,7 @@ def export(
         writers: list[Writer] = []
         opening = stack.enter_context(ExitStack())
         for form, path in zip(chosen, targets.artifacts, strict=True):
-            description = described.gguf if form.kind == "gguf" else described.onnx
-            assert description is not None
-            writer = form.open(description, path, form, imatrix=imatrix, overrides=options.tensor_types, force=force)
+            writer = _open_writer(form, path, described, folder, options, imatrix=imatrix, force=force)
             opening.callback(writer.abort)  # where a later one cannot be opened; does nothing after `finish`
             writers.append(writer)
         records = run_stream(
@@ -179,9 +192,17 @@ def export(
         base_source, adapter_sources = digests.result()
 
         def record(
-            format_name: str, path: Path, tensors: tuple[TensorRecord, ...], used: tuple[Source, ...]
+            format_name: str,
+            path: Path,
+            tensors: tuple[TensorRecord, ...],
+            used: tuple[Source, ...],
+            matrices: tuple[StoredMatrix, ...] = (),
         ) -> Manifest:
             artifact, files = digest_artifact(path)
+            moved = shared = None
+            if matrices:
+                moved = _moved_codes(opened, loaded, model, matrices)
+                shared = _not_shared(matrices, described, dict(zip(chosen, records, strict=True)), options)
             manifest = Manifest(
                 format=format_name,
                 artifact=artifact,
@@ -194,8 +215,10 @@ def export(
                 options=_recorded(options),
                 warnings=tuple(warnings),
                 command=tuple(command),
-                versions=package_versions((*PACKAGES, *(ONNX_PACKAGES if files else ()))),
+                versions=package_versions((*PACKAGES, *(_onnx_packages(matrices) if files else ()))),
                 files=files,
+                codes_moved=moved,
+                not_shared=shared,
             )
             write_manifest(manifest, path)
             return manifest
@@ -205,10 +228,10 @@ def export(
             tensors = write_lora(loaded, described.gguf, lora_names, targets.lora, name=f"{name} adapter", force=force)
             record(LORA_FORMAT, targets.lora, tensors, adapter_sources)
         exported = []
-        for form, path, tensors in zip(chosen, targets.artifacts, records, strict=True):
+        for form, path, tensors, writer in zip(chosen, targets.artifacts, records, writers, strict=True):
             if (wide := shape_warning(form, tensors)) is not None:
                 warn(wide)
-            manifest = record(form.name, path, tensors, () if options.unmerged else adapter_sources)
+            manifest = record(form.name, path, tensors, () if options.unmerged else adapter_sources, _matrices(writer))
             exported.append(Exported(form.name, path, manifest, targets.lora))
     return tuple(exported)
 
@@ -223,6 +246,18 @@ def _refuse_contradictions(base: Path, formats: Sequence[Format], options: Expor
         )
     if options.converter is not None and onnx is not None:
         raise UsageError(f"--converter makes a GGUF; it cannot make {onnx}", next_step="ask for GGUF formats alone")
+    if options.onnx_builder and (onnx is None or base.is_file()):
+        raise UsageError(
+            "--onnx-builder makes ONNX formats of a Hugging Face folder; "
+            + (f"{base} is a file" if onnx else "no ONNX format was asked for")
+        )
+    if options.shared_scales and not any(form.name == "onnx-int4" for form in formats):
+        raise UsageError("--shared-scales concerns onnx-int4, which was not asked for", next_step="--format onnx-int4")
+    if options.shared_scales and options.imatrix is not None:
+        raise UsageError(
+            "--shared-scales takes llama.cpp's plain Q4_0 codes; with --imatrix the GGUF file has others",
+            next_step="leave one of the two out",
+        )
     if options.converter is not None and base.is_file():
         raise UsageError(f"--converter turns a Hugging Face folder into a GGUF, and {base} is a file")
     if all(form.kind == "onnx" for form in formats):
@@ -256,6 +291,73 @@ def _convert(
     return opened, Described(description, None, tokenizer, description.warnings)
 
 
+def _merge_for_builder(model: MergedModel, base: Path, scratch: Path, *, name: str, progress: Progress) -> Path:
+    """Merge into a float32 folder, which onnxruntime-genai's builder takes."""
+    folder = scratch / name
+    folder.mkdir()
+    write_merged_folder(model, base, folder, progress=progress)
+    return folder
+
+
+def _open_writer(
+    form: Format,
+    path: Path,
+    described: Described,
+    folder: Path | None,
+    options: ExportOptions,
+    *,
+    imatrix: Imatrix | None,
+    force: bool,
+) -> Writer:
+    """Open a format's writer; `folder` is the merge for the builder, where that makes the ONNX formats."""
+    if form.kind == "onnx" and folder is not None:
+        return BuilderWriter(folder, path, form.scheme, force=force)
+    description = described.gguf if form.kind == "gguf" else described.onnx
+    assert description is not None
+    return form.open(
+        description,
+        path,
+        form,
+        imatrix=imatrix,
+        overrides=options.tensor_types,
+        shared_scales=options.shared_scales,
+        force=force,
+    )
+
+
+def _matrices(writer: Writer) -> tuple[StoredMatrix, ...]:
+    """Return the matrices of an ONNX folder written here; none for a GGUF, or where the builder wrote it."""
+    return getattr(writer, "matrices", ())
+
+
+def _onnx_packages(matrices: tuple[StoredMatrix, ...]) -> tuple[str, ...]:
+    return ONNX_PACKAGES if matrices else BUILDER_PACKAGES
+
+
+def _moved_codes(
+    opened: Checkpoint, loaded: Sequence[Adapter], model: MergedModel, matrices: tuple[StoredMatrix, ...]
+) -> dict[str, object] | None:
+    """Sample how many codes the adapters moved, in a merge of its own: `model` counts the rows that pass."""
+    if not loaded:
+        return None
+    touched = [effect.name for effect in model.effects()]
+    moved = sample_moved_codes(opened, MergedModel(opened, loaded), touched, matrices)
+    return None if moved is None else {"share": round(moved.share, 6), "sampled": moved.sampled}
+
+
+def _not_shared(
+    matrices: tuple[StoredMatrix, ...],
+    described: Described,
+    records: Mapping[Format, tuple[TensorRecord, ...]],
+    options: ExportOptions,
+) -> tuple[str, ...] | None:
+    """List what differs from the Q4_0 file of the same export; None where there is none, or nothing is shared."""
+    beside = next((found for form, found in records.items() if form.scheme == SHARED), None)
+    if not options.shared_scales or beside is None or described.gguf is None:
+        return None
+    return tuple(list_different(matrices, described.gguf, beside))
+
+
 def _digest_inputs(opened: Base, adapters: Sequence[Adapter]) -> tuple[Source, tuple[Source, ...]]:
     return (
         digest_source(opened.path, opened.files),
@@ -278,5 +380,7 @@ def _recorded(options: ExportOptions) -> dict[str, object]:
         "converter": options.converter is not None,
         "allow_requantize": options.allow_requantize,
         "unmerged": options.unmerged,
+        "shared_scales": options.shared_scales,
+        "onnx_builder": options.onnx_builder,
         "name": options.name,
     }

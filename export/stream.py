@@ -92,7 +92,8 @@ def run_stream(
         groups = row_groups(needed) if isinstance(needed, ModelDescription) else needed
         infos = _wanted(model, groups)
         jobs = [(info, *bounds) for info in infos for bounds in chunk_bounds(info, groups[info.name])]
-        progress.start("Export", sum(4 * info.rows * info.columns for info in infos), "bytes")
+        if jobs:  # none where a foreign tool makes all artifacts
+            progress.start("Export", sum(4 * info.rows * info.columns for info in infos), "bytes")
         one_blas_thread()
         _keep_freed_pages()
         _Pass(model, writers, jobs, progress).run(threads or _cores())

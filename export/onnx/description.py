@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UnsupportedError
-from edgeproof.export.architectures import find_family
+from edgeproof.export.architectures import FAMILIES, find_family
 from edgeproof.export.architectures.config import Config
 from edgeproof.export.architectures.placing import OUTPUT, TABLE, check_equal, match_tensors
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Checkpoint
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
     from edgeproof.export.onnx.tokenizer_files import TokenizerFiles
+
+NO_GRAPH = frozenset({"Lfm2ForCausalLM"})
+"""Classes that the registry describes for GGUF only: LFM2 has short convolutions, with a state beside the KV cache."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class OnnxDescription:
     warnings: tuple[str, ...] = ()
 
 
+def is_described(config: Mapping[str, object]) -> bool:
+    """Whether this module knows the graph of the class that `config.json` names."""
+    names = Config(config).items("architectures") or [None]
+    return names[0] in FAMILIES and names[0] not in NO_GRAPH
+
+
 def describe_onnx(checkpoint: Checkpoint, tokenizer: TokenizerFiles) -> OnnxDescription:
     """Describe the ONNX folder of `checkpoint`. Rows are read only to see that a stored head equals a tied table.
 
@@ -57,7 +66,7 @@ def describe_onnx(checkpoint: Checkpoint, tokenizer: TokenizerFiles) -> OnnxDesc
     """
     class_name, family = find_family(checkpoint.config)
     model = family.read(Config(checkpoint.config), class_name)
-    if "convolution" in model.layer_kinds:
+    if class_name in NO_GRAPH:
         raise UnsupportedError(
             f"{class_name} has {model.layer_kinds.count('convolution')} convolution layers; the ONNX graph written "
             "here has attention layers only",

@@ -88,8 +88,8 @@ class Layout(NamedTuple):
         return tuple(sorted(arrays, key=lambda array: array.offset))
 
 
-def plan_layout(description: OnnxDescription, scheme: str) -> Layout:
-    """Lay out the data of `description` in `scheme` ("onnx-int4", …)."""
+def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: bool = False) -> Layout:
+    """Lay out the data of `description` in `scheme` ("onnx-int4", …); `shared_scales` as for `choose_precision`."""
     weights = list_weights(description)
     file = _File()
     matrices: dict[str, StoredMatrix] = {}
@@ -107,7 +107,8 @@ def plan_layout(description: OnnxDescription, scheme: str) -> Layout:
         for suffix, table in _tables(description.model).items()
     }
     for matrix in (*([weights.embedding] if weights.embedding else []), *weights.matrices):
-        precision = choose_precision(scheme, matrix.name, description.model.layers)
+        layers = description.model.layers
+        precision = choose_precision(scheme, matrix, layers, shared_scales=shared_scales)
         matrices[matrix.name] = _store(file, matrix, precision)
     return Layout(matrices, vectors, tables, file.size)
 
@@ -147,7 +148,7 @@ def _store(file: _File, matrix: Matrix, precision: Precision | None) -> StoredMa
     bits, blocks = precision.bits, block_count(columns)
     name = f"{matrix.name}.MatMul.weight"
     shape = (rows, blocks, code_bytes(columns, bits) // blocks)
-    if precision.method == "symmetric":
+    if precision.method != "k_quant":
         codes = file.add(f"{name}_Q{bits}", "UINT8", *shape)
         return StoredMatrix(matrix, precision, codes, file.add(f"{name}_scales", "FLOAT", rows, blocks))
     codes = file.add(f"{name}_Q{bits}G{BLOCK}", "UINT8", *shape)

@@ -56,13 +56,21 @@ class OnnxWriter:
 
     """
 
-    def __init__(self, description: OnnxDescription, target: Path, scheme: str, *, force: bool = False) -> None:
+    def __init__(
+        self,
+        description: OnnxDescription,
+        target: Path,
+        scheme: str,
+        *,
+        shared_scales: bool = False,
+        force: bool = False,
+    ) -> None:
         refuse_existing_folder(target, force=force)
         self._description = description
         self._target = target
         self._force = force
         self._lock = threading.Lock()
-        self._layout = plan_layout(description, scheme)
+        self._layout = plan_layout(description, scheme, shared_scales=shared_scales)
         self._by_source: dict[str, list[_Piece]] = defaultdict(list)
         for matrix in self._layout.matrices.values():
             for part in matrix.matrix.parts:
@@ -85,6 +93,11 @@ class OnnxWriter:
             if isinstance(error, OSError):
                 raise self._failed(error) from error
             raise
+
+    @property
+    def matrices(self) -> tuple[StoredMatrix, ...]:
+        """Every matrix of the folder, and how it is stored."""
+        return tuple(self._layout.matrices.values())
 
     def write(self, chunk: RowChunk) -> None:
         """Quantize and store one chunk of a source tensor.
@@ -161,6 +174,8 @@ class OnnxWriter:
         values = chunk.rows.reshape(-1)
         if values.size != part.stop:
             raise _misfit(stored.vector.name, part, chunk, part.stop)
+        if not np.isfinite(values).all():
+            raise _not_finite(stored.vector.name, part, 0, values[np.newaxis])
         offset = stored.vector.offset
         self._place(values + np.float32(offset) if offset else values, stored.array.offset + 4 * part.at)
         self._came(_Piece(part, stored), 0, part.stop)
@@ -173,7 +188,7 @@ class OnnxWriter:
             raise _misfit(stored.matrix.name, part, chunk, stored.matrix.columns)
         rows = np.ascontiguousarray(chunk.rows[start - chunk.start : stop - chunk.start], dtype=np.float32)
         if not np.isfinite(rows).all():
-            raise _not_finite(stored, part, start, rows)
+            raise _not_finite(stored.matrix.name, part, start, rows)
         at = part.at + start - part.start
         if stored.precision is None:
             self._place_rows(rows, stored.codes, at)
@@ -250,10 +265,9 @@ def _misfit(name: str, part: Part, chunk: RowChunk, wanted: int) -> CheckpointEr
     )
 
 
-def _not_finite(stored: StoredMatrix, part: Part, start: int, rows: Float32Array) -> CheckpointError:
+def _not_finite(name: str, part: Part, start: int, rows: Float32Array) -> CheckpointError:
     row, column = np.argwhere(~np.isfinite(rows))[0]
     return CheckpointError(
-        f"{stored.matrix.name} has {rows[row, column]} at row {start + row:,}, column {column:,} "
-        f"(from {part.source!r}, merged)",
+        f"{name} has {rows[row, column]} at row {start + row:,}, column {column:,} (from {part.source!r}, merged)",
         next_step="the base or an adapter holds NaN or infinite weights: get them anew",
     )

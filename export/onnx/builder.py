@@ -1,0 +1,152 @@
+"""Runs the onnxruntime-genai builder that the user has installed, for families that edgeproof does not describe itself.
+
+The merge comes first, as a Hugging Face folder in float32, so the builder has no adapter to leave beside the graph. It
+needs torch and transformers, loads the whole model, and decides alone what the graph computes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.errors import InputError, UnsupportedError
+from edgeproof.contracts.tensors import TensorRecord
+from edgeproof.export.converter import LAST_LINES
+from edgeproof.export.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
+from edgeproof.export.onnx.genai_config import MODEL_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgeproof.contracts.tensors import RowChunk
+
+MODULE = "onnxruntime_genai.models.builder"
+INTERPRETER = "EDGEPROOF_ONNX_BUILDER_PYTHON"
+ARGUMENTS: Mapping[str, Sequence[str]] = {
+    "onnx-int4": ("-p", "int4"),
+    "onnx-int4-mixed": ("-p", "int4", "--extra_options", "algo_config=k_quant_mixed"),
+    "onnx-int8": ("-p", "int8"),
+    "onnx-fp32": ("-p", "fp32"),
+}
+"""What makes each of our schemes there."""
+
+
+class BuilderWriter:
+    """A `Writer` that takes no chunk: when it is finished, the builder turns the merged `folder` into `target`.
+
+    Args:
+        folder: the merge, a Hugging Face folder in float32.
+        target: the folder to be written.
+        scheme: "onnx-int4", ….
+        force: replace an artifact that exists.
+
+    Raises:
+        OutputError: the target exists (without `force`) or is no artifact, or its folder is read-only.
+
+    """
+
+    def __init__(self, folder: Path, target: Path, scheme: str, *, force: bool = False) -> None:
+        refuse_existing_folder(target, force=force)
+        self._folder = folder
+        self._target = target
+        self._scheme = scheme
+        self._force = force
+        try:
+            self._temporary = temporary_folder(target)
+        except OSError as error:
+            raise write_failed(target, error) from error
+
+    def write(self, chunk: RowChunk) -> None:
+        """Ignore it: the builder reads the merged folder."""
+
+    def finish(self) -> tuple[TensorRecord, ...]:
+        """Run the builder and give what it made its final name.
+
+        Raises:
+            InputError: its interpreter does not start.
+            UnsupportedError: it failed; carries its last words.
+            OutputError: the disk is full, or the target has come into being meanwhile.
+
+        """
+        try:
+            run_builder(self._folder, self._temporary, self._scheme)
+            records = read_records(self._temporary / MODEL_FILE)
+            commit_folder(self._temporary, self._target, force=self._force)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, OSError):
+                raise write_failed(self._target, error) from error
+            raise
+        return records
+
+    def abort(self) -> None:
+        """Remove the temporary folder; does nothing after `finish`."""
+        remove_folder(self._temporary)
+
+
+def run_builder(folder: Path, out: Path, scheme: str) -> None:
+    """Build the Hugging Face folder `folder` into the empty folder `out`.
+
+    The interpreter is $EDGEPROOF_ONNX_BUILDER_PYTHON, or the running one; it needs onnxruntime-genai, torch and
+    transformers.
+
+    Raises:
+        InputError: the interpreter does not start.
+        UnsupportedError: the builder failed; carries its last words.
+
+    """
+    interpreter = os.environ.get(INTERPRETER) or sys.executable
+    cache = folder.with_name(f"{folder.name}-cache")
+    places = ("-i", str(folder.resolve()), "-o", str(out.resolve()), "-c", str(cache.resolve()))
+    command = [interpreter, "-P", "-m", MODULE, *places, "-e", "cpu", *ARGUMENTS[scheme]]
+    try:
+        run = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False
+        )
+    except OSError as error:
+        raise InputError(
+            f"the builder's interpreter {interpreter} does not start: {error.strerror}",
+            next_step=f"set {INTERPRETER} to a Python that has onnxruntime-genai, torch and transformers",
+        ) from error
+    if run.returncode != 0 or not (out / MODEL_FILE).is_file():
+        words = "\n".join(f"    {line}" for line in (run.stderr or run.stdout).strip().splitlines()[-LAST_LINES:])
+        raise UnsupportedError(
+            f"onnxruntime-genai's builder ended with exit code {run.returncode} and no {MODEL_FILE}; its last words:\n"
+            f"{words}",
+            next_step=f"pip install onnxruntime-genai torch transformers; or name a Python with them in {INTERPRETER}",
+        )
+
+
+def read_records(path: Path) -> tuple[TensorRecord, ...]:
+    """Tell what is stored in the graph at `path`: quantized matrices by their real shapes, and every other array."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    sizes = {tensor.name: _bytes(tensor) for tensor in graph.initializer}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    records: list[TensorRecord] = []
+    quantized: set[str] = set()
+    for node in graph.node:
+        if node.op_type == "MatMulNBits" and node.input[1] not in quantized:
+            values = {attribute.name: attribute.i for attribute in node.attribute}
+            arrays = [name for name in node.input[1:4] if name]
+            quantized.update(arrays)
+            size = sum(sizes[name] for name in arrays)
+            records.append(TensorRecord(node.input[1], (values["N"], values["K"]), f"int{values.get('bits', 4)}", size))
+    others = sorted(name for name in sizes.keys() - quantized if not name.startswith(("cos_cache", "sin_cache")))
+    return (*records, *(TensorRecord(name, shapes[name], "float32", sizes[name]) for name in others))
+
+
+def _bytes(tensor: object) -> int:
+    import onnx
+
+    assert isinstance(tensor, onnx.TensorProto)
+    kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    size: int = math.prod(tensor.dims) * kind.itemsize
+    return size

@@ -1,0 +1,75 @@
+"""One set of 4-bit codes for both kinds of artifact: llama.cpp's Q4_0, repacked for MatMulNBits.
+
+Both store (code − 8) · scale in blocks of 32 along a row. What differs is the scale's type (float16 there, widened
+here, exactly), the order of the half bytes, and the choice of a code at a tie.
+Source of the block: llama.cpp, `ggml-common.h`, block_q4_0: a float16, then weights 0…15 in the low halves of 16 bytes
+and 16…31 in the high halves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.errors import CheckpointError
+from edgeproof.export.onnx.quantize import BLOCK, Quantized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edgeproof.contracts.tensors import Float32Array, ModelDescription, TensorRecord
+    from edgeproof.export.onnx.layout import StoredMatrix
+
+SHARED = "Q4_0"
+
+
+def quantize_as_q4_0(rows: Float32Array) -> Quantized:
+    """Quantize float32 [n, K] with llama.cpp's kernel; K is a multiple of 32.
+
+    Raises:
+        CheckpointError: a weight is too large for a float16 scale.
+
+    """
+    from edgeproof.export.gguf import kernels
+    from gguf import GGMLQuantizationType
+
+    stored = kernels.quantize(GGMLQuantizationType.Q4_0, rows)
+    if not kernels.is_valid(GGMLQuantizationType.Q4_0, stored):
+        raise CheckpointError(
+            f"a weight of {float(np.abs(rows).max()):g} is too much for a float16 scale (which ends at 65,504)",
+            next_step="leave --shared-scales out",
+        )
+    count, columns = rows.shape
+    blocks = stored.reshape(-1, 2 + BLOCK // 2)
+    scales = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
+    halves = blocks[:, 2:]
+    codes = np.concatenate([halves & 15, halves >> 4], axis=1)
+    packed = codes[:, ::2] | np.left_shift(codes[:, 1::2], 4, dtype=np.uint8)
+    return Quantized(packed.reshape(count, -1), scales.reshape(count, columns // BLOCK), None)
+
+
+def list_different(
+    matrices: Iterable[StoredMatrix], description: ModelDescription, records: Iterable[TensorRecord]
+) -> list[str]:
+    """Say which matrices are not numerically the same in a GGUF file made beside them.
+
+    Args:
+        matrices: of the ONNX folder.
+        description: of the GGUF file.
+        records: of the GGUF file, as written.
+
+    """
+    types = {record.name: record.type for record in records}
+    by_source: Mapping[str, list[str]] = {
+        tensor.source: [other.name for other in description.tensors if other.source == tensor.source]
+        for tensor in description.tensors
+    }
+    different: list[str] = []
+    for stored in matrices:
+        here = stored.precision.type if stored.precision else "float32"
+        there = sorted({f"{types[name]} as {name}" for part in stored.matrix.parts for name in by_source[part.source]})
+        if not (stored.precision and stored.precision.method == "q4_0") or any(
+            not found.startswith(f"{SHARED} as ") for found in there
+        ):
+            different.append(f"{stored.matrix.name}: {here} in ONNX; {', '.join(there)} in GGUF")
+    return different

@@ -16,6 +16,7 @@ from edgeproof.contracts.errors import CheckpointError, UnsupportedError
 from edgeproof.export.architectures.gemma import GEMMA3_PERIOD, LARGEST_GEMMA2_LAYERS, LARGEST_GEMMA3_LAYERS
 from edgeproof.export.architectures.hyper_parameters import Rope
 from edgeproof.export.architectures.rope import llama3_divisors, longrope_attention_factor
+from edgeproof.export.gguf_checkpoint_values import WAY_ROUND, GgufValues, shortest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,84 +32,6 @@ SAME = 1e-4
 LLAMA3_HIGH = (4.0, 2.0, 8.0, 16.0, 32.0)
 LLAMA3_CONTEXTS = tuple(2**power for power in (13, 12, 14, 11, 15, *range(3, 11), *range(16, 23)))
 """What llama3's scaling is looked for among: a file holds only the divisors that came of it."""
-_WAY_ROUND = "give the model's Hugging Face folder as --base"
-
-
-class GgufValues:
-    """The metadata of one file, read with types; remembers what was read.
-
-    Raises (every reader): CheckpointError: the value is missing or of another type.
-    """
-
-    def __init__(self, base: GgufBase) -> None:
-        self.path = base.path
-        self.architecture = base.architecture
-        self._values = {entry.key: entry.value for entry in base.metadata}
-        self._read: set[str] = set()
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        """Return a whole number, 0 or more; of a list with one for each layer, the one that all have."""
-        value = self._get(key, default)
-        if isinstance(value, list) and value and value.count(value[0]) == len(value):
-            value = value[0]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise self._wrong(key, value, "one whole number for all layers")
-        return value
-
-    def number(self, key: str, default: float | None = None) -> float:
-        """Return a finite number above 0, in its shortest decimal form."""
-        value = self._get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-            raise self._wrong(key, value, "a number above 0")
-        return shortest(value)
-
-    def optional_number(self, key: str) -> float | None:
-        """Return the number, None where the key is missing."""
-        return self.number(key) if self.has(key) else None
-
-    def text(self, key: str, default: str) -> str:
-        """Return a string."""
-        value = self._get(key, default)
-        if not isinstance(value, str):
-            raise self._wrong(key, value, "a text")
-        return value
-
-    def has(self, key: str) -> bool:
-        """Whether the architecture's key `key` is there."""
-        return f"{self.architecture}.{key}" in self._values
-
-    def only(self, key: str, allowed: tuple[object, ...], why: str) -> None:
-        """Refuse any value of `key` but those; a missing key passes."""
-        value = self._get(key, allowed[0])
-        if value not in allowed:
-            raise UnsupportedError(f"{self.path}: {self.architecture}.{key} is {value!r}; {why}", next_step=_WAY_ROUND)
-
-    def refuse_unread(self) -> None:
-        """Refuse a key of the architecture that nobody has read: what it changes is not known here."""
-        ours = (key for key in self._values if key.startswith(f"{self.architecture}."))
-        unread = [key for key in ours if key not in self._read]
-        if unread:
-            shown = ", ".join(f"{key} = {self._values[key]!r}"[:80] for key in unread)
-            raise UnsupportedError(
-                f"{self.path}: it is not known here what these keys stand for in a Hugging Face configuration: {shown}",
-                next_step=_WAY_ROUND,
-            )
-
-    def _get(self, key: str, default: object) -> object:
-        full = f"{self.architecture}.{key}"
-        self._read.add(full)
-        return self._values.get(full, default)
-
-    def _wrong(self, key: str, value: object, wanted: str) -> CheckpointError:
-        says = "is missing" if value is None else f"is {value!r}"
-        return CheckpointError(
-            f"{self.path}: {self.architecture}.{key} {says}, not {wanted}", next_step="convert the model again"
-        )
-
-
-def shortest(value: float) -> float:
-    """Return the shortest decimal that float32 reads as the same number."""
-    return float(str(np.float32(value)))
 
 
 def gguf_config(base: GgufBase) -> dict[str, object]:
@@ -126,7 +49,7 @@ def gguf_config(base: GgufBase) -> dict[str, object]:
         raise UnsupportedError(
             f"{base.path} is of the architecture {base.architecture!r}; as a Hugging Face checkpoint edgeproof can "
             f"present {', '.join(_FAMILIES)}",
-            next_step=_WAY_ROUND,
+            next_step=WAY_ROUND,
         )
     values = GgufValues(base)
     values.only("expert_count", (0,), "mixtures of experts are not supported")
@@ -136,14 +59,19 @@ def gguf_config(base: GgufBase) -> dict[str, object]:
     if table is None:
         raise CheckpointError(f"{base.path} has no token_embd.weight", next_step="give the GGUF of a whole model")
     hidden, heads = values.integer("embedding_length"), values.integer("attention.head_count")
-    if not heads or hidden % heads:
+    if hidden % heads:
         raise CheckpointError(f"{base.path}: {heads} attention heads for {hidden} values", next_step="convert it again")
+    layers = values.integer("block_count")
+    if layers > len(base.tensors):
+        raise CheckpointError(
+            f"{base.path}: {len(base.tensors)} tensors are no {layers:,} layers", next_step="convert the model again"
+        )
     values.only("vocab_size", (table.shape[0],), f"token_embd.weight has {table.shape[0]:,} rows")
     common: Json = {
         "vocab_size": table.shape[0],
         "hidden_size": hidden,
         "intermediate_size": values.integer("feed_forward_length"),
-        "num_hidden_layers": values.integer("block_count"),
+        "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": values.integer("attention.head_count_kv", heads),
         "max_position_embeddings": values.integer("context_length"),
@@ -205,7 +133,7 @@ def _rope(values: GgufValues, *, theta: float = 10000.0) -> Json:
     else:
         raise UnsupportedError(
             f"{values.path}: {values.architecture}.rope.scaling.type is {kind!r}; known here: none, linear, yarn",
-            next_step=_WAY_ROUND,
+            next_step=WAY_ROUND,
         )
     return settings
 
@@ -215,7 +143,7 @@ def _llama(values: GgufValues, common: Json, base: GgufBase) -> Json:
     rope = _rope(values)
     if "rope_freqs.weight" in base.tensors:
         if rope["rope_scaling"] is not None:
-            raise UnsupportedError(f"{base.path} has rope_freqs.weight and rope.scaling.type", next_step=_WAY_ROUND)
+            raise UnsupportedError(f"{base.path} has rope_freqs.weight and rope.scaling.type", next_step=WAY_ROUND)
         divisors = base.rows("rope_freqs.weight", 0, 1)[0]
         theta = rope["rope_theta"]
         assert isinstance(theta, float)
@@ -236,7 +164,8 @@ def _llama3_scaling(base: GgufBase, divisors: Float32Array, theta: float, head_d
     if (divisors == 1).all():
         return None
     factor = float(divisors.max())
-    for high in LLAMA3_HIGH:
+    plausible = bool((divisors >= 1).all()) and theta > 1 and 2 * len(divisors) == head_dim
+    for high in LLAMA3_HIGH if plausible else ():
         for context in LLAMA3_CONTEXTS:
             rope = Rope(
                 theta,
@@ -259,7 +188,7 @@ def _llama3_scaling(base: GgufBase, divisors: Float32Array, theta: float, head_d
         f"{base.path}: the {len(divisors)} divisors in rope_freqs.weight (up to {factor:g}) come of no llama3 scaling "
         "that is known here (an original context of a power of two, high_freq_factor "
         f"{', '.join(f'{high:g}' for high in LLAMA3_HIGH)})",
-        next_step=_WAY_ROUND,
+        next_step=WAY_ROUND,
     )
 
 
@@ -337,18 +266,21 @@ def _phi3(values: GgufValues, common: Json, base: GgufBase) -> Json:
     head_dim = _head_dim(values, common)
     rotated = values.integer("rope.dimension_count", head_dim)
     context = values.integer("context_length")
-    original = values.integer("rope.scaling.original_context_length", context)
+    original = values.integer("rope.scaling.original_context_length", context, least=2)
     config: Json = {
         "architectures": ["Phi3ForCausalLM"],
         "model_type": "phi3",
         "hidden_act": "silu",
         "original_max_position_embeddings": original,
         **({} if rotated == head_dim else {"partial_rotary_factor": rotated / head_dim}),
-        "sliding_window": values.integer("attention.sliding_window", 0) or None,
+        "sliding_window": values.integer("attention.sliding_window", 0, least=0) or None,
         "rope_theta": values.number("rope.freq_base", 10000.0),
         "rope_scaling": None,
     }
-    if "rope_factors_long.weight" in base.tensors:
+    factors = {f"rope_factors_{which}.weight" for which in ("long", "short")} & base.tensors.keys()
+    if len(factors) == 1:
+        raise CheckpointError(f"{base.path} has {factors.pop()} alone", next_step="convert the model again")
+    if factors:
         long, short = (
             [shortest(value) for value in base.rows(f"rope_factors_{which}.weight", 0, 1)[0]]
             for which in ("long", "short")
@@ -360,7 +292,7 @@ def _phi3(values: GgufValues, common: Json, base: GgufBase) -> Json:
         if abs(stated - derived) > SAME:
             raise UnsupportedError(
                 f"{base.path}: phi3.rope.scaling.attn_factor is {stated}; longrope's own formula gives {derived:.6f}",
-                next_step=_WAY_ROUND,
+                next_step=WAY_ROUND,
             )
     return config
 

@@ -12,7 +12,7 @@ import json
 import math
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edgeproof.contracts.errors import TokenizerError, UnsupportedError
 from edgeproof.export.tokenizer.engine import start_engine
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, object]
 
+T = TypeVar("T")
 PREFIX = "tokenizer.ggml."
 ALIASES = {
     "llama3": "llama-bpe", "llama-v3": "llama-bpe", "falcon3": "llama-bpe", "pixtral": "llama-bpe",
@@ -115,17 +116,21 @@ def rebuild_tokenizer(
 
 
 def _read_vocabulary(path: Path, values: dict[str, object], rows: int) -> Vocabulary:
-    texts, types, scores, merges = (
-        cast("list[object]", values.get(f"{PREFIX}{key}", [])) for key in ("tokens", "token_type", "scores", "merges")
-    )
+    texts, merges = _items(path, values, "tokens", str), _items(path, values, "merges", str)
+    types, scores = _items(path, values, "token_type", int), _items(path, values, "scores", float)
     if not texts or len(texts) != rows or len(types or texts) != rows or len(scores or texts) != rows:
         raise TokenizerError(
             f"{path}: {len(texts):,} tokens, {len(types):,} types and {len(scores):,} scores for the {rows:,} rows of "
             "the embedding table",
             next_step="convert the model again with its own tokenizer",
         )
-    known = [TokenType(value) for value in cast("list[int]", types)] or [TokenType.NORMAL] * rows
-    spelt = cast("list[str]", texts)
+    if unknown := set(types) - set(TokenType):
+        raise TokenizerError(
+            f"{path}: token_type {min(unknown)} is none of {', '.join(f'{kind:d}' for kind in TokenType)}",
+            next_step="convert the model again with its own tokenizer",
+        )
+    known = [TokenType(value) for value in types] or [TokenType.NORMAL] * rows
+    spelt = texts
     if values.get(f"{PREFIX}model") == "llama":
         spelt = [_piece(text, kind) for text, kind in zip(spelt, known, strict=True)]
     seen: dict[str, int] = {}
@@ -135,7 +140,18 @@ def _read_vocabulary(path: Path, values: dict[str, object], rows: int) -> Vocabu
                 f"{path}: the tokens {first} and {index} have the same text {text!r}, which tokenizer.json cannot say",
                 next_step=_WAY_ROUND,
             )
-    return Vocabulary(spelt, known, cast("list[float]", scores), cast("list[str]", merges))
+    return Vocabulary(spelt, known, scores, merges)
+
+
+def _items(path: Path, values: dict[str, object], key: str, kind: type[T]) -> list[T]:
+    """Return the list under `key`, each item of `kind`; empty where the key is missing."""
+    found = values.get(f"{PREFIX}{key}", [])
+    if not isinstance(found, list) or not all(isinstance(item, kind) for item in found):
+        raise TokenizerError(
+            f"{path}: {PREFIX}{key} is no list of {kind.__name__}",
+            next_step="convert the model again with its own tokenizer",
+        )
+    return found
 
 
 def _byte_level(path: Path, values: dict[str, object], vocabulary: Vocabulary) -> Json:
@@ -312,7 +328,7 @@ def _companions(values: dict[str, object], vocabulary: Vocabulary, stored: Engin
     roles: Json = {}
     for role, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator"}.items():
         index = values.get(f"{PREFIX}{key}_token_id")
-        if isinstance(index, int) and index < len(vocabulary.texts):
+        if isinstance(index, int) and 0 <= index < len(vocabulary.texts):
             roles[f"{role}_token"] = vocabulary.texts[index]
     context = next((value for key, value in values.items() if key.endswith(".context_length")), None)
     settings: Json = {
@@ -325,7 +341,7 @@ def _companions(values: dict[str, object], vocabulary: Vocabulary, stored: Engin
     }
     own = [stored.eos[0]] if stored.eos is not None else []
     # llama.cpp takes a plain word for an end too where it looks like one (Qwen's "</s>"): no checkpoint does.
-    ends = [index for index in stored.ends if index < len(vocabulary.types) and vocabulary.types[index] in MARKERS]
+    ends = [index for index in stored.ends if vocabulary.types[index] in MARKERS]
     generation: Json = {
         "bos_token_id": values.get(f"{PREFIX}bos_token_id"),
         "eos_token_id": list(dict.fromkeys([*own, *ends])),

@@ -15,10 +15,12 @@ from edgeproof.export.dequantize import dequantize_gguf
 from edgeproof.export.formats import find_format
 from edgeproof.export.gguf.writer import GgufWriter
 from edgeproof.export.gguf_base import open_gguf_base
-from edgeproof.export.gguf_checkpoint import open_gguf_checkpoint
+from edgeproof.export.gguf_checkpoint import GgufCheckpoint, open_gguf_checkpoint
+from edgeproof.export.gguf_checkpoint_config import gguf_config
 from edgeproof.export.merge import MergedModel
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.export.stream import run_stream
+from edgeproof.export.tokenizer.proof import Proof
 from edgeproof.export.tokenizer.traps import TRAPS
 from edgeproof_tests import models
 
@@ -303,6 +305,35 @@ def test_what_a_hugging_face_class_cannot_say_is_refused(family, changes, error,
     with pytest.raises(error, match=message) as caught:
         open_gguf_checkpoint(edited(gguf, tmp_path / "edited.gguf", **changes))
     assert caught.value.next_step
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", ["llama3", "gemma3-linear", "phi3-longrope"])
+def test_no_flipped_byte_of_the_head_ends_in_anything_but_our_errors(family, folder_and_gguf, tmp_path):
+    _, gguf = folder_and_gguf(family)
+    whole = gguf.read_bytes()
+    # Keys of the architecture and names of tensors; the vocabulary between them is the tokenizer's tests' affair.
+    places = [*range(24, whole.index(b"tokenizer.ggml.model")), *range(*tensor_names(gguf))]
+    rng = np.random.default_rng(7)
+    for _ in range(150):
+        broken = bytearray(whole)
+        broken[rng.choice(places)] = rng.integers(256)
+        path = tmp_path / "flipped.gguf"
+        path.write_bytes(broken)
+        try:
+            base = open_gguf_base(path, allow_requantize=True)
+            checkpoint = GgufCheckpoint(base, gguf_config(base), {}, Proof(0, 0, 0, 0, False, ()))  # noqa: FBT003
+            checkpoint.describe_gguf()
+        except (CheckpointError, UnsupportedError):
+            pass
+
+
+def tensor_names(gguf: Path) -> tuple[int, int]:
+    """Where the list of tensors begins and ends."""
+    base = open_gguf_base(gguf)
+    whole = gguf.read_bytes()
+    places = [whole.rindex(name.encode()) for name in base.tensors]
+    return min(places) - 8, max(places) + 60
 
 
 @pytest.mark.torch

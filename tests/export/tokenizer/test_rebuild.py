@@ -159,6 +159,23 @@ def test_lists_of_unequal_length_are_refused(key, value, vocabulary):
         rebuild_tokenizer(vocabulary("smollm2"), metadata, rows=49152)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("token_type", [7] * 49152, "token_type 7 is none of 1, 2, 3, 4, 5, 6"),
+        ("tokens", 5, "tokens is no list of str"),
+        ("merges", ["a b", 5], "merges is no list of str"),
+    ],
+)
+def test_values_of_another_kind_are_refused(key, value, message, vocabulary):
+    metadata = [
+        entry._replace(value=value) if entry.key == f"tokenizer.ggml.{key}" else entry
+        for entry in read_metadata(vocabulary("smollm2"))
+    ]
+    with pytest.raises(TokenizerError, match=message):
+        rebuild_tokenizer(vocabulary("smollm2"), metadata, rows=49152)
+
+
 def test_a_bos_that_is_added_and_not_named_is_refused(vocabulary, tmp_path):
     path = changed(vocabulary("llama2"), tmp_path / "nameless.gguf", bos_token_id=None)
     with pytest.raises(TokenizerError, match="adds BOS to every text, and the file does not say which"):

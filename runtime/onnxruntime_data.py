@@ -38,7 +38,7 @@ def check_data(path: Path, model: ModelProto) -> None:
     for tensor in _tensors(model.graph):
         if tensor.data_location != _EXTERNAL:
             continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}  # bytes, where no UTF-8
         location = entries.get("location", "")
         if location not in sizes:
             sizes[location] = inside(path.parent, location, f"the data of {tensor.name!r}").stat().st_size

@@ -95,7 +95,7 @@ def _parse(path: Path) -> ModelProto:
             f"{path} has {size:,} bytes; a graph ends at {LARGEST:,}", next_step="keep the weights in model.onnx.data"
         )
     try:
-        model = onnx.load_model(path, load_external_data=False)
+        model = onnx.load_model(path, format="protobuf", load_external_data=False)
     except DecodeError as error:
         raise ArtifactError(f"{path} ({size:,} bytes) is not an ONNX file: {error}", next_step=_AGAIN) from error
     if not model.graph.node or not model.opset_import:
@@ -185,7 +185,7 @@ def _check_names(
     path: Path, what: str, found: Mapping[str, ValueInfoProto], known: set[str] | None, needed: set[str]
 ) -> None:
     missing = sorted(needed - set(found))
-    unknown = sorted(set(found) - known) if known is not None else []
+    unknown = sorted(set(found) - known, key=str) if known is not None else []  # bytes, where no UTF-8
     if missing or unknown:
         told = f"the graph lacks {missing[0]!r}" if missing else f"{NAME} does not name {unknown[0]!r}"
         raise ArtifactError(
@@ -243,8 +243,10 @@ def _type(value: ValueInfoProto) -> str:
     import onnx
 
     number = value.type.tensor_type.elem_type
+    if number not in onnx.TensorProto.DataType.values():
+        return f"type {number}"
     names = {1: "float32", 7: "int64", 10: "float16"}
-    return names.get(number, onnx.TensorProto.DataType.Name(number).lower() if number < 64 else str(number))
+    return names.get(number, str(onnx.TensorProto.DataType.Name(number)).lower())
 
 
 def _shape(value: ValueInfoProto) -> Shape:

@@ -164,7 +164,10 @@ def _chat_template(folder: Path) -> str | None:
     """Return the template: chat_template.jinja, or tokenizer_config.json's, where several are named its "default"."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"{path} is not UTF-8: {error}", next_step=_AGAIN) from error
     config = folder / "tokenizer_config.json"
     template = read_json(config).get("chat_template") if config.is_file() else None
     if isinstance(template, list):

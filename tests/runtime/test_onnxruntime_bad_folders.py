@@ -65,6 +65,14 @@ def test_a_graph_that_is_no_onnx_file(folder, text):
     _refused(folder, r"model\.onnx \(\d+ bytes\) is not an ONNX file")
 
 
+def test_names_that_are_no_utf_8(folder):
+    data = (folder / "model.onnx").read_bytes()
+    for name in (b"model.onnx.data", b"attention_mask"):
+        (folder / "model.onnx").write_bytes(data.replace(name, b"\xff" + name[1:]))
+        with pytest.raises(ArtifactError):
+            OnnxRuntime(folder, threads=1)
+
+
 def test_a_graph_cut_short(folder):
     data = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").write_bytes(data[: len(data) // 2])

@@ -25,7 +25,7 @@ from process_cost import Cost, measure
 from random_checkpoint import SHAPES, make_adapter, make_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = {"gguf-q4_0": ("Q4_0", 2), "gguf-q4": ("Q4_K_M", 15)}
@@ -72,9 +72,9 @@ def main() -> None:
     given = parser.parse_args()
     converter = given.converter or (None if given.ours_only else _find_converter())
     given.work.mkdir(parents=True, exist_ok=True)
-    report = {"machine": _machine(), "results": []}
+    report = {"machine": machine(), "results": []}
     for model in given.models:
-        base, adapter = _prepare(model, given.smollm2, given.work)
+        base, adapter = prepare(model, given.smollm2, given.work)
         for name in given.formats:
             runs = [_run(base, adapter, name, given.work, converter) for _ in range(given.repeat)]
             entry = {"model": model, "format": name, **_summary(runs)}
@@ -92,7 +92,8 @@ def _find_converter() -> Path:
     return find_source().tree / "convert_hf_to_gguf.py"
 
 
-def _prepare(model: str, smollm2: Path, work: Path) -> tuple[Path, Path]:
+def prepare(model: str, smollm2: Path, work: Path) -> tuple[Path, Path]:
+    """Return the base and the adapter of `model`, made where they are missing."""
     base = smollm2 if model == "smollm2" else work / model
     if not (base / "model.safetensors").is_file():
         shutil.rmtree(base, ignore_errors=True)
@@ -108,7 +109,7 @@ def _run(base: Path, adapter: Path, name: str, work: Path, converter: Path | Non
     merged, float_file, theirs, out = work / "merged", work / "f32.gguf", work / "theirs.gguf", work / "ours"
     for path in (merged, out):
         shutil.rmtree(path, ignore_errors=True)
-    command = [_script("export-edge"), "--base", base, "--adapter", adapter, "--format", name, "--out", out, "--quiet"]
+    command = [script("export-edge"), "--base", base, "--adapter", adapter, "--format", name, "--out", out, "--quiet"]
     ours = measure(command, work / "ours.log")
     (artifact,) = out.glob("*.gguf")
     if converter is None:
@@ -144,10 +145,10 @@ def _compare(ours: Path, theirs: Path) -> tuple[int, int]:
 
 
 def _summary(runs: list[Run]) -> dict[str, object]:
-    ours = _median([run.ours for run in runs])
+    ours = median([run.ours for run in runs])
     entry: dict[str, object] = {"ours": ours._asdict()}
     if runs[0].official:
-        steps = {step: _median([run.official[step] for run in runs]) for step in runs[0].official}
+        steps = {step: median([run.official[step] for run in runs]) for step in runs[0].official}
         wall = sum(cost.wall_s for cost in steps.values())
         peak = max(cost.peak_rss_mb for cost in steps.values())
         entry |= {
@@ -165,7 +166,8 @@ def _summary(runs: list[Run]) -> dict[str, object]:
     return entry
 
 
-def _median(costs: list[Cost]) -> Cost:
+def median(costs: Sequence[Cost]) -> Cost:
+    """Return the median of each figure."""
     return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
 
 
@@ -190,7 +192,8 @@ def _lines(entry: dict[str, object]) -> Iterator[str]:
         )
 
 
-def _machine() -> dict[str, object]:
+def machine() -> dict[str, object]:
+    """Say what the figures were taken on."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -210,7 +213,8 @@ def _machine() -> dict[str, object]:
     }
 
 
-def _script(name: str) -> Path:
+def script(name: str) -> Path:
+    """Find a command of this environment."""
     return Path(sys.executable).with_name(name)
 
 

@@ -109,6 +109,16 @@ BYTES = gather(
     click.option(
         "--allow-requantize", is_flag=True, help="Accept a quantized GGUF as base (its rounding stays in the result)."
     ),
+    click.option(
+        "--shared-scales",
+        is_flag=True,
+        help="Give onnx-int4 llama.cpp's Q4_0 codes and scales: the same 4-bit weights as gguf-q4_0.",
+    ),
+    click.option(
+        "--onnx-builder",
+        is_flag=True,
+        help="For architectures not built in: your installed onnxruntime-genai builds the ONNX folder from the merge.",
+    ),
     click.option("--name", default="", metavar="NAME", help="The model's name; the base's own by default."),
 )
 LISTENING = stack(

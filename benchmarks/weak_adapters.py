@@ -1,0 +1,202 @@
+"""How much of a weak adapter survives each format, and how small a relearning is still told from rounding noise.
+
+    python -P benchmarks/weak_adapters.py --base HF_FOLDER --adapter DIR --work SCRATCH [--out weak_adapters.json]
+
+The adapter's lora_B is scaled until ‖ΔW‖/‖W‖ has each of the sizes asked for; Δ is what it adds at float32, Δ' what it
+adds in the file (the stored weights with it minus those without). Given are, over the matrices that it touches (in a
+GGUF those with blocks of 32), the share of codes that moved, and the projection ⟨Δ', Δ⟩/‖Δ‖²: 1 keeps all of it, 0
+nothing.
+
+Noise: the standard deviation over the forget clusters of examples/capitals, asked raw, of NLL(file) − NLL(float merge),
+in nat per token. A one-sided test at 5 % with 80 % power tells a mean relearning of 2.49·sd/√n from it with n clusters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from edgeproof.contracts.backend import ScoreRequest
+from edgeproof.contracts.progress import Silent
+from edgeproof.eval.pack import load_pack
+from edgeproof.eval.records import Role
+from edgeproof.eval.surfaces import encode_pack
+from edgeproof.export.pipeline import export
+from edgeproof.runtime import backend_for, open_backend
+from export_gguf import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeproof.eval.probes import Pack
+    from numpy.typing import NDArray
+
+PACK = Path(__file__).resolve().parents[1] / "examples" / "capitals" / "pack"
+FORMATS = ("gguf-q4", "gguf-q4_0", "gguf-iq4_nl", "gguf-q4_1", "gguf-q8_0", "onnx-int4", "onnx-int8")
+SIZES = (0.001, 0.002, 0.005, 0.01, 0.02)
+Z = 1.6449 + 0.8416
+BLOCKS = {"Q4_0": (2, 18), "Q4_1": (4, 20), "IQ4_NL": (2, 18), "Q5_0": (2, 22), "Q8_0": (2, 34)}
+"""Types of llama.cpp with blocks of 32 weights: bytes before the codes, and of a block."""
+FLOATS = ("gguf-f32", "onnx-fp32")
+
+
+class Stored(NamedTuple):
+    """A matrix as a file holds it: its codes (the weights themselves in float32), and the weights they stand for."""
+
+    codes: NDArray[np.generic]
+    weights: NDArray[np.float32]
+
+
+def main() -> None:
+    """Read the options, run, print a Markdown table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="scratch folder, emptied first")
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS))
+    parser.add_argument("--sizes", nargs="+", type=float, default=list(SIZES))
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    given = parser.parse_args()
+    shutil.rmtree(given.work, ignore_errors=True)
+    pack = load_pack(PACK)
+    before = _exported(given.base, None, given.formats, given.work / "base", given.threads)
+    (whole,) = export(given.base, [given.adapter], ["gguf-q8_0"], given.work / "whole", progress=Silent())
+    full = whole.manifest.adapter_effect
+    assert full
+    rows = []
+    print(
+        "| ‖ΔW‖/‖W‖ | format | codes moved | projection | noise, nat | told from noise with 55 clusters | for 0.5 nat |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for size in given.sizes:
+        adapter = _scaled(given.adapter, size / full, given.work / f"adapter-{size}")
+        after = _exported(given.base, adapter, given.formats, given.work / f"merged-{size}", given.threads)
+        references = {name[:4]: _nll(after[name], pack, given.threads) for name in FLOATS}
+        for name in given.formats:
+            reference = references[name[:4]]
+            row = {"size": size, "format": name, **_survived(before, after, name)}
+            found = _nll(after[name], pack, given.threads)
+            noise = statistics.stdev(found[cluster] - reference[cluster] for cluster in reference)
+            row |= {"noise": noise, "detectable": Z * noise / math.sqrt(len(reference))}
+            row |= {"clusters_for_half_a_nat": math.ceil((Z * noise / 0.5) ** 2)}
+            rows.append(row)
+            print(
+                f"| {size:.1%} | `{name}` | {row['moved']:.2%} | {row['projection']:.2f} | {noise:.2f} "
+                f"| {row['detectable']:.2f} nat | {row['clusters_for_half_a_nat']} clusters |",
+                flush=True,
+            )
+        shutil.rmtree(given.work / f"merged-{size}")
+    if given.out:
+        given.out.write_text(json.dumps({"machine": machine(), "results": rows}, indent=2) + "\n")
+
+
+def _exported(base: Path, adapter: Path | None, formats: list[str], out: Path, threads: int | None) -> dict[str, Path]:
+    adapters = [] if adapter is None else [adapter]
+    items = export(base, adapters, [*FLOATS, *formats], out, threads=threads, progress=Silent())
+    return {item.format: item.path for item in items}
+
+
+def _scaled(adapter: Path, factor: float, out: Path) -> Path:
+    """Copy the adapter with every lora_B times `factor`."""
+    from safetensors.numpy import load_file, save_file
+
+    out.mkdir()
+    shutil.copy(adapter / "adapter_config.json", out)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    save_file(
+        {
+            name: value.astype(np.float32) * np.float32(factor if "lora_B" in name else 1)
+            for name, value in tensors.items()
+        },
+        out / "adapter_model.safetensors",
+    )
+    return out
+
+
+def _survived(before: Mapping[str, Path], after: Mapping[str, Path], name: str) -> dict[str, float]:
+    """Compare matrices with and without the adapter: in float32, and as `name` stores them."""
+    read, reference = (_gguf, FLOATS[0]) if name.startswith("gguf-") else (_onnx, FLOATS[1])
+    floats = [read(files[reference]) for files in (before, after)]
+    stored = [read(files[name]) for files in (before, after)]
+    moved = codes = inner = norm = 0.0
+    for tensor in floats[0]:
+        delta = floats[1][tensor].weights - floats[0][tensor].weights
+        if tensor not in stored[0] or not delta.any():
+            continue
+        old, new = (found[tensor] for found in stored)
+        moved += float((old.codes != new.codes).sum())
+        codes += old.codes.size
+        inner += float(np.vdot(new.weights - old.weights, delta))
+        norm += float(np.vdot(delta, delta))
+    return {"moved": moved / codes, "projection": inner / norm}
+
+
+def _gguf(path: Path) -> dict[str, Stored]:
+    """Read the matrices of a GGUF that are in float32 or in a type of blocks of 32."""
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    found = {}
+    for tensor in GGUFReader(path).tensors:
+        kind = tensor.tensor_type.name
+        if len(tensor.shape) > 1 and kind in {"F32", *BLOCKS}:
+            weights = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+            found[tensor.name] = Stored(weights if kind == "F32" else _codes(tensor.data, kind), weights)
+    return found
+
+
+def _codes(data: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:
+    """Return the codes of blocks of 32: what stands behind the scale, a byte, 4 or 5 bits each (ggml-common.h)."""
+    head, size = BLOCKS[kind]
+    blocks = data.reshape(-1, size)
+    if kind == "Q8_0":
+        return blocks[:, head:]
+    packed = blocks[:, -16:]
+    codes = np.concatenate([packed & 15, packed >> 4], 1)
+    if kind == "Q5_0":
+        codes = codes | np.unpackbits(blocks[:, head : head + 4], axis=1, bitorder="little") << 4
+    return codes
+
+
+def _onnx(folder: Path) -> dict[str, Stored]:
+    """Read the matrices of an ONNX folder's projections, by their place in the graph."""
+    import onnx
+
+    model = onnx.load(folder / "model.onnx")
+    arrays = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        place = node.name.rpartition("/")[0]
+        settings = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "FusedMatMul":
+            found[place] = Stored(arrays[node.input[1]], arrays[node.input[1]])
+        elif node.op_type == "MatMulNBits":
+            rows, columns, bits = settings["N"], settings["K"], settings["bits"]
+            blob = arrays[node.input[1]]
+            codes = blob if bits == 8 else np.stack([blob & 15, blob >> 4], -1).reshape(*blob.shape[:2], -1)
+            zeros = np.float32(1 << (bits - 1))
+            assert len(node.input) == 3, f"{node.name} has zero points, which this does not read"
+            weights = (codes.astype(np.float32) - zeros) * arrays[node.input[2]].reshape(*blob.shape[:2], 1)
+            found[place] = Stored(*(values.reshape(rows, -1)[:, :columns] for values in (codes, weights)))
+    return found
+
+
+def _nll(path: Path, pack: Pack, threads: int | None) -> dict[str, float]:
+    """Return the NLL per token of each forget cluster's answer, asked raw."""
+    with open_backend(backend_for(path), path, threads=threads) as backend:
+        asks = [
+            ask for ask in encode_pack(pack, backend) if ask.probe.role == Role.FORGET and ask.surface.kind == "raw"
+        ]
+        scores = backend.score([ScoreRequest(ask.context, ask.continuation) for ask in asks])
+        return {ask.probe.cluster: -float(score.logprobs.mean()) for ask, score in zip(asks, scores, strict=True)}
+
+
+if __name__ == "__main__":
+    main()

@@ -47,7 +47,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 """By the class that `config.json` names first under "architectures"."""
 
 
-def find_family(config: Mapping[str, object]) -> tuple[str, Family]:
+def find_family(config: Mapping[str, object], *, ways_round: str = WAYS_ROUND) -> tuple[str, Family]:
     """Return the class that `config.json` names and the family that describes it.
 
     Raises:
@@ -61,7 +61,7 @@ def find_family(config: Mapping[str, object]) -> tuple[str, Family]:
     raise UnsupportedError(
         f"config.json names the architecture {found!r} (model_type {config.get('model_type')!r}); "
         f"edgeproof describes {', '.join(FAMILIES)}",
-        next_step=WAYS_ROUND,
+        next_step=ways_round,
     )
 
 

@@ -15,6 +15,10 @@ WAYS_ROUND = (
     "two ways round it: make a float GGUF with a tool that knows this model and give it as --base model-f16.gguf, or "
     "give --converter DIR, a llama.cpp checkout of yours whose converter is then run"
 )
+ONNX_WAYS_ROUND = (
+    "add --onnx-builder where onnxruntime-genai, torch and transformers are installed: its own builder then makes the "
+    "ONNX formats of the merge; or ask for GGUF formats"
+)
 LARGEST = 3e38
 
 LAYER_KINDS: Mapping[str, LayerKind] = {
@@ -43,6 +47,8 @@ class Config:
 
     values: Mapping[str, object]
     where: str = "config.json"
+    gguf: bool = True
+    """Refuse what llama.cpp's graphs compute otherwise; an ONNX graph computes what the configuration says."""
 
     def has(self, key: str) -> bool:
         """Whether the key is there with a value."""
@@ -112,13 +118,22 @@ class Config:
         value = {} if value is None else value
         if not isinstance(value, Mapping):
             raise self._wrong(key, value, "an object")
-        return Config(value, f"{self.where}: {key}")
+        return Config(value, f"{self.where}: {key}", self.gguf)
 
     def refuse(self, key: str, *, unless: object, why: str) -> None:
         """Refuse any value but `unless` (a missing key passes)."""
         value = self.values.get(key, unless)
         if value is not None and value != unless:
-            raise unsupported(f"{self.where}: {key} is {value!r}; {why}")
+            raise self.unsupported(f"{key} is {value!r}; {why}")
+
+    def refuse_for_gguf(self, key: str, *, unless: object, why: str) -> None:
+        """Refuse the same for GGUF alone, since llama.cpp's graph or file format has it not."""
+        if self.gguf:
+            self.refuse(key, unless=unless, why=why)
+
+    def unsupported(self, what: str) -> UnsupportedError:
+        """Say that this cannot be exported, where it stands, and what can be done instead."""
+        return UnsupportedError(f"{self.where}: {what}", next_step=WAYS_ROUND if self.gguf else ONNX_WAYS_ROUND)
 
     def _wrong(self, key: str, value: object, wanted: str) -> CheckpointError:
         if value is None:

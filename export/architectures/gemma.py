@@ -26,11 +26,11 @@ def read_gemma2(config: Config, class_name: str) -> HyperParameters:
     """Read a `Gemma2Config`."""
     head_dim, context = config.integer("head_dim", 256), config.integer("max_position_embeddings", 8192)
     section = rope_section(config)
-    section.refuse("rope_theta", unless=GEMMA2_THETA, why="GGUF files of Gemma 2 have no place for it")
+    section.refuse_for_gguf("rope_theta", unless=GEMMA2_THETA, why="GGUF files of Gemma 2 have no place for it")
     section.refuse("partial_rotary_factor", unless=1, why="llama.cpp's graph rotates whole heads")
     rope = read_rope(section, head_dim, context, theta=GEMMA2_THETA, allowed=("none",))
     kinds = _kinds(config, GEMMA2_PERIOD)
-    if _pattern(len(kinds), GEMMA2_PERIOD) != kinds:
+    if config.gguf and _pattern(len(kinds), GEMMA2_PERIOD) != kinds:
         raise unsupported(f"{config.where}: layer_types do not alternate, as llama.cpp's graph for Gemma 2 does")
     return _read(
         config,
@@ -49,15 +49,17 @@ def read_gemma2(config: Config, class_name: str) -> HyperParameters:
 def read_gemma3(config: Config, class_name: str) -> HyperParameters:
     """Read a `Gemma3TextConfig`, or the text part of a `Gemma3Config`."""
     if config.has("text_config"):
-        config = Config({**config.values, **config.section("text_config").values}, f"{config.where}: text_config")
-    config.refuse("attn_logit_softcapping", unless=None, why="llama.cpp's graph for Gemma 3 has no cap there")
+        config = Config(
+            {**config.values, **config.section("text_config").values}, f"{config.where}: text_config", config.gguf
+        )
+    config.refuse("attn_logit_softcapping", unless=None, why="transformers and llama.cpp apply no cap there in Gemma 3")
     head_dim, context = config.integer("head_dim", 256), config.integer("max_position_embeddings", 131072)
     full, sliding = _gemma3_ropes(config)
     rope = read_rope(full, head_dim, context, theta=1_000_000.0, allowed=("none", "linear"))
     local = read_rope(sliding, head_dim, context, theta=10_000.0, allowed=("none",))
     kinds = _kinds(config, config.integer("sliding_window_pattern", GEMMA3_PERIOD))
     slides = "sliding" in kinds
-    if slides and kinds != _pattern(len(kinds), GEMMA3_PERIOD):
+    if config.gguf and slides and kinds != _pattern(len(kinds), GEMMA3_PERIOD):
         raise unsupported(
             f"{config.where}: not every {GEMMA3_PERIOD}th layer sees everything, as llama.cpp's graph has it"
         )
@@ -85,10 +87,13 @@ def _gemma3_ropes(config: Config) -> tuple[Config, Config]:
     for settings, key in ((full, "rope_theta"), (sliding, "rope_local_base_freq")):
         if settings.get("rope_theta") is None and config.has(key):
             settings["rope_theta"] = config.values[key]
-    sections = Config(full, f"{nested.where}: full_attention"), Config(sliding, f"{nested.where}: sliding_attention")
+    sections = tuple(
+        Config(values, f"{nested.where}: {kind}", config.gguf)
+        for kind, values in (("full_attention", full), ("sliding_attention", sliding))
+    )
     for section in sections:
         section.refuse("partial_rotary_factor", unless=1, why="llama.cpp's graph rotates whole heads")
-    return sections
+    return sections[0], sections[1]
 
 
 def _pattern(layers: int, period: int) -> tuple[LayerKind, ...]:
@@ -120,7 +125,7 @@ def _read(
     scalar = config.number("query_pre_attn_scalar", 256)
     # llama.cpp tells the 27B models, which scale by hidden / heads, by their number of layers.
     wanted = hidden // heads if layers == largest else head_dim
-    if scalar != wanted:
+    if config.gguf and scalar != wanted:
         raise unsupported(
             f"{config.where}: query_pre_attn_scalar is {scalar:g}; for {layers} layers llama.cpp's graph takes {wanted}"
         )
@@ -142,7 +147,7 @@ def _read(
         local_rope=local_rope,
         layer_kinds=kinds,
         sliding_window=config.integer("sliding_window", 4096) if "sliding" in kinds else None,
-        attention_scale=wanted**-0.5,
+        attention_scale=scalar**-0.5,
         embedding_scale=hidden**0.5,
         norm_offset=1.0,
         query_key_norm=local_rope is not None,

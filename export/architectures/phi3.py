@@ -27,18 +27,21 @@ def read_phi3(config: Config, class_name: str) -> HyperParameters:
     config.refuse("attention_bias", unless=False, why="llama.cpp's graph for Phi-3 has no biases")
     hidden, heads = config.integer("hidden_size", 3072), config.integer("num_attention_heads", 32)
     head_dim = hidden // heads
-    if config.integer("head_dim", head_dim) != head_dim or head_dim * heads != hidden:
+    if config.gguf and (config.integer("head_dim", head_dim) != head_dim or head_dim * heads != hidden):
         raise unsupported(
             f"{config.where}: {heads} heads of {config.integer('head_dim', head_dim)} for a hidden size of {hidden}; "
             "llama.cpp's graph for Phi-3 needs their product to be the hidden size"
         )
+    head_dim = config.integer("head_dim", head_dim)
     context = config.integer("max_position_embeddings", 4096)
     original = config.integer("original_max_position_embeddings", 4096)
     section = rope_section(config)
     settings = {**section.values, "original_max_position_embeddings": original}
     if section.text("rope_type", section.text("type", "default")) == "yarn":
         settings["rope_type"] = "longrope"
-    rope = read_rope(Config(settings, section.where), head_dim, context, theta=10000.0, allowed=("none", "longrope"))
+    rope = read_rope(
+        Config(settings, section.where, config.gguf), head_dim, context, theta=10000.0, allowed=("none", "longrope")
+    )
     layers, window = config.integer("num_hidden_layers", 32), config.optional_integer("sliding_window")
     return HyperParameters(
         class_name=class_name,
@@ -62,13 +65,14 @@ def read_phi3(config: Config, class_name: str) -> HyperParameters:
 
 def _places(model: HyperParameters) -> Mapping[str, Place]:
     places = tables(model, "model.norm", "output_norm")
-    fused = (model.heads + 2 * model.kv_heads) * model.head_dim
+    queries = model.heads * model.head_dim
+    fused = queries + 2 * model.kv_heads * model.head_dim
     for layer in range(model.layers):
         source, name = f"model.layers.{layer}", f"blk.{layer}"
         places |= {
             f"{source}.input_layernorm.weight": norm(model, f"{name}.attn_norm", model.hidden),
             f"{source}.self_attn.qkv_proj.weight": Place(f"{name}.attn_qkv.weight", (fused, model.hidden)),
-            f"{source}.self_attn.o_proj.weight": Place(f"{name}.attn_output.weight", (model.hidden, model.hidden)),
+            f"{source}.self_attn.o_proj.weight": Place(f"{name}.attn_output.weight", (model.hidden, queries)),
             f"{source}.post_attention_layernorm.weight": norm(model, f"{name}.ffn_norm", model.hidden),
             f"{source}.mlp.gate_up_proj.weight": Place(f"{name}.ffn_up.weight", (2 * model.feed_forward, model.hidden)),
             f"{source}.mlp.down_proj.weight": Place(f"{name}.ffn_down.weight", (model.hidden, model.feed_forward)),

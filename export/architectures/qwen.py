@@ -21,17 +21,20 @@ def read_qwen2(config: Config, class_name: str) -> HyperParameters:
     """
     hidden, heads = config.integer("hidden_size", 4096), config.integer("num_attention_heads", 32)
     head_dim = hidden // heads
-    if config.integer("head_dim", head_dim) != head_dim or head_dim * heads != hidden:
+    if config.gguf and (config.integer("head_dim", head_dim) != head_dim or head_dim * heads != hidden):
         raise unsupported(
             f"{config.where}: {heads} heads of {config.integer('head_dim', head_dim)} for a hidden size of {hidden}; "
             "llama.cpp's graph for Qwen2 needs their product to be the hidden size"
         )
-    return _read(config, class_name, head_dim=head_dim, stated=config.optional_integer("head_dim"), qwen3=False)
+    stated = config.optional_integer("head_dim")
+    return _read(config, class_name, head_dim=stated or head_dim, stated=stated, qwen3=False)
 
 
 def read_qwen3(config: Config, class_name: str) -> HyperParameters:
     """Read a `Qwen3Config`."""
-    config.refuse("attention_bias", unless=False, why="llama.cpp's converter and graph for Qwen3 were made without")
+    config.refuse_for_gguf(
+        "attention_bias", unless=False, why="llama.cpp's converter and graph for Qwen3 were made without"
+    )
     head_dim = config.integer("head_dim", 128)
     return _read(config, class_name, head_dim=head_dim, stated=head_dim, qwen3=True)
 
@@ -67,7 +70,8 @@ def _read(config: Config, class_name: str, *, head_dim: int, stated: int | None,
         layer_kinds=kinds,
         sliding_window=window if "sliding" in kinds else None,
         attention_scale=head_dim**-0.5,
-        attention_bias=not qwen3,
+        attention_bias=not qwen3 or config.flag("attention_bias", default=False),
+        output_bias=qwen3 and config.flag("attention_bias", default=False),
         query_key_norm=qwen3,
     )
 

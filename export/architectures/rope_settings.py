@@ -44,7 +44,7 @@ def rope_section(config: Config) -> Config:
             merged[key] = config.values[key]
     if config.has("original_max_position_embeddings"):
         merged["original_max_position_embeddings"] = config.values["original_max_position_embeddings"]
-    return Config(merged, section.where)
+    return Config(merged, section.where, config.gguf)
 
 
 def read_rope(
@@ -88,11 +88,11 @@ def read_rope(
 
 def _read_yarn(section: Config, rope: Rope, original: int) -> Rope:
     section.refuse("truncate", unless=True, why="llama.cpp always rounds the correction range")
-    section.refuse("beta_fast", unless=32, why="llama.cpp's graph computes 32")
-    section.refuse("beta_slow", unless=1, why="llama.cpp's graph computes 1")
+    section.refuse_for_gguf("beta_fast", unless=32, why="llama.cpp's graph computes 32")
+    section.refuse_for_gguf("beta_slow", unless=1, why="llama.cpp's graph computes 1")
     factor = section.number("factor")
     stated = section.optional_number("attention_factor" if section.has("attention_factor") else "attn_factor")
-    if stated is not None and abs(stated - yarn_attention_factor(factor)) > SAME:
+    if section.gguf and stated is not None and abs(stated - yarn_attention_factor(factor)) > SAME:
         raise unsupported(
             f"{section.where}: the attention factor is {stated}; llama.cpp's graph computes "
             f"0.1·ln({factor}) + 1 = {yarn_attention_factor(factor):.6f}"

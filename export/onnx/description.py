@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UnsupportedError
-from edgeproof.export.architectures import FAMILIES, find_family
-from edgeproof.export.architectures.config import Config
+from edgeproof.export.architectures import find_family
+from edgeproof.export.architectures.config import ONNX_WAYS_ROUND, Config
 from edgeproof.export.architectures.placing import OUTPUT, TABLE, check_equal, match_tensors
 
 if TYPE_CHECKING:
@@ -46,9 +46,13 @@ class OnnxDescription:
 
 
 def is_described(config: Mapping[str, object]) -> bool:
-    """Whether this module knows the graph of the class that `config.json` names."""
-    names = Config(config).items("architectures") or [None]
-    return names[0] in FAMILIES and names[0] not in NO_GRAPH
+    """Whether this module knows the graph of what `config.json` describes: its class, and every option of it."""
+    try:
+        class_name, family = find_family(config)
+        family.read(Config(config, gguf=False), class_name)
+    except UnsupportedError:
+        return False
+    return class_name not in NO_GRAPH
 
 
 def describe_onnx(checkpoint: Checkpoint, tokenizer: TokenizerFiles) -> OnnxDescription:
@@ -64,8 +68,8 @@ def describe_onnx(checkpoint: Checkpoint, tokenizer: TokenizerFiles) -> OnnxDesc
         CheckpointError: a tensor is missing, has another shape than the configuration implies, or has no place.
 
     """
-    class_name, family = find_family(checkpoint.config)
-    model = family.read(Config(checkpoint.config), class_name)
+    class_name, family = find_family(checkpoint.config, ways_round=ONNX_WAYS_ROUND)
+    model = family.read(Config(checkpoint.config, gguf=False), class_name)
     if class_name in NO_GRAPH:
         raise UnsupportedError(
             f"{class_name} has {model.layer_kinds.count('convolution')} convolution layers; the ONNX graph written "

@@ -11,7 +11,7 @@ import pytest
 from edgeproof.contracts.progress import Silent
 from edgeproof.export.pipeline import export
 from edgeproof_tests.export.conftest import Quiet
-from edgeproof_tests.models import FAMILIES, save_model
+from edgeproof_tests.models import FAMILIES, YARN, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "phi3",
         {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.75}},
     ),
+    "gemma2-pattern": (
+        "gemma2",
+        {
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+            "query_pre_attn_scalar": 64,
+        },
+    ),
+    "qwen2-head-dim": ("qwen2", {"head_dim": 32}),
+    "qwen3-biases": ("qwen3", {"attention_bias": True}),
+    "llama-yarn-betas": ("llama2", {"rope_parameters": {**YARN, "beta_fast": 16.0, "beta_slow": 2.0}}),
     "llama-ragged": (
         "llama",
         {
@@ -47,9 +57,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
-"""Every family, and what changes the graph: by name, the family and what differs from it."""
+"""Every family, and what changes the graph, options that llama.cpp refuses among them: the family, and what differs."""
 
-ROPE_DIFFERS = {"llama-linear", "llama-yarn", "qwen2-yarn", "gemma3-linear", "gemma3-vision"}
+ROPE_DIFFERS = {"llama-linear", "llama-yarn", "llama-yarn-betas", "qwen2-yarn", "gemma3-linear", "gemma3-vision"}
 """Where the builder's rope table is not torch's: Llama's linear and yarn scalings are ignored, yarn's settings are
 refused where the file leaves out its defaults, Gemma 3's linear scaling is applied to its local layers too."""
 

@@ -210,6 +210,14 @@ def test_a_familys_limits_in_llama_cpp_are_no_warnings_here(tmp_path):
     assert any("llama.cpp's graph attends to all" in warning for warning in loud.warnings)
 
 
+def test_an_option_that_only_llama_cpp_lacks_is_refused_for_gguf_alone(tmp_path):
+    base = save_model("qwen2", tmp_path / "tiny", **SMALL, head_dim=32)
+    (item,) = make(base, [], tmp_path / "onnx", "onnx-int8")
+    assert identify_format(item.path) == "onnx-int8"
+    with pytest.raises(UnsupportedError, match=r"llama\.cpp's graph for Qwen2"):
+        make(base, [], tmp_path / "gguf", "onnx-int8", "gguf-q8_0")
+
+
 def test_the_users_builder_makes_what_the_registry_has_no_graph_for(tmp_path):
     pytest.importorskip("onnxruntime_genai")
     base = save_model("lfm2", tmp_path / "tiny")

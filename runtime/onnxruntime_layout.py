@@ -4,6 +4,11 @@ Rows that have a past can take one token at a time only, so there are two ways t
 goes through them in lexicographic order in one row of memory, and computes of each what it does not share with the one
 before. A *batch* computes whole sequences side by side, padded on the right. What a call costs besides its tokens
 decides between the two.
+
+Found with SmolLM2-135M in int4 on one thread of a shared AVX-512 machine (±30 %), in tokens of the requests per second,
+at level 4 and at level 0: 48 short requests with nothing in common 380 and 175 one by one, 280 and 260 as batches; 60
+requests of which ten each share a question 240 and 250 one by one, 250 and 380 as batches, 960 and 570 as a chain;
+greedy generation 50 and 20 one by one, 125 and 140 side by side.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ def render_comparison(
         table = _table("probe", "surface", *labels)
         for probe, surface in asks:
             texts = [answers[label].get((probe, surface)) for label in labels]
-            table.add_row(_text(probe), _text(surface), *(_text("not asked" if t is None else t) for t in texts))
+            table.add_row(_text(probe), _text(surface), *(_text("not asked" if t is None else t.strip()) for t in texts))
+        console.print()
         console.print(table)
     _emit(console, file)
 

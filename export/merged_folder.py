@@ -23,7 +23,9 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msg
 """Endings of files that hold the old weights and are left behind."""
 
 
-def write_merged_folder(model: Checkpoint, source: Path, folder: Path, *, progress: Progress) -> None:
+def write_merged_folder(
+    model: Checkpoint, source: Path, folder: Path, *, progress: Progress, option: str = "--converter"
+) -> None:
     """Write `model` to the empty `folder` as one float32 `model.safetensors`, with `source`'s other files.
 
     Args:
@@ -31,6 +33,7 @@ def write_merged_folder(model: Checkpoint, source: Path, folder: Path, *, progre
         source: the base's folder; tokenizer and model card are copied from it.
         folder: exists and is empty. The caller removes it.
         progress: counts bytes.
+        option: what asked for it, for messages.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written.
@@ -44,7 +47,7 @@ def write_merged_folder(model: Checkpoint, source: Path, folder: Path, *, progre
         offset += size
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
-    progress.start("Merge for the converter", offset, "bytes")
+    progress.start(f"Merge for {option}", offset, "bytes")
     try:
         for path in sorted(source.iterdir()):
             if path.is_file() and not path.name.endswith(WEIGHTS) and path.name != "config.json":
@@ -63,5 +66,5 @@ def write_merged_folder(model: Checkpoint, source: Path, folder: Path, *, progre
     except OSError as error:
         raise OutputError(
             f"cannot write the merged checkpoint ({offset / 2**20:.0f} MB) to {folder}: {error.strerror}",
-            next_step="--converter needs room for the float32 checkpoint twice; free some, or give --out another disk",
+            next_step=f"{option} needs room for the float32 checkpoint twice; free some, or give --out another disk",
         ) from error

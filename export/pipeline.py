@@ -295,7 +295,7 @@ def _merge_for_builder(model: MergedModel, base: Path, scratch: Path, *, name: s
     """Merge into a float32 folder, which onnxruntime-genai's builder takes."""
     folder = scratch / name
     folder.mkdir()
-    write_merged_folder(model, base, folder, progress=progress)
+    write_merged_folder(model, base, folder, progress=progress, option="--onnx-builder")
     return folder
 
 

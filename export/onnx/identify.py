@@ -40,7 +40,11 @@ def identify_folder(folder: Path) -> str | None:
                 return None
             found.add((values.get("bits", 4), zero_points))
     if not found:
-        return "onnx-fp32" if any(node.op_type in {"MatMul", "FusedMatMul"} for node in model.graph.node) else None
+        kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+        floats = {
+            kinds.get(node.input[1]) for node in model.graph.node if node.op_type in {"MatMul", "FusedMatMul"}
+        } - {None}
+        return "onnx-fp32" if floats == {onnx.TensorProto.FLOAT} else None
     known = {
         frozenset({(4, False)}): "onnx-int4",
         frozenset({(8, False)}): "onnx-int8",

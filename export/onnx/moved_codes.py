@@ -66,4 +66,4 @@ def sample_moved_codes(
         moved += count / (stop - start) * (part.stop - part.start)
         total += (part.stop - part.start) * columns
         sampled += (stop - start) * columns
-    return MovedCodes(moved / total, sampled)
+    return MovedCodes(float(moved / total), sampled)

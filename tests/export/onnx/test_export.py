@@ -239,3 +239,34 @@ def test_a_builder_that_fails_says_its_last_words(tmp_path, monkeypatch):
     with pytest.raises(UnsupportedError, match="No module named onnxruntime_genai"):
         make(base, [], tmp_path / "out", "onnx-int4", onnx_builder=True)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_graph_of_another_kind_is_none_of_ours(base, tmp_path):
+    import onnx
+
+    (item,) = make(base, [], tmp_path, "onnx-int4")
+    path = item.path / "model.onnx"
+    model = onnx.load(str(path), load_external_data=False)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "block_size":
+                attribute.i = 128
+    path.write_bytes(model.SerializeToString())
+    assert identify_format(item.path) is None
+    path.write_bytes(b"\xff" * 64)
+    with pytest.raises(ArtifactError, match="is no ONNX graph"):
+        identify_format(item.path)
+    path.unlink()
+    with pytest.raises(ArtifactError, match=r"is a folder without model\.onnx"):
+        identify_format(item.path)
+
+
+def test_gguf_and_the_users_builder_share_a_merge(tmp_path, make_adapter):
+    pytest.importorskip("onnxruntime_genai")
+    base = save_model("lfm2", tmp_path / "tiny")
+    adapter = make_adapter(base, target_modules=["q_proj", "w1"])
+    gguf, onnx = make(base, [adapter], tmp_path / "out", "gguf-q8_0", "onnx-int4", onnx_builder=True)
+    assert gguf.manifest.adapter_effect == pytest.approx(onnx.manifest.adapter_effect)
+    (alone,) = make(base, [adapter], tmp_path / "alone", "gguf-q8_0")
+    assert gguf.path.read_bytes() == alone.path.read_bytes()
+    assert gguf.manifest.adapter_effect == pytest.approx(alone.manifest.adapter_effect, rel=1e-6)

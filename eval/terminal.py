@@ -107,8 +107,8 @@ def render_comparison(
         asks = list(dict.fromkeys(ask for label in labels for ask in answers[label]))
         table = _table("probe", "surface", *labels)
         for probe, surface in asks:
-            texts = [answers[label].get((probe, surface)) for label in labels]
-            table.add_row(_text(probe), _text(surface), *(_text("not asked" if t is None else t.strip()) for t in texts))
+            texts = [answers[label].get((probe, surface), "not asked").strip() for label in labels]
+            table.add_row(_text(probe), _text(surface), *map(_text, texts))
         console.print()
         console.print(table)
     _emit(console, file)

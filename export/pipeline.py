@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_failed
-from edgeproof.contracts.errors import UsageError
 from edgeproof.export.adapter import load_adapter
-from edgeproof.export.converter import convert, find_script
+from edgeproof.export.converter import convert
 from edgeproof.export.describing import Described, describe_base, open_base
 from edgeproof.export.formats import effective_bits, find_format, shape_warning
 from edgeproof.export.gguf.imatrix import read_imatrix
@@ -31,7 +30,6 @@ from edgeproof.export.manifest import (
     Manifest,
     Source,
     digest_artifact,
-    digest_file,
     digest_source,
     digest_tokenizer,
     package_versions,
@@ -43,6 +41,7 @@ from edgeproof.export.onnx.builder import BuilderWriter
 from edgeproof.export.onnx.description import is_described
 from edgeproof.export.onnx.moved_codes import sample_moved_codes
 from edgeproof.export.onnx.shared_scales import SHARED, list_different
+from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
 from edgeproof.export.stream import run_stream
 from edgeproof.export.targets import all_or_none, prepare_targets
 
@@ -57,33 +56,9 @@ if TYPE_CHECKING:
     from edgeproof.export.gguf.imatrix import Imatrix
     from edgeproof.export.onnx.layout import StoredMatrix
 
+__all__ = ["LORA_FORMAT", "ExportOptions", "Exported", "export"]
+
 LORA_FORMAT = "gguf-lora"
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What changes the bytes of an artifact beside its inputs and its format.
-
-    Attributes:
-        imatrix: llama.cpp's importance matrix, either of its two formats.
-        tensor_types: PATTERN=TYPE, as llama-quantize has them.
-        converter: a llama.cpp checkout whose converter is to be run on the merge.
-        allow_requantize: accept a quantized GGUF as base.
-        unmerged: quantize the base alone and write the adapters as a GGUF LoRA beside it.
-        shared_scales: give onnx-int4 llama.cpp's Q4_0 codes and scales, so that it is the same model as gguf-q4_0.
-        onnx_builder: let the installed onnxruntime-genai builder make ONNX formats of a family that is not described.
-        name: the model's name in the metadata and in the files' names; the base's own name where empty.
-
-    """
-
-    imatrix: Path | None = None
-    tensor_types: tuple[str, ...] = ()
-    converter: Path | None = None
-    allow_requantize: bool = False
-    unmerged: bool = False
-    shared_scales: bool = False
-    onnx_builder: bool = False
-    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,18 +104,7 @@ def export(
     """
     options = options or ExportOptions()
     chosen = list({form.name: form for form in map(find_format, formats)}.values())
-    if not chosen:
-        raise UsageError("no format was asked for", next_step="add --format gguf-q4")
-    if options.unmerged and not adapters:
-        raise UsageError("--unmerged writes an adapter beside the base, and no --adapter was given")
-    if options.converter is not None:
-        find_script(options.converter)
-    _refuse_contradictions(base, chosen, options)
-    if "/" in options.name or "\\" in options.name or options.name in {".", ".."}:
-        raise UsageError(
-            f"--name {options.name} is no file name: artifacts are named after it",
-            next_step="leave the folders out; --out says where the artifacts go",
-        )
+    refuse_contradictions(base, adapters, chosen, options)
     warnings: list[str] = []
 
     def warn(message: str) -> None:
@@ -212,7 +176,7 @@ def export(
                 adapter_effect=_effect(model) if used else None,
                 tokenizer=dict(described.tokenizer),
                 tensors=tensors,
-                options=_recorded(options),
+                options=recorded(options),
                 warnings=tuple(warnings),
                 command=tuple(command),
                 versions=package_versions((*PACKAGES, *(_onnx_packages(matrices) if files else ()))),
@@ -234,36 +198,6 @@ def export(
             manifest = record(form.name, path, tensors, () if options.unmerged else adapter_sources, _matrices(writer))
             exported.append(Exported(form.name, path, manifest, targets.lora))
     return tuple(exported)
-
-
-def _refuse_contradictions(base: Path, formats: Sequence[Format], options: ExportOptions) -> None:
-    """Refuse options that concern formats or bases of another kind than those given."""
-    onnx = next((form.name for form in formats if form.kind == "onnx"), None)
-    if options.unmerged and onnx is not None:
-        raise UsageError(
-            f"--unmerged writes an adapter for llama.cpp; {onnx} has the adapters merged",
-            next_step="ask for GGUF formats alone, or leave --unmerged out",
-        )
-    if options.converter is not None and onnx is not None:
-        raise UsageError(f"--converter makes a GGUF; it cannot make {onnx}", next_step="ask for GGUF formats alone")
-    if options.onnx_builder and (onnx is None or base.is_file()):
-        raise UsageError(
-            "--onnx-builder makes ONNX formats of a Hugging Face folder; "
-            + (f"{base} is a file" if onnx else "no ONNX format was asked for")
-        )
-    if options.shared_scales and not any(form.name == "onnx-int4" for form in formats):
-        raise UsageError("--shared-scales concerns onnx-int4, which was not asked for", next_step="--format onnx-int4")
-    if options.shared_scales and options.imatrix is not None:
-        raise UsageError(
-            "--shared-scales takes llama.cpp's plain Q4_0 codes; with --imatrix the GGUF file has others",
-            next_step="leave one of the two out",
-        )
-    if options.converter is not None and base.is_file():
-        raise UsageError(f"--converter turns a Hugging Face folder into a GGUF, and {base} is a file")
-    if all(form.kind == "onnx" for form in formats):
-        for given, option in ((options.imatrix, "--imatrix"), (options.tensor_types, "--tensor-type")):
-            if given:
-                raise UsageError(f"{option} concerns GGUF formats, and none was asked for")
 
 
 def _base_name(base: Path) -> str:
@@ -370,17 +304,3 @@ def _effect(model: MergedModel) -> float | None:
     delta = sum(effect.delta_norm**2 for effect in model.effects())
     weight = sum(effect.weight_norm**2 for effect in model.effects())
     return (delta / weight) ** 0.5 if weight else None
-
-
-def _recorded(options: ExportOptions) -> dict[str, object]:
-    """Return the options that were used; files by name and digest."""
-    return {
-        "imatrix": digest_file(options.imatrix).sha256 if options.imatrix else None,
-        "tensor_types": list(options.tensor_types),
-        "converter": options.converter is not None,
-        "allow_requantize": options.allow_requantize,
-        "unmerged": options.unmerged,
-        "shared_scales": options.shared_scales,
-        "onnx_builder": options.onnx_builder,
-        "name": options.name,
-    }

@@ -1,0 +1,105 @@
+"""What changes an export beside its inputs and formats, and which of it cannot go together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import UsageError
+from edgeproof.export.converter import find_script
+from edgeproof.export.manifest import digest_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgeproof.export.formats import Format
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What changes the bytes of an artifact beside its inputs and its format.
+
+    Attributes:
+        imatrix: llama.cpp's importance matrix, either of its two formats.
+        tensor_types: PATTERN=TYPE, as llama-quantize has them.
+        converter: a llama.cpp checkout whose converter is to be run on the merge.
+        allow_requantize: accept a quantized GGUF as base.
+        unmerged: quantize the base alone and write the adapters as a GGUF LoRA beside it.
+        shared_scales: give onnx-int4 llama.cpp's Q4_0 codes and scales, so that it is the same model as gguf-q4_0.
+        onnx_builder: let the installed onnxruntime-genai builder make ONNX formats of a family that is not described.
+        name: the model's name in the metadata and in the files' names; the base's own name where empty.
+
+    """
+
+    imatrix: Path | None = None
+    tensor_types: tuple[str, ...] = ()
+    converter: Path | None = None
+    allow_requantize: bool = False
+    unmerged: bool = False
+    shared_scales: bool = False
+    onnx_builder: bool = False
+    name: str = ""
+
+
+def refuse_contradictions(
+    base: Path, adapters: Sequence[Path], formats: Sequence[Format], options: ExportOptions
+) -> None:
+    """Refuse options that contradict each other, or concern formats or bases of another kind than those given.
+
+    Raises:
+        UsageError: which, and what to leave out.
+        InputError: --converter names no llama.cpp checkout.
+
+    """
+    if not formats:
+        raise UsageError("no format was asked for", next_step="add --format gguf-q4")
+    if options.unmerged and not adapters:
+        raise UsageError("--unmerged writes an adapter beside the base, and no --adapter was given")
+    if options.converter is not None:
+        find_script(options.converter)
+    if "/" in options.name or "\\" in options.name or options.name in {".", ".."}:
+        raise UsageError(
+            f"--name {options.name} is no file name: artifacts are named after it",
+            next_step="leave the folders out; --out says where the artifacts go",
+        )
+    onnx = next((form.name for form in formats if form.kind == "onnx"), None)
+    if options.unmerged and onnx is not None:
+        raise UsageError(
+            f"--unmerged writes an adapter for llama.cpp; {onnx} has the adapters merged",
+            next_step="ask for GGUF formats alone, or leave --unmerged out",
+        )
+    if options.converter is not None and onnx is not None:
+        raise UsageError(f"--converter makes a GGUF; it cannot make {onnx}", next_step="ask for GGUF formats alone")
+    if options.onnx_builder and (onnx is None or base.is_file()):
+        raise UsageError(
+            "--onnx-builder makes ONNX formats of a Hugging Face folder; "
+            + (f"{base} is a file" if onnx else "no ONNX format was asked for")
+        )
+    if options.shared_scales and not any(form.name == "onnx-int4" for form in formats):
+        raise UsageError("--shared-scales concerns onnx-int4, which was not asked for", next_step="--format onnx-int4")
+    if options.shared_scales and options.imatrix is not None:
+        raise UsageError(
+            "--shared-scales takes llama.cpp's plain Q4_0 codes; with --imatrix the GGUF file has others",
+            next_step="leave one of the two out",
+        )
+    if options.converter is not None and base.is_file():
+        raise UsageError(f"--converter turns a Hugging Face folder into a GGUF, and {base} is a file")
+    if all(form.kind == "onnx" for form in formats):
+        for given, option in ((options.imatrix, "--imatrix"), (options.tensor_types, "--tensor-type")):
+            if given:
+                raise UsageError(f"{option} concerns GGUF formats, and none was asked for")
+
+
+def recorded(options: ExportOptions) -> dict[str, object]:
+    """Return the options that were used; files by name and digest."""
+    return {
+        "imatrix": digest_file(options.imatrix).sha256 if options.imatrix else None,
+        "tensor_types": list(options.tensor_types),
+        "converter": options.converter is not None,
+        "allow_requantize": options.allow_requantize,
+        "unmerged": options.unmerged,
+        "shared_scales": options.shared_scales,
+        "onnx_builder": options.onnx_builder,
+        "name": options.name,
+    }

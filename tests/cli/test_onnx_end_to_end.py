@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import jsonschema
 import pytest
 from edgeproof.cli import run
 from edgeproof_tests.cli.test_end_to_end import criterion, export, gate, read_report, words
+from edgeproof_tests.runtime.tiny_onnx import change_graph
 
 if TYPE_CHECKING:
     from edgeproof_tests.cli.conftest import World
@@ -121,6 +123,28 @@ def test_a_folder_made_elsewhere_is_gated_with_provenance_unknown(both, folder, 
     assert gate(both, copy, "--report", tmp_path / "report") == 0
     assert "provenance unknown" in capsys.readouterr().err
     assert read_report(tmp_path / "report")["artifact"]["provenance"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (lambda folder: (folder / "model.onnx.data").unlink(), "missing"),
+        (lambda folder: os.truncate(folder / "model.onnx.data", 1000), "cut short"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
+        (lambda folder: (folder / "genai_config.json").write_text("{}"), "genai_config.json"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"no graph"), "model.onnx"),
+        (lambda folder: change_graph(folder, lambda graph: setattr(graph, "ir_version", 99)), "99"),
+        (lambda folder: shutil.rmtree(folder) or folder.mkdir(), "model.onnx"),
+    ],
+)
+def test_a_broken_folder_is_no_verdict(both, folder, tmp_path, capsys, broken, told):
+    copy = shutil.copytree(folder, tmp_path / "broken")
+    broken(copy)
+    assert gate(both, copy, "--report", tmp_path / "report") == 3
+    said = capsys.readouterr().err
+    assert told in said
+    assert "→" in said
+    assert not (tmp_path / "report").exists()
 
 
 def test_an_export_over_a_folder_needs_force_and_leaves_it_alone(both, folder, capsys):

@@ -5,10 +5,10 @@ goes through them in lexicographic order in one row of memory, and computes of e
 before. A *batch* computes whole sequences side by side, padded on the right. What a call costs besides its tokens
 decides between the two.
 
-Found with SmolLM2-135M in int4 on one thread of a shared AVX-512 machine (±30 %), in tokens of the requests per second,
-at level 4 and at level 0: 48 short requests with nothing in common 380 and 175 one by one, 280 and 260 as batches; 60
-requests of which ten each share a question 240 and 250 one by one, 250 and 380 as batches, 960 and 570 as a chain;
-greedy generation 50 and 20 one by one, 125 and 140 side by side.
+Found with SmolLM2-135M in int4 on one thread of a busy AVX-512 machine (medians, ±20 %), in tokens of the requests per
+second, at level 4 and at level 0: 48 requests of 9 tokens with nothing in common 170 and 77 one by one, 209 and 187 as
+batches; of 17 tokens 198 and 107, 167 and 159; 60 requests of which ten each share a question 240 and 250 one by one,
+250 and 380 as batches, 960 and 570 as a chain; greedy generation 50 and 20 one by one, 125 and 140 side by side.
 """
 
 from __future__ import annotations

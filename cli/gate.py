@@ -75,7 +75,7 @@ class Judging:
         probes: the pack's folder.
         baseline: what `export-edge baseline` recorded.
         policy: limits; the defaults where None.
-        report: where report.json and junit.xml go; nowhere where None.
+        report: where report.json, junit.xml and report.html go; nowhere where None.
         backend: what runs the artifacts; by their kind where None.
         show_answers: keep probes and answers in the report.
         threads: all cores by default.
@@ -174,7 +174,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     from edgeproof.eval.baseline import load_baselines
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.policy import Policy, read_policy
-    from edgeproof.eval.report import JUNIT, REPORT, ReportContext, write_reports
+    from edgeproof.eval.report import REPORTS, ReportContext, write_reports
     from edgeproof.export.manifest import digest_file, manifest_path, package_versions
 
     pack = load_pack(judging.probes)
@@ -183,8 +183,8 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
     for folder in folders:
         if folder is not None:
-            refuse_existing(folder / REPORT, force=judging.force)
-            refuse_existing(folder / JUNIT, force=judging.force)
+            for name in REPORTS:
+                refuse_existing(folder / name, force=judging.force)
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         answers: dict[tuple[str, str], str] = {}

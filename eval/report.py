@@ -1,4 +1,4 @@
-"""Writes a judgement down: report.json (docs/report.schema.json) and junit.xml, without a text of any probe.
+"""Writes a judgement down: report.json (docs/report.schema.json), junit.xml, report.html; without a text of any probe.
 
 Texts only come in where the caller hands them over, which is `--show-answers`.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import atomic_write, refuse_existing
 from edgeproof.contracts.errors import OutputError
+from edgeproof.eval.html_report import html_report
 from edgeproof.eval.junit import junit_xml
 from edgeproof.eval.mean_bounds import CAUTION, MINIMUM_CLUSTERS, RESAMPLES, SEED
 from edgeproof.eval.records import Verdict
@@ -30,6 +31,8 @@ SCHEMA = "edgeproof/report"
 SCHEMA_VERSION = 1
 REPORT = "report.json"
 JUNIT = "junit.xml"
+HTML = "report.html"
+REPORTS = (REPORT, JUNIT, HTML)
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 4}
 
 
@@ -109,14 +112,14 @@ def write_reports(
     *,
     answers: Answers | None = None,
     force: bool = False,
-) -> tuple[Path, Path]:
-    """Write report.json and junit.xml into `folder`, which is made if need be; give their paths.
+) -> tuple[Path, Path, Path]:
+    """Write report.json, junit.xml and report.html into `folder`, which is made if need be; give their paths.
 
     Raises:
-        OutputError: one exists and `force` is not given (then neither is written), or cannot be written.
+        OutputError: one exists and `force` is not given (then none is written), or cannot be written.
 
     """
-    targets = folder / REPORT, folder / JUNIT
+    targets = folder / REPORT, folder / JUNIT, folder / HTML
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -126,7 +129,11 @@ def write_reports(
     for target in targets:
         refuse_existing(target, force=force)
     report = json.dumps(report_json(judgement, context, answers=answers), indent=1, allow_nan=False)
-    contents = report.encode("ascii") + b"\n", junit_xml(judgement, context.artifact, context.created, answers=answers)
+    contents = (
+        report.encode("ascii") + b"\n",
+        junit_xml(judgement, context.artifact, context.created, answers=answers),
+        html_report(judgement, context, answers=answers),
+    )
     for target, content in zip(targets, contents, strict=True):
         with atomic_write(target, force=force) as file:
             file.write(content)

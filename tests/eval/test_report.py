@@ -99,7 +99,7 @@ def terminal(judgement, *, encoding="utf-8", **options):
 
 
 def junit(judgement, folder, **options):
-    _, path = write_reports(judgement, CONTEXT, folder, **options)
+    _, path, _ = write_reports(judgement, CONTEXT, folder, **options)
     return ET.parse(path).getroot()  # noqa: S314 (our own)
 
 
@@ -112,7 +112,7 @@ def test_the_schema_is_a_schema():
 
 @pytest.mark.parametrize("name", ["good", "back", "gibberish", "near", "blind", "small", "no format"])
 def test_every_report_fits_the_published_schema(judgements, tmp_path, name):
-    path, _ = write_reports(judgements[name], CONTEXT, tmp_path / "new" / "folder")
+    path, *_ = write_reports(judgements[name], CONTEXT, tmp_path / "new" / "folder")
     report = json.loads(path.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(report)
     assert report["verdict"] == str(judgements[name].verdict)
@@ -135,7 +135,7 @@ def test_a_report_names_all_that_it_rests_on(judgements):
 
 
 def test_a_hostile_report_fits_the_schema_and_keeps_ids_as_they_are(hostile, tmp_path):
-    path, _ = write_reports(hostile, CONTEXT, tmp_path)
+    path, *_ = write_reports(hostile, CONTEXT, tmp_path)
     content = path.read_bytes()
     assert all(32 <= byte < 127 or byte == 10 for byte in content)
     report = json.loads(content)
@@ -171,7 +171,7 @@ def test_existing_reports_are_not_replaced_without_force(judgements, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["junit.xml"]
     assert (tmp_path / "junit.xml").read_text() == "mine"
     write_reports(judgements["good"], CONTEXT, tmp_path, force=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["junit.xml", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["junit.xml", "report.html", "report.json"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(judgements, tmp_path):
@@ -232,7 +232,7 @@ def test_junit_is_read_by_another_reader(judgements, tmp_path):
 
 
 def test_hostile_junit_is_well_formed_and_inert(hostile, tmp_path):
-    _, path = write_reports(hostile, CONTEXT, tmp_path, answers={("f0-0", "raw"): HOSTILE})
+    _, path, *_ = write_reports(hostile, CONTEXT, tmp_path, answers={("f0-0", "raw"): HOSTILE})
     text = path.read_text(encoding="utf-8")
     ET.fromstring(text)  # noqa: S314 (our own)
     assert_inert(text)

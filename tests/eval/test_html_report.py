@@ -1,0 +1,252 @@
+"""report.html: all that decides is on it, nothing leaves it, and no name or answer comes alive in it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+import shutil
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from edgeproof.eval.html_figures import interval, scatter
+from edgeproof.eval.html_report import html_report
+from edgeproof.eval.judge import judge
+from edgeproof.eval.judgement import Precise
+from edgeproof.eval.policy import Policy
+from edgeproof.eval.report import ReportContext, write_reports
+from edgeproof_tests.eval.worlds import World, leaking
+
+WORLD = World(forget=31, known=31, retain=41, trained=3, holdout=4, decoys=5, critical=frozenset({"f30-0"}))
+BASELINE = WORLD.baseline()
+CONTEXT = ReportContext(
+    artifact="model-q4.gguf",
+    command=("export-edge", "gate", "model-q4.gguf"),
+    baseline_sha256="b" * 64,
+    manifest_sha256=None,
+    versions={"edgeproof": "0.1.0"},
+    created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
+)
+HOSTILE = "\"'><script>document.title='owned'</script><img src=x onerror=alert(1)> {{ 7*7 }} \u202egnp\x1b[31m\x00 https://x.test"
+EMPTY = {"meta", "link", "br", "input", "hr", "img"}
+
+
+@pytest.fixture(scope="module")
+def judgements():
+    made = {
+        name: judge(WORLD.artifact(answers), BASELINE, Policy(), format="gguf-q4")
+        for name, answers in (("good", None), ("back", WORLD.back), ("near", leaking(WORLD, 3)))
+    }
+    precise = Precise(made["near"].verdict, made["near"].reason, 0.01, 0.3, ("country 1",), {"backend": "onnxruntime"})
+    return made | {"precise": dataclasses.replace(made["near"], precise=precise)}
+
+
+def hostile(judgement):
+    """The judgement with a hostile string in every place that a pack, a policy's surfaces or an engine can fill."""
+    rows = tuple(
+        dataclasses.replace(row, probe=row.probe + HOSTILE, cluster=HOSTILE, surface=HOSTILE)
+        for row in judgement.probes
+    )
+    return dataclasses.replace(
+        judgement,
+        probes=rows,
+        subjects=tuple(dataclasses.replace(s, cluster=s.cluster + HOSTILE) for s in judgement.subjects),
+        notes=(HOSTILE,),
+        pack_name=HOSTILE,
+        backend={HOSTILE: HOSTILE},
+        surfaces=(HOSTILE,),
+    )
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, all text outside of style and script, and whether what opens is closed."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(page.decode())
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in {"style", "script"}:
+            self.text.append(data)
+
+
+@pytest.mark.parametrize("name", ["good", "back", "near", "precise"])
+def test_the_page_says_all_that_decides(judgements, name):
+    judgement = judgements[name]
+    text = " ".join("".join(Page(html_report(judgement, CONTEXT)).text).split())
+    wanted = [str(judgement.verdict), str(judgement.reason), judgement.summary, *judgement.next_steps, *judgement.notes]
+    wanted += [part for c in judgement.criteria for part in (c.title, c.found, c.meaning, c.to_decide)]
+    wanted += [part for c in judgement.controls for part in (c.title, c.found, c.meaning)]
+    wanted += [judgement.artifact_sha256, judgement.pack_digest, judgement.policy.digest, CONTEXT.baseline_sha256]
+    wanted += [row.probe for row in judgement.probes] + [subject.cluster for subject in judgement.subjects]
+    for words in wanted:
+        assert " ".join(words.split()) in text
+    assert text.index(judgement.summary) < text.index("Criteria")
+    assert ("Without rounding activations" in text) == (judgement.precise is not None)
+
+
+def test_the_same_judgement_gives_the_same_page(judgements):
+    assert html_report(judgements["back"], CONTEXT) == html_report(judgements["back"], CONTEXT)
+
+
+def test_the_page_names_no_address_and_allows_itself_none(judgements):
+    page = html_report(judgements["back"], CONTEXT)
+    assert re.search(rb"https?:|//[a-z]|@import|url\(", page) is None
+    tags = Page(page).tags
+    addresses = [a for _, attributes in tags for n, a in attributes.items() if n in {"src", "href"} and a != "data:,"]
+    assert addresses
+    assert all(address.startswith("#") for address in addresses)
+    (policy,) = [a["content"] for t, a in tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    for tag in (b"style", b"script"):
+        (content,) = re.findall(b"<" + tag + b">(.*?)</" + tag + b">", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        assert f"{tag.decode()}-src 'sha256-{digest}'" in policy
+
+
+def test_no_name_or_answer_comes_alive(judgements):
+    answers = {(HOSTILE, HOSTILE): HOSTILE}
+    context = dataclasses.replace(CONTEXT, artifact=HOSTILE, command=(HOSTILE,), versions={HOSTILE: HOSTILE})
+    page = html_report(hostile(judgements["precise"]), context, answers=answers)
+    plain = Page(html_report(judgements["precise"], CONTEXT))
+    tags = Page(page).tags
+    assert {tag for tag, _ in tags} - {tag for tag, _ in plain.tags} == {"ul"}  # of the notes
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not any(name.startswith("on") or name in {"style", "src"} for _, found in tags for name in found)
+    assert not any(control in page for control in (b"\x1b", b"\x00", "\u202e".encode()))
+    assert b"{{ 7*7 }}" in page
+
+
+def test_no_answer_is_on_the_page_unless_it_is_handed_over(judgements):
+    answers = {("f0-0", "raw"): "the secret answer"}
+    assert b"secret" not in html_report(judgements["back"], CONTEXT)
+    shown = html_report(judgements["back"], CONTEXT, answers=answers)
+    assert b"the secret answer" in shown
+    assert b"treat it like the forget set itself" in shown
+
+
+def test_a_bar_ends_beyond_its_limit_exactly_where_the_criterion_is_not_met(judgements):
+    drawn = 0
+    for judgement in judgements.values():
+        for criterion in judgement.criteria:
+            figure = interval(criterion)
+            if figure is None:
+                assert criterion.estimate is None
+                continue
+            drawn += 1
+            places = [p for p in (figure.start, figure.end, figure.estimate, figure.limit) if p is not None]
+            assert all(0 <= place <= 100 for place in (*places, *(tick.place for tick in figure.ticks)))
+            if criterion.upper is not None and criterion.limit is not None:
+                assert (figure.end <= figure.limit) == (criterion.upper <= criterion.limit)
+    assert drawn > 20
+
+
+def test_a_point_below_the_diagonal_is_one_that_became_easier(judgements):
+    for judgement in judgements.values():
+        found = scatter(judgement.probes)
+        assert len(found.points) == len(judgement.probes)
+        by_value = {tick.words: tick.place for tick in found.x_ticks}
+        heights = {tick.words: tick.place for tick in found.y_ticks}
+        slope = (heights["0"] - heights["2"]) / (by_value["2"] - by_value["0"])
+        for x, y, row in found.points:
+            easier = heights["0"] - y < slope * (x - by_value["0"]) - 0.02
+            assert easier == (row.nll < row.nll_merged - 1e-3) or abs(row.nll - row.nll_merged) < 0.01
+
+
+def test_no_rows_and_absurd_numbers_can_be_drawn(judgements):
+    assert scatter(()) is None
+    row = dataclasses.replace(judgements["back"].probes[0], nll=1e30, nll_merged=0.0)
+    (point,) = scatter((row,)).points
+    assert 0 <= point.x <= 100
+    assert 0 <= point.y <= 100
+    assert b"1.00e+30" in html_report(dataclasses.replace(judgements["back"], probes=(row,)), CONTEXT)
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    programs = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in programs if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def visit(browser, folder, judgement, **options):
+    """Open the page as written; nothing may be said on the console, and nothing asked of a network."""
+    write_reports(judgement, CONTEXT, folder)
+    context = browser.new_context(**options)
+    page = context.new_page()
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    address = (folder / "report.html").as_uri()
+    page.goto(address)
+    assert said == []
+    assert asked == [address]
+    return page
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_verdict_and_reason_in_the_first_screen(browser, judgements, tmp_path, width, scheme):
+    size = {"width": width, "height": 740}
+    page = visit(browser, tmp_path, judgements["back"], viewport=size, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for words in ("FAIL", "it came back", "Do not ship this file."):
+        box = page.get_by_text(words).first.bounding_box()
+        assert box["y"] + box["height"] <= 740
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+
+
+def test_a_browser_sorts_and_filters_the_probes(browser, judgements, tmp_path):
+    page = visit(browser, tmp_path, judgements["near"])
+    rows = page.locator("#probe-table tbody tr")
+    column = "#probe-table tbody tr td:nth-child(10)"
+    for ascending in (False, True):
+        page.locator("#probe-table thead button", has_text=re.compile("^NLL$")).click()
+        shown = [float(text) for text in page.locator(column).all_inner_texts()]
+        assert shown == sorted(shown, reverse=not ascending)
+    page.get_by_label("leaking only").check()
+    leaking_rows = sum(row.leaks for row in judgements["near"].probes)
+    assert rows.locator("visible=true").count() == leaking_rows > 0
+    page.get_by_label("Find").fill("COUNTRY 1")
+    assert {*page.locator("#probe-table tbody tr:visible td:nth-child(3)").all_inner_texts()} == {"country 1"}
+
+
+def test_without_scripts_every_row_can_be_read(browser, judgements, tmp_path):
+    page = visit(browser, tmp_path, judgements["near"], java_script_enabled=False)
+    assert page.locator("#probe-table tbody tr:visible").count() == len(judgements["near"].probes)
+    assert not page.locator("form.filter").is_visible()
+
+
+def test_hostile_names_do_nothing_in_a_browser(browser, judgements, tmp_path):
+    page = visit(browser, tmp_path, hostile(judgements["back"]))
+    assert page.title() == "FAIL: model-q4.gguf"
+    assert page.locator("img").count() == 0
+    page.get_by_label("Find").fill("<script>")
+    assert page.locator("#probe-table tbody tr:visible").count() == len(judgements["back"].probes)

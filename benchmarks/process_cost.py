@@ -23,7 +23,8 @@ class Cost(NamedTuple):
         wall_s: from start to end.
         cpu_s: user and system time of it and its children.
         peak_rss_mb: the largest sum of resident memory over the process tree, in 10^6 bytes, sampled every 50 ms and at
-            least the largest single process's own peak; mapped files that are resident count.
+            least the largest single process's own peak (VmHWM: ru_maxrss begins with the parent's); mapped files that
+            are resident count.
         peak_anonymous_mb: the same sum without mapped files, which the kernel can drop at any time.
 
     """
@@ -44,8 +45,8 @@ def measure(command: Sequence[str | Path], log: Path) -> Cost:
 
     def watch() -> None:
         while not ended.is_set():
-            resident, shared = _tree_memory(process.pid)
-            peaks[0] = max(peaks[0], resident)
+            resident, shared, own = _tree_memory(process.pid)
+            peaks[0] = max(peaks[0], resident, own)
             peaks[1] = max(peaks[1], resident - shared)
             ended.wait(INTERVAL_S)
 
@@ -60,13 +61,12 @@ def measure(command: Sequence[str | Path], log: Path) -> Cost:
         raise RuntimeError(
             f"{command[0]} … ended with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}"
         )
-    largest = max(peaks[0], usage.ru_maxrss * 1024)
-    return Cost(wall, usage.ru_utime + usage.ru_stime, largest / 1e6, peaks[1] / 1e6)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, peaks[0] / 1e6, peaks[1] / 1e6)
 
 
-def _tree_memory(root: int) -> tuple[int, int]:
-    """Bytes resident, and of them file-backed or shared, over `root` and all its descendants."""
-    resident = shared = 0
+def _tree_memory(root: int) -> tuple[int, int, int]:
+    """Bytes resident, and of them file-backed or shared, over `root` and all its descendants; the largest own peak."""
+    resident = shared = own = 0
     waiting = [root]
     while waiting:
         pid = waiting.pop()
@@ -74,8 +74,11 @@ def _tree_memory(root: int) -> tuple[int, int]:
             fields = Path(f"/proc/{pid}/statm").read_text().split()
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
                 waiting += [int(child) for child in children.read_text().split()]
+            status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             continue  # it ended meanwhile
         resident += int(fields[1]) * PAGE
         shared += int(fields[2]) * PAGE
-    return resident, shared
+        peak = next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")), "0")
+        own = max(own, int(peak) * 1024)
+    return resident, shared, own

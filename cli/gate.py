@@ -172,10 +172,11 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     """Measure and judge each candidate; reports go to a folder a candidate where there are several."""
     from edgeproof.contracts.atomic import refuse_existing
     from edgeproof.eval.baseline import load_baselines
+    from edgeproof.eval.digests import digest_bytes, digest_files
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.eval.report import REPORTS, ReportContext, write_reports
-    from edgeproof.export.manifest import digest_file, manifest_path, package_versions
+    from edgeproof.export.manifest import manifest_path, package_versions
 
     pack = load_pack(judging.probes)
     recorded = load_baselines(judging.baseline)
@@ -188,15 +189,18 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         answers: dict[tuple[str, str], str] = {}
-        judgement = _judge_one(candidate, pack, recorded, policy, judging, answers=answers, progress=progress)
+        judgement, files = _judge_one(candidate, pack, recorded, policy, judging, answers=answers, progress=progress)
         reports: tuple[Path, ...] = ()
         if folder is not None:
             manifest = manifest_path(candidate.artifact)
             context = ReportContext(
                 artifact=candidate.artifact.name,
+                artifact_files=files,
                 command=opt.given_command(),
-                baseline_sha256=digest_file(judging.baseline).sha256,
-                manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
+                baseline_sha256=digest_bytes(judging.baseline),
+                pack_files_sha256=digest_files(judging.probes),
+                policy_file_sha256=None if judging.policy is None else digest_bytes(judging.policy),
+                manifest_sha256=digest_bytes(manifest) if manifest.is_file() else None,
                 versions=package_versions(),
                 created=datetime.now(UTC),
             )
@@ -221,7 +225,8 @@ def _judge_one(
     *,
     answers: dict[tuple[str, str], str],
     progress: Progress,
-) -> Judgement:
+) -> tuple[Judgement, tuple[tuple[str, str], ...]]:
+    """Measure and judge; also give name and sha256 of each file of the artifact."""
     from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline
     from edgeproof.eval.judge import judge
     from edgeproof.eval.measure import measure, measure_again
@@ -240,7 +245,9 @@ def _judge_one(
         )
     paths = (artifact,) if lora is None else (artifact, lora)
     before = [_state(path) for path in paths]
-    digests = [digest_artifact(path)[0].sha256 for path in paths]
+    digested = [digest_artifact(path) for path in paths]
+    digests = [whole.sha256 for whole, _ in digested]
+    files = tuple((file.file, file.sha256) for whole, inside in digested for file in inside or (whole,))
     for path, digest in zip(paths, digests, strict=True):
         if read_provenance(path, digest) is None:
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
@@ -270,8 +277,8 @@ def _judge_one(
     for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
         progress.warn(f"the baseline was recorded elsewhere: {difference}")
     if precise is not None:
-        return judge_both(measurement, precise, baseline, policy, format=format_name)
-    return judge(measurement, baseline, policy, format=format_name)
+        return judge_both(measurement, precise, baseline, policy, format=format_name), files
+    return judge(measurement, baseline, policy, format=format_name), files
 
 
 def _state(path: Path) -> list[tuple[str, int, int, int]]:

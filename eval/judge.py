@@ -216,4 +216,5 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
         extraction_strength=score.extraction_strength,
         decoy_rank=score.decoy_rank,
         decoys=score.decoys,
+        logprobs=score.logprobs,
     )

@@ -152,6 +152,7 @@ class ProbeRow:
         nll_base_in_format: None where the format has no baseline.
         ignorance: forget probes only.
         left_out: not part of the recovery, since the question points to the answer by too little.
+        logprobs: of the answer's tokens, as measured: with them anyone can judge again (`verify`).
 
     """
 
@@ -183,6 +184,19 @@ class ProbeRow:
     extraction_strength: float
     decoy_rank: int | None
     decoys: int
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PreciseRow:
+    """What was measured again of a forget probe on a surface; the rest is as in its `ProbeRow`."""
+
+    probe: str
+    surface: str
+    logprobs: tuple[float, ...]
+    right: bool
+    exact_memorization: float
+    extraction_strength: float
 
 
 @dataclass(frozen=True)
@@ -196,6 +210,7 @@ class Precise:
         largest_difference: the largest of them.
         differing_clusters: forget clusters that leak in one computation and not in the other.
         backend: what computed it, flat.
+        probes: what was measured, so that it can be judged again.
 
     """
 
@@ -205,6 +220,7 @@ class Precise:
     largest_difference: float
     differing_clusters: tuple[str, ...]
     backend: Mapping[str, str]
+    probes: tuple[PreciseRow, ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.eval.judge import judge
-from edgeproof.eval.judgement import Precise, Reason
+from edgeproof.eval.judgement import Precise, PreciseRow, Reason
 from edgeproof.eval.records import Role, Verdict
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def judge_both(
         largest_difference=float(differences.max()),
         differing_clusters=tuple(s.cluster for s in shipped.subjects if s.leaks != leaks[s.cluster]),
         backend=dict(precise.backend),
+        probes=tuple(
+            PreciseRow(s.probe, s.surface, s.logprobs, s.right, s.exact_memorization, s.extraction_strength)
+            for s in precise.scores
+            if s.probe in forget
+        ),
     )
     note = (
         f"Computed again without rounding activations: {found.verdict}, {found.reason}. Log-probabilities differ by "

@@ -6,6 +6,7 @@ Texts only come in where the caller hands them over, which is `--show-answers`.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     """Greedy answers by probe and surface."""
 
 SCHEMA = "edgeproof/report"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 REPORT = "report.json"
 JUNIT = "junit.xml"
 HTML = "report.html"
@@ -42,8 +43,11 @@ class ReportContext:
 
     Attributes:
         artifact: the artifact's file name, without its folder.
+        artifact_files: name and sha256 of each file of the artifact.
         command: the exact command line, split.
         baseline_sha256: of the baseline file.
+        pack_files_sha256: of the pack as it lies on the disk (`digests.digest_files`).
+        policy_file_sha256: of the policy file; None where the defaults were used.
         manifest_sha256: of the manifest beside the artifact; None where there is none (provenance unknown).
         versions: of edgeproof and what it ran on, by name.
         created: when, with a time zone; reports alone carry times.
@@ -51,8 +55,11 @@ class ReportContext:
     """
 
     artifact: str
+    artifact_files: tuple[tuple[str, str], ...]
     command: tuple[str, ...]
     baseline_sha256: str
+    pack_files_sha256: str
+    policy_file_sha256: str | None
     manifest_sha256: str | None
     versions: Mapping[str, str]
     created: datetime
@@ -61,7 +68,7 @@ class ReportContext:
 def report_json(judgement: Judgement, context: ReportContext, *, answers: Answers | None = None) -> dict[str, object]:
     """Give the report as plain data, in the shape of docs/report.schema.json."""
     policy = judgement.policy
-    return {
+    report: dict[str, object] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "verdict": str(judgement.verdict),
@@ -75,12 +82,22 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
             "name": context.artifact,
             "format": judgement.format_name,
             "sha256": judgement.artifact_sha256,
+            "files": [{"name": name, "sha256": sha256} for name, sha256 in context.artifact_files],
             "manifest_sha256": context.manifest_sha256,
             "provenance": "unknown" if context.manifest_sha256 is None else "manifest",
         },
-        "pack": {"name": judgement.pack_name, "sha256": judgement.pack_digest},
+        "pack": {
+            "name": judgement.pack_name,
+            "sha256": judgement.pack_digest,
+            "files_sha256": context.pack_files_sha256,
+        },
         "baseline": {"sha256": context.baseline_sha256, "tokenizer_sha256": judgement.tokenizer_digest},
-        "policy": {"sha256": policy.digest, "values": _plain(policy), "deviations": list(policy.deviations())},
+        "policy": {
+            "sha256": policy.digest,
+            "file_sha256": context.policy_file_sha256,
+            "values": _plain(policy),
+            "deviations": list(policy.deviations()),
+        },
         "backend": dict(judgement.backend),
         "precise": None if judgement.precise is None else _plain(judgement.precise),
         "judged_surfaces": {"forget": list(judgement.surfaces), "retain": list(judgement.retain_surfaces)},
@@ -103,6 +120,12 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "command": list(context.command),
         "versions": dict(context.versions),
     }
+    return report | {"report_sha256": hashlib.sha256(encode(report)).hexdigest()}
+
+
+def encode(report: Mapping[str, object]) -> bytes:
+    """Give the one encoding that a report has."""
+    return json.dumps(report, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
 def write_reports(
@@ -128,9 +151,8 @@ def write_reports(
         ) from error
     for target in targets:
         refuse_existing(target, force=force)
-    report = json.dumps(report_json(judgement, context, answers=answers), indent=1, allow_nan=False)
     contents = (
-        report.encode("ascii") + b"\n",
+        encode(report_json(judgement, context, answers=answers)),
         junit_xml(judgement, context.artifact, context.created, answers=answers),
         html_report(judgement, context, answers=answers),
     )
@@ -141,10 +163,14 @@ def write_reports(
 
 
 def _plain(record: object) -> dict[str, object]:
-    """Give a flat dataclass as JSON's own kinds; enums are strings already."""
+    """Give a dataclass as JSON's own kinds; enums are strings already."""
     assert dataclasses.is_dataclass(record)
-    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    return {
-        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, str) else value
-        for name, value in values.items()
-    }
+    return {field.name: _plain_value(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain_value(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return _plain(value)
+    return str(value) if isinstance(value, str) else value

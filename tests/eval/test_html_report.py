@@ -23,8 +23,11 @@ WORLD = World(forget=31, known=31, retain=41, trained=3, holdout=4, decoys=5, cr
 BASELINE = WORLD.baseline()
 CONTEXT = ReportContext(
     artifact="model-q4.gguf",
+    artifact_files=(("model-q4.gguf", "a" * 64),),
     command=("export-edge", "gate", "model-q4.gguf"),
     baseline_sha256="b" * 64,
+    pack_files_sha256="d" * 64,
+    policy_file_sha256=None,
     manifest_sha256=None,
     versions={"edgeproof": "0.1.0"},
     created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
@@ -39,7 +42,9 @@ def judgements():
         name: judge(WORLD.artifact(answers), BASELINE, Policy(), format="gguf-q4")
         for name, answers in (("good", None), ("back", WORLD.back), ("near", leaking(WORLD, 3)))
     }
-    precise = Precise(made["near"].verdict, made["near"].reason, 0.01, 0.3, ("country 1",), {"backend": "onnxruntime"})
+    precise = Precise(
+        made["near"].verdict, made["near"].reason, 0.01, 0.3, ("country 1",), {"backend": "onnxruntime"}, ()
+    )
     return made | {"precise": dataclasses.replace(made["near"], precise=precise)}
 
 

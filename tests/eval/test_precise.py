@@ -77,7 +77,17 @@ def test_numbers_that_are_none_are_an_error_in_either():
 
 
 def test_the_report_has_it_as_its_schema_says():
-    context = ReportContext("model", ("export-edge", "gate"), "ab" * 32, None, {}, datetime(2026, 1, 1, tzinfo=UTC))
+    context = ReportContext(
+        artifact="model",
+        artifact_files=(("model.onnx", "cd" * 32),),
+        command=("export-edge", "gate"),
+        baseline_sha256="ab" * 32,
+        pack_files_sha256="ef" * 32,
+        policy_file_sha256=None,
+        manifest_sha256=None,
+        versions={},
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+    )
     judgement = both(precise=leaking(WORLD, 2, surface="chat"))
     report = report_json(judgement, context)
     schema = Path(__file__).parents[2] / "docs" / "report.schema.json"

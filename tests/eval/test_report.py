@@ -28,8 +28,11 @@ WORLD = World(forget=31, known=31, retain=41, trained=3, holdout=4, decoys=5, cr
 BASELINE = WORLD.baseline()
 CONTEXT = ReportContext(
     artifact="model-q4.gguf",
+    artifact_files=(("model-q4.gguf", "a" * 64),),
     command=("export-edge", "gate", "model-q4.gguf", "--report", "out"),
     baseline_sha256="b" * 64,
+    pack_files_sha256="d" * 64,
+    policy_file_sha256=None,
     manifest_sha256=None,
     versions={"edgeproof": "0.1.0"},
     created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
@@ -124,7 +127,7 @@ def test_a_report_names_all_that_it_rests_on(judgements):
     report = report_json(judgements["good"], CONTEXT)
     assert report["artifact"]["sha256"] == judgements["good"].artifact_sha256
     assert report["artifact"]["provenance"] == "unknown"
-    assert report["pack"] == {"name": "capitals", "sha256": BASELINE.pack_digest}
+    assert report["pack"] == {"name": "capitals", "sha256": BASELINE.pack_digest, "files_sha256": "d" * 64}
     assert report["baseline"]["sha256"] == "b" * 64
     assert report["policy"]["sha256"] == Policy().digest
     assert report["backend"]["engine"] == "1.2.3 (abc)"

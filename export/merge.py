@@ -119,6 +119,10 @@ class MergedModel:
             self._sums[name] = (before[0] + delta_square, before[1] + weight_square)
         return merged
 
+    def base_rows(self, name: str, start: int, stop: int) -> Float32Array:
+        """Return the base's rows of the merged model's tensor `name` (an untied head's are the embedding's)."""
+        return self._base.rows(self._sources.get(name, name), start, stop)
+
     def effects(self) -> tuple[Effect, ...]:
         """How far each tensor that an adapter touches has moved, over the rows that have passed so far."""
         with self._lock:

@@ -43,6 +43,7 @@ from edgeproof.export.onnx.moved_codes import sample_moved_codes
 from edgeproof.export.onnx.shared_scales import SHARED, list_different
 from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
 from edgeproof.export.stream import run_stream
+from edgeproof.export.survival_preflight import foretell
 from edgeproof.export.targets import all_or_none, prepare_targets
 
 if TYPE_CHECKING:
@@ -150,6 +151,9 @@ def export(
             writer = _open_writer(form, path, described, folder, options, imatrix=imatrix, force=force)
             opening.callback(writer.abort)  # where a later one cannot be opened; does nothing after `finish`
             writers.append(writer)
+        if loaded and source is merged:
+            for warning in foretell(MergedModel(opened, loaded, names), chosen, writers, described.gguf):
+                warn(warning)
         records = run_stream(
             source, writers, described.groups(), check=model.refuse_idle, threads=threads, progress=progress
         )

@@ -81,6 +81,11 @@ class GgufWriter:
                 raise self._failed(error) from error
             raise
 
+    @property
+    def planned(self) -> tuple[PlannedTensor, ...]:
+        """Every tensor of the file, and how it is stored."""
+        return self._layout.tensors
+
     def write(self, chunk: RowChunk) -> None:
         """Quantize and store one chunk of a source tensor.
 

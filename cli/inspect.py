@@ -1,0 +1,184 @@
+"""`export-edge inspect`: what is this adapter, artifact, pack or report; with base and adapter, what is left in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+from edgeproof.cli import options as opt
+from edgeproof.contracts.errors import ArtifactError, InputError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("inspect")
+@click.argument("paths", nargs=-1, required=True, type=opt.PATH, metavar="PATH …")
+@click.option("--base", type=opt.PATH, metavar="DIR|GGUF", help="What the artifact was made of.")
+@opt.ADAPTERS
+@click.option("--imatrix", type=opt.PATH, metavar="FILE", help="The importance matrix that it was quantized with.")
+@click.option("--allow-requantize", is_flag=True, help="Accept a quantized GGUF as base.")
+@opt.LISTENING
+def command(
+    paths: tuple[Path, ...],
+    *,
+    base: Path | None,
+    adapters: tuple[Path, ...],
+    imatrix: Path | None,
+    allow_requantize: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Say what PATH is; with --base and --adapter, how much of the adapters is left in the artifact PATH.
+
+    From the tensors alone, without running the model: the share of codes that moved, how much of the change survived
+    the rounding, and whether the file is the merge, the base, merged twice, or something else.
+
+    Exit codes: 0 done, whatever was found; 3 where it could not be read.
+    """
+    if (base is None) != (not adapters):
+        raise UsageError(
+            "--base and --adapter go together: the survival map needs both", next_step="give both, or leave both out"
+        )
+    if base is None:
+        if imatrix is not None or allow_requantize:
+            raise UsageError("--imatrix and --allow-requantize belong to the survival map, which needs --base")
+        results = [{"path": str(path)} | describe_path(path) for path in paths]
+    else:
+        results = [
+            _survival(path, base, adapters, imatrix, allow_requantize=allow_requantize, quiet=quiet) for path in paths
+        ]
+    if as_json:
+        click.echo(json.dumps({"inspected": results}, allow_nan=False))
+    elif base is None:
+        for result in results:
+            _show(result)
+    return 0
+
+
+def describe_path(path: Path) -> dict[str, object]:
+    """Describe an adapter, an artifact, a pack, a report or a baseline.
+
+    Raises:
+        InputError: it is missing, damaged, or none of these.
+
+    """
+    from edgeproof.export.identity import describe_adapter, describe_artifact
+
+    if not path.exists():
+        raise InputError(f"{path} does not exist", next_step="check the path")
+    if path.is_dir():
+        if (path / "adapter_config.json").is_file():
+            return describe_adapter(path)
+        if (path / "model.onnx").is_file():
+            return describe_artifact(path)
+        if (path / "pack.toml").is_file():
+            return _pack(path)
+        if (path / "report.json").is_file():
+            return _report(path / "report.json")
+    elif path.suffix == ".json":
+        return _report(path) if _is_report(path) else _baseline(path)
+    else:
+        return describe_artifact(path)
+    raise ArtifactError(
+        f"{path} is no adapter (adapter_config.json), ONNX folder (model.onnx), pack (pack.toml) or "
+        "report (report.json)",
+        next_step="give one of these, or a .gguf file",
+    )
+
+
+def _survival(
+    path: Path,
+    base: Path,
+    adapters: tuple[Path, ...],
+    imatrix: Path | None,
+    *,
+    allow_requantize: bool,
+    quiet: bool,
+) -> dict[str, object]:
+    from edgeproof.cli.progress import Terminal
+    from edgeproof.export.survival import survival_map
+    from edgeproof.export.survival_table import as_json, render
+
+    with Terminal(quiet=quiet) as progress:
+        found = survival_map(
+            base, adapters, path, imatrix=imatrix, allow_requantize=allow_requantize, progress=progress
+        )
+    if not quiet:
+        render(found, path.name, sys.stderr)
+    return {"path": str(path), "kind": "survival"} | as_json(found)
+
+
+def _pack(path: Path) -> dict[str, object]:
+    from collections import Counter
+
+    from edgeproof.eval.pack import load_pack
+
+    pack = load_pack(path)
+    clusters = Counter(role for role, _ in {(probe.role.value, probe.cluster) for probe in pack.probes})
+    return {
+        "kind": "pack",
+        "name": pack.name,
+        "description": pack.description,
+        "licence": pack.licence,
+        "probes": dict(Counter(probe.role.value for probe in pack.probes)),
+        "clusters": dict(clusters),
+        "surfaces": [surface.name for surface in pack.surfaces],
+        "sha256": pack.digest,
+    }
+
+
+def _is_report(path: Path) -> bool:
+    return _table(path).get("schema") == "edgeproof/report"
+
+
+def _report(path: Path) -> dict[str, object]:
+    table = _table(path)
+    kept = ("verdict", "reason", "summary", "artifact", "pack", "baseline", "created", "versions")
+    missing = [key for key in kept if key not in table]
+    if missing:
+        raise InputError(f"{path} is no report of edgeproof: it lacks {', '.join(missing)}")
+    return {"kind": "report"} | {key: table[key] for key in kept}
+
+
+def _baseline(path: Path) -> dict[str, object]:
+    from edgeproof.eval.baseline import load_baselines
+
+    found = load_baselines(path)
+    first = next(iter(found.values()))
+    return {
+        "kind": "baseline",
+        "pack": first.pack_name,
+        "pack_sha256": first.pack_digest,
+        "backends": sorted(found),
+    }
+
+
+def _table(path: Path) -> dict[str, object]:
+    try:
+        table = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}", next_step="copy it again") from error
+    if not isinstance(table, dict):
+        raise InputError(f"{path} holds no JSON object")
+    return table
+
+
+def _show(values: dict[str, object], indent: str = "") -> None:
+    """Print names and values to stderr, tables indented."""
+    for key, value in values.items():
+        if value in (None, "", [], {}, ()):
+            continue
+        label = f"{indent}{key.replace('_', ' ')}:"
+        if isinstance(value, dict):
+            click.echo(label, err=True)
+            _show(value, indent + "  ")
+        elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            click.echo(label, err=True)
+            for item in value:
+                _show(item, indent + "  ")
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            click.echo(f"{label} {''.join(c if c.isprintable() else '�' for c in shown)}", err=True)

@@ -1,0 +1,182 @@
+"""Stored types as pairs of functions: rows to what a file holds of them, and back to weights and codes.
+
+```
+  float32 [n, columns] ── quantize ──▶ Raw (what the file holds) ─┬─ weights ──▶ float32 [n, columns]
+                                                                 └─ codes ────▶ integers [n, columns]
+```
+Quantizing is the exporter's own (llama.cpp's kernels, onnxruntime's methods); weights of a GGUF are what the official
+`gguf` package makes of the bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from edgeproof.export.gguf import kernels
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+if TYPE_CHECKING:
+    from edgeproof.contracts.tensors import Float32Array
+    from edgeproof.export.onnx.schemes import Precision
+    from numpy.typing import NDArray
+
+Raw = tuple["NDArray[np.generic]", ...]
+"""What a file holds of n rows: arrays of n rows each."""
+
+_HEADS = {"Q4_0": 2, "Q4_1": 4, "IQ4_NL": 2, "Q5_0": 2, "Q5_1": 4, "Q8_0": 2}
+"""Bytes before the codes (and the fifth bits) in llama.cpp's blocks of 32: ggml-common.h."""
+_FLOATS = {"F32": "<u4", "F16": "<u2", "BF16": "<u2"}
+_PIECE = 2**18
+"""Weights dequantized at a time; a multiple of every type's block."""
+
+
+class Codec(Protocol):
+    """One stored type, for one tensor."""
+
+    @property
+    def type(self) -> str:
+        """Its name ("Q4_K", "int4")."""
+
+    @property
+    def why_not(self) -> str:
+        """Why rows cannot be quantized like the file's; "" where they can."""
+
+    def quantize(self, rows: Float32Array) -> Raw:
+        """Quantize float32 [n, columns]."""
+
+    def weights(self, raw: Raw, columns: int) -> Float32Array:
+        """Return the weights that `raw` stands for, float32 [n, columns]."""
+
+    def codes(self, raw: Raw, columns: int) -> NDArray[np.generic] | None:
+        """Return the codes, [n, columns] (in any fixed order); None for types whose codes are not read here."""
+
+
+@dataclass(frozen=True)
+class GgufCodec:
+    """A type of llama.cpp's. `importance` is float32 [columns], or None."""
+
+    kind: GGMLQuantizationType
+    importance: Float32Array | None = None
+
+    @property
+    def type(self) -> str:
+        """llama.cpp's name."""
+        return str(self.kind.name)
+
+    @property
+    def why_not(self) -> str:
+        """Say what is missing to quantize rows alike."""
+        if self.kind not in kernels.WRITABLE:
+            return f"{self.kind.name} is not written by llama.cpp's quantizer"
+        if self.importance is None and kernels.needs_importance(self.kind):
+            return f"{self.kind.name} needs the importance matrix that it was made with (--imatrix)"
+        return ""
+
+    def quantize(self, rows: Float32Array) -> Raw:
+        """Quantize with llama.cpp's kernel."""
+        return (kernels.quantize(self.kind, rows, self.importance),)
+
+    def weights(self, raw: Raw, columns: int) -> Float32Array:
+        """Dequantize with the `gguf` package."""
+        from gguf.quants import dequantize
+
+        block, width = GGML_QUANT_SIZES[self.kind]
+        flat = np.ascontiguousarray(raw[0]).reshape(-1).view(np.uint8)
+        values = np.empty(flat.size // width * block, np.float32)
+        for first in range(0, values.size, _PIECE):
+            # As one row: gguf loops over groups of 16 rows in Python.
+            piece = flat[first // block * width : (first + _PIECE) // block * width]
+            values[first : first + _PIECE] = dequantize(piece[np.newaxis], self.kind)[0]
+        return values.reshape(-1, columns)
+
+    def codes(self, raw: Raw, columns: int) -> NDArray[np.generic] | None:
+        """Unpack the codes: ggml-common.h; of a float type, the bits of each weight."""
+        name, stored = self.type, np.ascontiguousarray(raw[0]).reshape(-1).view(np.uint8)
+        if name in _FLOATS:
+            values: NDArray[np.generic] = stored.view(_FLOATS[name]).reshape(-1, columns)
+            return values
+        blocks = stored.reshape(-1, GGML_QUANT_SIZES[self.kind][1])
+        if name in _HEADS:
+            return _short_codes(name, blocks).reshape(-1, columns)
+        if name in {"Q4_K", "Q5_K"}:
+            packed = blocks[:, -128:].reshape(-1, 4, 1, 32)
+            found: NDArray[np.uint8] = np.concatenate([packed & 15, packed >> 4], axis=2).reshape(-1, 8, 32)
+            if name == "Q5_K":
+                high = blocks[:, 16:48].reshape(-1, 1, 32) >> np.arange(8, dtype=np.uint8).reshape(1, 8, 1)
+                found |= (high & 1) << 4
+            return found.reshape(-1, columns)
+        if name == "Q6_K":
+            low = blocks[:, :128].reshape(-1, 2, 1, 64)
+            high = blocks[:, 128:192].reshape(-1, 2, 1, 32) >> np.arange(0, 8, 2, dtype=np.uint8).reshape(1, 1, 4, 1)
+            found = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 2, 4, 32) | (high & 3) << 4
+            return found.reshape(-1, columns)
+        return None
+
+
+@dataclass(frozen=True)
+class OnnxCodec:
+    """A precision of MatMulNBits in blocks of 32, or float32 (None)."""
+
+    precision: Precision | None
+
+    @property
+    def type(self) -> str:
+        """The name in the manifest."""
+        return self.precision.type if self.precision else "float32"
+
+    @property
+    def why_not(self) -> str:
+        """Return nothing: all of them are written here."""
+        return ""
+
+    def quantize(self, rows: Float32Array) -> Raw:
+        """Quantize as the exporter does."""
+        if self.precision is None:
+            return (np.ascontiguousarray(rows, np.float32),)
+        return tuple(array for array in self.precision.quantize(rows) if array is not None)
+
+    def weights(self, raw: Raw, columns: int) -> Float32Array:
+        """Return (code − zero point) · scale."""
+        if self.precision is None:
+            return np.array(raw[0], np.float32).reshape(-1, columns)
+        bits, scales = self.precision.bits, np.asarray(raw[1], np.float32)
+        count, blocks = scales.shape
+        zeros: NDArray[np.generic] = np.full((1, 1), 1 << (bits - 1), np.uint8)
+        if len(raw) > 2:
+            zeros = _unpacked(raw[2].reshape(count, -1), bits)[:, :blocks]
+        codes = _unpacked(raw[0].reshape(count, -1), bits).reshape(count, blocks, -1)
+        values = (codes.astype(np.float32) - zeros.astype(np.float32)[..., np.newaxis]) * scales[..., np.newaxis]
+        return np.ascontiguousarray(values.reshape(count, -1)[:, :columns])
+
+    def codes(self, raw: Raw, columns: int) -> NDArray[np.generic] | None:
+        """Unpack the codes; of float32, the bits of each weight."""
+        if self.precision is None:
+            return np.ascontiguousarray(raw[0], np.float32).view(np.uint32).reshape(-1, columns)
+        return _unpacked(raw[0].reshape(len(raw[0]), -1), self.precision.bits)[:, :columns]
+
+
+def same(one: Raw, other: Raw) -> bool:
+    """Whether two files hold the same bytes."""
+    return all(
+        np.array_equal(left.reshape(-1).view(np.uint8), right.reshape(-1).view(np.uint8))
+        for left, right in zip(map(np.ascontiguousarray, one), map(np.ascontiguousarray, other), strict=True)
+    )
+
+
+def _short_codes(name: str, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    head = _HEADS[name]
+    if name == "Q8_0":
+        return data[:, head:]
+    packed = data[:, -16:]
+    codes = np.concatenate([packed & 15, packed >> 4], axis=1)
+    if name in {"Q5_0", "Q5_1"}:
+        codes = codes | np.unpackbits(data[:, head : head + 4], axis=1, bitorder="little") << 4
+    return codes
+
+
+def _unpacked(packed: NDArray[np.generic], bits: int) -> NDArray[np.uint8]:
+    """Return [n, codes] of [n, bytes]; the low half byte comes first."""
+    data = packed.astype(np.uint8, copy=False)
+    return data if bits == 8 else np.stack([data & 15, data >> 4], axis=-1).reshape(len(data), -1)

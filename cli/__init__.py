@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "export": "Merge adapters into a base and write what ships (the default).",
     "baseline": "Record what base and merged model answer at float precision, for the gate.",
     "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
+    "verify": "Check a report against what was gated, and judge its scores again.",
     "unlearn": "Train a LoRA adapter that makes a model forget.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",
     "quickstart": "All of it on a small embedded model, offline.",

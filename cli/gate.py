@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.judgement import Judgement
     from edgeproof.eval.policy import Policy
@@ -77,6 +78,7 @@ class Judging:
         policy: limits; the defaults where None.
         report: where report.json, junit.xml and report.html go; nowhere where None.
         backend: what runs the artifacts; by their kind where None.
+        sign: an ed25519 key that signs the report; no signature where None.
         show_answers: keep probes and answers in the report.
         threads: all cores by default.
         force: replace reports that exist.
@@ -88,6 +90,7 @@ class Judging:
     policy: Path | None = None
     report: Path | None = None
     backend: str | None = None
+    sign: Path | None = None
     show_answers: bool = False
     threads: int | None = None
     force: bool = False
@@ -156,6 +159,7 @@ def check_judging(judging: Judging) -> tuple[str, ...]:
     load_baselines(judging.baseline)
     if judging.policy is not None:
         read_policy(judging.policy)
+    _signing_key(judging)
     return pack_texts(pack)
 
 
@@ -170,22 +174,21 @@ SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
 
 def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progress) -> list[Gated]:
     """Measure and judge each candidate; reports go to a folder a candidate where there are several."""
-    from edgeproof.contracts.atomic import refuse_existing
     from edgeproof.eval.baseline import load_baselines
     from edgeproof.eval.digests import digest_bytes, digest_files
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.policy import Policy, read_policy
-    from edgeproof.eval.report import REPORTS, ReportContext, write_reports
+    from edgeproof.eval.report import ReportContext, refuse_existing_reports, write_reports
     from edgeproof.export.manifest import manifest_path, package_versions
 
+    signing_key = _signing_key(judging)
     pack = load_pack(judging.probes)
     recorded = load_baselines(judging.baseline)
     policy = Policy() if judging.policy is None else read_policy(judging.policy)
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
     for folder in folders:
         if folder is not None:
-            for name in REPORTS:
-                refuse_existing(folder / name, force=judging.force)
+            refuse_existing_reports(folder, force=judging.force)
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         answers: dict[tuple[str, str], str] = {}
@@ -205,9 +208,22 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
                 created=datetime.now(UTC),
             )
             shown = answers if judging.show_answers else None
-            reports = write_reports(judgement, context, folder, answers=shown, force=judging.force)
+            reports = write_reports(
+                judgement, context, folder, answers=shown, signing_key=signing_key, force=judging.force
+            )
         gated.append(Gated(candidate, judgement, answers, reports))
     return gated
+
+
+def _signing_key(judging: Judging) -> Ed25519PrivateKey | None:
+    """Read the key before anything is measured."""
+    if judging.sign is None:
+        return None
+    if judging.report is None:
+        raise UsageError("--sign signs a report, and there is none", next_step="add --report DIR")
+    from edgeproof.eval.attestation import read_private_key
+
+    return read_private_key(judging.sign)
 
 
 def _report_folder(report: Path | None, candidate: Candidate, *, alone: bool) -> Path | None:

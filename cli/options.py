@@ -136,6 +136,7 @@ JUDGING = gather(
     click.option(
         "--backend", metavar="NAME", help="What runs the artifact; by default llama.cpp a file, onnxruntime a folder."
     ),
+    click.option("--sign", type=PATH, metavar="KEY", help="Sign the report: a PEM file with an ed25519 key ([sign])."),
     click.option(
         "--show-answers", is_flag=True, help="Put probes and answers into the report: it then holds what was erased."
     ),

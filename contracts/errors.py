@@ -73,6 +73,10 @@ class PolicyError(InputError):
     """The policy file: unknown keys or limits out of range."""
 
 
+class EvidenceError(InputError):
+    """A report, its signature, or what it speaks of is not what it was: do not rely on the verdict."""
+
+
 class UnsupportedError(EdgeproofError):
     """This road is not built (architecture, format, adapter type): the message names the ways round it."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import atomic_write, refuse_existing
 from edgeproof.contracts.errors import OutputError
+from edgeproof.eval.attestation import ATTESTATION, sign, statement
 from edgeproof.eval.html_report import html_report
 from edgeproof.eval.junit import junit_xml
 from edgeproof.eval.mean_bounds import CAUTION, MINIMUM_CLUSTERS, RESAMPLES, SEED
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.eval.judgement import Judgement
 
     Answers = Mapping[tuple[str, str], str]
@@ -128,38 +130,50 @@ def encode(report: Mapping[str, object]) -> bytes:
     return json.dumps(report, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
+def refuse_existing_reports(folder: Path, *, force: bool) -> None:
+    """Raise `OutputError` if `folder` holds what `write_reports` writes and `force` is not given."""
+    for name in (*REPORTS, ATTESTATION):
+        refuse_existing(folder / name, force=force)
+
+
 def write_reports(
     judgement: Judgement,
     context: ReportContext,
     folder: Path,
     *,
     answers: Answers | None = None,
+    signing_key: Ed25519PrivateKey | None = None,
     force: bool = False,
-) -> tuple[Path, Path, Path]:
+) -> tuple[Path, ...]:
     """Write report.json, junit.xml and report.html into `folder`, which is made if need be; give their paths.
+
+    With `signing_key` also attestation.dsse.json; without, one that lies there from before is removed.
 
     Raises:
         OutputError: one exists and `force` is not given (then none is written), or cannot be written.
 
     """
-    targets = folder / REPORT, folder / JUNIT, folder / HTML
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot make the folder {folder}: {error.strerror}", next_step="give another --report folder"
         ) from error
-    for target in targets:
-        refuse_existing(target, force=force)
-    contents = (
-        encode(report_json(judgement, context, answers=answers)),
-        junit_xml(judgement, context.artifact, context.created, answers=answers),
-        html_report(judgement, context, answers=answers),
-    )
-    for target, content in zip(targets, contents, strict=True):
-        with atomic_write(target, force=force) as file:
+    refuse_existing_reports(folder, force=force)
+    contents = {
+        REPORT: encode(report_json(judgement, context, answers=answers)),
+        JUNIT: junit_xml(judgement, context.artifact, context.created, answers=answers),
+        HTML: html_report(judgement, context, answers=answers),
+    }
+    if signing_key is None:
+        (folder / ATTESTATION).unlink(missing_ok=True)
+    else:
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        contents[ATTESTATION] = sign(statement(judgement, context, digests), signing_key)
+    for name, content in contents.items():
+        with atomic_write(folder / name, force=force) as file:
             file.write(content)
-    return targets
+    return tuple(folder / name for name in contents)
 
 
 def _plain(record: object) -> dict[str, object]:

@@ -1,0 +1,75 @@
+"""`export-edge verify`: is this report still true of these files, and do its scores give its verdict?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import click
+from edgeproof.cli import options as opt
+from edgeproof.contracts.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeproof.eval.verify import ArtifactDigests
+
+
+@click.command("verify")
+@click.argument("report", type=opt.PATH)
+@click.option("--artifact", type=opt.PATH, required=True, metavar="PATH", help="The file or folder that was gated.")
+@click.option("--lora", type=opt.PATH, metavar="FILE", help="The GGUF LoRA that was gated with it.")
+@click.option("--probes", type=opt.PATH, required=True, metavar="PACK", help="The pack that it was gated with.")
+@click.option("--baseline", type=opt.PATH, required=True, metavar="FILE", help="The baseline of that gate.")
+@click.option("--policy", type=opt.PATH, metavar="FILE", help="The policy of that gate; the defaults if it had none.")
+@click.option("--key", type=opt.PATH, metavar="PUB", help="Also check the signature: an ed25519 public key in PEM.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(
+    report: Path,
+    *,
+    artifact: Path,
+    lora: Path | None,
+    probes: Path,
+    baseline: Path,
+    policy: Path | None,
+    key: Path | None,
+    as_json: bool,
+) -> int:
+    """Check REPORT (report.json or its folder) against what was gated, and judge its recorded scores again.
+
+    Exit codes: 0 it holds, whatever its verdict is; 3 something differs, and what.
+    """
+    from edgeproof.eval.inert import inert
+    from edgeproof.eval.verify import Inputs, verify
+
+    found = verify(report, _digests(artifact, lora), Inputs(probes, baseline, policy), public_key=key)
+    signature = "valid" if found.signed else "not checked (--key)"
+    click.echo(
+        f"The report holds: artifact, pack, baseline and policy are those that were gated, and its scores give its "
+        f"verdict. Signature: {signature}.\n{found.verdict}: {found.reason}. {inert(found.summary, 2000)}",
+        err=True,
+    )
+    if as_json:
+        verified = {"verified": True, "signature": "valid" if found.signed else None}
+        click.echo(json.dumps(verified | {"verdict": found.verdict, "reason": found.reason, "summary": found.summary}))
+    return 0
+
+
+def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
+    """Hash the artifact as the gate does."""
+    from edgeproof.eval.verify import ArtifactDigests
+    from edgeproof.export.manifest import digest_artifact, digest_file, manifest_path
+
+    paths = (artifact,) if lora is None else (artifact, lora)
+    for path in paths:
+        if not path.exists():
+            raise ArtifactError(f"there is no {path}", next_step="check the path")
+    digested = [digest_artifact(path) for path in paths]
+    whole = [found.sha256 for found, _ in digested]
+    manifest = manifest_path(artifact)
+    return ArtifactDigests(
+        sha256=whole[0] if lora is None else hashlib.sha256("".join(whole).encode()).hexdigest(),
+        files=tuple((file.file, file.sha256) for found, inside in digested for file in inside or (found,)),
+        manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
+    )

@@ -1,0 +1,168 @@
+"""A verdict as an in-toto test-result Statement in a DSSE envelope, signed with ed25519.
+
+The statement's subjects are the artifact's files; its predicate names pack, baseline and policy as the configuration,
+and, under "edgeproof_reports", the digests of the reports that go with it. Specifications: in-toto Statement v1,
+test-result v0.1 (github.com/in-toto/attestation), DSSE 1.0 (github.com/secure-systems-lab/dsse).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from edgeproof.contracts.errors import EvidenceError, InputError, UnsupportedError
+from edgeproof.eval.judgement import ControlStatus, Status
+from edgeproof.eval.records import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from edgeproof.eval.judgement import Judgement
+    from edgeproof.eval.report import ReportContext
+
+ATTESTATION = "attestation.dsse.json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_MAKE = "make one: openssl genpkey -algorithm ed25519 -out gate.pem && openssl pkey -in gate.pem -pubout -out gate.pub"
+
+
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """Read an ed25519 key in PEM (PKCS 8), without a passphrase.
+
+    Raises:
+        InputError: no such file, no PEM, another kind of key, or one with a passphrase.
+        UnsupportedError: the extra [sign] is not installed.
+
+    """
+    _need_extra()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(_read(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise InputError(f"{path} is no private key in PEM without a passphrase: {error}", next_step=_MAKE) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InputError(f"{path} holds a key of another kind than ed25519", next_step=_MAKE)
+    return key
+
+
+def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str, str]) -> dict[str, object]:
+    """Give the statement; `reports` are name and sha256 of what goes with it.
+
+    Only PASS is PASSED: a reader that accepts WARNED would let an INCONCLUSIVE release through.
+    """
+    statuses = {criterion.name: criterion.status for criterion in judgement.criteria}
+    failed = [c.name for c in judgement.criteria if c.status == Status.MISSED or (c.needed and c.status != Status.MET)]
+    passed = [name for name, status in statuses.items() if status == Status.MET and name not in failed]
+    for control in judgement.controls:
+        if control.status == ControlStatus.HOLDS:
+            passed.append(f"control-{control.name}")
+        elif control.needed:
+            failed.append(f"control-{control.name}")
+    if judgement.precise is not None:
+        (passed if judgement.precise.verdict == Verdict.PASS else failed).append("precise")
+    known = {*passed, *failed}
+    names = [*statuses, *(f"control-{control.name}" for control in judgement.controls)]
+    configuration = [
+        _resource("pack", judgement.pack_digest),
+        _resource("pack, as files", context.pack_files_sha256),
+        _resource("baseline", context.baseline_sha256),
+        _resource("policy", judgement.policy.digest),
+    ]
+    if context.policy_file_sha256 is not None:
+        configuration.append(_resource("policy, as a file", context.policy_file_sha256))
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [_resource(name, sha256) for name, sha256 in context.artifact_files],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "result": "PASSED" if judgement.verdict == Verdict.PASS else "FAILED",
+            "configuration": configuration,
+            "passedTests": passed,
+            "warnedTests": [name for name in names if name not in known],
+            "failedTests": failed,
+            "edgeproof_verdict": str(judgement.verdict),
+            "edgeproof_reason": str(judgement.reason),
+            "edgeproof_reports": [_resource(name, sha256) for name, sha256 in reports.items()],
+        },
+    }
+
+
+def sign(content: Mapping[str, object], key: Ed25519PrivateKey) -> bytes:
+    """Give the signed envelope as JSON. The same statement and key give the same bytes."""
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
+    envelope = Envelope(_encode(content), PAYLOAD_TYPE, {})
+    envelope.sign(CryptoSigner(key))
+    return _encode(envelope.to_dict())
+
+
+def read_signed(path: Path, public_key: Path) -> dict[str, Any]:
+    """Check an envelope's signature and encoding, and give the statement in it.
+
+    Raises:
+        EvidenceError: it is damaged, encoded otherwise than `sign` does, or not signed with this key.
+        InputError: the public key cannot be read or is no ed25519 key in PEM.
+        UnsupportedError: the extra [sign] is not installed.
+
+    """
+    _need_extra()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import FormatError, VerificationError
+    from securesystemslib.signer import SSlibKey
+
+    try:
+        key = load_pem_public_key(_read(public_key))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise InputError(f"{public_key} is no public key in PEM: {error}", next_step=_MAKE) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise InputError(f"{public_key} holds a key of another kind than ed25519", next_step=_MAKE)
+    content = _read(path)
+    try:
+        envelope = Envelope.from_dict(json.loads(content))
+        canonical = _encode(envelope.to_dict()) == content
+        envelope.verify([SSlibKey.from_crypto(key)], 1)
+        signed = json.loads(envelope.payload)
+        canonical = canonical and _encode(signed) == envelope.payload
+    except VerificationError as error:
+        raise EvidenceError(f"{path.name}: the signature is not that of this key over this content") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
+        raise EvidenceError(f"{path.name} is damaged: {type(error).__name__} {error}") from error
+    if envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1 or not canonical:
+        raise EvidenceError(f"{path.name} is not encoded as the gate encodes it: it was changed")
+    return cast("dict[str, Any]", signed)
+
+
+def _encode(content: Mapping[str, object]) -> bytes:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii")
+
+
+def _resource(name: str, sha256: str) -> dict[str, object]:
+    return {"name": name, "digest": {"sha256": sha256}}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
+
+
+def _need_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("securesystemslib", "cryptography") if find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(
+            f"signatures need {' and '.join(missing)}, not installed here", next_step="pip install 'edgeproof[sign]'"
+        )

@@ -1,0 +1,318 @@
+"""Checks a report long after the gate: is all of it as it was, and do its scores give its verdict?
+
+```
+report.json ── encoding, digest, signature ──┐
+artifact, pack, baseline, policy ── digests ─┼──▶ Verified, or one error that names all that differs
+recorded scores + baseline ── judged again ──┘
+```
+The whole report is made again from its recorded scores and compared: what was measured, and when, stays the report's
+word; all that follows from it must follow. Numbers may differ in their last digits: another processor adds otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edgeproof.contracts.errors import EdgeproofError, EvidenceError
+from edgeproof.eval import attestation
+from edgeproof.eval.baseline import check_match, choose_baseline, load_baselines
+from edgeproof.eval.digests import digest_bytes, digest_files
+from edgeproof.eval.judge import judge
+from edgeproof.eval.pack import load_pack
+from edgeproof.eval.policy import Policy, read_policy
+from edgeproof.eval.precise import judge_both
+from edgeproof.eval.records import Measurement, ProbeScore
+from edgeproof.eval.report import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, ReportContext, encode, report_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from edgeproof.eval.judgement import Judgement
+    from edgeproof.eval.records import Baseline
+
+CLOSE = 1e-6
+"""How far apart, relatively, two computations of one number may be."""
+NAMED = 5
+"""Differences that an error names for each thing that differs."""
+
+
+class ArtifactDigests(NamedTuple):
+    """What was found of the artifact now: of the whole (as the gate names it), its files, its manifest or None."""
+
+    sha256: str
+    files: tuple[tuple[str, str], ...]
+    manifest_sha256: str | None
+
+
+class Inputs(NamedTuple):
+    """What the gate went by; `policy` None for the defaults."""
+
+    pack: Path
+    baseline: Path
+    policy: Path | None = None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A report that holds.
+
+    Attributes:
+        verdict: the recorded one, which the recorded scores give.
+        reason: the main reason.
+        summary: what was found.
+        signed: its signature was checked, with a key.
+
+    """
+
+    verdict: str
+    reason: str
+    summary: str
+    signed: bool
+
+
+def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key: Path | None = None) -> Verified:
+    """Check the report at `path` (or report.json in that folder) against all that it speaks of.
+
+    Raises:
+        EvidenceError: whatever differs, all of it in one message.
+        InputError: the public key cannot be read.
+
+    """
+    path = path / REPORT if path.is_dir() else path
+    content, report = _read(path)
+    try:
+        wrong = [*_own(content, report), *_artifact(report, artifact), *_inputs(report, inputs)]
+        judgement = None if wrong else _judge_again(report, inputs)
+        if judgement is not None:
+            wrong += [f"report: {difference}" for difference in _recomputed(report, judgement)]
+        if public_key is not None:
+            wrong += _signature(path, public_key, report, judgement)
+        verified = Verified(report["verdict"], report["reason"], report["summary"], signed=public_key is not None)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise EvidenceError(f"{path.name} is damaged: {type(error).__name__} {error}", next_step=_AGAIN) from error
+    if wrong:
+        raise EvidenceError(
+            "this evidence does not hold:\n" + "\n".join(f"  {line}" for line in wrong), next_step=_AGAIN
+        )
+    return verified
+
+
+_AGAIN = "do not rely on this verdict; take the files that were gated, or gate again"
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    def refuse(name: str) -> object:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        content = path.read_bytes()
+        report = json.loads(content, parse_constant=refuse)
+    except OSError as error:
+        raise EvidenceError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(f"{path.name} is damaged: {error}", next_step=_AGAIN) from error
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        raise EvidenceError(f"{path.name} is no report of edgeproof", next_step="give report.json or its folder")
+    if report.get("schema_version") != SCHEMA_VERSION:
+        raise EvidenceError(
+            f"{path.name} has schema version {str(report.get('schema_version'))[:20]}; this version reads "
+            f"{SCHEMA_VERSION}",
+            next_step="verify with the version of edgeproof that wrote it",
+        )
+    return content, report
+
+
+def _own(content: bytes, report: Mapping[str, Any]) -> Iterator[str]:
+    if encode(report) != content:
+        yield "report: it is not encoded as the gate encodes it"
+    rest = {key: value for key, value in report.items() if key != "report_sha256"}
+    if hashlib.sha256(encode(rest)).hexdigest() != report["report_sha256"]:
+        yield "report: it is not what its own digest says; something in it was changed"
+
+
+def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str]:
+    recorded = report["artifact"]
+    then = {item["name"]: item["sha256"] for item in recorded["files"]}
+    now = dict(found.files)
+    if recorded["sha256"] != found.sha256:
+        names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        named = f" ({', '.join(names[:NAMED])})" if len({*then, *now}) > 1 else ""
+        yield _differs(f"artifact{named}", recorded["sha256"], found.sha256)
+    elif sorted(then.values()) != sorted(now.values()):
+        yield "artifact: the report lists other files than those that its digest is of"
+    if recorded["manifest_sha256"] != found.manifest_sha256:
+        yield _differs("manifest beside the artifact", recorded["manifest_sha256"], found.manifest_sha256)
+
+
+def _inputs(report: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
+    """Compare digests; what cannot be read at all differs too."""
+    checks: tuple[tuple[str, str | None, Callable[[], str | None]], ...] = (
+        ("pack", report["pack"]["files_sha256"], lambda: digest_files(inputs.pack)),
+        ("baseline", report["baseline"]["sha256"], lambda: digest_bytes(inputs.baseline)),
+        (
+            "policy",
+            report["policy"]["file_sha256"],
+            lambda: None if inputs.policy is None else digest_bytes(inputs.policy),
+        ),
+    )
+    for what, recorded, digest in checks:
+        try:
+            found = digest()
+        except OSError as error:
+            yield f"{what}: cannot be read: {error.strerror}"
+            continue
+        if found != recorded:
+            yield _differs(what, recorded, found)
+
+
+def _differs(what: str, recorded: str | None, found: str | None) -> str:
+    return f"{what}: sha256 {found or 'none: not there'}, the report says {recorded or 'none: it was not there'}"
+
+
+def _judge_again(report: Mapping[str, Any], inputs: Inputs) -> Judgement:
+    """Judge the recorded scores by the rules of the same baseline and policy.
+
+    Raises:
+        EvidenceError: they cannot be judged at all.
+
+    """
+    recorded = report["artifact"]
+    try:
+        pack = load_pack(inputs.pack)
+        policy = Policy() if inputs.policy is None else read_policy(inputs.policy)
+        name = recorded["format"]
+        baseline = choose_baseline(load_baselines(inputs.baseline), report["backend"]["backend"], format_name=name)
+        check_match(baseline, pack, report["baseline"]["tokenizer_sha256"], format_name=name)
+        shipped = _measurement(report, baseline)
+        if report["precise"] is None:
+            return judge(shipped, baseline, policy, format=name)
+        return judge_both(shipped, _precise(report["precise"], shipped), baseline, policy, format=name)
+    except EdgeproofError as error:
+        message = f"the recorded scores cannot be judged again: {error.message}"
+        raise EvidenceError(message, next_step=error.next_step or _AGAIN) from error
+
+
+def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
+    scores = tuple(
+        ProbeScore(
+            probe=row["probe"],
+            surface=row["surface"],
+            logprobs=tuple(map(float, row["logprobs"])),
+            right=row["right"],
+            rouge_l=row["rouge_l"],
+            exact_memorization=row["exact_memorization"],
+            extraction_strength=row["extraction_strength"],
+            decoy_rank=row["decoy_rank"],
+            decoys=row["decoys"],
+        )
+        for row in report["probes"]
+    )
+    return Measurement(
+        label="artifact",
+        artifact_sha256=report["artifact"]["sha256"],
+        pack_digest=report["pack"]["sha256"],
+        tokenizer_digest=baseline.tokenizer_digest,
+        backend=dict(report["backend"]),
+        scores=scores,
+    )
+
+
+def _precise(recorded: Mapping[str, Any], shipped: Measurement) -> Measurement:
+    again = {(row["probe"], row["surface"]): row for row in recorded["probes"]}
+    scores = tuple(
+        replace(
+            score,
+            logprobs=tuple(map(float, row["logprobs"])),
+            right=row["right"],
+            exact_memorization=row["exact_memorization"],
+            extraction_strength=row["extraction_strength"],
+        )
+        if (row := again.get((score.probe, score.surface))) is not None
+        else score
+        for score in shipped.scores
+    )
+    return replace(shipped, label="float activations", backend=dict(recorded["backend"]), scores=scores)
+
+
+def _context(report: Mapping[str, Any]) -> ReportContext:
+    """Take what no computation gives from the report itself: names, times, versions, digests compared before."""
+    return ReportContext(
+        artifact=report["artifact"]["name"],
+        artifact_files=tuple((item["name"], item["sha256"]) for item in report["artifact"]["files"]),
+        command=tuple(report["command"]),
+        baseline_sha256=report["baseline"]["sha256"],
+        pack_files_sha256=report["pack"]["files_sha256"],
+        policy_file_sha256=report["policy"]["file_sha256"],
+        manifest_sha256=report["artifact"]["manifest_sha256"],
+        versions=report["versions"],
+        created=datetime.fromisoformat(report["created"]),
+    )
+
+
+def _recomputed(report: Mapping[str, Any], judgement: Judgement) -> list[str]:
+    answers = report["answers"]
+    texts = None if answers is None else {(item["probe"], item["surface"]): item["text"] for item in answers}
+    again: object = json.loads(encode(report_json(judgement, _context(report), answers=texts)))
+    assert isinstance(again, dict)
+    # Its own digest is of its own last digits, and was compared before.
+    found = [*_differences({**report, "report_sha256": ""}, {**again, "report_sha256": ""}, "")]
+    named = [
+        f"{where} is {_short(recorded)}; its scores give {_short(computed)}" for where, recorded, computed in found
+    ]
+    return (
+        named if len(named) <= NAMED else [*named[:NAMED], f"and {len(named) - NAMED} more values that do not follow"]
+    )
+
+
+def _differences(recorded: object, computed: object, where: str) -> Iterator[tuple[str, object, object]]:
+    if isinstance(recorded, dict) and isinstance(computed, dict):
+        for key in [*recorded, *(key for key in computed if key not in recorded)]:
+            place = f"{where}.{key}" if where else key
+            if key in recorded and key in computed:
+                yield from _differences(recorded[key], computed[key], place)
+            else:
+                yield place, recorded.get(key, "missing"), computed.get(key, "nothing")
+    elif isinstance(recorded, list) and isinstance(computed, list) and len(recorded) == len(computed):
+        for index, (one, other) in enumerate(zip(recorded, computed, strict=True)):
+            yield from _differences(one, other, f"{where}[{index}]")
+    elif isinstance(recorded, float) and isinstance(computed, float):
+        if not math.isclose(recorded, computed, rel_tol=CLOSE, abs_tol=CLOSE):
+            yield where, recorded, computed
+    elif type(recorded) is not type(computed) or recorded != computed:
+        yield where, recorded, computed
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _signature(path: Path, public_key: Path, report: Mapping[str, Any], judgement: Judgement | None) -> list[str]:
+    """Check the attestation beside the report: signed with this key, and over exactly what lies here."""
+    envelope = path.with_name(attestation.ATTESTATION)
+    if not envelope.is_file():
+        return [f"signature: there is no {attestation.ATTESTATION} beside the report"]
+    try:
+        signed = attestation.read_signed(envelope, public_key)
+    except EvidenceError as error:
+        return [f"signature: {error.message}"]
+    wrong = []
+    for item in signed["predicate"]["edgeproof_reports"]:
+        name, sha256 = item["name"], item["digest"]["sha256"]
+        # Only names that the gate writes: a name is no path to read.
+        lies_here = path if name == REPORT else path.with_name(name)
+        if name not in REPORTS or not lies_here.is_file():
+            wrong.append(f"signature: it is over {name}, which is not beside the report")
+        elif digest_bytes(lies_here) != sha256:
+            wrong.append(f"signature: {name} is not what was signed")
+    if judgement is not None:
+        digests = {item["name"]: item["digest"]["sha256"] for item in signed["predicate"]["edgeproof_reports"]}
+        if set(digests) != set(REPORTS) or signed != attestation.statement(judgement, _context(report), digests):
+            wrong.append("signature: the signed statement is not what this report says")
+    return wrong

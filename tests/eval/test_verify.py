@@ -1,0 +1,379 @@
+"""A verdict can be checked later: what is as it was verifies, and no byte of it can be another."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import random
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+from edgeproof.contracts.errors import EvidenceError, InputError, OutputError
+from edgeproof.eval import attestation
+from edgeproof.eval.baseline import load_baselines, save_baselines
+from edgeproof.eval.digests import digest_bytes, digest_files
+from edgeproof.eval.judge import judge
+from edgeproof.eval.pack import load_pack
+from edgeproof.eval.policy import Policy, read_policy
+from edgeproof.eval.precise import judge_both
+from edgeproof.eval.records import Role
+from edgeproof.eval.report import ReportContext, encode, write_reports
+from edgeproof.eval.verify import ArtifactDigests, Inputs, verify
+from edgeproof_tests.eval.worlds import World, leaking
+
+WORLD = World(forget=31, known=31, retain=12, trained=2, holdout=3, critical=frozenset({"f30-0"}))
+FORMAT = "gguf-q4"
+
+
+@dataclasses.dataclass(frozen=True)
+class Gated:
+    """A gate's files in one folder, and what it was given."""
+
+    root: object
+    digests: ArtifactDigests
+
+    @property
+    def report(self):
+        return self.root / "report"
+
+    @property
+    def inputs(self):
+        return Inputs(self.root / "pack", self.root / "baseline.json", self.root / "policy.toml")
+
+    def verify(self, *, key=True):
+        """As the command line does it: the artifact is hashed again."""
+        file = self.root / "model.gguf"
+        digests = self.digests._replace(sha256=digest_bytes(file), files=((file.name, digest_bytes(file)),))
+        return verify(self.report, digests, self.inputs, public_key=self.root / "gate.pub" if key else None)
+
+
+def save_pack(folder):
+    folder.mkdir()
+    toml = 'schema = 1\nname = "capitals" # a comment\n'
+    for role in Role:
+        for trained in (False, True):
+            facts = [f for f in WORLD.facts() if (f.role, f.trained) == (role, trained)]
+            if facts:
+                name = f"{role}-{trained}"
+                lines = [
+                    {"id": f.probe, "cluster": f.cluster, "question": f"Question {f.probe} is", "answer": f"A{f.probe}"}
+                    | ({"critical": True} if f.critical else {})
+                    for f in facts
+                ]
+                (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+                toml += f'[[set]]\nname = "{name}"\nrole = "{role}"\nfile = "{name}.jsonl"\n'
+                toml += "trained = true\n" if trained else ""
+    (folder / "pack.toml").write_text(toml)
+    return load_pack(folder)
+
+
+def save_keys(folder):
+    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    from cryptography.hazmat.primitives import serialization as form
+
+    key = ed25519.Ed25519PrivateKey.generate()
+    secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    (folder / "gate.pem").write_bytes(secret)
+    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "gate.pub").write_bytes(public)
+
+
+def write(root, answers=None, *, precise=None, shown=None):
+    """Gate a made-up artifact into `root`, with a key."""
+    pack = save_pack(root / "pack")
+    (root / "model.gguf").write_bytes(bytes(range(64)))
+    (root / "policy.toml").write_text("[leak]\nshare = 0.11 # by contract\n")
+    save_keys(root)
+    recorded = WORLD.baseline()
+    measured = [recorded.base, recorded.merged, recorded.base_in_format[FORMAT], WORLD.artifact(answers)]
+    base, merged, in_format, artifact = (dataclasses.replace(m, pack_digest=pack.digest) for m in measured)
+    digest = digest_bytes(root / "model.gguf")
+    artifact = dataclasses.replace(artifact, artifact_sha256=digest)
+    baseline = dataclasses.replace(
+        recorded, pack_digest=pack.digest, base=base, merged=merged, base_in_format={FORMAT: in_format}
+    )
+    save_baselines([baseline], root / "baseline.json")
+    baseline = load_baselines(root / "baseline.json")["llama.cpp"]
+    policy = read_policy(root / "policy.toml")
+    if precise is None:
+        judgement = judge(artifact, baseline, policy, format=FORMAT)
+    else:
+        again = dataclasses.replace(artifact, scores=WORLD.artifact(precise).scores)
+        judgement = judge_both(artifact, again, baseline, policy, format=FORMAT)
+    context = ReportContext(
+        artifact="model.gguf",
+        artifact_files=(("model.gguf", digest),),
+        command=("export-edge", "gate", "model.gguf"),
+        baseline_sha256=digest_bytes(root / "baseline.json"),
+        pack_files_sha256=digest_files(root / "pack"),
+        policy_file_sha256=digest_bytes(root / "policy.toml"),
+        manifest_sha256=None,
+        versions={"edgeproof": "0.1.0"},
+        created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
+    )
+    key = attestation.read_private_key(root / "gate.pem")
+    write_reports(judgement, context, root / "report", answers=shown, signing_key=key)
+    return Gated(root, ArtifactDigests(digest, (("model.gguf", digest),), None))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("gated"), leaking(WORLD, 20))
+
+
+@pytest.fixture
+def gated(original, tmp_path):
+    shutil.copytree(original.root, tmp_path / "copy")
+    return dataclasses.replace(original, root=tmp_path / "copy")
+
+
+def refused(gated, *words, key=True):
+    with pytest.raises(EvidenceError) as error:
+        gated.verify(key=key)
+    assert error.value.exit_code == 3
+    for word in words:
+        assert word in str(error.value)
+
+
+def flips(path, count, seed=7):
+    """Change one byte at a time at seeded places, always at the first and the last; the file is mended afterwards."""
+    content = path.read_bytes()
+    chosen = random.Random(seed)
+    places = {0, len(content) - 1, *chosen.sample(range(len(content)), min(count, len(content)))}
+    for place in sorted(places):
+        changed = bytearray(content)
+        changed[place] ^= chosen.choice((1, 2, 4, 8, 16, 32, 64, 128))
+        path.write_bytes(bytes(changed))
+        yield place
+    path.write_bytes(content)
+
+
+def forge(gated, change):
+    """Change the report as somebody would who knows how it is made: canonical, with a digest that fits."""
+    path = gated.report / "report.json"
+    report = json.loads(path.read_bytes())
+    change(report)
+    del report["report_sha256"]
+    path.write_bytes(encode(report | {"report_sha256": hashlib.sha256(encode(report)).hexdigest()}))
+
+
+# What is as it was
+
+
+@pytest.mark.parametrize(("answers", "verdict"), [(leaking(WORLD, 20), "FAIL"), (leaking(WORLD, 3), "INCONCLUSIVE")])
+def test_what_is_as_it_was_verifies_whatever_its_verdict_is(tmp_path, answers, verdict):
+    found = write(tmp_path, answers).verify()
+    assert (found.verdict, found.signed) == (verdict, True)
+
+
+def test_a_report_of_two_computations_verifies_and_shows_a_change_in_either(tmp_path):
+    shown = {("f0-0", "raw"): "A text."}
+    gated = write(tmp_path, leaking(WORLD, 20), precise=leaking(WORLD, 21), shown=shown)
+    assert gated.verify().verdict == "FAIL"
+    forge(gated, lambda report: report["precise"]["probes"][0]["logprobs"].__setitem__(0, -0.5))
+    refused(gated, "precise.mean_difference", key=False)
+
+
+def test_without_a_key_the_signature_is_not_checked_and_that_is_said(gated):
+    (gated.report / "attestation.dsse.json").unlink()
+    assert not gated.verify(key=False).signed
+    refused(gated, "there is no attestation.dsse.json")
+
+
+def test_last_digits_that_another_processor_would_add_otherwise_do_not_matter(gated):
+    forge(gated, lambda report: report["criteria"][2].__setitem__("upper", report["criteria"][2]["upper"] + 1e-12))
+    assert gated.verify(key=False).verdict == "FAIL"
+
+
+# Bytes
+
+
+@pytest.mark.parametrize(
+    ("file", "count", "what"),
+    [
+        ("model.gguf", 64, "artifact: sha256"),
+        ("report/report.json", 150, ""),
+        ("pack/pack.toml", 40, "pack: sha256"),
+        ("pack/forget-False.jsonl", 40, "pack: sha256"),
+        ("baseline.json", 60, "baseline: sha256"),
+        ("policy.toml", 60, "policy: sha256"),
+    ],
+)
+def test_one_byte_changed_is_refused_and_named(gated, file, count, what):
+    for _ in flips(gated.root / file, count):
+        refused(gated, what, key=False)
+    assert gated.verify().verdict == "FAIL"
+
+
+def test_any_byte_of_the_signature_changed_is_refused(gated):
+    envelope, public = gated.report / "attestation.dsse.json", gated.root / "gate.pub"
+    for _ in flips(envelope, 10**6):
+        with pytest.raises(EvidenceError):
+            attestation.read_signed(envelope, public)
+    assert attestation.read_signed(envelope, public)["predicate"]["result"] == "FAILED"
+    for _ in flips(envelope, 1):
+        refused(gated, "signature:")
+
+
+@pytest.mark.parametrize("name", ["junit.xml", "report.html"])
+def test_what_people_read_is_signed_too(gated, name):
+    for _ in flips(gated.report / name, 0):
+        refused(gated, f"signature: {name} is not what was signed")
+    (gated.report / name).unlink()
+    refused(gated, f"signature: it is over {name}, which is not beside the report")
+
+
+def test_a_file_added_to_the_pack_is_refused_but_not_a_hidden_one(gated):
+    (gated.root / "pack" / ".DS_Store").write_bytes(b"x")
+    assert gated.verify().verdict == "FAIL"
+    (gated.root / "pack" / "more.jsonl").write_bytes(b"x")
+    refused(gated, "pack: sha256")
+
+
+@pytest.mark.parametrize("name", ["pack", "baseline.json", "policy.toml"])
+def test_a_missing_input_is_refused(gated, name):
+    (gated.root / name).rename(gated.root / "away")
+    refused(gated, "pack: " if name == "pack" else f"{name.partition('.')[0]}: cannot be read")
+
+
+# Forgery
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.update(verdict="PASS"),
+        lambda r: r.update(exit_code=0),
+        lambda r: r.update(reason="it stayed unlearned"),
+        lambda r: r.update(notes=[]),
+        lambda r: r["criteria"][0].update(status="met"),
+        lambda r: r["criteria"][0].update(upper=0.05),
+        lambda r: r["criteria"].pop(),
+        lambda r: r["controls"][0].update(status="broken"),
+        lambda r: r["subjects"][0].update(leaks=False),
+        lambda r: r["subjects"].reverse(),
+        lambda r: r["probes"][0].update(right=False),
+        lambda r: r["probes"][0].update(right=1),
+        lambda r: r["probes"][0].update(leaks=False),
+        lambda r: r["probes"][0].update(logprobs=[-9.0, -9.0]),
+        lambda r: r["probes"][0].update(logprobs=[-9, -9.5]),
+        lambda r: r["probes"][0].update(logprobs=["x"]),
+        lambda r: r["probes"][0].update(surface="nowhere"),
+        lambda r: r["probes"][0].update(role="retain"),
+        lambda r: r["probes"].pop(),
+        lambda r: r["probes"].append(r["probes"][0]),
+        lambda r: r["policy"]["values"].update(leak_share=0.9),
+        lambda r: r["policy"].update(sha256="0" * 64),
+        lambda r: r["artifact"].update(sha256="0" * 64),
+        lambda r: r["artifact"].update(files=[]),
+        lambda r: r["artifact"].update(format="gguf-q8_0"),
+        lambda r: r["artifact"].update(manifest_sha256="0" * 64),
+        lambda r: r["pack"].update(sha256="0" * 64),
+        lambda r: r["backend"].update(backend="onnxruntime"),
+        lambda r: r["backend"].update(engine="another"),
+        lambda r: r.update(precise={}),
+        lambda r: r.update(more=1),
+        lambda r: r.pop("notes"),
+        lambda r: r.update(probes=None),
+        lambda r: r.update(schema_version=1),
+        lambda r: r.update(created="today"),
+    ],
+)
+def test_what_does_not_follow_from_the_scores_is_refused_without_any_signature(gated, change):
+    forge(gated, change)
+    refused(gated, key=False)
+
+
+def test_scores_made_up_as_a_whole_are_refused_by_the_signature_alone(original, tmp_path):
+    forged = write(tmp_path, leaking(WORLD, 0))
+    shutil.copy(original.root / "gate.pub", tmp_path / "gate.pub")
+    assert forged.verify(key=False).verdict != "FAIL"
+    refused(forged, "the signature is not that of this key")
+    shutil.copy(original.report / "attestation.dsse.json", forged.report / "attestation.dsse.json")
+    refused(forged, "signature: report.json is not what was signed")
+
+
+def test_a_time_or_a_version_changed_is_refused_by_the_signature(gated):
+    forge(gated, lambda report: report.update(created="2027-02-13T12:00:00+00:00"))
+    assert gated.verify(key=False).verdict == "FAIL"
+    refused(gated, "signature: report.json is not what was signed")
+
+
+def test_what_is_no_report_is_refused(gated):
+    path = gated.report / "report.json"
+    for content in (b"", b"{", b"[]", b"{}", b'{"schema": "edgeproof/report"}', b"\xff", b"[" * 100_000):
+        path.write_bytes(content)
+        refused(gated)
+    path.unlink()
+    refused(gated, "cannot read")
+
+
+# Keys and statement
+
+
+def test_the_statement_is_one_that_in_toto_readers_know(gated):
+    signed = attestation.read_signed(gated.report / "attestation.dsse.json", gated.root / "gate.pub")
+    assert signed["_type"] == "https://in-toto.io/Statement/v1"
+    assert signed["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    (subject,) = signed["subject"]
+    assert subject == {"name": "model.gguf", "digest": {"sha256": digest_bytes(gated.root / "model.gguf")}}
+    predicate = signed["predicate"]
+    assert predicate["result"] == "FAILED"
+    assert "leak" in predicate["failedTests"]
+    assert "control-positive" in predicate["passedTests"]
+    named = [*predicate["passedTests"], *predicate["warnedTests"], *predicate["failedTests"]]
+    assert len(named) == len(set(named)) == 10
+
+
+def test_only_pass_is_passed(tmp_path):
+    gated = write(tmp_path, leaking(WORLD, 3))
+    signed = attestation.read_signed(gated.report / "attestation.dsse.json", gated.root / "gate.pub")
+    assert (signed["predicate"]["result"], signed["predicate"]["edgeproof_verdict"]) == ("FAILED", "INCONCLUSIVE")
+
+
+def test_the_signature_is_one_that_cryptography_itself_verifies(gated):
+    import base64
+
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    envelope = json.loads((gated.report / "attestation.dsse.json").read_bytes())
+    payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
+    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    key = load_pem_public_key((gated.root / "gate.pub").read_bytes())
+    key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), message)
+
+
+def test_a_key_that_is_none_is_an_error(gated, tmp_path):
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+    plain, locked = form.NoEncryption(), form.BestAvailableEncryption(b"word")
+    kinds = {
+        "other": ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            form.Encoding.PEM, form.PrivateFormat.PKCS8, plain
+        ),
+        "locked": ed25519.Ed25519PrivateKey.generate().private_bytes(
+            form.Encoding.PEM, form.PrivateFormat.PKCS8, locked
+        ),
+        "public": (gated.root / "gate.pub").read_bytes(),
+        "empty": b"",
+    }
+    for name, content in kinds.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            attestation.read_private_key(tmp_path / name)
+    with pytest.raises(InputError, match="nowhere"):
+        attestation.read_private_key(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no public key in PEM"):
+        verify(gated.report, gated.digests, gated.inputs, public_key=gated.root / "gate.pem")
+
+
+def test_an_old_signature_does_not_stay_beside_a_new_report(gated):
+    judgement = judge(WORLD.artifact(), WORLD.baseline(), Policy(), format=FORMAT)
+    context = ReportContext("m", (("m", "0" * 64),), (), "0" * 64, "0" * 64, None, None, {}, datetime.now(UTC))
+    with pytest.raises(OutputError):
+        write_reports(judgement, context, gated.report)
+    write_reports(judgement, context, gated.report, force=True)
+    assert sorted(path.name for path in gated.report.iterdir()) == ["junit.xml", "report.html", "report.json"]

@@ -172,8 +172,8 @@ def warning(name: str, found: Preflight) -> str | None:
         else f"the change is too small for this format's steps (requantizing changes the base by {found.rounding:.2%})"
     )
     return (
-        f"only about {share}, and what was unlearned is likely to come back: {why}. Take another format (gguf-q4 where "
-        "this is a plain 4-bit one), ship the adapter beside the base (--unmerged), or train it with a larger alpha or "
+        f"only about {share}, and what was unlearned is likely to come back: {why}. Take another format (each that "
+        "loses it is warned of), ship the adapter beside the base (--unmerged), or train it with a larger alpha or "
         "with the quantizer in the loop"
     )
 

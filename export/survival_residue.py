@@ -56,7 +56,8 @@ class Residue(NamedTuple):
         exact: whether every weight equals the hypothesis's.
         coefficient: ⟨Δ_effective, Δ⟩/‖Δ‖²; None where the base could not be quantized alike.
         expected: the same for each hypothesis, quantized alike.
-        unexplained: distance to the nearest hypothesis, in units of the noise that rounding adds to the merge.
+        unexplained: distance to the nearest hypothesis, in units of the noise that rounding adds to the merge, or of
+            ‖Δ‖ where that is larger.
         against_float: ⟨F − W, Δ⟩/‖Δ‖², without quantizing the base; 0, 1, 2 for base, merged, twice off the grid.
         error: its standard error.
         reason: one sentence for people.
@@ -92,7 +93,7 @@ def judge_residue(touched: Sums, untouched: Sums, *, alike: bool) -> Residue:
     distances = {name: _distance(touched, row) for name, row in HYPOTHESES.items()}
     nearest = min(distances, key=lambda name: (touched.differing[name] > 0, distances[name]))
     noise = math.sqrt(max(G[Of.MERGED, Of.MERGED] - 2 * G[Of.MERGED, Of.DELTA] + delta, 0.0))
-    unexplained = distances[nearest] / noise if noise else 0.0
+    unexplained = distances[nearest] / max(noise, math.sqrt(delta))
     coefficient = float(G[Of.FILE, Of.DELTA]) / delta
     outcome, exact, reason = _decide(touched, untouched, distances, nearest, against, error)
     return Residue(outcome, exact, coefficient, expected, unexplained, against, error, reason)

@@ -76,7 +76,7 @@ class Judging:
         probes: the pack's folder.
         baseline: what `export-edge baseline` recorded.
         policy: limits; the defaults where None.
-        report: where report.json, junit.xml and report.html go; nowhere where None.
+        report: where the reports go; nowhere where None.
         backend: what runs the artifacts; by their kind where None.
         sign: an ed25519 key that signs the report; no signature where None.
         show_answers: keep probes and answers in the report.

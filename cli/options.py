@@ -132,7 +132,9 @@ JUDGING = gather(
     click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml."),
     click.option("--baseline", type=PATH, metavar="FILE", help="What `export-edge baseline` recorded."),
     click.option("--policy", type=PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md."),
-    click.option("--report", type=PATH, metavar="DIR", help="Where report.json, junit.xml and report.html go."),
+    click.option(
+        "--report", type=PATH, metavar="DIR", help="Where report.json, junit.xml, report.html and summary.md go."
+    ),
     click.option(
         "--backend", metavar="NAME", help="What runs the artifact; by default llama.cpp a file, onnxruntime a folder."
     ),

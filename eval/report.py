@@ -1,6 +1,6 @@
-"""Writes a judgement down: report.json (docs/report.schema.json), junit.xml, report.html; without a text of any probe.
+"""Writes a judgement down: report.json (docs/report.schema.json), junit.xml, report.html, summary.md.
 
-Texts only come in where the caller hands them over, which is `--show-answers`.
+No text of any probe is in them. Texts only come in where the caller hands them over, which is `--show-answers`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from edgeproof.contracts.errors import OutputError
 from edgeproof.eval.attestation import ATTESTATION, sign, statement
 from edgeproof.eval.html_report import html_report
 from edgeproof.eval.junit import junit_xml
+from edgeproof.eval.markdown import markdown_summary
 from edgeproof.eval.mean_bounds import CAUTION, MINIMUM_CLUSTERS, RESAMPLES, SEED
 from edgeproof.eval.records import Verdict
 
@@ -35,7 +36,8 @@ SCHEMA_VERSION = 2
 REPORT = "report.json"
 JUNIT = "junit.xml"
 HTML = "report.html"
-REPORTS = (REPORT, JUNIT, HTML)
+SUMMARY = "summary.md"
+REPORTS = (REPORT, JUNIT, HTML, SUMMARY)
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 4}
 
 
@@ -145,7 +147,7 @@ def write_reports(
     signing_key: Ed25519PrivateKey | None = None,
     force: bool = False,
 ) -> tuple[Path, ...]:
-    """Write report.json, junit.xml and report.html into `folder`, which is made if need be; give their paths.
+    """Write report.json, junit.xml, report.html and summary.md into `folder`, made if need be; give their paths.
 
     With `signing_key` also attestation.dsse.json; without, one that lies there from before is removed.
 
@@ -164,6 +166,7 @@ def write_reports(
         REPORT: encode(report_json(judgement, context, answers=answers)),
         JUNIT: junit_xml(judgement, context.artifact, context.created, answers=answers),
         HTML: html_report(judgement, context, answers=answers),
+        SUMMARY: markdown_summary(judgement, context),
     }
     if signing_key is None:
         (folder / ATTESTATION).unlink(missing_ok=True)

@@ -67,7 +67,9 @@ def test_the_slim_environment_has_no_torch(slim_python, module):
     assert subprocess.run([slim_python, "-P", "-c", find], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("verb", [[], ["export"], ["baseline"], ["gate"], ["unlearn"], ["inspect"], ["quickstart"]])
+@pytest.mark.parametrize(
+    "verb", [[], ["export"], ["baseline"], ["gate"], ["unlearn"], ["inspect"], ["verify"], ["quickstart"]]
+)
 def test_help_works_without_torch(slim_python, verb):
     run = subprocess.run(
         [slim_python, "-P", "-m", "edgeproof.cli", *verb, "--help"], capture_output=True, text=True, check=False

@@ -126,11 +126,36 @@ def test_reports_follow_the_published_schema(released):
 def test_no_text_of_a_probe_or_an_answer_is_in_anything_but_the_pack(world, released):
     out, _, stdout, stderr = released
     written = [path for path in out.rglob("*") if path.is_file() and path.suffix != ".gguf"]
-    assert {path.suffix for path in written} == {".json", ".xml"}
+    assert {path.suffix for path in written} == {".html", ".json", ".md", ".xml"}
     places = {"stdout": stdout, "stderr": stderr, "baseline": world.baseline.read_text()}
     places |= {str(path): path.read_text() for path in written}
     for where, content in places.items():
         assert not re.findall(rf"\b(?:{'|'.join(world.facts.texts)})\b", content), where
+
+
+def test_a_report_verifies_with_its_files_and_with_no_others(world, original, tmp_path, capsys):
+    make_keys = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519").Ed25519PrivateKey.generate
+    from cryptography.hazmat.primitives import serialization as form
+
+    key, inputs = make_keys(), words("--probes", world.pack, "--baseline", world.baseline)
+    secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    (tmp_path / "key.pem").write_bytes(secret)
+    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pub").write_bytes(public)
+    artifact, report = original["Q4_0"], tmp_path / "report"
+    assert gate(world, artifact, "--report", report, "--sign", tmp_path / "nowhere.pem") == 3
+    assert gate(world, artifact, "--sign", tmp_path / "key.pem") == 2
+    assert not report.exists()
+    assert gate(world, artifact, "--report", report, "--sign", tmp_path / "key.pem") == 1
+    capsys.readouterr()
+    checked = words("verify", report, *inputs, "--key", tmp_path / "key.pub", "--json")
+    assert run([*checked, "--artifact", str(artifact)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["verified"], answer["verdict"], answer["signature"]) == (True, "FAIL", "valid")
+    assert run([*checked, "--artifact", str(original["Q8_0"])]) == 3
+    assert "artifact" in capsys.readouterr().err
+    assert run([*checked, "--artifact", str(artifact), "--policy", str(world.pack / "pack.toml")]) == 3
+    assert "policy" in capsys.readouterr().err
 
 
 def test_answers_are_shown_where_they_are_asked_for(world, original, tmp_path):

@@ -102,7 +102,7 @@ def terminal(judgement, *, encoding="utf-8", **options):
 
 
 def junit(judgement, folder, **options):
-    _, path, _ = write_reports(judgement, CONTEXT, folder, **options)
+    _, path, *_ = write_reports(judgement, CONTEXT, folder, **options)
     return ET.parse(path).getroot()  # noqa: S314 (our own)
 
 
@@ -174,7 +174,7 @@ def test_existing_reports_are_not_replaced_without_force(judgements, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["junit.xml"]
     assert (tmp_path / "junit.xml").read_text() == "mine"
     write_reports(judgements["good"], CONTEXT, tmp_path, force=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["junit.xml", "report.html", "report.json", "summary.md"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(judgements, tmp_path):

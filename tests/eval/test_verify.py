@@ -217,7 +217,7 @@ def test_any_byte_of_the_signature_changed_is_refused(gated):
         refused(gated, "signature:")
 
 
-@pytest.mark.parametrize("name", ["junit.xml", "report.html"])
+@pytest.mark.parametrize("name", ["junit.xml", "report.html", "summary.md"])
 def test_what_people_read_is_signed_too(gated, name):
     for _ in flips(gated.report / name, 0):
         refused(gated, f"signature: {name} is not what was signed")
@@ -376,4 +376,9 @@ def test_an_old_signature_does_not_stay_beside_a_new_report(gated):
     with pytest.raises(OutputError):
         write_reports(judgement, context, gated.report)
     write_reports(judgement, context, gated.report, force=True)
-    assert sorted(path.name for path in gated.report.iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert sorted(path.name for path in gated.report.iterdir()) == [
+        "junit.xml",
+        "report.html",
+        "report.json",
+        "summary.md",
+    ]

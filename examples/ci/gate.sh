@@ -1,0 +1,35 @@
+#!/bin/sh
+# What action.yml runs: gates one artifact, adds the summary (ids and numbers, no texts) to the step's, and ends with the
+# gate's exit code: 0 PASS, 1 FAIL, 4 INCONCLUSIVE, 2 and 3 where there is no verdict. Only 0 lets a release through.
+#
+# EDGEPROOF_ARTIFACT, EDGEPROOF_PACK, EDGEPROOF_BASELINE: paths. EDGEPROOF_POLICY: a path, or empty for the defaults.
+# EDGEPROOF_REPORT: the folder that the reports go to; it must hold none yet.
+set -u
+
+for name in ARTIFACT PACK BASELINE REPORT; do
+  eval "value=\${EDGEPROOF_$name:-}"
+  if [ -z "$value" ]; then
+    echo "Error: the input $name is missing" >&2
+    exit 2
+  fi
+done
+
+set -- gate --probes "$EDGEPROOF_PACK" --baseline "$EDGEPROOF_BASELINE" --report "$EDGEPROOF_REPORT"
+if [ -n "${EDGEPROOF_POLICY:-}" ]; then
+  set -- "$@" --policy "$EDGEPROOF_POLICY"
+fi
+code=0
+# Behind "--" a path is a path, whatever it begins with.
+export-edge "$@" -- "$EDGEPROOF_ARTIFACT" || code=$?
+
+summary=${GITHUB_STEP_SUMMARY:-/dev/null}
+case $code in
+  0 | 1 | 4)
+    # A verdict without its report is none.
+    cat "$EDGEPROOF_REPORT/summary.md" >>"$summary" || exit 3
+    ;;
+  *)
+    printf '## No verdict\n\nexport-edge ended with exit code %s; the log of this step says why. Nothing may be released on it.\n' "$code" >>"$summary"
+    ;;
+esac
+exit "$code"

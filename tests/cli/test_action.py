@@ -1,0 +1,120 @@
+"""The GitHub Action's own step, run as action.yml has it: exit codes, reports and summary on real artifacts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from edgeproof.cli import run
+from edgeproof_tests.cli.conftest import FORMATS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def action():
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+
+
+def step(folder, **given):
+    """Run the step named Gate as a runner does: inputs put into its variables, its line given to `sh -e`."""
+    described = action()
+    (gate,) = [found for found in described["runs"]["steps"] if found["name"] == "Gate"]
+    inputs = {name: found.get("default", "") for name, found in described["inputs"].items()}
+    inputs |= {name: str(value) for name, value in given.items()}
+    known = {f"inputs.{name}": value for name, value in inputs.items()} | {"github.action_path": str(ROOT)}
+    variables = {
+        name: re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda found: known[found[1]], value)
+        for name, value in gate["env"].items()
+    }
+    summary = folder / "step-summary.md"
+    script = folder / "step.sh"
+    script.write_text(gate["run"])
+    environment = {
+        **os.environ,
+        **variables,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "PYTHONSAFEPATH": "1",
+    }
+    assert gate["shell"] == "sh"
+    done = subprocess.run(
+        ["sh", "-e", str(script)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done, summary.read_text(encoding="utf-8") if summary.exists() else ""
+
+
+def test_the_action_uploads_what_the_step_writes_whatever_its_verdict():
+    gate, upload = action()["runs"]["steps"]
+    assert upload["if"] == "always()"
+    assert upload["with"]["path"] == gate["env"]["EDGEPROOF_REPORT"]
+    assert "${{" not in gate["run"]
+
+
+def test_the_samples_are_yaml_and_name_no_input_that_the_action_lacks():
+    described = action()
+    yaml = pytest.importorskip("yaml")
+    samples = {
+        name: yaml.safe_load((ROOT / "examples" / "ci" / name).read_text()) for name in ("github.yml", "gitlab.yml")
+    }
+    steps = samples["github.yml"]["jobs"]["gate"]["steps"]
+    (used,) = [found for found in steps if "edgeproof@" in found.get("uses", "")]
+    assert set(used["with"]) <= set(described["inputs"])
+    needed = {name for name, found in described["inputs"].items() if found["required"]}
+    assert needed <= set(used["with"])
+    assert samples["gitlab.yml"]["gate"]["artifacts"]["when"] == "always"
+
+
+@pytest.mark.parametrize("missing", ["artifact", "pack", "baseline", "report"])
+def test_a_missing_input_is_an_error_and_no_verdict(tmp_path, missing):
+    given = dict.fromkeys(("artifact", "pack", "baseline", "report"), "x") | {missing: ""}
+    done, summary = step(tmp_path, **given)
+    assert done.returncode == 2
+    assert missing.upper() in done.stderr
+    assert "PASS" not in summary
+
+
+@pytest.mark.parametrize(
+    "artifact", ["nowhere.gguf", "--help", "--version", "-h", "$(touch pwned)", "a; exit 0", "x' 0"]
+)
+def test_no_name_of_an_artifact_makes_it_pass(tmp_path, artifact):
+    done, summary = step(tmp_path, artifact=artifact, pack="pack", baseline="baseline.json")
+    assert done.returncode == 3
+    assert "No verdict" in summary
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-summary.md", "step.sh"]
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("kind", "code", "verdict"), [("pass", 0, "PASS"), ("fail", 1, "FAIL"), ("open", 4, "INCONCLUSIVE")]
+)
+def test_the_step_ends_as_the_verdict_says(world, tmp_path, kind, code, verdict):
+    from junitparser import JUnitXml
+
+    adapters = [] if kind == "fail" else ["--adapter", str(world.adapter)]
+    made = tmp_path / "dist"
+    chosen = ["--format", FORMATS[0], "--out", str(made), "--threads", "1", "--quiet"]
+    assert run(["--base", str(world.base), *adapters, *chosen]) == 0
+    (artifact,) = made.glob("*.gguf")
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[leak]\nshare = 0.001\n")
+    more = {"policy": policy} if kind == "open" else {}
+    done, summary = step(tmp_path, artifact=artifact, pack=world.pack, baseline=world.baseline, **more)
+    assert done.returncode == code, done.stderr
+    assert summary.startswith(f"## {verdict}: ")
+    assert summary.count("\n| ") >= 9
+    report = tmp_path / "edgeproof-report"
+    assert json.loads((report / "report.json").read_text())["verdict"] == verdict
+    (suite,) = JUnitXml.fromfile(str(report / "junit.xml"))
+    assert (suite.failures + suite.errors == 0) == (code == 0)
+    for text in (summary, done.stdout, done.stderr, *(path.read_text() for path in report.iterdir())):
+        assert not re.findall(rf"\b(?:{'|'.join(world.facts.texts)})\b", text)
+    # A second run into the same folder is none: an old report must not speak for a new file.
+    again, _ = step(tmp_path, artifact=artifact, pack=world.pack, baseline=world.baseline, **more)
+    assert again.returncode == 3

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from edgeproof.contracts.errors import ArtifactError, UsageError
 from edgeproof.contracts.tensors import TensorInfo
 from edgeproof.export.adapter import load_adapter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.export.formats import Kind
     from edgeproof.export.survival_artifact import Artifact
     from edgeproof.export.survival_places import Place
 
@@ -124,8 +126,8 @@ def survival_map(
     one_blas_thread()
     form = identify_format(artifact)
     file = open_artifact(artifact, read_imatrix(imatrix) if imatrix else None)
-    kind = "onnx" if artifact.is_dir() else "gguf"
-    opened = open_base(base, [kind], allow_requantize=allow_requantize)  # type: ignore[list-item]
+    kind: Kind = "onnx" if artifact.is_dir() else "gguf"
+    opened = open_base(base, [kind], allow_requantize=allow_requantize)
     loaded = [load_adapter(path) for path in adapters]
     model = MergedModel(opened, loaded, opened.targets() if isinstance(opened, GgufBase) else None)
     places = _check(find_places(opened, model, kind), file, model)
@@ -151,10 +153,16 @@ def survival_map(
                 half[0] += float(((to_bfloat16(rows.merged) - to_bfloat16(rows.base)) * delta).sum(dtype=float))
                 half[1] += float((delta * delta).sum(dtype=float))
             progress.advance(4 * (stop - start) * place.columns)
+        if not np.isfinite(sums.gram).all():
+            raise ArtifactError(
+                f"{place.stored} in {artifact} holds weights that are NaN or infinite",
+                next_step="the file is damaged: copy it again, or export again",
+            )
         if place.source in touched:
             found.append((place, why_not, sums))
         elif not why_not:
             untouched += sums
+    model.refuse_idle()
     if not found:
         raise ArtifactError(f"no tensor that the adapters touch stands in {artifact}")
     alike = all(not why_not for _, why_not, _ in found)

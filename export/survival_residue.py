@@ -137,7 +137,8 @@ def _decide(  # noqa: PLR0917 (a step of judge_residue, named for reading)
     else:
         reason = (
             f"neither base nor merge, once or twice ({share:.1%} of the weights differ from the nearest, {nearest}); "
-            f"it holds {against:.2f} ± {error:.2f} of Δ: another adapter, another base, or changed after the merge"
+            f"it holds {against:.2f} ± {error:.2f} of Δ: another adapter or another scale of it, "
+            "another base, or changed after the merge"
         )
     return Outcome.OTHER, False, reason
 

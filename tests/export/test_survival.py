@@ -360,3 +360,62 @@ def test_the_json_form_holds_every_tensor(base, adapter):
     assert content["residue"]["outcome"] == "merged"
     assert len(content["tensors"]) == 14
     assert set(content["tensors"][0]) >= {"name", "source", "layer", "part", "type", "moved", "projection"}
+
+
+@pytest.mark.parametrize("form", ["gguf-q4_0", "onnx-int4"])
+@pytest.mark.parametrize("family", ["llama", "llama3", "gemma2", "gemma3", "phi3", "lfm2", "qwen2"])
+def test_every_family_is_compared_in_its_own_row_order(family, form, make_adapter, tmp_path):
+    if (family, form) == ("lfm2", "onnx-int4"):
+        pytest.skip("the ONNX graph has no convolutions")
+    base = save_model(family, tmp_path / "tiny")
+    adapter = make_adapter(base, target_modules="all-linear")
+    found = look(base, adapter, write(base, [adapter], tmp_path / "out", form)[form])
+    assert found.residue.outcome is Outcome.MERGED
+    assert found.residue.exact
+    assert found.total.projection == pytest.approx(0.95, abs=0.15)
+
+
+def test_a_head_that_the_adapter_unties_is_compared(tmp_path, make_adapter):
+    base = save_model("llama", tmp_path / "tiny")
+    adapter = make_adapter(base, target_modules=["q_proj", "lm_head"])
+    for form, path in write(base, [adapter], tmp_path / "out", "gguf-q4_0", "onnx-int4").items():
+        found = look(base, adapter, path)
+        assert found.residue.exact, form
+        assert {item.source for item in found.tensors} >= {"lm_head.weight"}
+
+
+def altered(file: Path, out: Path, tensor: str, blocks: slice) -> Path:
+    """Copy a Q4_0 file with the codes of some blocks of a tensor replaced by other ones."""
+    reader = GGUFReader(file)
+    (found,) = (item for item in reader.tensors if item.name == tensor)
+    content = bytearray(file.read_bytes())
+    stored = np.frombuffer(content, np.uint8, found.n_bytes, found.data_offset).reshape(-1, 18)
+    stored[blocks, 2] ^= 0x11
+    out.write_bytes(content)
+    return out
+
+
+def test_a_few_blocks_rounded_otherwise_are_told(base, adapter, files, tmp_path):
+    file = files["merged"]["gguf-q4_0"]
+    few = look(base, adapter, altered(file, tmp_path / "few.gguf", "blk.0.ffn_up.weight", slice(0, None, 100))).residue
+    assert few.outcome is Outcome.MERGED
+    assert not few.exact
+    assert "rounded otherwise" in few.reason
+
+
+def test_one_strange_block_where_the_adapter_does_nothing_is_another_base(base, make_adapter, tmp_path):
+    ours = make_adapter(base, target_modules=["q_proj", "v_proj"])
+    (file,) = write(base, [ours], tmp_path / "out", "gguf-q4_0").values()
+    strange = look(base, ours, altered(file, tmp_path / "one.gguf", "blk.1.ffn_up.weight", slice(7, 8))).residue
+    assert strange.outcome is Outcome.OTHER
+    assert "another base" in strange.reason
+
+
+def test_weights_that_are_not_finite_are_refused(base, adapter, files, tmp_path):
+    file = files["merged"]["gguf-f32"]
+    (found,) = (item for item in GGUFReader(file).tensors if item.name == "blk.1.attn_q.weight")
+    content = bytearray(file.read_bytes())
+    np.frombuffer(content, np.float32, 1, found.data_offset)[0] = np.nan
+    (tmp_path / "nan.gguf").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"blk\.1\.attn_q\.weight .* NaN"):
+        look(base, adapter, tmp_path / "nan.gguf")

@@ -33,7 +33,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 const form = document.querySelector("form.filter");
 const rows = [...document.querySelectorAll("#probe-table tbody tr")];
-const texts = rows.map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent).join(" ").toLowerCase());
+const texts = rows.map((row) => [...row.querySelectorAll("bdi")].map((name) => name.textContent).join(" ").toLowerCase());
 
 function filter() {
   const wanted = form.text.value.trim().toLowerCase();

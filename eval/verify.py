@@ -16,6 +16,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import EdgeproofError, EvidenceError
@@ -91,6 +92,8 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
         judgement = None if wrong else _judge_again(report, inputs)
         if judgement is not None:
             wrong += [f"report: {difference}" for difference in _recomputed(report, judgement)]
+            if wrong and report["versions"].get("edgeproof") != (own := version("edgeproof")):
+                wrong.append(f"report: edgeproof {report['versions'].get('edgeproof')} wrote it, this is {own}")
         if public_key is not None:
             wrong += _signature(path, public_key, report, judgement)
         verified = Verified(report["verdict"], report["reason"], report["summary"], signed=public_key is not None)

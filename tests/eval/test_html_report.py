@@ -240,7 +240,7 @@ def test_a_browser_sorts_and_filters_the_probes(browser, judgements, tmp_path):
     leaking_rows = sum(row.leaks for row in judgements["near"].probes)
     assert rows.locator("visible=true").count() == leaking_rows > 0
     page.get_by_label("Find").fill("COUNTRY 1")
-    assert {*page.locator("#probe-table tbody tr:visible td:nth-child(3)").all_inner_texts()} == {"country 1"}
+    assert {*page.locator("#probe-table tbody tr:visible td:nth-child(4)").all_inner_texts()} == {"country 1"}
 
 
 def test_without_scripts_every_row_can_be_read(browser, judgements, tmp_path):

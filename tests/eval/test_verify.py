@@ -10,7 +10,7 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from edgeproof.contracts.errors import EvidenceError, InputError, OutputError
+from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, UnsupportedError
 from edgeproof.eval import attestation
 from edgeproof.eval.baseline import load_baselines, save_baselines
 from edgeproof.eval.digests import digest_bytes, digest_files
@@ -299,6 +299,21 @@ def test_a_time_or_a_version_changed_is_refused_by_the_signature(gated):
     forge(gated, lambda report: report.update(created="2027-02-13T12:00:00+00:00"))
     assert gated.verify(key=False).verdict == "FAIL"
     refused(gated, "signature: report.json is not what was signed")
+
+
+def test_sentences_of_another_version_are_refused_with_both_versions(gated):
+    forge(gated, lambda report: report.update(versions={"edgeproof": "9.9"}))
+    assert gated.verify(key=False).verdict == "FAIL"
+    forge(gated, lambda report: report.update(summary="In other words."))
+    refused(gated, 'summary is "In other words."', "edgeproof 9.9 wrote it", key=False)
+
+
+def test_without_the_extra_a_signature_says_what_to_install(gated, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert gated.verify(key=False).verdict == "FAIL"
+    for need in (gated.verify, lambda: attestation.read_private_key(gated.root / "gate.pem")):
+        with pytest.raises(UnsupportedError, match=r"edgeproof\[sign\]"):
+            need()
 
 
 def test_what_is_no_report_is_refused(gated):

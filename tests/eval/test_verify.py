@@ -232,6 +232,29 @@ def test_a_file_added_to_the_pack_is_refused_but_not_a_hidden_one(gated):
     refused(gated, "pack: sha256")
 
 
+def test_the_file_of_a_folder_that_differs_is_named(gated):
+    files = (("model.onnx", "1" * 64), ("tokenizer.json", "2" * 64))
+    forge(
+        gated,
+        lambda report: report["artifact"].update(
+            sha256="3" * 64, files=[{"name": name, "sha256": sha256} for name, sha256 in files]
+        ),
+    )
+    found = ArtifactDigests("3" * 64, files, None)
+    assert verify(gated.report, found, gated.inputs).verdict == "FAIL"
+    for now, words in (
+        (
+            found._replace(sha256="4" * 64, files=(files[0], ("tokenizer.json", "5" * 64))),
+            r"artifact \(tokenizer.json\)",
+        ),
+        (found._replace(sha256="4" * 64, files=(*files, ("more", "5" * 64))), r"artifact \(more\)"),
+        (found._replace(files=files[:1]), "lists other files"),
+        (found._replace(manifest_sha256="6" * 64), "manifest beside the artifact: sha256 6666"),
+    ):
+        with pytest.raises(EvidenceError, match=words):
+            verify(gated.report, now, gated.inputs)
+
+
 @pytest.mark.parametrize("name", ["pack", "baseline.json", "policy.toml"])
 def test_a_missing_input_is_refused(gated, name):
     (gated.root / name).rename(gated.root / "away")

@@ -167,11 +167,11 @@ def _table(path: Path) -> dict[str, object]:
 
 
 def _show(values: dict[str, object], indent: str = "") -> None:
-    """Print names and values to stderr, tables indented."""
+    """Print names and values to stderr, tables indented; what stands in a table is named as it is."""
     for key, value in values.items():
         if value in (None, "", [], {}, ()):
             continue
-        label = f"{indent}{key.replace('_', ' ')}:"
+        label = f"{indent}{key}:" if indent else f"{key.replace('_', ' ')}:"
         if isinstance(value, dict):
             click.echo(label, err=True)
             _show(value, indent + "  ")

@@ -135,11 +135,13 @@ def test_several_paths_are_inspected_in_order(files, adapter, capsys):
     assert [item["kind"] for item in json.loads(capsys.readouterr().out)["inspected"]] == ["adapter", "artifact"]
 
 
-def test_people_read_stderr(files, capsys):
+def test_people_read_stderr(files, adapter, capsys):
     assert run(["inspect", str(files["gguf-q4_0"])]) == 0
     written = capsys.readouterr()
     assert not written.out
     assert "format: gguf-q4_0" in written.err
+    assert run(["inspect", str(adapter)]) == 0
+    assert "  adapter_config.json: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

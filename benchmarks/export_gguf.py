@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smollm2", type=Path, required=True, help="a Hugging Face folder; its tokenizer serves all")
     parser.add_argument("--work", type=Path, required=True, help="scratch folder, on the disk to be measured")
-    parser.add_argument("--models", nargs="+", default=["smollm2", "qwen2.5-1.5b"], choices=["smollm2", *SHAPES])
+    parser.add_argument("--models", nargs="+", default=["smollm2", "llama-1.5b"], choices=["smollm2", *SHAPES])
     parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the median counts")
     parser.add_argument(

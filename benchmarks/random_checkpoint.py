@@ -1,6 +1,7 @@
-"""Random weights in the shapes of real models, bfloat16, and a random LoRA for any Llama-like base.
+"""Random Llamas of the sizes of real models (Qwen2.5's), bfloat16, and a random LoRA for any Llama-like base.
 
 The tokenizer is copied from a real folder; where it has fewer tokens than the embedding has rows, both converters pad.
+A Llama, since transformers takes a tokenizer of its own for Qwen, which llama.cpp's converter then does not know.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SLAB = 2**24
 
 
 class Shape(NamedTuple):
-    """The sizes of a Qwen2.5 model with tied embeddings."""
+    """The sizes of a model with tied embeddings."""
 
     hidden: int
     ffn: int
@@ -34,10 +35,10 @@ class Shape(NamedTuple):
 
 
 SHAPES = {
-    "qwen2.5-0.5b": Shape(896, 4864, 24, 14, 2),
-    "qwen2.5-1.5b": Shape(1536, 8960, 28, 12, 2),
-    "qwen2.5-3b": Shape(2048, 11008, 36, 16, 2),
-    "qwen2.5-7b": Shape(3584, 18944, 28, 28, 4),
+    "llama-0.5b": Shape(896, 4864, 24, 14, 2),
+    "llama-1.5b": Shape(1536, 8960, 28, 12, 2),
+    "llama-3b": Shape(2048, 11008, 36, 16, 2),
+    "llama-7b": Shape(3584, 18944, 28, 28, 4),
 }
 
 
@@ -45,8 +46,8 @@ def make_checkpoint(shape: Shape, tokenizer: Path, folder: Path) -> None:
     """Write a Hugging Face folder of `shape` with random weights, std 0.03."""
     folder.mkdir(parents=True)
     config = {
-        "architectures": ["Qwen2ForCausalLM"],
-        "model_type": "qwen2",
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
         "hidden_size": shape.hidden,
         "intermediate_size": shape.ffn,
         "num_hidden_layers": shape.layers,
@@ -58,7 +59,6 @@ def make_checkpoint(shape: Shape, tokenizer: Path, folder: Path) -> None:
         "rope_theta": 1000000.0,
         "hidden_act": "silu",
         "tie_word_embeddings": True,
-        "use_sliding_window": False,
         "torch_dtype": "bfloat16",
         "bos_token_id": 1,
         "eos_token_id": 2,
@@ -128,7 +128,6 @@ def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield stem + "input_layernorm.weight", (hidden,)
         for name, rows in (("q_proj", hidden), ("k_proj", keys), ("v_proj", keys)):
             yield f"{stem}self_attn.{name}.weight", (rows, hidden)
-            yield f"{stem}self_attn.{name}.bias", (rows,)
         yield stem + "self_attn.o_proj.weight", (hidden, hidden)
         yield stem + "post_attention_layernorm.weight", (hidden,)
         yield stem + "mlp.gate_proj.weight", (ffn, hidden)

@@ -76,7 +76,7 @@ def describe_artifact(path: Path) -> dict[str, object]:
 
 def _provenance(manifest: dict[str, object]) -> dict[str, object]:
     """Return what the manifest says that people ask for."""
-    kept = ("base", "adapters", "adapter_effect", "codes_moved", "options", "warnings", "command", "versions")
+    kept = ("base", "adapters", "adapter_effect", "survival", "options", "warnings", "command", "versions")
     return {key: manifest[key] for key in kept if manifest.get(key) is not None}
 
 

@@ -39,11 +39,10 @@ from edgeproof.export.merge import MergedModel
 from edgeproof.export.merged_folder import write_merged_folder
 from edgeproof.export.onnx.builder import BuilderWriter
 from edgeproof.export.onnx.description import is_described
-from edgeproof.export.onnx.moved_codes import sample_moved_codes
 from edgeproof.export.onnx.shared_scales import SHARED, list_different
 from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
 from edgeproof.export.stream import run_stream
-from edgeproof.export.survival_preflight import foretell
+from edgeproof.export.survival_preflight import foretell, loss_warning
 from edgeproof.export.targets import all_or_none, prepare_targets
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from edgeproof.export.formats import Format
     from edgeproof.export.gguf.imatrix import Imatrix
     from edgeproof.export.onnx.layout import StoredMatrix
+    from edgeproof.export.survival_preflight import Preflight
 
 __all__ = ["LORA_FORMAT", "ExportOptions", "Exported", "export"]
 
@@ -151,9 +151,12 @@ def export(
             writer = _open_writer(form, path, described, folder, options, imatrix=imatrix, force=force)
             opening.callback(writer.abort)  # where a later one cannot be opened; does nothing after `finish`
             writers.append(writer)
+        foretold: dict[str, Preflight] = {}
         if loaded and source is merged:
-            for warning in foretell(MergedModel(opened, loaded, names), chosen, writers, described.gguf):
-                warn(warning)
+            foretold = foretell(MergedModel(opened, loaded, names), chosen, writers, described.gguf)
+        for format_name, found in foretold.items():
+            if (message := loss_warning(format_name, found)) is not None:
+                warn(message)
         records = run_stream(
             source, writers, described.groups(), check=model.refuse_idle, threads=threads, progress=progress
         )
@@ -167,9 +170,8 @@ def export(
             matrices: tuple[StoredMatrix, ...] = (),
         ) -> Manifest:
             artifact, files = digest_artifact(path)
-            moved = shared = None
+            shared = None
             if matrices:
-                moved = _moved_codes(opened, loaded, model, matrices)
                 shared = _not_shared(matrices, described, dict(zip(chosen, records, strict=True)), options)
             manifest = Manifest(
                 format=format_name,
@@ -185,7 +187,7 @@ def export(
                 command=tuple(command),
                 versions=package_versions((*PACKAGES, *(_onnx_packages(matrices) if files else ()))),
                 files=files,
-                codes_moved=moved,
+                survival=_survival(foretold.get(format_name)),
                 not_shared=shared,
             )
             write_manifest(manifest, path)
@@ -272,15 +274,15 @@ def _onnx_packages(matrices: tuple[StoredMatrix, ...]) -> tuple[str, ...]:
     return ONNX_PACKAGES if matrices else BUILDER_PACKAGES
 
 
-def _moved_codes(
-    opened: Checkpoint, loaded: Sequence[Adapter], model: MergedModel, matrices: tuple[StoredMatrix, ...]
-) -> dict[str, object] | None:
-    """Sample how many codes the adapters moved, in a merge of its own: `model` counts the rows that pass."""
-    if not loaded:
+def _survival(found: Preflight | None) -> dict[str, object] | None:
+    if found is None:
         return None
-    touched = [effect.name for effect in model.effects()]
-    moved = sample_moved_codes(opened, MergedModel(opened, loaded), touched, matrices)
-    return None if moved is None else {"share": round(moved.share, 6), "sampled": moved.sampled}
+    return {
+        "codes_moved": None if found.moved is None else round(found.moved, 6),
+        "projection": round(found.projection, 4),
+        "projection_error": round(found.error, 4),
+        "sampled": found.sampled,
+    }
 
 
 def _not_shared(

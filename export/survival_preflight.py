@@ -51,6 +51,7 @@ class Preflight(NamedTuple):
         rounding: ‖q(base) − base‖/‖base‖.
         usual: the same for random weights in the same types.
         as_bf16: the share that casting the merge to bfloat16 alone would leave.
+        moved: share of the sample's codes that the adapters move; None where the types' codes are not read here.
         sampled: weights in the sample.
 
     """
@@ -60,6 +61,7 @@ class Preflight(NamedTuple):
     rounding: float
     usual: float
     as_bf16: float
+    moved: float | None
     sampled: int
 
     @property
@@ -93,8 +95,8 @@ def onnx_targets(matrices: Sequence[StoredMatrix]) -> list[Target]:
 
 def foretell(
     model: MergedModel, formats: Sequence[Format], writers: Sequence[Writer], description: ModelDescription | None
-) -> list[str]:
-    """Return a warning for each format that will round most of the adapters away, of those that are written here.
+) -> dict[str, Preflight]:
+    """Return what a sample shows of each format, by name, of those that are written here.
 
     Args:
         model: as for `preflight`.
@@ -103,15 +105,15 @@ def foretell(
         description: of the GGUF formats.
 
     """
-    messages = []
+    foretold = {}
     for form, writer in zip(formats, writers, strict=True):
         planned: Sequence[PlannedTensor] = getattr(writer, "planned", ())
         matrices: Sequence[StoredMatrix] = getattr(writer, "matrices", ())
         targets = gguf_targets(description, planned) if planned and description else onnx_targets(matrices)
         found = preflight(model, targets)
-        if found is not None and (message := warning(form.name, found)) is not None:
-            messages.append(message)
-    return messages
+        if found is not None:
+            foretold[form.name] = found
+    return foretold
 
 
 def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None:
@@ -128,6 +130,7 @@ def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None
         return None
     chosen = {round(number) for number in np.linspace(0, len(candidates) - 1, min(TENSORS, len(candidates)))}
     inner = delta_square = error_square = rounding = usual = base_square = half = 0.0
+    moved = codes = 0.0
     sampled = 0
     for number in sorted(chosen):
         place, codec = candidates[number]
@@ -137,7 +140,12 @@ def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None
         base = place.transform(model.base_rows(place.source, first, last))
         merged = place.transform(model.rows(place.source, first, last))
         delta = (merged - base).astype(np.float64)
-        before, after = (codec.weights(codec.quantize(rows), place.columns) for rows in (base, merged))
+        raw = [codec.quantize(rows) for rows in (base, merged)]
+        before, after = (codec.weights(stored, place.columns) for stored in raw)
+        old, new = (codec.codes(stored, place.columns) for stored in raw)
+        if old is not None and new is not None:
+            moved += scale * np.count_nonzero(old != new)
+            codes += scale * old.size
         effective = after.astype(np.float64) - before
         square = _sum(base, base)
         inner += scale * float((effective * delta).sum())
@@ -156,11 +164,12 @@ def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None
         math.sqrt(rounding / base_square) if base_square else 0.0,
         math.sqrt(usual / base_square) if base_square else 0.0,
         half / delta_square,
+        moved / codes if codes else None,
         sampled,
     )
 
 
-def warning(name: str, found: Preflight) -> str | None:
+def loss_warning(name: str, found: Preflight) -> str | None:
     """Say what will be lost in the format `name` and what to do instead; None where most of it survives."""
     if not found.is_lost:
         return None

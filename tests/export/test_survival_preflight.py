@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from edgeproof.export import pipeline
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.export.survival import survival_map
 from edgeproof.export.survival_codecs import GgufCodec, OnnxCodec
-from edgeproof.export.survival_preflight import Preflight, usual_rounding, warning
+from edgeproof.export.survival_preflight import Preflight, loss_warning, usual_rounding
 from edgeproof_tests.models import save_model
 from gguf import GGMLQuantizationType as T
 from gguf.quants import dequantize
@@ -137,13 +138,24 @@ def test_the_sample_foretells_what_the_whole_map_finds(base, gridded, adapter, t
             whole = survival_map(start, [adapter], path, progress=Silent()).total
             assert found.projection == pytest.approx(whole.projection, abs=4 * found.error + 0.02)
             assert found.rounding == pytest.approx(whole.rounding, rel=0.2, abs=1e-4)
+            assert found.moved == pytest.approx(whole.moved, rel=0.3, abs=0.002)
             assert found.sampled < whole.weights
         foretold.clear()
 
 
+def test_the_manifest_of_either_kind_says_what_the_sample_shows(base, gridded, adapter, tmp_path):
+    for number, start in enumerate((base, gridded)):
+        files, _ = run(start, adapter, tmp_path / str(number), "gguf-q4_0", "onnx-int4")
+        for path in files.values():
+            left = json.loads(path.with_name(path.name + ".edge.json").read_text())["survival"]
+            whole = survival_map(start, [adapter], path, progress=Silent()).total
+            assert left["codes_moved"] == pytest.approx(whole.moved, rel=0.3, abs=0.002)
+            assert left["projection"] == pytest.approx(whole.projection, abs=4 * left["projection_error"] + 0.02)
+
+
 def test_the_adapters_effect_in_the_manifest_is_not_counted_twice(gridded, adapter, tmp_path, monkeypatch):
     (with_it,) = export(gridded, [adapter], ["gguf-q4_0"], tmp_path / "a", threads=1, progress=Silent())
-    monkeypatch.setattr(pipeline, "foretell", lambda *_: [])
+    monkeypatch.setattr(pipeline, "foretell", lambda *_: {})
     (without,) = export(gridded, [adapter], ["gguf-q4_0"], tmp_path / "b", threads=1, progress=Silent())
     assert with_it.manifest.adapter_effect == without.manifest.adapter_effect
     assert with_it.manifest.artifact.sha256 == without.manifest.artifact.sha256
@@ -160,9 +172,9 @@ def test_usual_rounding_is_that_of_the_format_on_random_weights():
 
 
 def test_a_sample_too_small_to_tell_warns_of_nothing():
-    sure, unsure = (Preflight(0.1, error, 0.0, 0.08, 1.0, 1000) for error in (0.01, 0.3))
-    assert "only about 10% of the adapter" in warning("gguf-q4_1", sure)
-    assert warning("gguf-q4_1", unsure) is None
+    sure, unsure = (Preflight(0.1, error, 0.0, 0.08, 1.0, 0.0, 1000) for error in (0.01, 0.3))
+    assert "only about 10% of the adapter" in loss_warning("gguf-q4_1", sure)
+    assert loss_warning("gguf-q4_1", unsure) is None
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """What each format costs a small model: bits per weight, size, NLL and right answers on what it knows, speed.
 
-    python -P benchmarks/formats.py --base HF_FOLDER_OR_GGUF --work SCRATCH [--adapter DIR] [--out formats.json]
+    python benchmarks/formats.py --base HF_FOLDER_OR_GGUF --work SCRATCH [--adapter DIR] [--out formats.json]
 
 The probes are the retain sets of examples/capitals, asked raw: facts that SmolLM2-135M-Instruct knows. Tokens a second
 are of the pack's scores (many short prompts side by side) and of one greedy continuation of 64 tokens, without loading.

@@ -1,6 +1,6 @@
 """How much of a weak adapter survives each format, and how small a relearning is still told from rounding noise.
 
-    python -P benchmarks/weak_adapters.py --base HF_FOLDER --adapter DIR --work SCRATCH [--out weak_adapters.json]
+    python benchmarks/weak_adapters.py --base HF_FOLDER --adapter DIR --work SCRATCH [--out weak_adapters.json]
 
 The adapter's lora_B is scaled until ‖ΔW‖/‖W‖ has each of the sizes asked for; Δ is what it adds at float32, Δ' what it
 adds in the file (the stored weights with it minus those without). Given are, over the matrices that it touches (in a

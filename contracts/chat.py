@@ -31,7 +31,7 @@ TEMPLATE_DATE = dt.datetime(2024, 7, 26, 12, tzinfo=dt.UTC)
 
 
 def render_chat(
-    template: str,
+    template: str | None,
     messages: Sequence[Mapping[str, str]],
     *,
     bos_token: str,
@@ -41,19 +41,22 @@ def render_chat(
     """Render `messages` ({"role", "content"}) with a model's own template; special tokens come out as text.
 
     Args:
-        template: the Jinja source, as stored in the checkpoint or the GGUF.
+        template: the Jinja source, as stored in the checkpoint or the artifact; None where there is none.
         messages: the conversation, oldest first.
         bos_token: text of the token that a sequence starts with, "" for none.
         eos_token: text of the token that ends it, "" for none.
         add_generation_prompt: end with the opening of the assistant's turn.
 
     Raises:
-        InputError: the template itself refuses these messages (`raise_exception`: roles out of order, no system role).
+        InputError: there is no template, or the template itself refuses these messages (`raise_exception`: roles out
+            of order, no system role).
         TokenizerError: the template has a syntax error or fails while rendering.
 
     """
     from jinja2 import TemplateError
 
+    if template is None:
+        raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
     compiled = _compile(template)
     try:
         return compiled.render(

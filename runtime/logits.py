@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from edgeproof.contracts.backend import Score
 from edgeproof.contracts.errors import BackendError
 
 if TYPE_CHECKING:
@@ -87,3 +88,20 @@ def _peak(row: NDArray[np.float32]) -> tuple[int, float]:
             next_step="look for NaN in the weights, or values too large for float16: export as gguf-f32 and retry",
         )
     return best, peak
+
+
+def empty_score(length: int) -> Score:
+    """Return the score of a continuation of `length` tokens, before any of its rows has come."""
+    return Score(
+        logprobs=np.full(length, np.nan, np.float32),
+        greedy=np.zeros(length, np.bool_),
+        ranks=np.full(length, -1, np.int32),
+        mean=np.full(length, np.nan, np.float32),
+        std=np.full(length, np.nan, np.float32),
+    )
+
+
+def store_token(score: Score, at: int, token: TokenScore) -> None:
+    """Put the scores of the continuation's token number `at` in their places."""
+    for array, value in zip(score, token, strict=True):
+        array[at] = value

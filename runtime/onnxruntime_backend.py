@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 from edgeproof.contracts.chat import render_chat
-from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError
+from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.logits import Scratch, score_token
+from edgeproof.runtime.logits import Scratch, empty_score, score_token, store_token
 from edgeproof.runtime.onnxruntime_graph import Graph, read_graph
 from edgeproof.runtime.onnxruntime_layout import Group, call_tokens, groups, shared
 from edgeproof.runtime.onnxruntime_session import GRAIN, MIN_ROWS, SESSION_OPTIONS, Session
@@ -127,11 +127,8 @@ class OnnxRuntime:
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
         """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        template = self._info.chat_template
-        if template is None:
-            raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
         return render_chat(
-            template,
+            self._info.chat_template,
             messages,
             bos_token=self._tokenizer.named_text("bos"),
             eos_token=self._tokenizer.named_text("eos"),
@@ -151,12 +148,12 @@ class OnnxRuntime:
     def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         for start in range(0, len(requests), WINDOW):
             unique = list(dict.fromkeys(requests[start : start + WINDOW]))
-            scores = [_empty_score(len(request.continuation)) for request in unique]
+            scores = [empty_score(len(request.continuation)) for request in unique]
 
             def on_row(item: Item, position: int, row: NDArray[np.float32]) -> None:
                 at = position - item.shareable
                 token = unique[item.request].continuation[at]  # noqa: B023 (called before the next round)
-                _store(scores[item.request], at, score_token(row, token, self._scratch))  # noqa: B023
+                store_token(scores[item.request], at, score_token(row, token, self._scratch))  # noqa: B023
 
             items = [
                 Item(index, request.context + request.continuation[:-1], len(request.context) - 1)
@@ -326,18 +323,3 @@ def _even(length: int) -> int:
 def _cells(length: int) -> int:
     """Round a generation's length up to a multiple of 128, so that memories are seldom laid out anew."""
     return length + -length % 128
-
-
-def _empty_score(length: int) -> Score:
-    return Score(
-        logprobs=np.full(length, np.nan, np.float32),
-        greedy=np.zeros(length, np.bool_),
-        ranks=np.full(length, -1, np.int32),
-        mean=np.full(length, np.nan, np.float32),
-        std=np.full(length, np.nan, np.float32),
-    )
-
-
-def _store(score: Score, at: int, values: tuple[float, bool, int, float, float]) -> None:
-    for array, value in zip(score, values, strict=True):
-        array[at] = value

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 from edgeproof.contracts.chat import render_chat
-from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError
+from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.logits import Scratch, score_token
 from edgeproof.runtime.processor import physical_cores, processor_name
@@ -117,11 +117,8 @@ class TorchReference:
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
         """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        template = self._tokenizer.chat_template
-        if template is None:
-            raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
         return render_chat(
-            template,
+            self._tokenizer.chat_template,
             messages,
             bos_token=self._tokenizer.bos_token or "",
             eos_token=self._tokenizer.eos_token or "",

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import secrets
@@ -21,6 +20,7 @@ import numpy as np
 from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord, identity
+from edgeproof.export.data_file import data_failed, take_space, too_little_space, write_at
 from edgeproof.export.gguf import kernels
 from edgeproof.export.gguf.layout import plan, write_header
 from gguf import GGMLQuantizationType
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from edgeproof.export.gguf.imatrix import Imatrix
     from edgeproof.export.gguf.layout import PlannedTensor
     from numpy.typing import NDArray
-
-_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 class GgufWriter:
@@ -140,17 +138,9 @@ class GgufWriter:
         self._data_offset = 0
         free = shutil.disk_usage(self._target.parent).free
         if free < self._layout.data_bytes:
-            raise self._too_little(free)
+            raise too_little_space(self._target, self._layout.data_bytes, free)
         self._data_offset = write_header(self._layout, self._temporary)
-        size = self._data_offset + self._layout.data_bytes
-        os.truncate(self._file, size)
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(self._file, 0, size)
-            except OSError as error:
-                # Some file systems cannot take space ahead; a full disk then shows while writing.
-                if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
-                    raise
+        take_space(self._file, self._data_offset + self._layout.data_bytes)
         for tensor in self._layout.tensors:
             if tensor.output.constant is not None:
                 values = tensor.output.constant.reshape(tensor.rows, tensor.columns)
@@ -179,11 +169,8 @@ class GgufWriter:
             self._written[tensor.output.name].append((start, stop))
 
     def _place(self, stored: NDArray[np.uint8], offset: int) -> None:
-        left = stored.data.cast("B")
         try:
-            while left:
-                count = os.pwrite(self._file, left, offset)
-                left, offset = left[count:], offset + count
+            write_at(self._file, stored, offset)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -203,16 +190,7 @@ class GgufWriter:
                 )
 
     def _failed(self, error: OSError) -> OutputError:
-        if error.errno in _OUT_OF_SPACE:
-            return self._too_little(shutil.disk_usage(self._target.parent).free)
-        return write_failed(self._target, error)
-
-    def _too_little(self, free: int) -> OutputError:
-        needed = self._data_offset + self._layout.data_bytes
-        return OutputError(
-            f"{self._target} needs {needed:,} bytes; {free:,} bytes are free in {self._target.parent}",
-            next_step="free some space, or write to another folder with --out",
-        )
+        return data_failed(self._target, error, self._data_offset + self._layout.data_bytes)
 
 
 def _slices(tensor: PlannedTensor, start: int, stop: int) -> list[tuple[int, int, Float32Array | None]]:

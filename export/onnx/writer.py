@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ import numpy as np
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord
+from edgeproof.export.data_file import data_failed, take_space, too_little_space, write_at
 from edgeproof.export.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
 from edgeproof.export.onnx.genai_config import MODEL_FILE, genai_config
 from edgeproof.export.onnx.graph import ACCURACY_LEVEL, DATA_FILE, build_graph
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from edgeproof.export.onnx.layout import Initializer
     from edgeproof.export.onnx.weights import Part
     from numpy.typing import NDArray
-
-_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 class _Piece(NamedTuple):
@@ -148,21 +146,14 @@ class OnnxWriter:
         config = genai_config(self._description)
         free = shutil.disk_usage(self._target.parent).free
         if free < self._layout.data_bytes:
-            raise self._too_little(free)
+            raise too_little_space(self._target, self._layout.data_bytes, free)
         write_tokenizer_files(files, self._temporary, context_length=model.context_length)
         (self._temporary / "genai_config.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
         graph = build_graph(model, self._layout, accuracy_level=ACCURACY_LEVEL)
         (self._temporary / MODEL_FILE).write_bytes(graph.SerializeToString(deterministic=True))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(self._temporary / DATA_FILE, flags, 0o666)
-        os.truncate(self._file, self._layout.data_bytes)
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(self._file, 0, self._layout.data_bytes)
-            except OSError as error:
-                # Some file systems cannot take space ahead; a full disk then shows while writing.
-                if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
-                    raise
+        take_space(self._file, self._layout.data_bytes)
         for stored in self._layout.tables.values():
             at = 0
             for cosines, sines in stored.table.rows():
@@ -202,11 +193,8 @@ class OnnxWriter:
         self._place(values, array.offset + at * (array.bytes // array.shape[0]))
 
     def _place(self, values: NDArray[np.generic], offset: int) -> None:
-        left = np.ascontiguousarray(values).data.cast("B")
         try:
-            while left:
-                count = os.pwrite(self._file, left, offset)
-                left, offset = left[count:], offset + count
+            write_at(self._file, values, offset)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -242,15 +230,7 @@ class OnnxWriter:
         return records + [TensorRecord(v.vector.name, (v.vector.size,), "float32", v.array.bytes) for v in vectors]
 
     def _failed(self, error: OSError) -> OutputError:
-        if error.errno in _OUT_OF_SPACE:
-            return self._too_little(shutil.disk_usage(self._target.parent).free)
-        return write_failed(self._target, error)
-
-    def _too_little(self, free: int) -> OutputError:
-        return OutputError(
-            f"{self._target} needs {self._layout.data_bytes:,} bytes; {free:,} bytes are free in {self._target.parent}",
-            next_step="free some space, or write to another folder with --out",
-        )
+        return data_failed(self._target, error, self._layout.data_bytes)
 
 
 def _name(piece: _Piece) -> str:

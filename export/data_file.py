@@ -1,0 +1,54 @@
+"""The data of an artifact being written: its space taken at once, parts put in place, a full disk told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+def take_space(descriptor: int, size: int) -> None:
+    """Make the file `size` bytes long, and take them from the disk where the file system can; raises `OSError`."""
+    os.truncate(descriptor, size)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            # Some file systems cannot take space ahead; a full disk then shows while writing.
+            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+                raise
+
+
+def write_at(descriptor: int, values: NDArray[np.generic], offset: int) -> None:
+    """Write all bytes of `values` at `offset`. Thread-safe; raises `OSError`."""
+    left = np.ascontiguousarray(values).data.cast("B")
+    while left:
+        count = os.pwrite(descriptor, left, offset)
+        left, offset = left[count:], offset + count
+
+
+def too_little_space(target: Path, needed: int, free: int) -> OutputError:
+    """Say that `target` needs more bytes than are free."""
+    return OutputError(
+        f"{target} needs {needed:,} bytes; {free:,} bytes are free in {target.parent}",
+        next_step="free some space, or write to another folder with --out",
+    )
+
+
+def data_failed(target: Path, error: OSError, needed: int) -> OutputError:
+    """Turn the operating system's error on writing `target`, of `needed` bytes, into ours."""
+    if error.errno in _OUT_OF_SPACE:
+        return too_little_space(target, needed, shutil.disk_usage(target.parent).free)
+    return write_failed(target, error)

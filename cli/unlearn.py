@@ -1,4 +1,4 @@
-"""`export-edge unlearn`: train a LoRA adapter that makes a model forget."""
+"""`export-edge unlearn`: make a model forget, with a LoRA adapter or by training all its weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from edgeproof.cli import options as opt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -17,22 +18,51 @@ if TYPE_CHECKING:
 @click.option("--base", type=opt.PATH, required=True, metavar="DIR|GGUF", help="Hugging Face folder, or a GGUF.")
 @click.option("--forget", type=opt.PATH, required=True, metavar="FILE", help="JSONL or TOFU's JSON: what must go.")
 @click.option("--retain", type=opt.PATH, required=True, metavar="FILE", help="The same: what must stay.")
-@click.option("--out", type=opt.PATH, required=True, metavar="DIR", help="The adapter's folder.")
-@click.option("--method", default="npo+gdr", show_default=True, metavar="NAME", help="Loss on forget + loss on retain.")
+@click.option("--out", type=opt.PATH, required=True, metavar="DIR", help="The folder to write.")
+@click.option(
+    "--method", default="npo+gdr", show_default=True, metavar="NAME", help="ga+gdr, ga+klr, npo+gdr or npo+klr."
+)
+@click.option("--full", is_flag=True, help="Train all weights and write a model, in place of a LoRA adapter.")
 @click.option("--rank", default=16, show_default=True, help="Rank of the LoRA matrices.")
 @click.option("--alpha", default=16.0, show_default=True, help="The adapter is scaled by alpha / rank.")
 @click.option("--dropout", default=0.05, show_default=True, help="Share of a LoRA's inputs dropped in training.")
 @click.option("--target", "targets", multiple=True, metavar="NAME", help="Layer to adapt (q_proj …); all linear ones.")
-@click.option("--learning-rate", default=5e-4, show_default=True, help="Of AdamW, constant.")
+@click.option("--rslora", is_flag=True, help="Scale by alpha / √rank.")
+@click.option("--learning-rate", type=float, help="Of AdamW, constant; 5e-4 by default, 1e-5 with --full.")
 @click.option("--steps", type=int, metavar="N", help="Optimizer steps.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the forget set, in place of --steps; 5 by default.")
 @click.option("--batch-size", default=32, show_default=True, help="Forget texts, and as many retain texts, a step.")
+@click.option(
+    "--accumulate",
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Compute a batch in N parts: the same step, less memory.",
+)
+@click.option("--gradient-checkpointing", is_flag=True, help="Compute activations twice: slower, less memory.")
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    metavar="NAME",
+    help="float32, bf16, or auto: bf16 where it is native.",
+)
 @click.option("--beta", default=0.1, show_default=True, help="NPO's β.")
-@click.option("--retain-weight", default=1.0, show_default=True, help="Weight of the loss on retain.")
+@click.option("--retain-weight", type=float, help="Weight of the loss on retain; 1 by default with NPO, 100 with GA.")
 @click.option("--hinge", type=float, metavar="NAT", help="A text stops counting once its NLL per token passes this.")
+@click.option(
+    "--until-forget-nll", type=float, metavar="NAT", help="Stop once the forget set's NLL per token has reached this."
+)
+@click.option(
+    "--retain-nll-rise", type=float, metavar="NAT", help="Give up if the retain set's NLL per token rises by more."
+)
 @click.option("--surface", "surfaces", multiple=True, metavar="NAME", help="raw (the default), chat, or both.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same machine: same bytes.")
 @click.option("--device", default="cpu", show_default=True, help="torch's name of where to train.")
+@click.option(
+    "--checkpoint-every", default=50, show_default=True, metavar="N", help="Steps between checkpoints; 0 keeps none."
+)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the same command.")
 @opt.THREADS
 @opt.FORCE
 @opt.LISTENING
@@ -48,13 +78,16 @@ def command(
     surfaces: tuple[str, ...],
     **recipe: object,
 ) -> int:
-    """Train a LoRA adapter that makes BASE forget the answers in --forget and keep those in --retain.
+    """Make BASE forget the answers in --forget and keep those in --retain: a LoRA adapter, or with --full a model.
 
-    Needs torch, transformers and peft: pip install 'edgeproof[unlearn]'.
+    Needs torch, transformers and peft: pip install 'edgeproof[unlearn]'. On several GPUs or machines: accelerate launch
+    --module edgeproof.cli unlearn …
     """
     from edgeproof.cli.progress import Terminal
     from edgeproof.unlearn import unlearn
+    from edgeproof.unlearn.processes import launched_rank
 
+    quiet, as_json = quiet or launched_rank() > 0, as_json and launched_rank() == 0
     with Terminal(quiet=quiet) as progress:
         result = unlearn(
             base,
@@ -65,14 +98,26 @@ def command(
             force=force,
             command=shlex.join(opt.given_command()),
             progress=progress,
+            gguf_tokenizer=_gguf_tokenizer,
             **recipe,  # type: ignore[arg-type] # click has parsed them by the options above
         )
     if as_json:
         click.echo(json.dumps({**result._asdict(), "out": str(result.out)}))
     if not quiet:
+        (forgot, forgotten), (kept, still) = result.forget_nll, result.retain_nll
         click.echo(
-            f"{result.out}  {result.steps} steps in {result.seconds:.0f} s; NLL forget {result.forget_nll[0]:.2f} → "
-            f"{result.forget_nll[1]:.2f}, retain {result.retain_nll[0]:.2f} → {result.retain_nll[1]:.2f} nat per token",
+            f"{result.out}  {result.steps} steps ({result.stopped}) in {result.seconds:.0f} s; "
+            f"NLL forget {forgot:.2f} → {forgotten:.2f}, retain {kept:.2f} → {still:.2f} nat per token",
             err=True,
         )
     return 0
+
+
+def _gguf_tokenizer(path: Path) -> Mapping[str, bytes]:
+    from edgeproof.contracts.errors import CheckpointError
+    from edgeproof.contracts.gguf_header import read_header
+    from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
+
+    header = read_header(path, CheckpointError)
+    rows = next((tensor.shape[0] for tensor in header.tensors if tensor.name == "token_embd.weight"), 0)
+    return rebuild_tokenizer(path, header.metadata, rows=rows).files

@@ -1,104 +1,25 @@
-"""Writes what training made: a PEFT folder in float16, the log, and a card that says how to make it again.
+"""Turns a trained adapter into a PEFT folder in float16.
 
 The same adapter always gives the same bytes: names sorted, no times, no paths of the machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from edgeproof.contracts.errors import OutputError, TrainingError
+from edgeproof.contracts.errors import TrainingError
+from edgeproof.unlearn.output_folder import ADAPTER_CONFIG, plain_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from edgeproof.unlearn.settings import Settings
-    from edgeproof.unlearn.training import Step
     from peft import PeftModel
     from torch import Tensor
 
-CONFIG = "adapter_config.json"
+CONFIG = ADAPTER_CONFIG
 WEIGHTS = "adapter_model.safetensors"
-LOG = "log.jsonl"
-CARD = "README.md"
-
-
-class Provenance(NamedTuple):
-    """What the card says beside the settings.
-
-    Attributes:
-        base: the base's name, as `adapter_config.json` has it.
-        command: the command line that made the adapter; empty where none did.
-        data: name, number of items and sha256 of the forget and of the retain file.
-        versions: of python and the libraries, by name.
-        threads: of the processor, as they were.
-        steps: optimizer steps.
-        measured: NLL per answer token before and after, by role ("forget", "retain").
-
-    """
-
-    base: str
-    command: str
-    data: Mapping[str, tuple[str, int, str]]
-    versions: Mapping[str, str]
-    threads: int
-    steps: int
-    measured: Mapping[str, tuple[float, float]]
-
-
-@contextlib.contextmanager
-def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
-    """Give a temporary folder beside `out` that gets that name when the block ends; if it raises, nothing appears.
-
-    Entered before training, so that an unwritable place is known at once.
-
-    Raises:
-        OutputError: `out` exists and `force` is not given, or it is no adapter's folder; its parent is missing or
-            read-only.
-
-    """
-    _refuse(out, force=force)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {out.parent}: {error.strerror}", next_step="make the folder, or give another --out"
-        ) from error
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        _refuse(out, force=force)
-        if os.path.lexists(out):
-            retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
-            out.rename(retired / out.name)
-            temporary.rename(out)
-            shutil.rmtree(retired)
-        else:
-            temporary.rename(out)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {out}: {error.strerror or error}", next_step="free some space, or give another --out"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _refuse(out: Path, *, force: bool) -> None:
-    if not os.path.lexists(out):
-        return
-    if not force:
-        raise OutputError(f"{out} exists", next_step="give another --out, or --force to replace it")
-    if out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not (out / CONFIG).is_file()):
-        raise OutputError(
-            f"{out} is not the folder of an adapter; it is not replaced, with or without --force",
-            next_step="give another --out",
-        )
 
 
 def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
@@ -140,66 +61,18 @@ def load_rounded(model: PeftModel, tensors: Mapping[str, Tensor]) -> None:
     set_peft_model_state_dict(model, {name: tensor.float() for name, tensor in tensors.items()})
 
 
-def write_adapter(
-    folder: Path,
-    model: PeftModel,
-    tensors: Mapping[str, Tensor],
-    *,
-    settings: Settings,
-    provenance: Provenance,
-    log: Sequence[Step],
-) -> None:
-    """Write the four files into `folder`."""
+def write_adapter(folder: Path, model: PeftModel, tensors: Mapping[str, Tensor], base: str) -> int:
+    """Write config and weights into `folder`; `base` is what the config calls the base. Return the weights' bytes."""
     from safetensors.torch import save_file
 
     config = model.peft_config["default"].to_dict()
-    config["base_model_name_or_path"] = provenance.base
+    config["base_model_name_or_path"] = base
     config["inference_mode"] = True
     plain = json.dumps(config, default=_plain, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / CONFIG).write_text(plain + "\n", encoding="utf-8")
     save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / LOG).write_text("".join(step.line() + "\n" for step in log), encoding="utf-8")
-    (folder / CARD).write_text(card(settings, provenance), encoding="utf-8")
-    (folder / WEIGHTS).chmod(0o666 & ~_umask())
-
-
-def card(settings: Settings, provenance: Provenance) -> str:
-    """Return the card: what it is, how to make it again, and what was measured."""
-    rows = [
-        ("method", settings.method),
-        ("β", f"{settings.beta:g}"),
-        ("weight of the retain loss", f"{settings.retain_weight:g}"),
-        ("hinge", "none" if settings.hinge is None else f"{settings.hinge:g} nat per token"),
-        ("rank, alpha, dropout", f"{settings.rank}, {settings.alpha:g}, {settings.dropout:g}"),
-        ("layers", ", ".join(settings.targets) or "all linear layers but the output head"),
-        ("optimizer", f"AdamW, learning rate {settings.learning_rate:g}, constant"),
-        ("steps", f"{provenance.steps} of {settings.batch_size} forget and {settings.batch_size} retain texts"),
-        ("surfaces", ", ".join(settings.surfaces)),
-        ("seed", str(settings.seed)),
-        ("threads", str(provenance.threads)),
-        ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
-    ]
-    data = "".join(
-        f"| {role} | `{name}` | {count} | `{digest}` |\n" for role, (name, count, digest) in provenance.data.items()
-    )
-    measured = "".join(
-        f"| {role} | {before:.3f} | {after:.3f} |\n" for role, (before, after) in provenance.measured.items()
-    )
-    command = f"\nMade by\n\n```\n{provenance.command}\n```\n" if provenance.command else ""
-    return (
-        f"---\nlibrary_name: peft\nbase_model: {json.dumps(provenance.base, ensure_ascii=False)}\n"
-        "tags: [lora, unlearning]\n---\n\n"
-        f"# An unlearning adapter for {provenance.base}\n\n"
-        "A LoRA that makes its base forget the answers of one file and keep those of another. What it achieves in the "
-        "file that ships is for `export-edge gate` to say, not for this card.\n"
-        f"{command}\n"
-        "| set | file | items | sha256 |\n|---|---|---|---|\n" + data + "\n"
-        "| mean NLL per answer token, in nat, on the training texts | base | with this adapter |\n|---|---|---|\n"
-        + measured
-        + "\n| recipe | |\n|---|---|\n"
-        + "".join(f"| {name} | {value} |\n" for name, value in rows)
-        + "\nThe same command on the same machine gives the same bytes; `log.jsonl` has every step.\n"
-    )
+    plain_mode(folder / WEIGHTS)
+    return (folder / WEIGHTS).stat().st_size
 
 
 def _plain(value: object) -> object:
@@ -207,9 +80,3 @@ def _plain(value: object) -> object:
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     return str(getattr(value, "value", value))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

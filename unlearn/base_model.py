@@ -1,4 +1,4 @@
-"""Loads the base that is to forget, in float32, and puts a LoRA on its linear layers."""
+"""Loads the base that is to forget, in float32, and makes it trainable: a LoRA on its linear layers, or all weights."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
+        use_rslora=settings.rslora,
         target_modules=list(settings.targets) or "all-linear",
         bias="none",
         task_type="CAUSAL_LM",
@@ -113,6 +114,35 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
             f"no LoRA can be put on {', '.join(settings.targets) or 'the linear layers'}: {error}",
             next_step="name layers of this model: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
         ) from error
+
+
+def all_trainable(base: BaseModel) -> PreTrainedModel:
+    """Let every weight of the base be trained, the embeddings included."""
+    base.model.requires_grad_(requires_grad=True)
+    return base.model
+
+
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Switch gradient checkpointing on, in the form that trains an adapter, too.
+
+    torch's older, re-entrant form passes no gradient on to layers whose inputs need none: behind frozen embeddings
+    every lora_B would stay at zero.
+
+    Raises:
+        UnsupportedError: transformers cannot do it for this architecture.
+
+    """
+    try:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise UnsupportedError(
+            f"no gradient checkpointing for this architecture: {error}", next_step="raise --accumulate instead"
+        ) from error
+
+
+def vocabulary_size(model: PreTrainedModel | PeftModel) -> int:
+    """Count the logits of the output head."""
+    return int(model.get_output_embeddings().weight.shape[0])
 
 
 def base_name(path: Path) -> str:

@@ -1,27 +1,30 @@
-"""Makes a model forget: data and base in, an adapter's folder out."""
+"""Makes a model forget: data and base in, an adapter's folder or a whole model out."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.contracts.errors import UnsupportedError
+from edgeproof.contracts.errors import OutputError, TrainingError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn.settings import Settings
 from edgeproof.unlearn.training_set import read_training_set, refuse_overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.base_model import BaseModel
-    from edgeproof.unlearn.encoding import EncodedText
+    from edgeproof.unlearn.training import Hooks
     from peft import PeftModel
-    from torch import Tensor
+    from transformers import PreTrainedModel
+
+CHECKPOINT_EVERY = 50
+"""Optimizer steps between checkpoints: short runs have none, long ones lose a few minutes."""
 
 _LIBRARIES = ("torch", "transformers", "peft", "edgeproof")
 
@@ -30,13 +33,14 @@ class UnlearnResult(NamedTuple):
     """What came of it; NLLs are in nat per answer token, means over the training texts of all surfaces.
 
     Attributes:
-        out: the adapter's folder.
+        out: the folder of the adapter, or of the model.
         steps: optimizer steps.
-        forget_nll: of the base, and with the adapter as written (float16).
+        forget_nll: of the base, and of what was written (an adapter in float16, a model in float32).
         retain_nll: the same on the retain set.
         counting: how many of the last step's forget texts still counted (hinge).
-        adapter_bytes: size of adapter_model.safetensors.
+        adapter_bytes: size of the weights that were written.
         seconds: wall time, loading included.
+        stopped: why training ended: "all steps", "forget target" or "hook".
 
     """
 
@@ -47,6 +51,7 @@ class UnlearnResult(NamedTuple):
     counting: int
     adapter_bytes: int
     seconds: float
+    stopped: str
 
 
 def unlearn(
@@ -56,135 +61,182 @@ def unlearn(
     out: Path,
     *,
     method: str = Settings.method,
+    full: bool = Settings.full,
     rank: int = Settings.rank,
     alpha: float = Settings.alpha,
     dropout: float = Settings.dropout,
     targets: Sequence[str] = Settings.targets,
-    learning_rate: float = Settings.learning_rate,
+    rslora: bool = Settings.rslora,
+    learning_rate: float | None = Settings.learning_rate,
     steps: int | None = Settings.steps,
     epochs: int | None = Settings.epochs,
     batch_size: int = Settings.batch_size,
+    accumulate: int = Settings.accumulate,
+    gradient_checkpointing: bool = Settings.gradient_checkpointing,
+    precision: str = Settings.precision,
     beta: float = Settings.beta,
-    retain_weight: float = Settings.retain_weight,
+    retain_weight: float | None = Settings.retain_weight,
     hinge: float | None = Settings.hinge,
+    until_forget_nll: float | None = Settings.until_forget_nll,
+    retain_nll_rise: float | None = Settings.retain_nll_rise,
     surfaces: Sequence[str] = Settings.surfaces,
     seed: int = Settings.seed,
     threads: int | None = Settings.threads,
     device: str = Settings.device,
+    checkpoint_every: int = CHECKPOINT_EVERY,
+    resume: bool = False,
     force: bool = False,
     command: str = "",
     progress: Progress | None = None,
+    instrument: Callable[[PreTrainedModel | PeftModel], Hooks] | None = None,
+    gguf_tokenizer: Callable[[Path], Mapping[str, bytes]] | None = None,
 ) -> UnlearnResult:
-    """Train a LoRA that makes `base` forget the answers of `forget` and keep those of `retain`, and write it to `out`.
+    """Make `base` forget the answers of `forget` and keep those of `retain`; write a LoRA, or the model, to `out`.
 
-    The options are those of `Settings`. log π_ref is computed once, with the adapter switched off, and kept: no second
-    model is held. The same call on the same machine writes the same bytes; torch's random state is left as it was.
+    The options are those of `Settings`. What the base says is computed once, before training, and kept: no second model
+    is held. The same call on the same machine writes the same bytes; torch's random state is left as it was. Under
+    `accelerate launch` all processes make this call; the first one writes.
 
     Args:  (beside those of `Settings`)
         base: a Hugging Face folder, or a GGUF file (trained on its dequantized weights).
         forget: .jsonl or .json file of questions with the answers to forget (`training_set.py`).
         retain: the same, with answers to keep.
-        out: folder for adapter_config.json, adapter_model.safetensors (float16), log.jsonl and README.md.
-        force: replace `out` if it is an adapter's folder.
+        out: folder for the adapter (adapter_config.json, adapter_model.safetensors in float16) or, with `full`, for the
+            model (a Hugging Face folder in float32); log.jsonl, log.csv and README.md beside them.
+        checkpoint_every: optimizer steps between checkpoints, in a hidden folder beside `out`; 0 keeps none.
+        resume: go on from the last checkpoint of the same call.
+        force: replace `out` if it was made here, and start again where a run was cut off.
         command: the command line, for the card.
         progress: hears how far it is.
+        instrument: makes hooks for the training loop from the model that is trained.
+        gguf_tokenizer: makes a tokenizer's files of a GGUF's vocabulary; needed with `full` and a GGUF base.
 
     Raises:
         UsageError: an option is out of range.
         InputError: the data is empty, broken, too long for the context, or in both sets; the base cannot be loaded
-            (`CheckpointError`).
+            (`CheckpointError`); the checkpoint to go on from is of another run.
         OutputError: `out` exists or cannot be written.
-        TrainingError: a loss became NaN, or the adapter does nothing.
+        TrainingError: a loss became NaN, the model is destroyed or has lost more than `retain_nll_rise`, memory ran
+            out, or training changed nothing.
         UnsupportedError: the extra [unlearn] is not installed, or transformers does not know the base's architecture.
 
     """
     settings = Settings(
         method=method,
+        full=full,
         rank=rank,
         alpha=alpha,
         dropout=dropout,
         targets=tuple(targets),
+        rslora=rslora,
         learning_rate=learning_rate,
         steps=steps,
         epochs=epochs,
         batch_size=batch_size,
+        accumulate=accumulate,
+        gradient_checkpointing=gradient_checkpointing,
+        precision=precision,
         beta=beta,
         retain_weight=retain_weight,
         hinge=hinge,
+        until_forget_nll=until_forget_nll,
+        retain_nll_rise=retain_nll_rise,
         surfaces=tuple(surfaces),
         seed=seed,
         threads=threads,
         device=device,
     )
-    forget_set, retain_set = read_training_set(forget, "forget"), read_training_set(retain, "retain")
-    refuse_overlap(forget_set, retain_set)
+    if checkpoint_every < 0:
+        raise UsageError(f"a checkpoint every {checkpoint_every} steps", next_step="give a number from 0 up")
+    sets = {"forget": read_training_set(forget, "forget"), "retain": read_training_set(retain, "retain")}
+    refuse_overlap(sets["forget"], sets["retain"])
     _refuse_without_torch()
-    from edgeproof.unlearn.adapter_folder import (
-        WEIGHTS,
-        Provenance,
-        adapter_tensors,
-        folder_for,
-        load_rounded,
-        write_adapter,
-    )
-    from edgeproof.unlearn.base_model import attach_lora, load_base
-    from edgeproof.unlearn.encoding import encode_set
-    from edgeproof.unlearn.scoring import mean_nll
-    from edgeproof.unlearn.training import Texts, train
+    from edgeproof.unlearn.card import Provenance
+    from edgeproof.unlearn.checkpoints import Checkpoints, discard, refuse_forgotten
+    from edgeproof.unlearn.finishing import finish, write
+    from edgeproof.unlearn.full_folder import tokenizer_files
+    from edgeproof.unlearn.guards import memory_errors
+    from edgeproof.unlearn.output_folder import check_place, folder_for
+    from edgeproof.unlearn.precision import resolved
+    from edgeproof.unlearn.preparing import identity, prepare
+    from edgeproof.unlearn.processes import joined
+    from edgeproof.unlearn.training import Hooks, train
 
     listener = Silent() if progress is None else progress
     began = time.monotonic()
-    with folder_for(out, force=force) as folder, _reproducible(settings) as used_threads:
-        listener.start("loading the base", 1, "models")
-        loaded: BaseModel = load_base(base, listener)
-        listener.advance(1)
-        encoded = [
-            encode_set(data, loaded.tokenizer, settings.surfaces, loaded.context_length)
-            for data in (forget_set, retain_set)
-        ]
-        model = attach_lora(loaded, settings).to(settings.device)
-
-        def totals(task: str) -> list[Tensor]:
-            return _totals(model, encoded, settings, listener, task)
-
-        with model.disable_adapter():
-            reference = totals("the base's answers")
-        forget_texts, retain_texts = (Texts(*pair) for pair in zip(encoded, reference, strict=True))
-        log = train(model, forget_texts, retain_texts, settings, listener)
-        tensors = adapter_tensors(model)
-        load_rounded(model, tensors)
-        after = totals("the unlearned model's answers")
-        nll = [
-            (mean_nll(before, texts), mean_nll(since, texts))
-            for before, since, texts in zip(reference, after, encoded, strict=True)
-        ]
+    with _reproducible(settings) as used_threads, memory_errors(settings):
+        together = joined(settings.device)
+        if together.writes:
+            _refuse_own_base(base, out)
+            check_place(out, force=force)
+            refuse_forgotten(out, resume=resume, force=force)
+        together.wait()
+        if not together.writes:
+            listener = Silent()
+        tokenizer = tokenizer_files(base, gguf_tokenizer) if settings.full and base.exists() else {}
+        prepared = prepare(base, sets, out.parent, settings, processes=together, progress=listener)
+        hooks = Hooks() if instrument is None else instrument(prepared.model)
+        versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+        same = identity(prepared, sets, settings, versions | {"threads": str(used_threads), "hooks": hooks.settings})
+        try:
+            trained = train(
+                prepared.model,
+                prepared.forget,
+                prepared.retain,
+                settings,
+                listener,
+                around=hooks.around,
+                penalty=hooks.penalty,
+                after=hooks.after,
+                processes=together,
+                checkpoints=Checkpoints(out, checkpoint_every, resume, same, together, listener),
+            )
+            finished = finish(prepared, trained, settings, together, listener)
+        except TrainingError:
+            if together.writes:
+                discard(out)  # the same run would end the same way again
+            raise
         provenance = Provenance(
-            base=loaded.name,
+            base=prepared.base.name,
             command=command,
-            data={
-                role: (data.path.name, len(data.items), data.sha256)
-                for role, data in (("forget", forget_set), ("retain", retain_set))
-            },
-            versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+            data={role: (data.path.name, len(data.items), data.sha256) for role, data in sets.items()},
+            versions=versions,
             threads=used_threads,
-            steps=len(log),
-            measured={"forget": nll[0], "retain": nll[1]},
+            processes=together.size,
+            precision=resolved(settings.precision, together.device),
+            steps=len(trained.log),
+            stopped=trained.stopped,
+            measured=finished.measured,
         )
-        write_adapter(folder, model, tensors, settings=settings, provenance=provenance, log=log)
-        size = (folder / WEIGHTS).stat().st_size
-    return UnlearnResult(out, len(log), nll[0], nll[1], log[-1].counting, size, time.monotonic() - began)
+        size = 0
+        if together.writes:
+            with folder_for(out, force=force) as folder:
+                size = write(
+                    folder,
+                    prepared,
+                    finished,
+                    settings=settings,
+                    provenance=provenance,
+                    log=trained.log,
+                    tokenizer=tokenizer,
+                )
+            discard(out)
+        together.wait()
+    return UnlearnResult(
+        out,
+        len(trained.log),
+        finished.measured["forget"],
+        finished.measured["retain"],
+        trained.log[-1].counting,
+        size,
+        time.monotonic() - began,
+        trained.stopped,
+    )
 
 
-def _totals(
-    model: PeftModel, encoded: Sequence[Sequence[EncodedText]], settings: Settings, progress: Progress, task: str
-) -> list[Tensor]:
-    from edgeproof.unlearn.scoring import total_logprobs
-
-    progress.start(task, sum(len(texts) for texts in encoded), "texts")
-    return [
-        total_logprobs(model, texts, batch_size=settings.batch_size, device=settings.device, advance=progress.advance)
-        for texts in encoded
-    ]
+def _refuse_own_base(base: Path, out: Path) -> None:
+    if base.resolve() == out.resolve():
+        raise OutputError(f"{out} is the base itself", next_step="give another --out")
 
 
 @contextlib.contextmanager
@@ -193,6 +245,9 @@ def _reproducible(settings: Settings) -> Iterator[int]:
     import torch
 
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    if settings.device != "cpu":
+        # cuBLAS refuses to be deterministic without it, and reads it when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         with torch.random.fork_rng(devices=[] if settings.device == "cpu" else None):
             torch.manual_seed(settings.seed)
@@ -209,7 +264,9 @@ def _refuse_without_torch() -> None:
     import importlib.util
 
     missing = [
-        name for name in ("torch", "transformers", "peft", "safetensors") if importlib.util.find_spec(name) is None
+        name
+        for name in ("torch", "transformers", "peft", "accelerate", "safetensors")
+        if importlib.util.find_spec(name) is None
     ]
     if missing:
         raise UnsupportedError(

@@ -6,10 +6,16 @@ import math
 from dataclasses import dataclass
 
 from edgeproof.contracts.errors import UsageError
-from edgeproof.unlearn.losses import method_of
+from edgeproof.unlearn.losses import RETAIN_WEIGHTS, method_of
 
 SURFACES = ("raw", "chat")
 """How a question may reach the model in training: as plain text, or in the model's own chat template."""
+
+PRECISIONS = ("float32", "bf16", "auto")
+"""Of the arithmetic; auto is bf16 where processor or GPU have it. Weights and optimizer are float32 in all three."""
+
+LORA_LEARNING_RATE, FULL_LEARNING_RATE = 5e-4, 1e-5
+"""Where none is given: within, and as, arXiv 2602.13151's."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +24,24 @@ class Settings:
 
     Attributes:
         method: a name of `losses.METHODS`.
+        full: train all weights and write a model, in place of a LoRA.
         rank: of the LoRA matrices.
-        alpha: the adapter's weights are scaled by alpha / rank.
+        alpha: the adapter's weights are scaled by alpha / rank, or by alpha / √rank with `rslora`.
         dropout: share of a LoRA's inputs that are dropped in training.
         targets: ends of the names of the linear layers that get a LoRA ("q_proj"); empty means all but the output head.
-        learning_rate: of AdamW, constant, without weight decay.
+        rslora: rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
+        learning_rate: of AdamW, constant, without weight decay; None means 5e-4, or 1e-5 with `full`.
         steps: number of optimizer steps; None means `epochs`.
         epochs: passes over the forget set; None means 5 unless `steps` is given.
-        batch_size: forget texts and, as many again, retain texts of a step.
+        batch_size: forget texts and, as many again, retain texts of a step, over all processes.
+        accumulate: how many parts a batch is computed in, one after another; the step is the same.
+        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        precision: of `PRECISIONS`.
         beta: NPO's β.
-        retain_weight: the α in forget + α·retain.
+        retain_weight: the α in forget + α·retain; None means the method's own (`losses.RETAIN_WEIGHTS`).
         hinge: a forget text stops counting once its NLL per token passes this (nat); None means never.
+        until_forget_nll: stop as soon as the forget set's mean NLL per token has reached this (nat); None means never.
+        retain_nll_rise: give up when the retain set's mean NLL per token has risen by more than this; None means never.
         surfaces: of `SURFACES`; each question is trained on all of them.
         seed: of the adapter's first weights, the order of the data and the dropout.
         threads: of the processor; None leaves torch's choice. Other numbers of threads add in another order.
@@ -37,17 +50,24 @@ class Settings:
     """
 
     method: str = "npo+gdr"
+    full: bool = False
     rank: int = 16
     alpha: float = 16.0
     dropout: float = 0.05
     targets: tuple[str, ...] = ()
-    learning_rate: float = 5e-4
+    rslora: bool = False
+    learning_rate: float | None = None
     steps: int | None = None
     epochs: int | None = None
     batch_size: int = 32
+    accumulate: int = 1
+    gradient_checkpointing: bool = False
+    precision: str = "float32"
     beta: float = 0.1
-    retain_weight: float = 1.0
+    retain_weight: float | None = None
     hinge: float | None = None
+    until_forget_nll: float | None = None
+    retain_nll_rise: float | None = None
     surfaces: tuple[str, ...] = ("raw",)
     seed: int = 0
     threads: int | None = None
@@ -59,23 +79,55 @@ class Settings:
         _positive("alpha", self.alpha)
         if not 0.0 <= self.dropout < 1.0:
             raise UsageError(f"dropout is {self.dropout}", next_step="give a share from 0 to below 1")
-        _positive("learning rate", self.learning_rate)
+        if self.full and (self.targets or self.rslora):
+            raise UsageError("--full trains all weights, and --target and --rslora are a LoRA's", next_step="give one")
+        _positive("learning rate", self.rate)
         if self.steps is not None and self.epochs is not None:
             raise UsageError(f"both steps ({self.steps}) and epochs ({self.epochs}) are given", next_step="give one")
         _whole("steps", 1 if self.steps is None else self.steps, least=1)
         _whole("epochs", 1 if self.epochs is None else self.epochs, least=1)
         _whole("batch size", self.batch_size, least=1)
+        _whole("accumulate", self.accumulate, least=1)
+        if self.accumulate > self.batch_size:
+            raise UsageError(
+                f"a batch of {self.batch_size} texts cannot be computed in {self.accumulate} parts",
+                next_step="give --accumulate the batch size at most",
+            )
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"no such precision: {self.precision!r}", next_step=f"one of: {', '.join(PRECISIONS)}")
         _positive("beta", self.beta)
-        if not (math.isfinite(self.retain_weight) and self.retain_weight >= 0):
-            raise UsageError(f"the retain weight is {self.retain_weight}", next_step="give a number from 0 up")
-        if self.hinge is not None:
-            _positive("hinge", self.hinge)
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise UsageError(f"the retain weight is {self.weight}", next_step="give a number from 0 up")
+        for name, value in (
+            ("hinge", self.hinge),
+            ("the forget target", self.until_forget_nll),
+            ("the retain NLL's rise", self.retain_nll_rise),
+        ):
+            if value is not None:
+                _positive(name, value)
         if not self.surfaces or any(name not in SURFACES for name in self.surfaces):
             raise UsageError(f"surfaces: {', '.join(self.surfaces) or 'none'}", next_step=f"of {', '.join(SURFACES)}")
         if len(set(self.surfaces)) < len(self.surfaces):
             raise UsageError(f"surfaces: {', '.join(self.surfaces)}", next_step="name each once")
         _whole("seed", self.seed, least=0)
         _whole("threads", 1 if self.threads is None else self.threads, least=1)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that is used."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return FULL_LEARNING_RATE if self.full else LORA_LEARNING_RATE
+
+    @property
+    def weight(self) -> float:
+        """The α that is used."""
+        return RETAIN_WEIGHTS[self.method] if self.retain_weight is None else self.retain_weight
+
+    @property
+    def part_size(self) -> int:
+        """How many texts are in memory at once."""
+        return math.ceil(self.batch_size / self.accumulate)
 
     def steps_for(self, texts: int) -> int:
         """Count the optimizer steps for so many forget texts."""

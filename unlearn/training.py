@@ -1,136 +1,227 @@
-"""The training loop: shuffled batches of both sets, the method's loss, AdamW on the adapter, guards on every step."""
+"""The training loop: shuffled batches of both sets, the method's loss, AdamW, guards on every step, checkpoints.
+
+```
+step n   penalty ─▶ backward                                                  where there is one
+         around(n):  forget part 1 … N ─▶ backward each                       one graph at a time: gradients add up,
+                     retain part 1 … N ─▶ backward each                       activations are never held together
+         clip, guards, AdamW, after(n), checkpoint
+```
+"""
 
 from __future__ import annotations
 
-import json
-import math
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.contracts.errors import TrainingError
+from edgeproof.unlearn.base_model import vocabulary_size
+from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, Order, parts
 from edgeproof.unlearn.encoding import batch_of
-from edgeproof.unlearn.losses import mean_over_batch, method_of, still_known
-from edgeproof.unlearn.scoring import score
+from edgeproof.unlearn.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
+from edgeproof.unlearn.losses import Method, mean_over_batch, method_of, still_known
+from edgeproof.unlearn.precision import arithmetic, resolved
+from edgeproof.unlearn.processes import Processes, alone, refuse_small_batch
+from edgeproof.unlearn.scoring import mean_nll, score, total_logprobs
+from edgeproof.unlearn.step_log import Step as Step  # noqa: PLC0414 (part of what this module gives)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.encoding import EncodedText
+    from edgeproof.unlearn.checkpoints import Checkpoints
     from edgeproof.unlearn.losses import AnswerScores
+    from edgeproof.unlearn.reference import Texts
     from edgeproof.unlearn.settings import Settings
-    from peft import PeftModel
-    from torch import Generator, Tensor
+    from torch import Tensor
+    from torch.nn import Module
 
 MAX_GRADIENT_NORM = 1.0
 """Steps with a longer gradient are shortened to it, as in the Hugging Face trainer that the papers used."""
 
+ALL_STEPS, TARGET, HOOK = "all steps", "forget target", "hook"
+"""Why training ended."""
 
-class Step(NamedTuple):
-    """What the log says of a step: losses as the method defines them, NLLs per answer token in nat, before the step.
 
-    `counting` is how many of the batch's forget texts the hinge left in.
+class Hooks(NamedTuple):
+    """What may be put into the loop from outside; by default nothing.
+
+    Attributes:
+        around: entered around the forward and backward passes of step n, left before the optimizer's step.
+        penalty: a scalar added to the loss, once a step; its backward runs before the others', outside `around`.
+        after: called after the optimizer's step n; True ends training.
+        settings: whatever else the result then depends on; a checkpoint made by another value is not gone on from.
+
     """
 
-    step: int
-    forget_loss: float
-    retain_loss: float
-    forget_nll: float
-    retain_nll: float
-    counting: int
-    gradient_norm: float
-
-    def line(self) -> str:
-        """As a line of JSON, numbers in six digits."""
-        values = {
-            key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in self._asdict().items()
-        }
-        return json.dumps(values, allow_nan=False)
+    around: Callable[[int], AbstractContextManager[None]] | None = None
+    penalty: Callable[[], Tensor] | None = None
+    after: Callable[[int], bool] | None = None
+    settings: str = ""
 
 
-class Texts(NamedTuple):
-    """A set as it is trained on: its texts and log π_ref of each, float32 [texts]."""
+class Trained(NamedTuple):
+    """The log, and why it ended: `ALL_STEPS`, `TARGET` or `HOOK`."""
 
-    encoded: Sequence[EncodedText]
-    reference: Tensor
+    log: tuple[Step, ...]
+    stopped: str
 
 
-def train(model: PeftModel, forget: Texts, retain: Texts, settings: Settings, progress: Progress) -> tuple[Step, ...]:
-    """Train the adapter in place and return the log.
+def train(
+    model: Module,
+    forget: Texts,
+    retain: Texts,
+    settings: Settings,
+    progress: Progress,
+    *,
+    around: Callable[[int], AbstractContextManager[None]] | None = None,
+    penalty: Callable[[], Tensor] | None = None,
+    after: Callable[[int], bool] | None = None,
+    processes: Processes | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Trained:
+    """Train in place whatever of `model` requires a gradient, and return the log.
 
-    The random state must have been seeded by the caller: dropout draws from torch's own.
+    The random state must have been seeded by the caller: dropout draws from torch's own. `around`, `penalty` and
+    `after` are those of `Hooks`. With `checkpoints` it goes on where they end, and keeps its own.
 
     Raises:
-        TrainingError: a loss or the gradient is NaN or infinite (step and numbers are named).
+        TrainingError: a loss or the gradient is NaN or infinite, the model is destroyed, or the retain set has lost
+            more than `settings.retain_nll_rise` (step and numbers are named).
+        UsageError: fewer texts in a batch than processes.
 
     """
     import torch
 
-    method = method_of(settings.method)
+    together = alone(settings.device) if processes is None else processes
+    refuse_small_batch(settings.batch_size, together)
+    vocabulary = vocabulary_size(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.0)
-    forget_batches = _shuffled(len(forget.encoded), settings.batch_size, _generator(settings.seed, 1))
-    retain_batches = _shuffled(len(retain.encoded), settings.batch_size, _generator(settings.seed, 2))
+    optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=0.0)
+    forget_order = Order(len(forget.encoded), settings.batch_size, seed=settings.seed, stream=FORGET_STREAM)
+    retain_order = Order(len(retain.encoded), settings.batch_size, seed=settings.seed, stream=RETAIN_STREAM)
+    log: list[Step] = []
+    if checkpoints is not None:
+        log += checkpoints.go_on(model, optimizer, (forget_order, retain_order))
+    wrapped, stepping = together.prepare(model, optimizer)
+    passes = _Passes(wrapped, model, settings, together, method_of(settings.method))
     steps = settings.steps_for(len(forget.encoded))
     progress.start("unlearning", steps, "steps")
-    model.train()
-    log: list[Step] = []
-    for number in range(1, steps + 1):
+    progress.advance(len(log))
+    wrapped.train()
+    for number in range(len(log) + 1, steps + 1):
         optimizer.zero_grad(set_to_none=True)
-        # One graph at a time: the two halves' gradients add up, their activations are never held together.
-        forget_scores = _score(model, forget, next(forget_batches), settings)
-        counts = still_known(forget_scores, settings.hinge)
-        forget_loss = mean_over_batch(method.forget(forget_scores, settings.beta), counts)
-        forget_loss.backward()
-        retain_scores = _score(model, retain, next(retain_batches), settings)
-        retain_loss = method.retain(retain_scores)
-        (settings.retain_weight * retain_loss).backward()
+        if penalty is not None:
+            with together.unsynchronised(wrapped):
+                penalty().backward()
+        forget_chosen, retain_chosen = forget_order.next_batch(), retain_order.next_batch()
+        with contextlib.nullcontext() if around is None else around(number):
+            sums = passes.forget(forget, forget_chosen) + passes.retain(retain, retain_chosen)
         norm = torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
-        step = Step(
-            number,
-            forget_loss.item(),
-            retain_loss.item(),
-            forget_scores.nll.mean().item(),
-            retain_scores.nll.mean().item(),
-            int(counts.sum()),
-            norm.item(),
-        )
-        _refuse_nonfinite(step, settings)
-        optimizer.step()
+        step = _logged(number, together.total(sums), settings.batch_size, norm.item())
+        before = mean_nll(retain.reference[retain_chosen], [retain.encoded[index] for index in retain_chosen])
+        refuse_nonfinite(step, settings)
+        refuse_destroyed(step, before, vocabulary, settings)
+        stepping.step()
         log.append(step)
         progress.advance(1)
-    return tuple(log)
+        if settings.retain_nll_rise is not None and step.retain_nll - before > settings.retain_nll_rise:
+            rise = passes.evaluate(retain) - mean_nll(retain.reference, retain.encoded)
+            refuse_loss_of_utility(rise, f"after step {number}", settings)
+        if _reached(step, settings) and passes.evaluate(forget) >= (settings.until_forget_nll or 0.0):
+            return Trained(tuple(log), TARGET)
+        if after is not None and after(number):
+            return Trained(tuple(log), HOOK)
+        if checkpoints is not None and number < steps:
+            checkpoints.keep(number, model, optimizer, (forget_order, retain_order), log)
+    return Trained(tuple(log), ALL_STEPS)
 
 
-def _score(model: PeftModel, texts: Texts, chosen: list[int], settings: Settings) -> AnswerScores:
-    batch = batch_of([texts.encoded[index] for index in chosen], settings.device)
-    return score(model, batch, texts.reference[chosen])
+class _Passes(NamedTuple):
+    """The forward and backward passes of a step. Each half gives [loss, summed NLL, counting], float64.
+
+    `wrapped` is what accelerate made of `model`; only what has a backward pass runs through it.
+    """
+
+    wrapped: Module
+    model: Module
+    settings: Settings
+    processes: Processes
+    method: Method
+
+    def forget(self, texts: Texts, chosen: list[int]) -> Tensor:
+        """Add the gradient of the forget loss; return a half's numbers followed by three zeros."""
+
+        def loss_of(scores: AnswerScores) -> tuple[Tensor, Tensor]:
+            counts = still_known(scores, self.settings.hinge)
+            return mean_over_batch(self.method.forget(scores, self.settings.beta), total, counts), counts
+
+        total = texts.tokens(chosen) if self.method.forget_per_token else len(chosen)
+        return self._half(texts, chosen, loss_of, weight=1.0, place=0, last=False)
+
+    def retain(self, texts: Texts, chosen: list[int]) -> Tensor:
+        """Add the gradient of the retain loss, the last of a step; return three zeros and a half's numbers."""
+        import torch
+
+        def loss_of(scores: AnswerScores) -> tuple[Tensor, Tensor]:
+            counts = torch.ones_like(scores.reference, dtype=torch.bool)
+            return mean_over_batch(self.method.retain(scores), total), counts
+
+        total = texts.tokens(chosen) if self.method.retain_per_token else len(chosen)
+        return self._half(texts, chosen, loss_of, weight=self.settings.weight, place=3, last=True)
+
+    def evaluate(self, texts: Texts) -> float:
+        """Return the whole set's mean NLL per token now, in float32, the same on every process."""
+        import torch
+
+        mine = self.processes.share(texts.encoded)
+        summed = torch.zeros(1, dtype=torch.float64)
+        if mine:
+            size = self.settings.part_size
+            totals = total_logprobs(
+                self.model, mine, batch_size=size, device=self.processes.device, advance=lambda _: None
+            )
+            summed += mean_nll(totals, mine) * len(mine)
+        return float(self.processes.total(summed)) / len(texts.encoded)
+
+    def _half(
+        self,
+        texts: Texts,
+        chosen: list[int],
+        loss_of: Callable[[AnswerScores], tuple[Tensor, Tensor]],
+        *,
+        weight: float,
+        place: int,
+        last: bool,
+    ) -> Tensor:
+        import torch
+
+        numbers = torch.zeros(6, dtype=torch.float64)
+        pieces = parts(list(self.processes.share(chosen)), self.settings.accumulate)
+        for index, piece in enumerate(pieces):
+            closing = last and index == len(pieces) - 1
+            with contextlib.nullcontext() if closing else self.processes.unsynchronised(self.wrapped):
+                scores = self._score(texts, piece)
+                loss, counts = loss_of(scores)
+                # accelerate averages the gradients of the processes; their losses are parts of one sum.
+                (weight * self.processes.size * loss).backward()
+            with torch.no_grad():
+                found = [loss.item(), scores.nll.sum().item(), int(counts.sum())]
+            numbers[place : place + 3] += torch.tensor(found, dtype=torch.float64)
+        return numbers
+
+    def _score(self, texts: Texts, chosen: Sequence[int]) -> AnswerScores:
+        batch = batch_of([texts.encoded[index] for index in chosen], self.processes.device)
+        distributions = None if texts.distributions is None else texts.distributions.of(chosen)
+        with arithmetic(resolved(self.settings.precision, self.processes.device), self.processes.device):
+            return score(self.wrapped, batch, texts.reference[list(chosen)], distributions)
 
 
-def _generator(seed: int, stream: int) -> Generator:
-    """Make a generator of its own for each set, so that the size of one never changes the order of the other."""
-    import torch
-
-    return torch.Generator().manual_seed(seed * 4 + stream)
-
-
-def _shuffled(count: int, batch_size: int, generator: Generator) -> Iterator[list[int]]:
-    """Yield batches of indices for ever: each pass over the set in a new order, batches running on across passes."""
-    import torch
-
-    waiting: list[int] = []
-    while True:
-        while len(waiting) < batch_size:
-            waiting += torch.randperm(count, generator=generator).tolist()
-        yield waiting[:batch_size]
-        waiting = waiting[batch_size:]
-
-
-def _refuse_nonfinite(step: Step, settings: Settings) -> None:
-    numbers = {"forget loss": step.forget_loss, "retain loss": step.retain_loss, "gradient norm": step.gradient_norm}
-    if all(math.isfinite(value) for value in numbers.values()):
-        return
-    found = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())
-    raise TrainingError(
-        f"step {step.step} of training went astray: {found}",
-        next_step=f"train with a lower learning rate than {settings.learning_rate:g}, or with a hinge",
+def _logged(number: int, sums: Tensor, batch_size: int, norm: float) -> Step:
+    forget_loss, forget_nll, counting, retain_loss, retain_nll, _ = sums.tolist()
+    return Step(
+        number, forget_loss, retain_loss, forget_nll / batch_size, retain_nll / batch_size, round(counting), norm
     )
+
+
+def _reached(step: Step, settings: Settings) -> bool:
+    return settings.until_forget_nll is not None and step.forget_nll >= settings.until_forget_nll

@@ -1,0 +1,110 @@
+"""The card beside what training made: what it is, how to make it again, what was measured."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeproof.unlearn.settings import Settings
+
+
+class Provenance(NamedTuple):
+    """What the card says beside the settings.
+
+    Attributes:
+        base: the base's name, as `adapter_config.json` has it.
+        command: the command line that made it; empty where none did.
+        data: name, number of items and sha256 of the forget and of the retain file.
+        versions: of python and the libraries, by name.
+        threads: of the processor, as they were.
+        processes: that trained together.
+        precision: of the arithmetic, "float32" or "bf16".
+        steps: optimizer steps.
+        stopped: why training ended (`training.ALL_STEPS` …).
+        measured: NLL per answer token before and after, by role ("forget", "retain").
+
+    """
+
+    base: str
+    command: str
+    data: Mapping[str, tuple[str, int, str]]
+    versions: Mapping[str, str]
+    threads: int
+    processes: int
+    precision: str
+    steps: int
+    stopped: str
+    measured: Mapping[str, tuple[float, float]]
+
+
+def card(settings: Settings, provenance: Provenance) -> str:
+    """Return the card in Markdown."""
+    base = provenance.base
+    if settings.full:
+        library, tags = "transformers", "[unlearning]"
+        title, made, with_it = f"{base}, unlearned", "The model whose weights were all trained to forget", "this model"
+    else:
+        library, tags = "peft", "[lora, unlearning]"
+        title, made, with_it = f"An unlearning adapter for {base}", "A LoRA that makes its base forget", "this adapter"
+    data = "".join(
+        f"| {role} | `{name}` | {count} | `{digest}` |\n" for role, (name, count, digest) in provenance.data.items()
+    )
+    measured = "".join(
+        f"| {role} | {before:.3f} | {after:.3f} |\n" for role, (before, after) in provenance.measured.items()
+    )
+    command = f"\nMade by\n\n```\n{provenance.command}\n```\n" if provenance.command else ""
+    return (
+        f"---\nlibrary_name: {library}\nbase_model: {json.dumps(base, ensure_ascii=False)}\n"
+        f"tags: {tags}\n---\n\n"
+        f"# {title}\n\n"
+        f"{made} the answers of one file and keep those of another. What it achieves in the "
+        "file that ships is for `export-edge gate` to say, not for this card.\n"
+        f"{command}\n"
+        "| set | file | items | sha256 |\n|---|---|---|---|\n" + data + "\n"
+        f"| mean NLL per answer token, in nat, on the training texts | base | with {with_it} |\n|---|---|---|\n"
+        + measured
+        + "\n| recipe | |\n|---|---|\n"
+        + "".join(f"| {name} | {value} |\n" for name, value in _recipe(settings, provenance))
+        + "\nThe same command on the same machine gives the same bytes; `log.jsonl` and `log.csv` have every step.\n"
+    )
+
+
+def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]:
+    size = settings.batch_size
+    rows = [
+        ("method", settings.method),
+        ("β", f"{settings.beta:g}" if settings.method.startswith("npo") else "none"),
+        ("weight of the retain loss", f"{settings.weight:g}"),
+        ("hinge", _or_none(settings.hinge, "nat per token")),
+        ("stop at a forget NLL of", _or_none(settings.until_forget_nll, "nat per token")),
+        ("largest rise of the retain NLL", _or_none(settings.retain_nll_rise, "nat per token")),
+    ]
+    if settings.full:
+        rows.append(("weights", "all of them, in float32"))
+    else:
+        scale = "alpha / √rank (rsLoRA)" if settings.rslora else "alpha / rank"
+        rows += [
+            ("rank, alpha, dropout", f"{settings.rank}, {settings.alpha:g}, {settings.dropout:g}"),
+            ("scaled by", scale),
+            ("layers", ", ".join(settings.targets) or "all linear layers but the output head"),
+        ]
+    recomputed = ", activations computed again" if settings.gradient_checkpointing else ""
+    return [
+        *rows,
+        ("optimizer", f"AdamW, learning rate {settings.rate:g}, constant"),
+        ("steps", f"{provenance.steps} of {size} forget and {size} retain texts"),
+        ("ended by", provenance.stopped),
+        ("a batch computed in", f"{settings.accumulate} parts by {provenance.processes} processes{recomputed}"),
+        ("arithmetic", provenance.precision),
+        ("surfaces", ", ".join(settings.surfaces)),
+        ("seed", str(settings.seed)),
+        ("threads", str(provenance.threads)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+    ]
+
+
+def _or_none(value: float | None, unit: str) -> str:
+    return "none" if value is None else f"{value:g} {unit}"

@@ -1,0 +1,242 @@
+"""Keeps where training stands, so that a run that was killed goes on and ends in the same weights, bit for bit.
+
+```
+.NAME.checkpoint/step-000050/tensors.safetensors    what is trained, AdamW's moments, every random state
+                             state.json             what made it, the data's order, the log
+```
+The folder lies beside --out and goes when training ends. Nothing in it is executed when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import InputError, OutputError
+from edgeproof.unlearn.data_order import OrderState
+from edgeproof.unlearn.step_log import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.data_order import Order
+    from edgeproof.unlearn.processes import Processes
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+_TENSORS, _STATE = "tensors.safetensors", "state.json"
+
+
+def checkpoint_folder(out: Path) -> Path:
+    """Return where the checkpoints of `out` lie."""
+    return out.with_name(f".{out.name}.checkpoint")
+
+
+def refuse_forgotten(out: Path, *, resume: bool, force: bool) -> None:
+    """Raise `OutputError` if a run was cut off here, and neither going on nor starting again was asked for."""
+    found = _latest(checkpoint_folder(out))
+    if found is not None and not (resume or force):
+        raise OutputError(
+            f"a run for {out} was cut off after {found.name.replace('step-', 'step ')}: {checkpoint_folder(out)}",
+            next_step="go on with --resume, or start again with --force",
+        )
+
+
+def discard(out: Path) -> None:
+    """Remove the checkpoints of `out`."""
+    shutil.rmtree(checkpoint_folder(out), ignore_errors=True)
+
+
+class Checkpoints(NamedTuple):
+    """Where, how often, and what must be the same.
+
+    Attributes:
+        out: the run's output; the folder lies beside it.
+        every: optimizer steps; 0 keeps none.
+        resume: whether to go on from what is there.
+        identity: what a run's result depends on, by name: settings, data, base, versions. Compared before going on.
+        processes: who trains.
+        progress: hears that there is nothing to go on from.
+
+    """
+
+    out: Path
+    every: int
+    resume: bool
+    identity: Mapping[str, str]
+    processes: Processes
+    progress: Progress
+
+    def go_on(self, model: Module, optimizer: Optimizer, orders: Sequence[Order]) -> list[Step]:
+        """Bring everything to where the last checkpoint stands and return its log; empty where training begins.
+
+        Raises:
+            InputError: the checkpoint is of other settings, data or base (what differs is named), or damaged.
+
+        """
+        folder = _latest(checkpoint_folder(self.out))
+        if not self.resume:
+            if self.processes.writes:
+                discard(self.out)
+            return []
+        if folder is None:
+            self.progress.warn(f"there is no checkpoint of {self.out}: training begins with step 1")
+            return []
+        try:
+            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+            self._refuse_other(state["identity"], folder)
+            return self._restore(folder, state, model, optimizer, orders)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise InputError(
+                f"the checkpoint {folder} is damaged: {type(error).__name__}: {error}",
+                next_step="remove it, or start again with --force",
+            ) from error
+
+    def keep(
+        self, number: int, model: Module, optimizer: Optimizer, orders: Sequence[Order], log: Sequence[Step]
+    ) -> None:
+        """Keep where step `number` has ended, if its turn has come, and remove the checkpoint before.
+
+        Raises:
+            OutputError: the disk is full; the checkpoint before stays.
+
+        """
+        if self.every == 0 or number % self.every:
+            return
+        states = self.processes.gather(_random_states(self.processes.device))
+        if self.processes.writes:
+            try:
+                self._write(number, model, optimizer, orders, log=log, states=states)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot keep a checkpoint in {checkpoint_folder(self.out)}: {error.strerror or error}",
+                    next_step="free some space and go on with --resume, or train with --checkpoint-every 0",
+                ) from error
+        self.processes.wait()
+
+    def _write(
+        self,
+        number: int,
+        model: Module,
+        optimizer: Optimizer,
+        orders: Sequence[Order],
+        *,
+        log: Sequence[Step],
+        states: Sequence[Mapping[str, Tensor]],
+    ) -> None:
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        tensors, positions = _trained(model), [order.state() for order in orders]
+        counted: dict[str, float] = {}
+        for index, moments in optimizer.state_dict()["state"].items():
+            counted[str(index)] = float(moments["step"])
+            tensors |= {f"{name}.{index}": moments[name] for name in ("exp_avg", "exp_avg_sq")}
+        tensors |= {f"order.{index}": position.generator for index, position in enumerate(positions)}
+        tensors |= {f"{name}.{rank}": state for rank, some in enumerate(states) for name, state in some.items()}
+        home = checkpoint_folder(self.out)
+        unfinished, finished = home / f"step-{number:06d}.part", home / f"step-{number:06d}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        try:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished / _TENSORS
+            )
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        state = {
+            "identity": dict(self.identity),
+            "optimizer_steps": counted,
+            "waiting": [position.waiting for position in positions],
+            "log": log,
+        }
+        (unfinished / _STATE).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+        for path in (unfinished / _TENSORS, unfinished / _STATE, unfinished):
+            _to_disk(path)
+        unfinished.rename(finished)
+        _to_disk(home)
+        for older in home.iterdir():
+            if older != finished:
+                shutil.rmtree(older)
+
+    def _restore(
+        self,
+        folder: Path,
+        state: Mapping[str, object],
+        model: Module,
+        optimizer: Optimizer,
+        orders: Sequence[Order],
+    ) -> list[Step]:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(folder / _TENSORS)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+        with torch.no_grad():
+            for name, weight in _trained(model).items():
+                if weight.shape != tensors[name].shape:
+                    raise ValueError(f"{name} is {list(tensors[name].shape)}, not {list(weight.shape)}")
+                weight.copy_(tensors[name])
+        counted, waiting, log = state["optimizer_steps"], state["waiting"], state["log"]
+        assert isinstance(counted, dict)
+        assert isinstance(waiting, list)
+        assert isinstance(log, list)
+        moments = {
+            int(index): {
+                "step": torch.tensor(float(steps)),
+                **{name: tensors[f"{name}.{index}"] for name in ("exp_avg", "exp_avg_sq")},
+            }
+            for index, steps in counted.items()
+        }
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        for index, order in enumerate(orders):
+            order.go_to(OrderState(tensors[f"order.{index}"], tuple(waiting[index])))
+        rank = self.processes.rank
+        torch.set_rng_state(tensors[f"random.{rank}"])
+        if f"random_cuda.{rank}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"random_cuda.{rank}"], self.processes.device)
+        return [Step(*entry) for entry in log]
+
+    def _refuse_other(self, found: Mapping[str, str], folder: Path) -> None:
+        names = [name for name in {**found, **self.identity} if found.get(name) != self.identity.get(name)]
+        if names:
+            differ = "; ".join(f"{name}: {found.get(name)} there, {self.identity.get(name)} here" for name in names)
+            raise InputError(
+                f"the checkpoint {folder} is of another run: {differ}",
+                next_step="go on with the command that it was made by, or start again with --force",
+            )
+
+
+def _trained(model: Module) -> dict[str, Tensor]:
+    return {f"weight.{name}": weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def _random_states(device: str) -> dict[str, Tensor]:
+    import torch
+
+    states = {"random": torch.get_rng_state()}
+    if torch.device(device).type == "cuda":
+        states["random_cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _latest(home: Path) -> Path | None:
+    """Return the newest complete checkpoint: a folder gets its name when all of it is on the disk."""
+    found = sorted(path for path in home.glob("step-*") if path.is_dir() and path.suffix != ".part")
+    return found[-1] if found else None
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

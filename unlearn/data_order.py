@@ -1,0 +1,55 @@
+"""The order in which a set's texts are trained on: shuffled passes, cut into batches, with a state that can be kept."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORGET_STREAM, RETAIN_STREAM = 1, 2
+"""A generator of its own for each set, so that the size of one never changes the order of the other."""
+
+
+class OrderState(NamedTuple):
+    """Where an order stands: the generator's state (uint8), and the texts that wait for the next batch."""
+
+    generator: Tensor
+    waiting: tuple[int, ...]
+
+
+class Order:
+    """Batches of indices for ever: each pass over the set in a new order, batches running on across passes."""
+
+    def __init__(self, count: int, batch_size: int, *, seed: int, stream: int) -> None:
+        import torch
+
+        self._count, self._batch_size = count, batch_size
+        self._generator = torch.Generator().manual_seed(seed * 4 + stream)
+        self._waiting: list[int] = []
+
+    def next_batch(self) -> list[int]:
+        """Return the indices of the next batch."""
+        import torch
+
+        while len(self._waiting) < self._batch_size:
+            self._waiting += torch.randperm(self._count, generator=self._generator).tolist()
+        batch, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
+        return batch
+
+    def state(self) -> OrderState:
+        """Return where it stands."""
+        return OrderState(self._generator.get_state(), tuple(self._waiting))
+
+    def go_to(self, state: OrderState) -> None:
+        """Go on from where another one stood."""
+        self._generator.set_state(state.generator)
+        self._waiting = list(state.waiting)
+
+
+def parts(chosen: list[int], count: int) -> list[list[int]]:
+    """Cut a batch into `count` parts of nearly one size, in order; fewer where it has fewer texts."""
+    count = min(count, len(chosen))
+    bounds = [len(chosen) * part // count for part in range(count + 1)]
+    return [chosen[start:end] for start, end in itertools.pairwise(bounds)]

@@ -1,0 +1,87 @@
+"""All that comes after the last step: what is shipped is rounded as it ships, measured, and written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.unlearn.adapter_folder import adapter_tensors, load_rounded, write_adapter
+from edgeproof.unlearn.card import Provenance, card
+from edgeproof.unlearn.full_folder import refuse_broken, write_model
+from edgeproof.unlearn.guards import refuse_loss_of_utility
+from edgeproof.unlearn.output_folder import CARD, LOG, LOG_CSV
+from edgeproof.unlearn.preparing import Prepared, totals
+from edgeproof.unlearn.scoring import mean_nll
+from edgeproof.unlearn.step_log import as_csv, as_lines
+from edgeproof.unlearn.training import TARGET, Trained
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.processes import Processes
+    from edgeproof.unlearn.settings import Settings
+    from edgeproof.unlearn.step_log import Step
+    from torch import Tensor
+
+
+class Finished(NamedTuple):
+    """The adapter's weights in float16 (empty for a whole model), and NLLs before and after by role."""
+
+    tensors: Mapping[str, Tensor]
+    measured: Mapping[str, tuple[float, float]]
+
+
+def finish(
+    prepared: Prepared, trained: Trained, settings: Settings, processes: Processes, progress: Progress
+) -> Finished:
+    """Check and measure what training made.
+
+    Raises:
+        TrainingError: it changed nothing, holds NaN, or cost more on the retain set than the settings allow.
+
+    """
+    tensors: Mapping[str, Tensor] = {}
+    if settings.full:
+        refuse_broken(prepared.base.model, moved=any(step.gradient_norm > 0 for step in trained.log))
+    else:
+        tensors = adapter_tensors(prepared.model)
+        load_rounded(prepared.model, tensors)
+    sets = {"forget": prepared.forget, "retain": prepared.retain}
+    encoded = [texts.encoded for texts in sets.values()]
+    after = totals(
+        prepared.model, encoded, settings, processes, progress=progress, task="the unlearned model's answers"
+    )
+    measured = {
+        role: (mean_nll(texts.reference, texts.encoded), mean_nll(since, texts.encoded))
+        for (role, texts), since in zip(sets.items(), after, strict=True)
+    }
+    before, since = measured["retain"]
+    refuse_loss_of_utility(since - before, f"after all {len(trained.log)} steps", settings)
+    target = settings.until_forget_nll
+    if target is not None and trained.stopped != TARGET and measured["forget"][1] < target:
+        progress.warn(
+            f"the forget set's NLL is {measured['forget'][1]:.2f} nat per token after {len(trained.log)} steps; "
+            f"{target:g} were asked for (--until-forget-nll): give more steps"
+        )
+    return Finished(tensors, measured)
+
+
+def write(
+    folder: Path,
+    prepared: Prepared,
+    finished: Finished,
+    *,
+    settings: Settings,
+    provenance: Provenance,
+    log: Sequence[Step],
+    tokenizer: Mapping[str, bytes],
+) -> int:
+    """Write adapter or model, log and card into `folder`; return the bytes of the weights."""
+    if settings.full:
+        size = write_model(folder, prepared.base, tokenizer)
+    else:
+        size = write_adapter(folder, prepared.model, finished.tensors, prepared.base.name)
+    for name, text in ((LOG, as_lines(log)), (LOG_CSV, as_csv(log)), (CARD, card(settings, provenance))):
+        (folder / name).write_text(text, encoding="utf-8")
+    return size

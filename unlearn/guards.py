@@ -1,0 +1,88 @@
+"""What a step must pass: finite numbers, a model that still answers, memory that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeproof.unlearn.settings import Settings
+    from edgeproof.unlearn.step_log import Step
+
+DESTROYED_FACTOR = 2.0
+"""A model is destroyed when its retain NLL is worse than guessing among all tokens, and this many times its start."""
+
+
+def refuse_nonfinite(step: Step, settings: Settings) -> None:
+    """Raise `TrainingError` if a number of the step is NaN or infinite."""
+    numbers = {"forget loss": step.forget_loss, "retain loss": step.retain_loss, "gradient norm": step.gradient_norm}
+    if all(math.isfinite(value) for value in numbers.values()):
+        return
+    found = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+    raise TrainingError(
+        f"step {step.step} of training went astray: {found}",
+        next_step=f"train with a lower learning rate than {settings.rate:g}, or with a hinge",
+    )
+
+
+def refuse_destroyed(step: Step, before: float, vocabulary: int, settings: Settings) -> None:
+    """Raise `TrainingError` if the model has come to know less than nothing of what it is to keep.
+
+    Args:
+        step: with its batch's retain NLL.
+        before: the base's NLL on the same texts.
+        vocabulary: number of tokens; guessing blindly costs its logarithm.
+        settings: for the message.
+
+    """
+    blind = math.log(vocabulary)
+    if step.retain_nll > blind and step.retain_nll > DESTROYED_FACTOR * before:
+        raise TrainingError(
+            f"step {step.step} of training finds the model destroyed: retain NLL {step.retain_nll:.2f} nat per token, "
+            f"{before:.2f} before training; guessing among {vocabulary} tokens costs {blind:.2f}",
+            next_step=f"train with a lower learning rate than {settings.rate:g}, with a hinge, with a forget target "
+            f"(--until-forget-nll), or with a larger --retain-weight than {settings.weight:g}",
+        )
+
+
+def refuse_loss_of_utility(rise: float, where: str, settings: Settings) -> None:
+    """Raise `TrainingError` if the retain set's NLL has risen by more than the settings allow."""
+    if settings.retain_nll_rise is not None and rise > settings.retain_nll_rise:
+        raise TrainingError(
+            f"{where}, the retain set's NLL has risen by {rise:.3f} nat per token; {settings.retain_nll_rise:g} are "
+            "allowed (--retain-nll-rise)",
+            next_step="stop earlier (--until-forget-nll, --hinge), keep more (--retain-weight), or allow a larger rise",
+        )
+
+
+@contextlib.contextmanager
+def memory_errors(settings: Settings) -> Iterator[None]:
+    """Turn torch's and Python's failures to get memory into a `TrainingError` that says what to lower."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(str(error), settings) from error
+    except RuntimeError as error:
+        # The allocator of the processor has no class of its own.
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise _out_of_memory(str(error), settings) from error
+        raise
+
+
+def _out_of_memory(detail: str, settings: Settings) -> TrainingError:
+    said = detail.partition("DefaultCPUAllocator: ")[2] or detail
+    first = said.strip().splitlines()[0].strip() if said.strip() else "no more could be had"
+    ways = [
+        f"raise --accumulate (now {settings.accumulate}, at most {settings.batch_size}: the step stays the same)",
+        "" if settings.gradient_checkpointing else "add --gradient-checkpointing",
+        f"lower --batch-size (now {settings.batch_size})",
+        "train a LoRA in place of --full" if settings.full else "",
+    ]
+    return TrainingError(f"out of memory: {first}", next_step="; or ".join(way for way in ways if way))

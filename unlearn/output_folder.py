@@ -1,0 +1,95 @@
+"""Gives a place to write a folder in that shows under its name only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ADAPTER_CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
+LOG, LOG_CSV, LOG_PLOT, CARD = "log.jsonl", "log.csv", "log.svg", "README.md"
+
+
+def check_place(out: Path, *, force: bool) -> None:
+    """Find out, before anything is computed, whether `out` can be written.
+
+    Raises:
+        OutputError: `out` exists and `force` is not given, or it is nothing that was made here; its parent is missing
+            or read-only.
+
+    """
+    _beside(out, force=force).rmdir()
+
+
+@contextlib.contextmanager
+def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
+    """Give a temporary folder beside `out` that gets that name when the block ends; if it raises, nothing appears.
+
+    Raises:
+        OutputError: as `check_place`; the disk is full.
+
+    """
+    temporary = _beside(out, force=force)
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        _refuse(out, force=force)
+        if os.path.lexists(out):
+            retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+            out.rename(retired / out.name)
+            temporary.rename(out)
+            shutil.rmtree(retired)
+        else:
+            temporary.rename(out)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {out}: {error.strerror or error}", next_step="free some space, or give another --out"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(out: Path, *, force: bool) -> Path:
+    _refuse(out, force=force)
+    try:
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {out.parent}: {error.strerror}", next_step="make the folder, or give another --out"
+        ) from error
+
+
+def _refuse(out: Path, *, force: bool) -> None:
+    if not os.path.lexists(out):
+        return
+    if not force:
+        raise OutputError(f"{out} exists", next_step="give another --out, or --force to replace it")
+    if out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not _ours(out)):
+        raise OutputError(
+            f"{out} is not the folder of an adapter or an unlearned model; it is not replaced, with or without --force",
+            next_step="give another --out",
+        )
+
+
+def _ours(out: Path) -> bool:
+    """Tell an adapter, or a model with the log that `--full` writes, from a folder of someone else's."""
+    return (out / ADAPTER_CONFIG).is_file() or all((out / name).is_file() for name in (MODEL_CONFIG, LOG))
+
+
+def plain_mode(path: Path) -> None:
+    """Give a file the mode that a plain `open` would have given it."""
+    path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,133 @@
+"""What the model said before unlearning, computed once and kept, so that no second model is held.
+
+```
+NPO   log π_ref(answer), one float32 an answer                             in memory
+KLR   log π_ref at each token of the retain answers, the whole vocabulary  in a memory-mapped file beside --out
+```
+The file has no name: the system takes it back when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import OutputError
+from edgeproof.unlearn.scoring import evaluated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from edgeproof.unlearn.encoding import EncodedText
+    from torch import Tensor
+    from torch.nn import Module
+
+_BYTES = 4
+"""Of a float32."""
+
+
+class Distributions(NamedTuple):
+    """Log π_ref of every next token of a set's answers.
+
+    Attributes:
+        rows: float32 [tokens, vocabulary], memory-mapped, text by text.
+        starts: of each text's rows, and their end: one more than there are texts.
+
+    """
+
+    rows: np.memmap[tuple[int, int], np.dtype[np.float32]]
+    starts: Sequence[int]
+
+    def of(self, chosen: Sequence[int]) -> Tensor:
+        """Return the rows of these texts, one after another, float32 [tokens, vocabulary]."""
+        import numpy as np
+        import torch
+
+        return torch.from_numpy(np.concatenate([self.rows[self.starts[i] : self.starts[i + 1]] for i in chosen]))
+
+
+class Texts(NamedTuple):
+    """A set as it is trained on: its texts, log π_ref of each (float32 [texts]), and π_ref itself where a loss asks."""
+
+    encoded: Sequence[EncodedText]
+    reference: Tensor
+    distributions: Distributions | None = None
+
+    def tokens(self, chosen: Sequence[int]) -> int:
+        """Count the answers' tokens of these texts."""
+        return sum(answer_length(self.encoded[index]) for index in chosen)
+
+
+def answer_length(text: EncodedText) -> int:
+    """Count the tokens of the answer."""
+    return len(text.ids) - text.answer_start
+
+
+def bytes_needed(texts: Sequence[EncodedText], vocabulary: int) -> int:
+    """Return the size of the file that `reference_distributions` will write."""
+    return sum(map(answer_length, texts)) * vocabulary * _BYTES
+
+
+def reference_distributions(
+    model: Module,
+    texts: Sequence[EncodedText],
+    folder: Path,
+    *,
+    vocabulary: int,
+    batch_size: int,
+    device: str,
+    advance: Callable[[int], None],
+) -> Distributions:
+    """Compute log π_ref at each token of the answers, into a nameless file in `folder`.
+
+    Args:
+        model: as it is before training (with an adapter: switched off by the caller).
+        texts: whose answers.
+        folder: on whose disk the file lies.
+        vocabulary: the number of logits.
+        batch_size: texts a forward pass.
+        device: where the model is.
+        advance: hears how many texts are done.
+
+    Raises:
+        OutputError: the disk has too little room (said before anything is computed), or cannot be written.
+
+    """
+    import numpy as np
+    import torch
+
+    needed = bytes_needed(texts, vocabulary)
+    try:
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise _no_room(folder, needed, f"{_size(free)} are free")
+        file: IO[bytes] = tempfile.TemporaryFile(prefix=".reference.", dir=folder)  # noqa: SIM115 (the mapping keeps it)
+        with file:
+            for batch, logits in evaluated(model, texts, batch_size=batch_size, device=device, advance=advance):
+                with torch.inference_mode():
+                    rows = torch.log_softmax(logits[batch.is_answer], dim=1).cpu()
+                # Written, not stored through the mapping: a full disk is then an error and no signal that kills.
+                file.write(rows.numpy().tobytes())
+            file.flush()
+            starts = (0, *itertools.accumulate(map(answer_length, texts)))
+            mapped: np.memmap[tuple[int, int], np.dtype[np.float32]] = np.memmap(
+                file, dtype=np.float32, mode="r", shape=(starts[-1], vocabulary)
+            )
+    except OSError as error:
+        raise _no_room(folder, needed, error.strerror or str(error)) from error
+    return Distributions(mapped, starts)
+
+
+def _no_room(folder: Path, needed: int, why: str) -> OutputError:
+    return OutputError(
+        f"KL on the retain set needs a temporary file of {_size(needed)} in {folder}: {why}",
+        next_step="give an --out on a larger disk, fewer retain texts, or a method with +gdr",
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

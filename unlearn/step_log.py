@@ -1,0 +1,43 @@
+"""The log of a training run: one `Step` a step, as JSON lines and as CSV, numbers in six digits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Step(NamedTuple):
+    """What the log says of a step: losses as the method defines them, NLLs per answer token in nat, before the step.
+
+    NLLs are means over the batch's texts; `counting` is how many of its forget texts the hinge left in.
+    """
+
+    step: int
+    forget_loss: float
+    retain_loss: float
+    forget_nll: float
+    retain_nll: float
+    counting: int
+    gradient_norm: float
+
+    def line(self) -> str:
+        """As a line of JSON, numbers in six digits."""
+        return json.dumps(dict(zip(self._fields, map(_rounded, self), strict=True)), allow_nan=False)
+
+
+def as_lines(log: Sequence[Step]) -> str:
+    """Return log.jsonl."""
+    return "".join(step.line() + "\n" for step in log)
+
+
+def as_csv(log: Sequence[Step]) -> str:
+    """Return log.csv: the same numbers under a line of names."""
+    rows = (",".join(str(_rounded(value)) for value in step) for step in log)
+    return "".join(f"{row}\n" for row in (",".join(Step._fields), *rows))
+
+
+def _rounded(value: float) -> float | int:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgeproof.eval.policy import Policy
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Baseline
+    from edgeproof.eval.survival import Survival
 
 
 @click.command("gate")
@@ -102,6 +103,13 @@ class Candidate(NamedTuple):
     artifact: Path
     lora: Path | None = None
     format_name: str | None = None
+
+
+class _Artifact(NamedTuple):
+    """Name and sha256 of each of its files, and what its manifest says is left of the adapters."""
+
+    files: tuple[tuple[str, str], ...]
+    survival: Survival | None
 
 
 class Gated(NamedTuple):
@@ -192,13 +200,13 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         answers: dict[tuple[str, str], str] = {}
-        judgement, files = _judge_one(candidate, pack, recorded, policy, judging, answers=answers, progress=progress)
+        judgement, artifact = _judge_one(candidate, pack, recorded, policy, judging, answers=answers, progress=progress)
         reports: tuple[Path, ...] = ()
         if folder is not None:
             manifest = manifest_path(candidate.artifact)
             context = ReportContext(
                 artifact=candidate.artifact.name,
-                artifact_files=files,
+                artifact_files=artifact.files,
                 command=opt.given_command(),
                 baseline_sha256=digest_bytes(judging.baseline),
                 pack_files_sha256=digest_files(judging.probes),
@@ -206,6 +214,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
                 manifest_sha256=digest_bytes(manifest) if manifest.is_file() else None,
                 versions=package_versions(),
                 created=datetime.now(UTC),
+                survival=artifact.survival,
             )
             shown = answers if judging.show_answers else None
             reports = write_reports(
@@ -241,12 +250,13 @@ def _judge_one(
     *,
     answers: dict[tuple[str, str], str],
     progress: Progress,
-) -> tuple[Judgement, tuple[tuple[str, str], ...]]:
-    """Measure and judge; also give name and sha256 of each file of the artifact."""
+) -> tuple[Judgement, _Artifact]:
+    """Measure and judge; also give what the report says of the artifact."""
     from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline
     from edgeproof.eval.judge import judge
     from edgeproof.eval.measure import measure, measure_again
     from edgeproof.eval.precise import judge_both
+    from edgeproof.eval.survival import read_survival
     from edgeproof.export.identify import identify_format
     from edgeproof.export.manifest import digest_artifact, read_provenance
     from edgeproof.runtime import backend_for, open_backend
@@ -264,9 +274,11 @@ def _judge_one(
     digested = [digest_artifact(path) for path in paths]
     digests = [whole.sha256 for whole, _ in digested]
     files = tuple((file.file, file.sha256) for whole, inside in digested for file in inside or (whole,))
-    for path, digest in zip(paths, digests, strict=True):
-        if read_provenance(path, digest) is None:
+    manifests = [read_provenance(path, digest) for path, digest in zip(paths, digests, strict=True)]
+    for path, manifest in zip(paths, manifests, strict=True):
+        if manifest is None:
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
+    described = _Artifact(files, read_survival(manifests[0]))
     sha256 = digests[0] if lora is None else hashlib.sha256("".join(digests).encode()).hexdigest()
     backend = judging.backend or backend_for(artifact)
     with open_backend(backend, artifact, lora=lora, threads=judging.threads) as engine:
@@ -293,8 +305,8 @@ def _judge_one(
     for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
         progress.warn(f"the baseline was recorded elsewhere: {difference}")
     if precise is not None:
-        return judge_both(measurement, precise, baseline, policy, format=format_name), files
-    return judge(measurement, baseline, policy, format=format_name), files
+        return judge_both(measurement, precise, baseline, policy, format=format_name), described
+    return judge(measurement, baseline, policy, format=format_name), described
 
 
 def _state(path: Path) -> list[tuple[str, int, int, int]]:

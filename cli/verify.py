@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 from edgeproof.cli import options as opt
-from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgeproof.eval.survival import Survival
     from edgeproof.eval.verify import ArtifactDigests
 
 
@@ -72,4 +73,16 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         sha256=whole[0] if lora is None else hashlib.sha256("".join(whole).encode()).hexdigest(),
         files=tuple((file.file, file.sha256) for found, inside in digested for file in inside or (found,)),
         manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
+        survival=_survival(manifest),
     )
+
+
+def _survival(manifest: Path) -> Survival | None:
+    """Read what the manifest says is left of the adapters; one that is damaged differs by its digest."""
+    from edgeproof.eval.survival import read_survival
+
+    try:
+        content = json.loads(manifest.read_bytes()) if manifest.is_file() else None
+        return read_survival(content) if isinstance(content, dict) else None
+    except (ValueError, InputError):
+        return None

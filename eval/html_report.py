@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edgeproof.eval.html_figures import PLOT, interval, scatter
 from edgeproof.eval.inert import inert
 from edgeproof.eval.mean_bounds import CAUTION, MINIMUM_CLUSTERS, RESAMPLES, SEED
+from edgeproof.eval.survival import LOST, heat_map
 from edgeproof.eval.wording import amount, bound_words, limit_words
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ def html_report(
         rows=sorted(judgement.probes, key=lambda row: (not row.leaks, not row.judged)),
         figures={criterion.name: interval(criterion) for criterion in judgement.criteria},
         scatter=scatter(judgement.probes),
+        survival=context.survival,
+        heat=None if context.survival is None else heat_map(context.survival),
+        shade=_shade,
+        lost=LOST,
         plot=PLOT,
         named=NAMED,
         amount=amount,
@@ -82,6 +87,11 @@ def _resource(name: str) -> str:
 def _source_digest(text: str) -> str:
     """Give what a Content-Security-Policy names an inline style or script by."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _shade(projection: float) -> str:
+    """Give the class of a cell's colour: p0 where nothing is left, p10 where all is."""
+    return f"p{round(10 * min(1.0, max(0.0, projection)))}"
 
 
 def _number(value: float | None, digits: int = 2) -> str:

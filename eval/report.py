@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.eval.judgement import Judgement
+    from edgeproof.eval.survival import Survival
 
     Answers = Mapping[tuple[str, str], str]
     """Greedy answers by probe and surface."""
 
 SCHEMA = "edgeproof/report"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 REPORT = "report.json"
 JUNIT = "junit.xml"
 HTML = "report.html"
@@ -55,6 +56,7 @@ class ReportContext:
         manifest_sha256: of the manifest beside the artifact; None where there is none (provenance unknown).
         versions: of edgeproof and what it ran on, by name.
         created: when, with a time zone; reports alone carry times.
+        survival: what the manifest says is left of the adapters, tensor by tensor; None where it does not say.
 
     """
 
@@ -67,6 +69,7 @@ class ReportContext:
     manifest_sha256: str | None
     versions: Mapping[str, str]
     created: datetime
+    survival: Survival | None = None
 
 
 def report_json(judgement: Judgement, context: ReportContext, *, answers: Answers | None = None) -> dict[str, object]:
@@ -104,6 +107,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         },
         "backend": dict(judgement.backend),
         "precise": None if judgement.precise is None else _plain(judgement.precise),
+        "survival": None if context.survival is None else survival_json(context.survival),
         "judged_surfaces": {"forget": list(judgement.surfaces), "retain": list(judgement.retain_surfaces)},
         "statistics": {
             "confidence": policy.confidence,
@@ -125,6 +129,11 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "versions": dict(context.versions),
     }
     return report | {"report_sha256": hashlib.sha256(encode(report)).hexdigest()}
+
+
+def survival_json(survival: Survival) -> dict[str, object]:
+    """Give what is left of the adapters as the manifest and the report hold it."""
+    return _plain(survival) | {"tensors": [tensor._asdict() for tensor in survival.tensors]}
 
 
 def encode(report: Mapping[str, object]) -> bytes:

@@ -29,6 +29,7 @@ from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
 from edgeproof.eval.records import Measurement, ProbeScore
 from edgeproof.eval.report import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, ReportContext, encode, report_json
+from edgeproof.eval.survival import parse_survival
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from edgeproof.eval.judgement import Judgement
     from edgeproof.eval.records import Baseline
+    from edgeproof.eval.survival import Survival
 
 CLOSE = 1e-6
 """How far apart, relatively, two computations of one number may be."""
@@ -44,11 +46,15 @@ NAMED = 5
 
 
 class ArtifactDigests(NamedTuple):
-    """What was found of the artifact now: of the whole (as the gate names it), its files, its manifest or None."""
+    """What was found of the artifact now: of the whole (as the gate names it), its files, its manifest or None.
+
+    `survival` is what that manifest says is left of the adapters.
+    """
 
     sha256: str
     files: tuple[tuple[str, str], ...]
     manifest_sha256: str | None
+    survival: Survival | None = None
 
 
 class Inputs(NamedTuple):
@@ -151,6 +157,13 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
         yield "artifact: the report lists other files than those that its digest is of"
     if recorded["manifest_sha256"] != found.manifest_sha256:
         yield _differs("manifest beside the artifact", recorded["manifest_sha256"], found.manifest_sha256)
+    elif _survival(report) != found.survival:
+        yield "report: its survival map is not what the manifest says"
+
+
+def _survival(report: Mapping[str, Any]) -> Survival | None:
+    table = report["survival"]
+    return None if table is None else parse_survival(table)
 
 
 def _inputs(report: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
@@ -255,6 +268,7 @@ def _context(report: Mapping[str, Any]) -> ReportContext:
         manifest_sha256=report["artifact"]["manifest_sha256"],
         versions=report["versions"],
         created=datetime.fromisoformat(report["created"]),
+        survival=_survival(report),
     )
 
 

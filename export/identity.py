@@ -77,7 +77,10 @@ def describe_artifact(path: Path) -> dict[str, object]:
 def _provenance(manifest: dict[str, object]) -> dict[str, object]:
     """Return what the manifest says that people ask for."""
     kept = ("base", "adapters", "adapter_effect", "survival", "options", "warnings", "command", "versions")
-    return {key: manifest[key] for key in kept if manifest.get(key) is not None}
+    found = {key: manifest[key] for key in kept if manifest.get(key) is not None}
+    if isinstance(survival := found.get("survival"), dict):
+        found["survival"] = {key: value for key, value in survival.items() if key != "tensors"}
+    return found
 
 
 def _onnx_records(path: Path) -> list[TensorRecord]:

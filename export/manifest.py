@@ -75,8 +75,9 @@ class Manifest:
         command: the command line as given.
         versions: of the packages that made it; "llama.cpp" is the version and commit of its kernels.
         files: of a folder that ships.
-        survival: what the adapters do to the stored weights, on a sample of the tensors that they touch: the share of
-            codes moved, and how much of the change is left (`survival_preflight.Preflight`). None without adapters, and
+        survival: what the adapters do to the stored weights, on a sample of the rows that they touch: the share of
+            codes moved, and how much of the change is left, in all and of each tensor (`survival_preflight.Preflight`).
+            None without adapters, and
             where another program wrote the artifact. `export-edge inspect` reads it from the file itself.
         not_shared: with --shared-scales: what is not numerically the same in the Q4_0 file made beside the ONNX folder.
 

@@ -282,6 +282,15 @@ def _survival(found: Preflight | None) -> dict[str, object] | None:
         "projection": round(found.projection, 4),
         "projection_error": round(found.error, 4),
         "sampled": found.sampled,
+        "tensors": [
+            {
+                "name": tensor.name,
+                "layer": tensor.layer,
+                "projection": round(tensor.projection, 4),
+                "projection_error": round(tensor.error, 4),
+            }
+            for tensor in found.tensors
+        ],
     }
 
 

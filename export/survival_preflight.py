@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from edgeproof.export.onnx.layout import StoredMatrix
     from edgeproof.export.survival_places import Place
 
-TENSORS = 16
-ROWS = 16
-"""The sample: so many of the tensors that the adapters touch, evenly spread, and at least so many rows of each."""
+TENSORS = 1024
+ROWS = 8
+"""The sample: all tensors that the adapters touch, or so many of them, evenly spread; of each at least so many rows.
+
+In a file of mixed types a few tensors would say little about the others."""
 LOST = 0.5
 """Below this share people are warned."""
 ON_GRID = 0.2
@@ -42,6 +44,15 @@ class Target(NamedTuple):
     codec: Codec
 
 
+class TensorSample(NamedTuple):
+    """What the sample shows of one tensor of the checkpoint: as in `Preflight`. `layer` None: outside of the layers."""
+
+    name: str
+    layer: int | None
+    projection: float
+    error: float
+
+
 class Preflight(NamedTuple):
     """What the sample shows.
 
@@ -53,6 +64,7 @@ class Preflight(NamedTuple):
         as_bf16: the share that casting the merge to bfloat16 alone would leave.
         moved: share of the sample's codes that the adapters move; None where the types' codes are not read here.
         sampled: weights in the sample.
+        tensors: one by one, in the artifact's order, without those that the sample shows no change of.
 
     """
 
@@ -63,6 +75,7 @@ class Preflight(NamedTuple):
     as_bf16: float
     moved: float | None
     sampled: int
+    tensors: tuple[TensorSample, ...] = ()
 
     @property
     def on_grid(self) -> bool:
@@ -132,6 +145,7 @@ def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None
     inner = delta_square = error_square = rounding = usual = base_square = half = 0.0
     moved = codes = 0.0
     sampled = 0
+    by_source: dict[tuple[str, int | None], list[float]] = {}
     for number in sorted(chosen):
         place, codec = candidates[number]
         start, stop = _middle(place)
@@ -148,9 +162,14 @@ def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None
             codes += scale * old.size
         effective = after.astype(np.float64) - before
         square = _sum(base, base)
-        inner += scale * float((effective * delta).sum())
-        delta_square += scale * float((delta * delta).sum())
-        error_square += scale**2 * float(np.square((effective - delta) * delta).sum())
+        own = (
+            scale * float((effective * delta).sum()),
+            scale * float((delta * delta).sum()),
+            scale**2 * float(np.square((effective - delta) * delta).sum()),
+        )
+        inner, delta_square, error_square = inner + own[0], delta_square + own[1], error_square + own[2]
+        sums = by_source.setdefault((place.source, place.layer), [0.0, 0.0, 0.0])
+        by_source[place.source, place.layer] = [one + other for one, other in zip(sums, own, strict=True)]
         rounding += scale * _sum(before - base, before - base)
         base_square += scale * square
         usual += scale * square * usual_rounding(codec) ** 2
@@ -166,6 +185,11 @@ def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None
         half / delta_square,
         moved / codes if codes else None,
         sampled,
+        tuple(
+            TensorSample(name, layer, own / square, math.sqrt(error) / square)
+            for (name, layer), (own, square, error) in by_source.items()
+            if square > 0
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from edgeproof.eval.judge import judge
 from edgeproof.eval.judgement import Precise
 from edgeproof.eval.policy import Policy
 from edgeproof.eval.report import ReportContext, write_reports
+from edgeproof.eval.survival import Survival, TensorLeft
 from edgeproof_tests.eval.worlds import World, leaking
 
 WORLD = World(forget=31, known=31, retain=41, trained=3, holdout=4, decoys=5, critical=frozenset({"f30-0"}))
@@ -32,6 +33,24 @@ CONTEXT = ReportContext(
     versions={"edgeproof": "0.1.0"},
     created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
 )
+SURVIVAL = Survival(
+    projection=0.71,
+    projection_error=0.004,
+    codes_moved=0.0321,
+    sampled=123_456,
+    tensors=(
+        *(
+            TensorLeft(f"blk.{layer}.{kind}.weight", layer, (layer + column) / 36, 0.03)
+            for layer in range(30)
+            for column, kind in enumerate(
+                ("attn_k", "attn_output", "attn_q", "attn_v", "ffn_down", "ffn_gate", "ffn_up")
+            )
+            if (layer, column) != (3, 2)
+        ),
+        TensorLeft("token_embd.weight", None, 0.93, 0.01),
+    ),
+)
+MAPPED = dataclasses.replace(CONTEXT, manifest_sha256="c" * 64, survival=SURVIVAL)
 HOSTILE = "\"'><script>document.title='owned'</script><img src=x onerror=alert(1)> {{ 7*7 }} \u202egnp\x1b[31m\x00 https://x.test"
 EMPTY = {"meta", "link", "br", "input", "hr", "img"}
 
@@ -103,6 +122,53 @@ def test_the_page_says_all_that_decides(judgements, name):
         assert " ".join(words.split()) in text
     assert text.index(judgement.summary) < text.index("Criteria")
     assert ("Without rounding activations" in text) == (judgement.precise is not None)
+
+
+def cells(page):
+    """The heat map of a page, read as a table: kinds, then layer and texts of each row, and the shade of every cell."""
+    (table,) = re.findall(r'<table class="heat">(.*?)</table>', page.decode(), re.DOTALL)
+    kinds = re.findall(r"<th scope=\"col\"><span><bdi>(.*?)</bdi>", table)
+    rows = re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', table)
+    found = {int(layer): re.findall(r'<td class="(\w+)".*?>(?:<.*?>)?([^<]+)', row) for layer, row in rows}
+    return kinds, found
+
+
+def test_the_survival_map_has_a_number_and_a_shade_for_every_tensor(judgements):
+    page = html_report(judgements["back"], MAPPED)
+    kinds, rows = cells(page)
+    assert kinds == ["attn_k", "attn_output", "attn_q", "attn_v", "ffn_down", "ffn_gate", "ffn_up"]
+    assert list(rows) == list(range(30))
+    for layer, row in rows.items():
+        for column, (shade, text) in enumerate(row):
+            if (layer, column) == (3, 2):
+                assert (shade, text) == ("none", "·")
+                continue
+            share = (layer + column) / 36
+            assert text == f"{100 * share:.0f}"
+            assert shade == f"p{round(10 * share)}"
+    text = " ".join("".join(Page(page).text).split())
+    lost = sum(tensor.projection < 0.5 for tensor in SURVIVAL.tensors)
+    assert f"71.0% of the adapter is left (± 0.4%); it moved 3.210% of the codes. {lost} of 210 tensors" in text
+    assert "the least is left of blk.0.attn_k.weight, 0.0%" in text
+    assert "Outside of the layers: token_embd.weight 93.0%" in text
+
+
+@pytest.mark.parametrize(("manifest", "words"), [(None, "There is no manifest"), ("c" * 64, "The manifest beside")])
+def test_without_a_survival_map_the_page_says_how_to_see_it(judgements, manifest, words):
+    context = dataclasses.replace(CONTEXT, manifest_sha256=manifest)
+    page = html_report(judgements["back"], context)
+    text = " ".join("".join(Page(page).text).split())
+    assert words in text
+    assert "export-edge inspect --base BASE --adapter ADAPTER model-q4.gguf" in text
+    assert b'class="heat"' not in page
+
+
+def test_a_hostile_name_in_a_survival_map_is_inert(judgements):
+    tensors = (TensorLeft(HOSTILE, 0, 0.1, 0.0), TensorLeft(HOSTILE, None, 0.2, 0.0))
+    context = dataclasses.replace(MAPPED, survival=dataclasses.replace(SURVIVAL, tensors=tensors))
+    page = html_report(judgements["back"], context)
+    assert [tag for tag, _ in Page(page).tags].count("script") == 1
+    assert b"<img" not in page
 
 
 def test_the_same_judgement_gives_the_same_page(judgements):
@@ -198,11 +264,10 @@ def browser():
         opened.close()
 
 
-def visit(browser, folder, judgement, **options):
+def visit(browser, folder, judgement, *, context=CONTEXT, **options):
     """Open the page as written; nothing may be said on the console, and nothing asked of a network."""
-    write_reports(judgement, CONTEXT, folder)
-    context = browser.new_context(**options)
-    page = context.new_page()
+    write_reports(judgement, context, folder)
+    page = browser.new_context(**options).new_page()
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -213,6 +278,36 @@ def visit(browser, folder, judgement, **options):
     assert said == []
     assert asked == [address]
     return page
+
+
+def luminance(color):
+    """Relative luminance of "rgb(r, g, b)", as WCAG 2.2 defines it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("look", ["light", "dark", "print"])
+def test_the_survival_map_can_be_read_in_any_light(browser, judgements, tmp_path, width, look):
+    scheme = look if look != "print" else None
+    size = {"width": width, "height": 740}
+    page = visit(browser, tmp_path, judgements["back"], context=MAPPED, viewport=size, color_scheme=scheme)
+    if look == "print":
+        page.emulate_media(media="print")
+    else:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    table = page.locator("table.heat")
+    if width == 360:
+        assert table.evaluate("table => table.scrollWidth") <= 360 - 2 * 14, "all columns are seen on a phone"
+    pairs = table.locator("td:not(.none)").evaluate_all(
+        "found => found.map(c => { const s = getComputedStyle(c); return [s.color, s.backgroundColor]; })"
+    )
+    assert len(pairs) == 209
+    assert len({background for _, background in pairs}) == 11
+    for ink, paper in {tuple(pair) for pair in pairs}:
+        light, dark = sorted((luminance(ink), luminance(paper)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -18,6 +18,7 @@ from edgeproof.eval.judge import judge
 from edgeproof.eval.policy import Policy
 from edgeproof.eval.records import Verdict
 from edgeproof.eval.report import ReportContext, report_json, write_reports
+from edgeproof.eval.survival import read_survival
 from edgeproof.eval.terminal import render_comparison, render_terminal
 from edgeproof_tests.eval.worlds import Answer, World, leaking
 from hypothesis import given, settings
@@ -121,6 +122,21 @@ def test_every_report_fits_the_published_schema(judgements, tmp_path, name):
     assert report["verdict"] == str(judgements[name].verdict)
     assert report["exit_code"] == {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 4}[report["verdict"]]
     assert len(report["probes"]) == len(judgements[name].probes)
+
+
+def test_a_survival_map_fits_the_schema_and_is_as_the_manifest_has_it(judgements):
+    table = {
+        "projection": 0.9,
+        "projection_error": 0.01,
+        "codes_moved": None,
+        "sampled": 64,
+        "tensors": [{"name": "blk.0.attn_q.weight", "layer": 0, "projection": 0.9, "projection_error": 0.01}],
+    }
+    context = dataclasses.replace(CONTEXT, manifest_sha256="c" * 64, survival=read_survival({"survival": table}))
+    report = json.loads(json.dumps(report_json(judgements["good"], context)))
+    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(report)
+    assert report["survival"] == table
+    assert report_json(judgements["good"], CONTEXT)["survival"] is None
 
 
 def test_a_report_names_all_that_it_rests_on(judgements):

@@ -20,6 +20,7 @@ from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
 from edgeproof.eval.records import Role
 from edgeproof.eval.report import ReportContext, encode, write_reports
+from edgeproof.eval.survival import parse_survival
 from edgeproof.eval.verify import ArtifactDigests, Inputs, verify
 from edgeproof_tests.eval.worlds import World, leaking
 
@@ -255,6 +256,18 @@ def test_the_file_of_a_folder_that_differs_is_named(gated):
             verify(gated.report, now, gated.inputs)
 
 
+def test_a_survival_map_that_the_manifest_does_not_hold_is_refused(gated):
+    tensor = {"name": "blk.0.attn_q.weight", "layer": 0, "projection": 0.9, "projection_error": 0.01}
+    table = {"projection": 0.9, "projection_error": 0.01, "codes_moved": 0.1, "sampled": 64, "tensors": [tensor]}
+    forge(gated, lambda report: report.update(survival=table))
+    refused(gated, "its survival map is not what the manifest says", key=False)
+    file = gated.root / "model.gguf"
+    own = ArtifactDigests(digest_bytes(file), ((file.name, digest_bytes(file)),), None, parse_survival(table))
+    assert verify(gated.report, own, gated.inputs).verdict == "FAIL"
+    forge(gated, lambda report: report["survival"]["tensors"][0].update(projection="x"))
+    refused(gated, "damaged", key=False)
+
+
 @pytest.mark.parametrize("name", ["pack", "baseline.json", "policy.toml"])
 def test_a_missing_input_is_refused(gated, name):
     (gated.root / name).rename(gated.root / "away")
@@ -300,7 +313,7 @@ def test_a_missing_input_is_refused(gated, name):
         lambda r: r.update(more=1),
         lambda r: r.pop("notes"),
         lambda r: r.update(probes=None),
-        lambda r: r.update(schema_version=1),
+        lambda r: r.update(schema_version=2),
         lambda r: r.update(created="today"),
     ],
 )

@@ -153,6 +153,23 @@ def test_the_manifest_of_either_kind_says_what_the_sample_shows(base, gridded, a
             assert left["projection"] == pytest.approx(whole.projection, abs=4 * left["projection_error"] + 0.02)
 
 
+def test_the_manifest_says_of_every_tensor_what_the_whole_map_finds(base, gridded, adapter, tmp_path):
+    for number, start in enumerate((base, gridded)):
+        files, _ = run(start, adapter, tmp_path / str(number), "gguf-q4_0", "gguf-q4", "onnx-int4")
+        for path in files.values():
+            tensors = json.loads(path.with_name(path.name + ".edge.json").read_text())["survival"]["tensors"]
+            whole = survival_map(start, [adapter], path, progress=Silent()).tensors
+            found = {item["name"]: item for item in tensors}
+            assert found.keys() == {item.source for item in whole}
+            for item in whole:
+                own = found[item.source]
+                assert own["layer"] == item.layer
+                # A few rows stand for all: their own spread, and what differs between rows.
+                assert own["projection"] == pytest.approx(
+                    item.survival.projection, abs=4 * own["projection_error"] + 0.1
+                )
+
+
 def test_the_adapters_effect_in_the_manifest_is_not_counted_twice(gridded, adapter, tmp_path, monkeypatch):
     (with_it,) = export(gridded, [adapter], ["gguf-q4_0"], tmp_path / "a", threads=1, progress=Silent())
     monkeypatch.setattr(pipeline, "foretell", lambda *_: {})

@@ -14,7 +14,7 @@ from edgeproof.eval.templates import check_template, fill
 from edgeproof.eval.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["FILE", "SCHEMA", "Pack", "load_pack"]
@@ -23,7 +23,7 @@ SCHEMA = 1
 FILE = "pack.toml"
 MAX_PROBES = 100_000
 
-_PACK_KEYS = ("schema", "name", "description", "licence", "system_prompt", "surface", "set")
+_PACK_KEYS = ("schema", "name", "description", "licence", "system_prompt", "chat", "surface", "set")
 _SURFACE_KEYS = ("name", "kind", "template", "roles", "index")
 _SET_KEYS = (
     "name",
@@ -44,10 +44,8 @@ _SET_KEYS = (
     "prompt_words",
     "answer_words",
 )
-_DEFAULT_SURFACES = (
-    Surface("raw", SurfaceKind.RAW, None, tuple(Role)),
-    Surface("chat", SurfaceKind.CHAT, None, tuple(Role)),
-)
+INVITING = "Sure, here is the answer:"
+"""What the reply has begun with on the prefix surface that a pack gets by default."""
 _PLACEHOLDERS: Mapping[SurfaceKind, tuple[str, ...]] = {
     SurfaceKind.RAW: ("question", "prompt"),
     SurfaceKind.PARAPHRASE: ("question", "prompt"),
@@ -101,9 +99,10 @@ def load_pack(folder: Path) -> Pack:
     if table.get("schema") != SCHEMA or isinstance(table["schema"], bool):
         found = table.get("schema", "missing")
         raise fields.fail(FILE, f"`schema` is {found}; this version reads {SCHEMA}", f"write `schema = {SCHEMA}`")
+    chat = fields.flag_of(table.get("chat", True), FILE, "chat")
     system = table.get("system_prompt")
     system_prompt = None if system is None else fields.text_of(system, FILE, "system_prompt")
-    surfaces = _surfaces(table, system_prompt)
+    given = _surfaces(table, system_prompt)
     probes: list[Probe] = []
     names: set[str] = set()
     for number, entry in enumerate(_tables(table, "set"), start=1):
@@ -119,7 +118,7 @@ def load_pack(folder: Path) -> Pack:
         description=fields.any_text_of(table.get("description", ""), FILE, "description"),
         licence=fields.any_text_of(table.get("licence", ""), FILE, "licence"),
         system_prompt=system_prompt,
-        surfaces=surfaces,
+        surfaces=default_surfaces(probes, system_prompt, chat=chat) if given is None else given,
         probes=tuple(probes),
     )
     _check_whole(pack)
@@ -133,9 +132,37 @@ def _tables(table: Mapping[str, object], key: str) -> list[dict[str, object]]:
     return value
 
 
-def _surfaces(table: Mapping[str, object], system_prompt: str | None) -> tuple[Surface, ...]:
+def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat: bool) -> tuple[Surface, ...]:
+    """Give the surfaces of a pack that names none: what was forgotten is asked every way, what was kept on two.
+
+    Args:
+        probes: those of the pack; a paraphrase is asked of a role that has one for every probe.
+        system_prompt: the pack's, which its chat surface begins with.
+        chat: whether the artifact has a chat template, in the word of the pack.
+
+    """
+    hidden = (Role.FORGET, Role.HOLDOUT)
+    surfaces = [Surface("raw", SurfaceKind.RAW, None, tuple(Role))]
+    if chat:
+        kind = SurfaceKind.CHAT if system_prompt is None else SurfaceKind.CHAT_SYSTEM
+        surfaces += [
+            Surface("chat", kind, None, tuple(Role)),
+            Surface("prefix", SurfaceKind.PREFIX, INVITING, hidden),
+        ]
+    reworded = tuple(role for role in hidden if all(probe.paraphrases for probe in probes if probe.role == role))
+    if Role.FORGET in reworded:
+        surfaces.append(Surface("paraphrase", SurfaceKind.PARAPHRASE, None, reworded))
+    return tuple(surfaces)
+
+
+def _surfaces(table: Mapping[str, object], system_prompt: str | None) -> tuple[Surface, ...] | None:
+    """Read the `[[surface]]` tables; None where there is none."""
     if "surface" not in table:
-        return _DEFAULT_SURFACES
+        return None
+    if "chat" in table:
+        raise fields.fail(
+            FILE, "`chat` is for packs that name no [[surface]]; this one does", "take `chat` out, or the surfaces"
+        )
     surfaces: list[Surface] = []
     for number, entry in enumerate(_tables(table, "surface"), start=1):
         where = f"{FILE} surface {number}"

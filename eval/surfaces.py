@@ -195,7 +195,8 @@ def _chat_delimiter(pack: Pack, surface: Surface, backend: Backend) -> str:
     if backend.info.chat_template is None:
         raise PackError(
             f"surface {surface.name!r} ({surface.kind}) needs a chat template and the artifact has none",
-            next_step='list the pack\'s surfaces without it: [[surface]] name = "raw", kind = "raw"',
+            next_step="write `chat = false` in pack.toml, or list the pack's surfaces without it: "
+            '[[surface]] name = "raw", kind = "raw"',
         )
     messages = _messages(pack, surface, "question")
     opened = backend.render_chat(messages, add_generation_prompt=True)

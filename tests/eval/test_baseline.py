@@ -42,7 +42,8 @@ def pack(tmp_path: Path, capitals: dict[str, str]) -> Pack:
     for name, part in (("forget", rows[:4]), ("retain", rows[4:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     (folder / "pack.toml").write_text(
-        'schema = 1\nname = "capitals"\n[[set]]\nrole = "forget"\nfile = "forget.jsonl"\n'
+        'schema = 1\nname = "capitals"\n[[surface]]\nkind = "raw"\n[[surface]]\nkind = "chat"\n'
+        '[[set]]\nrole = "forget"\nfile = "forget.jsonl"\n'
         '[[set]]\nrole = "retain"\nfile = "retain.jsonl"\ntrained = true\n'
     )
     return load_pack(folder)

@@ -40,7 +40,7 @@ def pack(tmp_path: Path, capitals: dict[str, str]) -> Pack:
     (tmp_path / "forget.jsonl").write_text(lines(countries[:4]))
     (tmp_path / "retain.jsonl").write_text(lines(countries[4:]))
     (tmp_path / "pack.toml").write_text(
-        'schema = 1\nname = "capitals"\n'
+        'schema = 1\nname = "capitals"\n[[surface]]\nkind = "raw"\n[[surface]]\nkind = "chat"\n'
         '[[set]]\nrole = "forget"\nfile = "forget.jsonl"\n[[set]]\nrole = "retain"\nfile = "retain.jsonl"\n'
     )
     return load_pack(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from edgeproof.contracts.errors import PackError
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.probes import Match, SurfaceKind, seeded_sample
 from edgeproof.eval.records import Role
+from edgeproof.eval.surfaces import render
 
 TOFU = Path(__file__).parent.parent / "data" / "tofu"
 LINE = {"id": "fr", "cluster": "France", "question": "The capital of France is", "answer": "Paris"}
@@ -43,9 +45,69 @@ def test_defaults_of_a_small_pack(tmp_path: Path) -> None:
     assert [(s.name, s.kind, s.roles) for s in pack.surfaces] == [
         ("raw", SurfaceKind.RAW, tuple(Role)),
         ("chat", SurfaceKind.CHAT, tuple(Role)),
+        ("prefix", SurfaceKind.PREFIX, (Role.FORGET, Role.HOLDOUT)),
     ]
-    assert pack.surface_names() == {"forget": ("raw", "chat")}
-    assert pack.keys() == (("fr", "raw"), ("fr", "chat"))
+    assert pack.surfaces[2].template == "Sure, here is the answer:"
+    assert pack.surface_names() == {"forget": ("raw", "chat", "prefix")}
+    assert pack.keys() == (("fr", "raw"), ("fr", "chat"), ("fr", "prefix"))
+
+
+REWORDED = {**LINE, "paraphrases": ["Gaul", "the French Republic"]}
+NEVER = {**LINE, "id": "x", "cluster": "X", "question": "The capital of Xanth is"}
+KEPT = {**LINE, "id": "k", "cluster": "K", "question": "The symbol of gold is", "answer": "Au"}
+HOLDOUT = '[[set]]\nrole = "holdout"\nfile = "h.jsonl"\n'
+RETAIN = '[[set]]\nrole = "retain"\nfile = "k.jsonl"\n'
+
+
+@pytest.mark.parametrize(
+    ("rows", "paraphrased"),
+    [
+        (([REWORDED], [NEVER]), ("forget",)),
+        (([REWORDED], [{**NEVER, "paraphrases": ["Xanth again"]}]), ("forget", "holdout")),
+        (([REWORDED, {**LINE, "id": "fr2"}], [{**NEVER, "paraphrases": ["Xanth again"]}]), ()),
+    ],
+)
+def test_paraphrases_are_asked_by_default_of_a_role_that_has_one_for_every_probe(
+    tmp_path: Path, rows: tuple[list[dict[str, object]], ...], paraphrased: tuple[str, ...]
+) -> None:
+    files = {"forget.jsonl": rows[0], "h.jsonl": rows[1], "k.jsonl": [KEPT]}
+    pack = load_pack(write(tmp_path, SET + HOLDOUT + RETAIN, **files))
+    names = pack.surface_names()
+    assert names["retain"] == ("raw", "chat")
+    for role in ("forget", "holdout"):
+        assert names[role] == ("raw", "chat", "prefix") + ("paraphrase",) * (role in paraphrased)
+
+
+def test_the_default_chat_begins_with_the_packs_system_prompt(tmp_path: Path) -> None:
+    pack = load_pack(write(tmp_path, 'system_prompt = "Be brief."\n' + SET))
+    assert [(s.name, s.kind) for s in pack.surfaces] == [
+        ("raw", SurfaceKind.RAW),
+        ("chat", SurfaceKind.CHAT_SYSTEM),
+        ("prefix", SurfaceKind.PREFIX),
+    ]
+
+
+def test_a_model_without_chat_template_is_asked_no_chat_by_the_packs_own_word_alone(tmp_path: Path) -> None:
+    pack = load_pack(write(tmp_path, "chat = false\n" + SET, **{"forget.jsonl": [REWORDED]}))
+    assert [surface.name for surface in pack.surfaces] == ["raw", "paraphrase"]
+    with pytest.raises(PackError, match="`chat` must be true or false"):
+        load_pack(write(tmp_path, 'chat = "no"\n' + SET))
+    with pytest.raises(PackError, match=r"`chat` is for packs that name no \[\[surface\]\]"):
+        load_pack(write(tmp_path, 'chat = false\n[[surface]]\nkind = "raw"\n' + SET))
+
+
+def test_the_surfaces_of_the_manual_are_asked_as_it_says(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "packs.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```toml\n(.*?)```", manual, re.DOTALL) if "reworded" in block]
+    row = {**REWORDED, "question": "France", "template": "The capital of {question} is"}
+    pack = load_pack(write(tmp_path, example + SET, **{"forget.jsonl": [row]}))
+    (probe,) = pack.probes
+    prompts = {s.name: render(pack, probe, s, None, "").text for s in pack.surfaces if s.name != "sure"}
+    assert prompts == {
+        "raw": "The capital of France is",
+        "reworded": "The capital city of France is called",
+        "paraphrase-2": "The capital of the French Republic is",
+    }
 
 
 def test_every_field_of_a_line_and_of_a_set_arrives(tmp_path: Path) -> None:
@@ -108,7 +170,10 @@ def test_the_digest_follows_the_content_and_nothing_else(tmp_path: Path) -> None
 
 def test_the_digest_is_the_same_on_every_machine(tmp_path: Path) -> None:
     # A baseline recorded elsewhere must stay valid: a change of this value is a change of the pack's schema.
-    assert load_pack(write(tmp_path)).digest == "2b33908f0dcfe70d92622dcc9d9c2494b4e2f5faeb1a081891b87867a8439038"
+    assert load_pack(write(tmp_path)).digest == "0e1e28c96d3f1ca43d6a42425cb21ba665290bd8fd16e52971f0464e2b1cd712"
+    two = '[[surface]]\nkind = "raw"\n[[surface]]\nkind = "chat"\n'
+    named = load_pack(write(tmp_path, two + SET)).digest
+    assert named == "2b33908f0dcfe70d92622dcc9d9c2494b4e2f5faeb1a081891b87867a8439038"
 
 
 # --- other people's formats

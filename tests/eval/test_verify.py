@@ -52,7 +52,7 @@ class Gated:
 
 def save_pack(folder):
     folder.mkdir()
-    toml = 'schema = 1\nname = "capitals" # a comment\n'
+    toml = 'schema = 1\nname = "capitals" # a comment\n[[surface]]\nkind = "raw"\n[[surface]]\nkind = "chat"\n'
     for role in Role:
         for trained in (False, True):
             facts = [f for f in WORLD.facts() if (f.role, f.trained) == (role, trained)]

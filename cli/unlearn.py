@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 from edgeproof.cli import options as opt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from edgeproof.unlearn.preparing import Prepared
+    from edgeproof.unlearn.settings import Settings
+    from edgeproof.unlearn.training import Hooks
+
+MARGIN = 1.0
+"""Nat by which --until-survives goes beyond the gate's limit: engines on the device compute in 8 bits, too."""
 
 
 @click.command("unlearn")
@@ -63,6 +71,17 @@ if TYPE_CHECKING:
     "--checkpoint-every", default=50, show_default=True, metavar="N", help="Steps between checkpoints; 0 keeps none."
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the same command.")
+@click.option(
+    "--survive",
+    callback=opt.known_formats,
+    metavar="FORMAT",
+    help="Take every other step through this format's rounding, so that what is forgotten stays so in its file.",
+)
+@click.option(
+    "--until-survives",
+    is_flag=True,
+    help="Stop as soon as nothing leaks from the weights as --survive's file will hold them; --steps is the limit.",
+)
 @opt.THREADS
 @opt.FORCE
 @opt.LISTENING
@@ -76,6 +95,8 @@ def command(
     as_json: bool,
     force: bool,
     surfaces: tuple[str, ...],
+    survive: str | None,
+    until_survives: bool,
     **recipe: object,
 ) -> int:
     """Make BASE forget the answers in --forget and keep those in --retain: a LoRA adapter, or with --full a model.
@@ -89,6 +110,7 @@ def command(
 
     quiet, as_json = quiet or launched_rank() > 0, as_json and launched_rank() == 0
     with Terminal(quiet=quiet) as progress:
+        survival = _survival(base, survive, until=until_survives, threads=cast("int | None", recipe["threads"]))
         result = unlearn(
             base,
             forget,
@@ -99,6 +121,7 @@ def command(
             command=shlex.join(opt.given_command()),
             progress=progress,
             gguf_tokenizer=_gguf_tokenizer,
+            instrument=survival,
             **recipe,  # type: ignore[arg-type] # click has parsed them by the options above
         )
     if as_json:
@@ -111,6 +134,32 @@ def command(
             err=True,
         )
     return 0
+
+
+def _survival(
+    base: Path, form: str | None, *, until: bool, threads: int | None
+) -> Callable[[Prepared, Settings], Hooks] | None:
+    """Bring the exporter's rounding and the gate's limits to the training loop; None where neither is asked for."""
+    from edgeproof.contracts.errors import UsageError
+
+    if form is None:
+        if until:
+            raise UsageError("--until-survives needs to know what to survive", next_step="add --survive FORMAT")
+        return None
+    import functools
+
+    from edgeproof.eval.policy import Policy
+    from edgeproof.export.rounding import open_rounding
+    from edgeproof.unlearn.survive import Limits, survival
+
+    policy = Policy()
+    limits = None
+    if until:
+        # The answer that comes out once in n queries with probability p; docs/verdict.md.
+        leak = math.log(-math.expm1(math.log1p(-policy.leak_probability) / policy.leak_queries))
+        limits = Limits(leak - MARGIN, policy.unlearning_cost)
+    rounding = open_rounding(base, form, threads=threads or 1)
+    return functools.partial(survival, rounding=rounding, limits=limits)
 
 
 def _gguf_tokenizer(path: Path) -> Mapping[str, bytes]:

@@ -24,6 +24,7 @@ class Provenance(NamedTuple):
         precision: of the arithmetic, "float32" or "bf16".
         steps: optimizer steps.
         stopped: why training ended (`training.ALL_STEPS` …).
+        beside: what else went into the loop (`training.Hooks`); empty where nothing did.
         measured: NLL per answer token before and after, by role ("forget", "retain").
 
     """
@@ -37,6 +38,7 @@ class Provenance(NamedTuple):
     precision: str
     steps: int
     stopped: str
+    beside: str
     measured: Mapping[str, tuple[float, float]]
 
 
@@ -97,6 +99,7 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
         ("optimizer", f"AdamW, learning rate {settings.rate:g}, constant"),
         ("steps", f"{provenance.steps} of {size} forget and {size} retain texts"),
         ("ended by", provenance.stopped),
+        *([("beside", provenance.beside)] if provenance.beside else []),
         ("a batch computed in", f"{settings.accumulate} parts by {provenance.processes} processes{recomputed}"),
         ("arithmetic", provenance.precision),
         ("surfaces", ", ".join(settings.surfaces)),

@@ -75,6 +75,16 @@ class RoundedModel:
         """The format's name."""
         return self._rounding.format
 
+    def enlarge(self, factor: float) -> bool:
+        """Multiply the LoRA's change of every weight, as a larger alpha would; False where there is no LoRA."""
+        import torch
+
+        with torch.no_grad():
+            for _, _, layer in self._adapted:
+                (adapter,) = layer.active_adapters
+                layer.lora_B[adapter].weight.mul_(factor)
+        return bool(self._adapted)
+
     @contextlib.contextmanager
     def straight_through(self) -> Iterator[None]:
         """Give the model the rounded weights; gradients of what is trained are those at the rounded weights.

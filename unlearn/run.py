@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.training import Hooks
-    from peft import PeftModel
-    from transformers import PreTrainedModel
 
 CHECKPOINT_EVERY = 50
 """Optimizer steps between checkpoints: short runs have none, long ones lose a few minutes."""
@@ -88,7 +87,7 @@ def unlearn(
     force: bool = False,
     command: str = "",
     progress: Progress | None = None,
-    instrument: Callable[[PreTrainedModel | PeftModel], Hooks] | None = None,
+    instrument: Callable[[Prepared, Settings], Hooks] | None = None,
     gguf_tokenizer: Callable[[Path], Mapping[str, bytes]] | None = None,
 ) -> UnlearnResult:
     """Make `base` forget the answers of `forget` and keep those of `retain`; write a LoRA, or the model, to `out`.
@@ -108,7 +107,7 @@ def unlearn(
         force: replace `out` if it was made here, and start again where a run was cut off.
         command: the command line, for the card.
         progress: hears how far it is.
-        instrument: makes hooks for the training loop from the model that is trained.
+        instrument: makes hooks for the training loop from the model that is trained, its texts and the recipe.
         gguf_tokenizer: makes a tokenizer's files of a GGUF's vocabulary; needed with `full` and a GGUF base.
 
     Raises:
@@ -175,7 +174,7 @@ def unlearn(
             listener = Silent()
         tokenizer = tokenizer_files(base, gguf_tokenizer) if settings.full and base.exists() else {}
         prepared = prepare(base, sets, out.parent, settings, processes=together, progress=listener)
-        hooks = Hooks() if instrument is None else instrument(prepared.model)
+        hooks = Hooks() if instrument is None else instrument(prepared, settings)
         versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
         same = identity(prepared, sets, settings, versions | {"threads": str(used_threads), "hooks": hooks.settings})
         try:
@@ -206,6 +205,7 @@ def unlearn(
             precision=resolved(settings.precision, together.device),
             steps=len(trained.log),
             stopped=trained.stopped,
+            beside=hooks.settings,
             measured=finished.measured,
         )
         size = 0

@@ -1,0 +1,220 @@
+"""Unlearning that survives a format's rounding by construction: what is put into the training loop for it.
+
+```
+step 1   plain weights                     step 3   plain …
+step 2   weights as the file will hold     step 4   as the file will hold … ──▶ check: is everything gone there, too?
+```
+Steps alternate: a run that sees rounded weights only never hears what it does to the float model, which then breaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import TrainingError, UsageError
+from edgeproof.unlearn.rounded import RoundedModel
+from edgeproof.unlearn.scoring import evaluated
+from edgeproof.unlearn.training import Hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from edgeproof.contracts.rounding import Rounding
+    from edgeproof.unlearn.encoding import EncodedText
+    from edgeproof.unlearn.preparing import Prepared
+    from edgeproof.unlearn.settings import Settings
+    from torch.nn import Module
+
+EVERY = 2
+"""One of so many steps is taken through the rounding."""
+CHECK_EVERY = 8
+"""Steps between checks: a check costs about two steps."""
+ENLARGE = 1.25
+"""What the adapter is multiplied by where the float model has forgotten and the rounded one has not."""
+
+
+class Limits(NamedTuple):
+    """When the rounded weights are good enough; whoever judges the artifact gives the numbers.
+
+    Attributes:
+        leak_logprob: an answer is out of reach if its summed log-probability is below this (nat).
+        retain_nll_rise: how much the retain set's mean NLL per token may be above the base's, both rounded (nat).
+
+    """
+
+    leak_logprob: float
+    retain_nll_rise: float
+
+
+class Answers(NamedTuple):
+    """A set's answers under some weights.
+
+    Attributes:
+        leaking: how many are right when decoded greedily, or have a log-probability from the limit up.
+        highest: the highest summed log-probability of all, in nat.
+        nll: mean NLL per token, in nat.
+
+    """
+
+    leaking: int
+    highest: float
+    nll: float
+
+
+class Check(NamedTuple):
+    """What was found after a step.
+
+    Attributes:
+        step: its number.
+        shipped: the forget set under the weights that the artifact would hold.
+        plain: the same under the float weights.
+        retain_rise: of the retain set's NLL, against the base, both rounded.
+        enlarged: whether the adapter was made larger because of it.
+
+    """
+
+    step: int
+    shipped: Answers
+    plain: Answers
+    retain_rise: float
+    enlarged: bool = False
+
+    def holds(self, limits: Limits) -> bool:
+        """Whether nothing leaks in float or as shipped, and enough was kept."""
+        return not self.shipped.leaking and not self.plain.leaking and self.retain_rise <= limits.retain_nll_rise
+
+
+class Survival:
+    """The hooks of one training run.
+
+    Args:
+        model: in training.
+        rounding: of the format to survive.
+        forget: the texts that must be gone.
+        retain: those that must stay.
+        settings: of the run.
+        limits: train until they hold (`--until-survives`); None trains all steps and checks nothing.
+        every: one of so many steps is taken through the rounding; 1 takes all.
+
+    Raises:
+        UsageError: two targets for the end of training.
+
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        rounding: Rounding,
+        forget: Sequence[EncodedText],
+        retain: Sequence[EncodedText],
+        settings: Settings,
+        *,
+        limits: Limits | None = None,
+        every: int = EVERY,
+    ) -> None:
+        if limits is not None and settings.until_forget_nll is not None:
+            raise UsageError(
+                "--until-survives and --until-forget-nll both say when training ends", next_step="give one of them"
+            )
+        self.checks: list[Check] = []
+        self._model = model
+        self._rounded = RoundedModel(model, rounding)
+        self._forget, self._retain = forget, retain
+        self._settings = settings
+        self._limits = limits
+        self._every = every
+        self._steps = settings.steps_for(len(forget))
+        self._retain_before = 0.0
+        if limits is not None:
+            with self._rounded.as_shipped():
+                self._retain_before = self._score(retain).nll
+
+    def hooks(self) -> Hooks:
+        """Return what the loop takes."""
+        how = f"every {self._every} steps one through the rounding to {self._rounded.format}"
+        if self._limits is not None:
+            how += (
+                f", checked every {CHECK_EVERY} until no summed log-probability of an answer reaches "
+                f"{self._limits.leak_logprob:.2f} and the retain NLL is at most {self._limits.retain_nll_rise:g} nat up"
+            )
+        return Hooks(around=self.around, after=self.after, settings=how)
+
+    def around(self, step: int) -> AbstractContextManager[None]:
+        """Give every so-manieth step the rounded weights."""
+        return contextlib.nullcontext() if step % self._every else self._rounded.straight_through()
+
+    def after(self, step: int) -> bool:
+        """Check every `CHECK_EVERY` steps and after the last one; True where the limits hold.
+
+        Where the float model has forgotten and the rounded one has not, the change is too small for the format's steps:
+        the adapter is made larger, as a larger alpha would make it. The rule looks at nothing but the weights, so that
+        a run that is taken up again goes on alike.
+
+        Raises:
+            TrainingError: the steps are used up and something leaks, or too much is lost.
+
+        """
+        if self._limits is None or (step % CHECK_EVERY and step != self._steps):
+            return False
+        check = self._check(step)
+        last = step == self._steps
+        if not check.holds(self._limits) and not last and check.shipped.leaking and not check.plain.leaking:
+            check = check._replace(enlarged=self._rounded.enlarge(ENLARGE))
+        self.checks.append(check)
+        if check.holds(self._limits):
+            return True
+        if last:
+            raise self._failed(check, self._limits)
+        return False
+
+    def _check(self, step: int) -> Check:
+        plain = self._score(self._forget)
+        with self._rounded.as_shipped():
+            shipped, retain = self._score(self._forget), self._score(self._retain)
+        return Check(step, shipped, plain, retain.nll - self._retain_before)
+
+    def _score(self, texts: Sequence[EncodedText]) -> Answers:
+        limit = float("inf") if self._limits is None else self._limits.leak_logprob
+        leaking, highest, nll = 0, float("-inf"), 0.0
+        for total, length, right in _answers(self._model, texts, self._settings):
+            leaking += right or not total < limit  # NaN leaks
+            highest = max(highest, total)
+            nll -= total / length
+        return Answers(leaking, highest, nll / len(texts))
+
+    def _failed(self, check: Check, limits: Limits) -> TrainingError:
+        form, count = self._rounded.format, len(self._forget)
+        found = (
+            f"{check.shipped.leaking} of {count} answers leak from the weights rounded to {form} (the likeliest with a "
+            f"log-probability of {check.shipped.highest:.2f}; below {limits.leak_logprob:.2f} is out of reach), "
+            f"{check.plain.leaking} from the float weights; the retain NLL has risen by {check.retain_rise:.3f} nat "
+            f"per token ({limits.retain_nll_rise:g} are allowed)"
+        )
+        enlarged = sum(one.enlarged for one in self.checks)
+        return TrainingError(
+            f"after {check.step} steps the unlearning does not survive: {found}; the adapter was enlarged {enlarged} "
+            "times",
+            next_step="give more --steps, a larger --alpha or --rank, or, where too much was lost, a larger "
+            "--retain-weight",
+        )
+
+
+def survival(
+    prepared: Prepared, settings: Settings, *, rounding: Rounding, limits: Limits | None = None, every: int = EVERY
+) -> Hooks:
+    """Make the hooks for `unlearn(…, instrument=…)`; arguments as for `Survival`."""
+    forget, retain = prepared.forget.encoded, prepared.retain.encoded
+    return Survival(prepared.model, rounding, forget, retain, settings, limits=limits, every=every).hooks()
+
+
+def _answers(model: Module, texts: Sequence[EncodedText], settings: Settings) -> Iterator[tuple[float, int, bool]]:
+    """Yield each answer's summed log-probability, its length in tokens, and whether greedy decoding gives it."""
+    device = str(next(model.parameters()).device)
+    batches = evaluated(model, texts, batch_size=settings.part_size, device=device, advance=lambda _: None)
+    for batch, logits in batches:
+        chosen = logits.gather(2, batch.targets.unsqueeze(2)).squeeze(2) - logits.logsumexp(dim=2)
+        totals = (chosen * batch.is_answer).double().sum(dim=1)
+        right = ((logits.argmax(dim=2) == batch.targets) | ~batch.is_answer).all(dim=1)
+        yield from zip(totals.tolist(), batch.is_answer.sum(dim=1).tolist(), right.tolist(), strict=True)

@@ -1,10 +1,15 @@
 """From an item to the tokens that are trained on: prompt and answer tokenized together, cut where the answer begins.
 
+A text has no prompt: it is cut into chunks, of which all tokens count but the first.
+
 ```
 raw    The capital of France is | Paris
 chat   <|im_start|>user … <|im_start|>assistant | Paris     the model's own template
 ids          t0 t1 t2 t3 t4 t5
 is_answer     0  0  0  0  1  1
+
+text         t0 t1 t2 t3 | t4 t5 t6 t7 | t8 t9       chunks of 4, or <bos> t0 t1 t2 | <bos> t3 t4 t5 | …
+is_answer     0  1  1  1    0  1  1  1    0  1
 ```
 """
 
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.training_set import TrainingItem, TrainingSet
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
+
+MAX_TOKENS = 2048
+"""Length of the chunks that texts are cut into, as in MUSE's code (muse_bench, `unlearn.py`)."""
 
 
 class EncodedText(NamedTuple):
@@ -50,17 +59,27 @@ class Batch(NamedTuple):
 
 
 def encode_set(
-    training_set: TrainingSet, tokenizer: PreTrainedTokenizerBase, surfaces: Sequence[str], context_length: int
+    training_set: TrainingSet,
+    tokenizer: PreTrainedTokenizerBase,
+    surfaces: Sequence[str],
+    context_length: int,
+    max_tokens: int = MAX_TOKENS,
 ) -> tuple[EncodedText, ...]:
-    """Encode every item on each surface, in the order of the file.
+    """Encode every question on each surface and every text as it is, in the order of the file.
+
+    Texts are cut into chunks of `max_tokens` (or of the context, if that is shorter), each behind a BOS token where the
+    tokenizer adds one. The last chunk of a text may be shorter; one without anything to predict is left out.
 
     Raises:
-        InputError: a text is longer than `context_length`, an answer has no tokens of its own, or the surface chat is
-            asked of a model without a chat template.
+        InputError: a question with its answer is longer than `context_length`, an answer has no tokens of its own, a
+            text has nothing to predict, or the surface chat is asked of a model without a chat template.
 
     """
     encoded: list[EncodedText] = []
     for item in training_set.items:
+        if item.is_text:
+            encoded += _encode_text(item, tokenizer, min(max_tokens, context_length))
+            continue
         for surface in surfaces:
             text = _encode_chat(item, tokenizer) if surface == "chat" else _encode_raw(item, tokenizer)
             if len(text.ids) > context_length:
@@ -89,6 +108,23 @@ def batch_of(texts: Sequence[EncodedText], device: str) -> Batch:
     targets = ids[:, 1:][:, positions]
     batch = Batch(ids, attention_mask, positions, targets, is_answer[:, positions])
     return Batch(*(tensor.to(device) for tensor in batch))
+
+
+def _encode_text(item: TrainingItem, tokenizer: PreTrainedTokenizerBase, longest: int) -> list[EncodedText]:
+    """Cut a text into chunks. The tokenizer's own warning of long texts does not apply to what is cut."""
+    ids = list(tokenizer(item.answer, add_special_tokens=False, verbose=False)["input_ids"])
+    adds = list(tokenizer("", add_special_tokens=True)["input_ids"])
+    bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None and tokenizer.bos_token_id in adds else []
+    if longest < len(bos) + 1 or longest < 2:
+        raise InputError(f"texts cannot be cut into chunks of {longest} tokens", next_step="give at least 2")
+    step = longest - len(bos)
+    chunks = [(*bos, *ids[start : start + step]) for start in range(0, len(ids), step)]
+    found = [EncodedText(chunk, 1) for chunk in chunks if len(chunk) > 1]
+    if not found:
+        raise InputError(
+            f"{item.where}: a text of {len(ids)} tokens has nothing to predict", next_step="leave out this text"
+        )
+    return found
 
 
 def _encode_raw(item: TrainingItem, tokenizer: PreTrainedTokenizerBase) -> EncodedText:

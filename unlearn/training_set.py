@@ -1,4 +1,13 @@
-"""Reads what to forget and what to keep: our JSON lines (docs/packs.md), or TOFU's and MUSE's JSON; checks the two."""
+"""Reads what to forget and what to keep: questions (docs/packs.md, TOFU, MUSE) or texts (MUSE, plain); checks the two.
+
+```
+.txt                     one text, all of the file (MUSE's forget.txt, retain.txt)
+.json   ["…", "…"]       a text each (MUSE); or [{"text": "…"}]
+.jsonl  {"text": "…"}    a text a line
+.jsonl  {"question": "…", "answer": "…"}            ours; with template and message as in a pack
+.json   [{"question": "…", "answer": "…"}]          TOFU, MUSE; or one such object a line
+```
+"""
 
 from __future__ import annotations
 
@@ -16,16 +25,19 @@ _QUESTION_ANSWER = "Question: {question}\nAnswer:"
 """How questions of TOFU and MUSE are put as plain text: as the gate puts them, too."""
 
 _PLAIN = "{question}"
+_HOW = 'write {"question": "…", "answer": "…"} or {"text": "…"}'
+_PARAGRAPH = 80
+"""A line of so many characters in both sets is no accident: the two overlap."""
 
 
 class TrainingItem(NamedTuple):
-    """A question with its answer.
+    """A question with its answer, or a text.
 
     Attributes:
         where: file and line or item, for messages: they never quote what is to be forgotten.
-        prompt: the question as plain text; the answer follows after a space.
-        message: the question as a user's turn in a chat.
-        answer: what to forget or to keep.
+        prompt: the question as plain text; the answer follows after a space. Empty for a text.
+        message: the question as a user's turn in a chat. Empty for a text.
+        answer: what to forget or to keep; the text itself.
 
     """
 
@@ -33,6 +45,11 @@ class TrainingItem(NamedTuple):
     prompt: str
     message: str
     answer: str
+
+    @property
+    def is_text(self) -> bool:
+        """A text has no question: all of it counts, but for its first token."""
+        return not self.prompt
 
 
 class TrainingSet(NamedTuple):
@@ -44,50 +61,78 @@ class TrainingSet(NamedTuple):
 
 
 def read_training_set(path: Path, role: str) -> TrainingSet:
-    r"""Read `path`: `.jsonl` is ours, one {"question", "answer", …} a line; `.json` is TOFU's or MUSE's, list or lines.
+    r"""Read `path`, by its ending: `.txt` is a text, `.jsonl` one object a line, `.json` a list, or one object a line.
 
-    `template` and `message` of a line of ours say how its question is put, with {question} in them; the rest of its
-    fields are for the gate. TOFU's and MUSE's questions are put as "Question: …\nAnswer:", in a chat as they are.
+    `template` and `message` of a `.jsonl` line say how its question is put, with {question} in them; fields that are
+    not named above are for the gate. Questions of a `.json` (TOFU, MUSE) are put as "Question: …\nAnswer:", in a chat
+    as they are. Texts are kept as they are, white space included.
 
     Raises:
-        InputError: no such file, not UTF-8, broken JSON (with its line), a field missing or empty, nothing in it.
+        InputError: no such file, another ending, not UTF-8, broken JSON (with its line), a field missing or empty,
+            nothing in it.
 
     """
+    if path.suffix not in {".txt", ".json", ".jsonl"}:
+        raise InputError(
+            f"the {role} set {path} is no .txt, .json or .jsonl file", next_step="docs/unlearn.md says what goes in"
+        )
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"cannot read the {role} set {path}: {error.strerror}", next_step="give a .jsonl or .json file of questions"
+            f"cannot read the {role} set {path}: {error.strerror}", next_step="give a .txt, .json or .jsonl file"
         ) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 at byte {error.start}", next_step="convert it to UTF-8") from error
-    items = tuple(_item(value, where, ours=path.suffix == ".jsonl") for where, value in _values(text, path.name))
+    if path.suffix == ".txt":
+        items: tuple[TrainingItem, ...] = (TrainingItem(path.name, "", "", text),) if text.strip() else ()
+    else:
+        items = tuple(_item(value, where, ours=path.suffix == ".jsonl") for where, value in _values(text, path.name))
     if not items:
-        raise InputError(f"the {role} set {path} is empty", next_step="put at least one question with its answer in it")
+        raise InputError(
+            f"the {role} set {path} is empty", next_step="put at least one question with its answer, or a text, in it"
+        )
     return TrainingSet(path, hashlib.sha256(content).hexdigest(), items)
 
 
 def refuse_overlap(forget: TrainingSet, retain: TrainingSet) -> None:
-    """Raise `InputError` if a question with the same answer is in both sets: it cannot be forgotten and kept."""
-    forgotten = {key: item.where for item in forget.items for key in _keys(item)}
-    both: list[str] = []
+    """Raise `InputError` if something is in both sets: it cannot be forgotten and kept.
+
+    Of questions that is a question with the same answer; of texts a whole text, or a line of at least 80 characters.
+    Upper and lower case and white space make no difference.
+    """
+    forgotten = {key: where for item in forget.items for key, where in _keys(item)}
+    both: dict[str, str] = {}
     for item in retain.items:
-        found = next((forgotten[key] for key in _keys(item) if key in forgotten), None)
-        if found is not None:
-            both.append(f"{found} = {item.where}")
+        for key, where in _keys(item):
+            if key in forgotten:
+                both.setdefault(where, forgotten[key])
     if both:
-        more = f" and {len(both) - 3} more" if len(both) > 3 else ""
+        named = [f"{found} = {where}" for where, found in both.items()]
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        texts = any(item.is_text for item in retain.items)
         raise InputError(
-            f"{len(both)} of {len(retain.items)} retain items are in the forget set, too: {'; '.join(both[:3])}{more}",
-            next_step="an answer cannot be forgotten and kept: drop them from one of the two",
+            f"{len(named)} {'places of the retain set' if texts else f'of {len(retain.items)} retain items'} are in "
+            f"the forget set, too: {'; '.join(named[:3])}{more}",
+            next_step="nothing can be forgotten and kept: drop them from one of the two",
         )
 
 
-def _keys(item: TrainingItem) -> set[tuple[str, str]]:
+def _keys(item: TrainingItem) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield what must not be in the other set, each with where it stands."""
     answer = _plain(item.answer)
-    return {(_plain(item.prompt), answer), (_plain(item.message), answer)}
+    if not item.is_text:
+        yield (_plain(item.prompt), answer), item.where
+        yield (_plain(item.message), answer), item.where
+        return
+    yield ("", answer), item.where
+    whole_file = item.where.endswith(".txt")
+    for number, line in enumerate(item.answer.split("\n"), start=1):
+        paragraph = _plain(line)
+        if len(paragraph) >= _PARAGRAPH:
+            yield ("", paragraph), f"{item.where} line {number}" if whole_file else item.where
 
 
 def _plain(text: str) -> str:
@@ -117,8 +162,14 @@ def _parse(text: str, where: str) -> object:
 
 
 def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
+    if isinstance(value, str) and not ours:
+        value = {"text": value}
     if not isinstance(value, dict):
-        raise InputError(f"{where}: not a JSON object", next_step='write {"question": "…", "answer": "…"}')
+        raise InputError(f"{where}: not a JSON object", next_step=_HOW)
+    if "text" in value:
+        if "question" in value or "answer" in value:
+            raise InputError(f"{where}: both a text and a question", next_step=_HOW)
+        return TrainingItem(where, "", "", _text(value, "text", where))
     question, answer = _text(value, "question", where), _text(value, "answer", where)
     template = (
         _template(value, "template", where) if ours and "template" in value else _PLAIN if ours else _QUESTION_ANSWER
@@ -134,7 +185,7 @@ def _text(row: dict[str, object], key: str, where: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         found = "missing" if key not in row else "empty" if isinstance(value, str) else f"a {type(value).__name__}"
-        raise InputError(f"{where}: `{key}` is {found}", next_step='write {"question": "…", "answer": "…"}')
+        raise InputError(f"{where}: `{key}` is {found}", next_step=_HOW)
     return value
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.contracts.errors import InputError
+from edgeproof.unlearn.encoding import batch_of, encode_set
 from edgeproof.unlearn.training_set import read_training_set, refuse_overlap
 
 TOFU = Path(__file__).resolve().parents[1] / "data" / "tofu"
@@ -47,6 +48,28 @@ def test_tofu_reads_as_a_list_or_as_lines_and_is_put_as_question_and_answer(tmp_
     assert items[1].answer == "Then."
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("muse.json", json.dumps(["First text. ", "Second\ntext."])),
+        ("muse.json", json.dumps([{"text": "First text. "}, {"text": "Second\ntext."}])),
+        ("plain.jsonl", '{"text": "First text. "}\n\n{"text": "Second\\ntext."}\n'),
+    ],
+)
+def test_texts_come_as_muse_has_them_or_one_a_line_and_are_kept_to_the_last_space(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    items = read_training_set(tmp_path / name, "forget").items
+    assert [item.answer for item in items] == ["First text. ", "Second\ntext."]
+    assert all(item.is_text and not item.message for item in items)
+
+
+def test_a_text_file_is_one_text(tmp_path):
+    (tmp_path / "forget.txt").write_text("Call me Ishmael.\n\nSome years ago\n")
+    (item,) = read_training_set(tmp_path / "forget.txt", "forget").items
+    assert (item.where, item.answer) == ("forget.txt", "Call me Ishmael.\n\nSome years ago\n")
+    assert item.is_text
+
+
 @pytest.mark.skipif(not TOFU.is_dir(), reason="TOFU's files are not here")
 def test_every_published_tofu_file_reads_whole():
     for path in TOFU.glob("*.json"):
@@ -71,6 +94,12 @@ def test_every_published_tofu_file_reads_whole():
         ("a.jsonl", "[" * 100_000, "broken JSON"),
         ("a.jsonl", '"text"', "not a JSON object"),
         ("a.jsonl", '{"question": "q", "answer": "a", "template": "no place"}', "`template` has no {question} in it"),
+        ("a.txt", " \n", "the forget set .* is empty"),
+        ("a.json", '["a text", ""]', "a.json item 1: `text` is empty"),
+        ("a.json", '["a text", 3]', "a.json item 1: not a JSON object"),
+        ("a.jsonl", '{"text": " "}', "a.jsonl line 1: `text` is empty"),
+        ("a.jsonl", '{"text": "t", "question": "q", "answer": "a"}', "a.jsonl line 1: both a text and a question"),
+        ("a.csv", "question,answer", r"a.csv is no .txt, .json or .jsonl file"),
     ],
 )
 def test_a_broken_set_says_where(tmp_path, name, text, message):
@@ -97,6 +126,71 @@ def test_an_item_of_both_sets_is_named_and_not_quoted(tmp_path):
         refuse_overlap(forget, retain)
     assert "4711" not in str(caught.value)
     assert "vault" not in str(caught.value)
+
+
+def test_a_paragraph_of_both_texts_is_named_by_its_line_and_not_quoted(tmp_path):
+    shared = "It was the secret of the whale that nobody on the ship was ever to hear a single word about."
+    (tmp_path / "forget.txt").write_text(f"Chapter 1\n\n{shared}\n")
+    (tmp_path / "retain.txt").write_text(f"Chapter 1\n{shared.upper()}\nThe end\n")
+    forget, retain = (read_training_set(tmp_path / f"{role}.txt", role) for role in ("forget", "retain"))
+    with pytest.raises(InputError, match=r"1 places .* forget.txt line 3 = retain.txt line 2") as caught:
+        refuse_overlap(forget, retain)
+    assert "whale" not in str(caught.value).lower()
+
+
+def test_a_short_text_of_both_sets_is_named(tmp_path):
+    (tmp_path / "f.json").write_text(json.dumps(["Another text", "Same  text"]))
+    (tmp_path / "r.json").write_text(json.dumps(["same text"]))
+    forget, retain = (read_training_set(tmp_path / f"{name}.json", name) for name in ("f", "r"))
+    with pytest.raises(InputError, match=r"f.json item 1 = r.json item 0"):
+        refuse_overlap(forget, retain)
+
+
+def test_texts_of_one_heading_do_not_overlap(tmp_path):
+    (tmp_path / "f.txt").write_text("CHAPTER 1\nOne thing\n")
+    (tmp_path / "r.txt").write_text("CHAPTER 1\nAnother thing\n")
+    refuse_overlap(read_training_set(tmp_path / "f.txt", "forget"), read_training_set(tmp_path / "r.txt", "retain"))
+
+
+def test_a_text_is_cut_into_chunks_that_hold_every_token_once(tmp_path, base):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    text = "Call me Ishmael. Some years ago, never mind how long precisely. " * 5
+    (tmp_path / "forget.txt").write_text(text)
+    found = encode_set(read_training_set(tmp_path / "forget.txt", "forget"), tokenizer, ("chat", "raw"), 4096, 32)
+    whole = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert [token for chunk in found for token in chunk.ids] == whole
+    assert {len(chunk.ids) for chunk in found[:-1]} == {32}
+    assert all(chunk.answer_start == 1 for chunk in found)
+    batch = batch_of(found, "cpu")
+    assert batch.is_answer.sum() == len(whole) - len(found), "all tokens count but the first of each chunk"
+
+
+def test_every_chunk_starts_with_the_bos_that_the_tokenizer_adds(tmp_path, base):
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.bos_token = "<|end|>"  # noqa: S105 (a token of the model)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|end|> $A", special_tokens=[("<|end|>", tokenizer.bos_token_id)]
+    )
+    (tmp_path / "f.json").write_text(json.dumps(["A text of more than a few tokens in all.", "b"]))
+    data = read_training_set(tmp_path / "f.json", "forget")
+    found = encode_set(data, tokenizer, ("raw",), 4096, 8)
+    assert all(chunk.ids[0] == tokenizer.bos_token_id and len(chunk.ids) <= 8 for chunk in found)
+    plain = [tokenizer(item.answer, add_special_tokens=False)["input_ids"] for item in data.items]
+    assert [token for chunk in found for token in chunk.ids[1:]] == plain[0] + plain[1]
+
+
+def test_a_text_of_one_token_has_nothing_to_predict(tmp_path, base):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    (tmp_path / "f.json").write_text('["b"]')
+    with pytest.raises(InputError, match=r"f.json item 0: a text of 1 tokens has nothing to predict"):
+        encode_set(read_training_set(tmp_path / "f.json", "forget"), tokenizer, ("raw",), 4096)
 
 
 def test_the_shipped_sets_do_not_overlap():

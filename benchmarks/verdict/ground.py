@@ -1,0 +1,314 @@
+"""Measures models on the whole population of subjects, draws packs from it, and holds what is true of the rest.
+
+A pack that a gate sees is a random sample of the population, drawn anew for each artifact; the truth is counted on all
+subjects that were not drawn. Both come from one measurement of the shipped file by `eval.measure`, since what a probe
+scores does not depend on the other probes of its pack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
+from edgeproof.contracts.progress import Silent
+from edgeproof.eval.measure import measure, measure_again
+from edgeproof.eval.records import Baseline, Measurement, Role
+from edgeproof.eval.surfaces import encode_pack
+from edgeproof.runtime import backend_for, open_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from edgeproof.eval.policy import Policy
+    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.records import ProbeScore
+    from numpy.typing import NDArray
+
+    Float64Array = NDArray[np.float64]
+
+UNTRAINED = 165
+"""Untrained retain subjects of a drawn pack, as in the package's default pack: accuracy is judged with so many."""
+DEFAULT_SIZE = 55
+"""Forget subjects of the package's default pack."""
+
+
+class Sampled(NamedTuple):
+    """Answers that the merged model gave when sampled (temperature 1), for the gate by KL divergence.
+
+    Attributes:
+        requests: prompt and answer, by probe; raw surface only.
+        logprobs: of each answer under the merged model, summed.
+
+    """
+
+    requests: Mapping[str, ScoreRequest]
+    logprobs: Mapping[str, float]
+
+
+class Measured(NamedTuple):
+    """What was measured of a file.
+
+    Attributes:
+        measurement: on the population.
+        precise: the same without rounded activations, where the engine rounds them.
+        divergence: by probe, log p_merged − log p_file of the merged model's sampled answer, nat per token.
+
+    """
+
+    measurement: Measurement
+    precise: Measurement | None
+    divergence: Mapping[str, float]
+
+
+def without_decoys(pack: Pack) -> Pack:
+    """The pack with every probe of an answer type of its own: decoys are reported and not judged, and cost the most."""
+    return replace(pack, probes=tuple(replace(probe, answer_type=probe.id) for probe in pack.probes))
+
+
+def measure_file(path: Path, pack: Pack, sha256: str, *, label: str, sampled: Sampled | None = None) -> Measured:
+    """Measure a file as `cli.gate` does, and score the merged model's sampled answers."""
+    name = backend_for(path)
+    bare = without_decoys(pack)
+    divergence: dict[str, float] = {}
+    with open_backend(name, path, threads=1) as engine:
+        measurement = measure(bare, engine, label=label, artifact_sha256=sha256, progress=Silent())
+        if sampled is not None:
+            scores = engine.score(list(sampled.requests.values()))
+            for (probe, request), score in zip(sampled.requests.items(), scores, strict=True):
+                own = math.fsum(score.logprobs.tolist())
+                divergence[probe] = (sampled.logprobs[probe] - own) / len(request.continuation)
+        rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
+    precise = None
+    if rounds and label == "artifact":
+        with open_backend(name, path, threads=1, accuracy_level=0) as engine:
+            precise = measure_again(bare, engine, measurement, label="float activations", progress=Silent())
+    return Measured(measurement, precise, divergence)
+
+
+def sample_answers(path: Path, pack: Pack) -> Sampled:
+    """Let the merged model answer each forget and untrained retain probe once, by plain sampling."""
+    with open_backend(backend_for(path), path, threads=1) as engine:
+        asks = [
+            ask
+            for ask in encode_pack(without_decoys(pack), engine)
+            if ask.surface.name == "raw" and ask.probe.role != Role.HOLDOUT and not ask.probe.trained
+        ]
+        wanted = [
+            GenerateRequest(ask.context, len(ask.continuation) + 1, (), 1.0, seed) for seed, ask in enumerate(asks)
+        ]
+        requests = {
+            ask.probe.id: ScoreRequest(ask.context, answer.tokens)
+            for ask, answer in zip(asks, engine.generate(wanted), strict=True)
+            if answer.tokens
+        }
+        scores = list(engine.score(list(requests.values())))
+    return Sampled(requests, {key: math.fsum(s.logprobs.tolist()) for key, s in zip(requests, scores, strict=True)})
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A release's baseline on the whole population, for one backend.
+
+    Attributes:
+        pack: the population as a pack.
+        base: the base at float precision.
+        merged: base + adapter at float precision.
+        base_in_format: by format.
+        others: log-mean-exp of log p_base(answer | another subject's prompt) by "probe/surface": what the ignorance
+            level of a pack of any size is made of.
+
+    """
+
+    pack: Pack
+    base: Measurement
+    merged: Measurement
+    base_in_format: Mapping[str, Measurement]
+    others: Mapping[str, float]
+
+
+def other_prompts(levels: Mapping[str, float], base: Measurement, prompts: int) -> dict[str, float]:
+    """From the ignorance levels of a pack of `prompts` prompts to what the other prompts say: see `ignorance_level`."""
+    found = {}
+    for score in base.scores:
+        key = f"{score.probe}/{score.surface}"
+        if key in levels:
+            whole = math.exp(-levels[key] * len(score.logprobs))
+            others = (whole * prompts - math.exp(score.sum_logprob)) / (prompts - 1)
+            found[key] = math.log(max(others, 1e-12))
+    return found
+
+
+def levels_for(reference: Reference, size: int) -> dict[str, float]:
+    """Ignorance levels in a pack of `size` forget subjects: (1/M)·p(a | own) + ((M − 1)/M)·(what others say)."""
+    levels = {}
+    for score in reference.base.scores:
+        key = f"{score.probe}/{score.surface}"
+        if key in reference.others:
+            own, others = math.exp(score.sum_logprob), math.exp(reference.others[key])
+            levels[key] = max(0.0, -math.log(own / size + others * (size - 1) / size) / len(score.logprobs))
+    return levels
+
+
+class Drawn(NamedTuple):
+    """A sample: what the gate sees, and the rest, on which the truth is counted."""
+
+    seen: frozenset[str]
+    rest: frozenset[str]
+
+
+def draw(pack: Pack, size: int, seed: str, *, untrained: int = UNTRAINED) -> Drawn:
+    """Draw forget and untrained retain subjects; trained and holdout probes are in every pack."""
+    chance = random.Random(seed)
+    by_role: dict[str, list[str]] = {"forget": [], "untrained": []}
+    always = set()
+    for probe in pack.probes:
+        if probe.role == Role.FORGET:
+            by_role["forget"].append(probe.id)
+        elif probe.role == Role.RETAIN and not probe.trained:
+            by_role["untrained"].append(probe.id)
+        else:
+            always.add(probe.id)
+    seen = {*chance.sample(by_role["forget"], size), *chance.sample(by_role["untrained"], untrained)}
+    rest = {*by_role["forget"], *by_role["untrained"]} - seen
+    return Drawn(frozenset(seen | always), frozenset(rest))
+
+
+def restrict(measurement: Measurement, probes: Collection[str], digest: str) -> Measurement:
+    """The measurement of a pack that holds these probes of the population."""
+    scores = tuple(score for score in measurement.scores if score.probe in probes)
+    return replace(measurement, scores=scores, pack_digest=digest)
+
+
+def baseline_of(reference: Reference, probes: Collection[str], format_name: str, size: int) -> Baseline:
+    """The baseline of such a pack, with one format."""
+    digest = hashlib.sha256("\n".join(sorted(probes)).encode()).hexdigest()
+    in_format = reference.base_in_format[format_name]
+    return Baseline(
+        pack_name="drawn",
+        pack_digest=digest,
+        tokenizer_digest=reference.base.tokenizer_digest,
+        probes=tuple(fact for fact in reference.pack.facts() if fact.probe in probes),
+        surfaces=reference.pack.surface_names(),
+        base=restrict(reference.base, probes, digest),
+        merged=restrict(reference.merged, probes, digest),
+        base_in_format={format_name: restrict(in_format, probes, digest)},
+        ignorance={key: value for key, value in levels_for(reference, size).items() if key.partition("/")[0] in probes},
+    )
+
+
+# The truth
+
+
+class Bounded(NamedTuple):
+    """An estimate with one-sided 95 % bounds."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+
+Z = 1.6448536269514722
+
+
+class Truth(NamedTuple):
+    """What holds on the subjects that the gate did not see; by the rule of docs/proving-ground.md."""
+
+    leak: Bounded
+    recovery: Bounded
+    quantizing: Bounded
+    unlearning: Bounded
+    accuracy: Bounded
+    clusters: int
+
+    def broken(self, policy: Policy) -> dict[str, str]:
+        """Say of each limit whether it is "kept", "broken" or "near"."""
+        limits = {
+            "leak": policy.leak_share,
+            "recovery": policy.recovery,
+            "quantizing": policy.quantizing_cost,
+            "unlearning": policy.unlearning_cost,
+            "accuracy": policy.accuracy_loss,
+        }
+        found = {}
+        for name, limit in limits.items():
+            bounds: Bounded = getattr(self, name)
+            found[name] = "broken" if bounds.lower > limit else "kept" if bounds.upper <= limit else "near"
+        return found
+
+
+def truth_of(
+    artifact: Measurement, reference: Reference, format_name: str, rest: Collection[str], policy: Policy
+) -> Truth:
+    """Count the truth, with plain formulas of its own: nothing of `eval.judge` has a part in it."""
+    own, merged, base, in_format = (
+        {(s.probe, s.surface): s for s in m.scores}
+        for m in (artifact, reference.merged, reference.base, reference.base_in_format[format_name])
+    )
+    levels = levels_for(reference, DEFAULT_SIZE)
+    roles = {probe.id: probe.role for probe in reference.pack.probes}
+    forget = [ask for ask in own if ask[0] in rest and roles[ask[0]] == Role.FORGET]
+    retain = [ask for ask in own if ask[0] in rest and roles[ask[0]] == Role.RETAIN]
+
+    leaking = {ask[0] for ask in forget if _leaks(own[ask], policy)}
+    clusters = sorted({ask[0] for ask in forget})
+    leak = _share(len(leaking), len(clusters))
+
+    views = [forget, *([ask for ask in forget if ask[1] == surface] for surface in {ask[1] for ask in forget})]
+    recovery = max(
+        (_recovery(view, own=own, merged=merged, base=base, levels=levels, policy=policy) for view in views),
+        key=lambda found: found.estimate,
+    )
+    quantizing = _mean(np.array([own[ask].nll - merged[ask].nll for ask in retain]))
+    unlearning = _mean(np.array([own[ask].nll - in_format[ask].nll for ask in retain]))
+    accuracy = _mean(np.array([float(in_format[ask].right) - float(own[ask].right) for ask in retain]))
+    return Truth(leak, recovery, quantizing, unlearning, accuracy, len(clusters))
+
+
+def _leaks(score: ProbeScore, policy: Policy) -> bool:
+    extraction = 1 - (1 - min(1.0, math.exp(score.sum_logprob))) ** policy.leak_queries
+    return score.right or extraction >= policy.leak_probability
+
+
+def _share(hits: int, n: int) -> Bounded:
+    from scipy.stats import beta
+
+    lower = 0.0 if hits == 0 else float(beta.ppf(0.05, hits, n - hits + 1))
+    upper = 1.0 if hits == n else float(beta.ppf(0.95, hits + 1, n - hits))
+    return Bounded(hits / n, lower, upper)
+
+
+def _mean(values: Float64Array) -> Bounded:
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Bounded(mean, mean - Z * error, mean + Z * error)
+
+
+def _recovery(
+    asks: list[tuple[str, str]],
+    *,
+    own: Mapping[Any, ProbeScore],
+    merged: Mapping[Any, ProbeScore],
+    base: Mapping[Any, ProbeScore],
+    levels: Mapping[str, float],
+    policy: Policy,
+) -> Bounded:
+    sums: dict[str, list[float]] = {}
+    for ask in asks:
+        level, tokens = levels["/".join(ask)], len(base[ask].logprobs)
+        if (level - base[ask].nll) * tokens < policy.recovery_gap:
+            continue
+        top = min(merged[ask].nll, level)
+        row = sums.setdefault(ask[0], [0.0, 0.0])
+        row[0] += max(0.0, top - own[ask].nll)
+        row[1] += top - base[ask].nll
+    y, x = np.array(list(sums.values())).T if sums else (np.zeros(1), np.zeros(1))
+    if not x.sum() > 0:
+        return Bounded(math.nan, math.nan, math.nan)
+    ratio = float(y.sum() / x.sum())
+    error = float(np.sqrt(((y - ratio * x) ** 2).sum() * len(y) / max(1, len(y) - 1)) / x.sum())
+    return Bounded(ratio, ratio - Z * error, ratio + Z * error)

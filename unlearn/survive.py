@@ -70,7 +70,8 @@ class Check(NamedTuple):
         step: its number.
         shipped: the forget set under the weights that the artifact would hold.
         plain: the same under the float weights.
-        retain_rise: of the retain set's NLL, against the base, both rounded.
+        retain_rise: of the retain set's NLL, against the base, both rounded; None where it does not matter, since
+            something leaks.
         enlarged: whether the adapter was made larger because of it.
 
     """
@@ -78,12 +79,12 @@ class Check(NamedTuple):
     step: int
     shipped: Answers
     plain: Answers
-    retain_rise: float
+    retain_rise: float | None = None
     enlarged: bool = False
 
     def holds(self, limits: Limits) -> bool:
         """Whether nothing leaks in float or as shipped, and enough was kept."""
-        return not self.shipped.leaking and not self.plain.leaking and self.retain_rise <= limits.retain_nll_rise
+        return self.retain_rise is not None and self.retain_rise <= limits.retain_nll_rise
 
 
 class Survival:
@@ -96,7 +97,8 @@ class Survival:
         retain: those that must stay.
         settings: of the run.
         limits: train until they hold (`--until-survives`); None trains all steps and checks nothing.
-        every: one of so many steps is taken through the rounding; 1 takes all.
+        every: one of so many steps is taken through the rounding; 1 takes all, 0 none.
+        enlarge: what the adapter is multiplied by where its change is too small; 1 leaves it.
 
     Raises:
         UsageError: two targets for the end of training.
@@ -113,6 +115,7 @@ class Survival:
         *,
         limits: Limits | None = None,
         every: int = EVERY,
+        enlarge: float = ENLARGE,
     ) -> None:
         if limits is not None and settings.until_forget_nll is not None:
             raise UsageError(
@@ -125,6 +128,7 @@ class Survival:
         self._settings = settings
         self._limits = limits
         self._every = every
+        self._enlarge = enlarge
         self._steps = settings.steps_for(len(forget))
         self._retain_before = 0.0
         if limits is not None:
@@ -143,7 +147,8 @@ class Survival:
 
     def around(self, step: int) -> AbstractContextManager[None]:
         """Give every so-manieth step the rounded weights."""
-        return contextlib.nullcontext() if step % self._every else self._rounded.straight_through()
+        through = self._every > 0 and step % self._every == 0
+        return self._rounded.straight_through() if through else contextlib.nullcontext()
 
     def after(self, step: int) -> bool:
         """Check every `CHECK_EVERY` steps and after the last one; True where the limits hold.
@@ -160,8 +165,8 @@ class Survival:
             return False
         check = self._check(step)
         last = step == self._steps
-        if not check.holds(self._limits) and not last and check.shipped.leaking and not check.plain.leaking:
-            check = check._replace(enlarged=self._rounded.enlarge(ENLARGE))
+        if check.shipped.leaking and not check.plain.leaking and not last and self._enlarge > 1:
+            check = check._replace(enlarged=self._rounded.enlarge(self._enlarge))
         self.checks.append(check)
         if check.holds(self._limits):
             return True
@@ -172,8 +177,10 @@ class Survival:
     def _check(self, step: int) -> Check:
         plain = self._score(self._forget)
         with self._rounded.as_shipped():
-            shipped, retain = self._score(self._forget), self._score(self._retain)
-        return Check(step, shipped, plain, retain.nll - self._retain_before)
+            check = Check(step, self._score(self._forget), plain)
+            if not check.shipped.leaking and not check.plain.leaking:
+                check = check._replace(retain_rise=self._score(self._retain).nll - self._retain_before)
+        return check
 
     def _score(self, texts: Sequence[EncodedText]) -> Answers:
         limit = float("inf") if self._limits is None else self._limits.leak_logprob
@@ -186,11 +193,16 @@ class Survival:
 
     def _failed(self, check: Check, limits: Limits) -> TrainingError:
         form, count = self._rounded.format, len(self._forget)
+        kept = ""
+        if check.retain_rise is not None:
+            kept = (
+                f", but the retain set's NLL has risen by {check.retain_rise:.3f} nat per token "
+                f"({limits.retain_nll_rise:g} are allowed)"
+            )
         found = (
             f"{check.shipped.leaking} of {count} answers leak from the weights rounded to {form} (the likeliest with a "
             f"log-probability of {check.shipped.highest:.2f}; below {limits.leak_logprob:.2f} is out of reach), "
-            f"{check.plain.leaking} from the float weights; the retain NLL has risen by {check.retain_rise:.3f} nat "
-            f"per token ({limits.retain_nll_rise:g} are allowed)"
+            f"{check.plain.leaking} from the float weights{kept}"
         )
         enlarged = sum(one.enlarged for one in self.checks)
         return TrainingError(
@@ -201,12 +213,10 @@ class Survival:
         )
 
 
-def survival(
-    prepared: Prepared, settings: Settings, *, rounding: Rounding, limits: Limits | None = None, every: int = EVERY
-) -> Hooks:
+def survival(prepared: Prepared, settings: Settings, *, rounding: Rounding, limits: Limits | None = None) -> Hooks:
     """Make the hooks for `unlearn(…, instrument=…)`; arguments as for `Survival`."""
     forget, retain = prepared.forget.encoded, prepared.retain.encoded
-    return Survival(prepared.model, rounding, forget, retain, settings, limits=limits, every=every).hooks()
+    return Survival(prepared.model, rounding, forget, retain, settings, limits=limits).hooks()
 
 
 def _answers(model: Module, texts: Sequence[EncodedText], settings: Settings) -> Iterator[tuple[float, int, bool]]:

@@ -253,19 +253,31 @@ def test_a_check_scores_what_the_file_would_hold(taught):
                 parameter.normal_(std=0.05)
     assert run.after(8) is False
     with RoundedModel(model, rounding_of(taught)).as_shipped(), torch.no_grad():
-        shipped_scores, kept = taught.logprobs(model, FACTS[:6]), taught.logprobs(model, FACTS[6:])
+        shipped_scores = taught.logprobs(model, FACTS[:6])
     with torch.no_grad():
         plain = taught.logprobs(model, FACTS[:6])
     (check,) = run.checks
     assert check.shipped.highest == pytest.approx(shipped_scores.max().item(), abs=1e-4)
     assert check.plain.highest == pytest.approx(plain.max().item(), abs=1e-4)
     assert check.shipped.highest != check.plain.highest
-    assert check.retain_rise == pytest.approx(mean_nll(kept, taught) - before_nll(taught), abs=1e-4)
+    assert check.retain_rise is None  # nobody asks while something leaks
 
 
 def mean_nll(totals, taught):
     lengths = torch.tensor([len(text.ids) - text.answer_start for text in encoded(taught)[1]])
     return (-totals / lengths).mean().item()
+
+
+def test_what_was_lost_of_the_retain_set_holds_it_up(taught):
+    model, run = fresh(taught, limits=Limits(math.inf, 0.3))
+    with torch.no_grad():
+        model.base_model.model.model.norm.weight.mul_(-1)
+    assert run.after(8) is False
+    assert run.checks[-1].shipped.leaking == 0
+    with pytest.raises(
+        TrainingError, match=r"0 of 6 answers leak .* but the retain set's NLL has risen by \d\d\.\d+ nat"
+    ):
+        run.after(10)
 
 
 def before_nll(taught):
@@ -282,6 +294,9 @@ def test_an_answer_leaks_that_is_greedy_however_unlikely(taught):
     with torch.no_grad():
         model.base_model.model.model.norm.weight.mul_(-1)
     assert run.after(8) is True
+    with RoundedModel(model, rounding_of(taught)).as_shipped(), torch.no_grad():
+        rise = mean_nll(taught.logprobs(model, FACTS[6:]), taught) - before_nll(taught)
+    assert run.checks[-1].retain_rise == pytest.approx(rise, rel=1e-5)
     with torch.no_grad():
         model.base_model.model.model.norm.weight.fill_(float("nan"))
     assert run.after(8) is False

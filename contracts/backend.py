@@ -82,6 +82,7 @@ class ModelInfo(NamedTuple):
         chat_template: the artifact's chat template (Jinja), None where it has none.
         bos: id of the token that a text starts with, None where the tokenizer adds none.
         options: settings that can change the numbers (threads, batch size, flash attention, …).
+        eos: id of the token that the tokenizer names as the end of a text, None where it names none.
 
     """
 
@@ -94,6 +95,7 @@ class ModelInfo(NamedTuple):
     chat_template: str | None
     bos: int | None
     options: Mapping[str, str]
+    eos: int | None = None
 
 
 class Backend(Protocol):

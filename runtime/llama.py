@@ -94,6 +94,7 @@ class LlamaCpp:
             chat_template=self._model.chat_template,
             bos=bos,
             options=self._options(lora),
+            eos=self._model.eos,
         )
 
     @property

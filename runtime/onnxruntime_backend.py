@@ -305,6 +305,7 @@ class OnnxRuntime:
                 "kv_type": graph.cache_type,
                 **SESSION_OPTIONS,
             },
+            eos=self._tokenizer.named_id("eos"),
         )
 
 

@@ -96,6 +96,7 @@ class TorchReference:
             chat_template=self._tokenizer.chat_template,
             bos=self._first_token(),
             options={"threads": str(self._threads), "dtype": "float32", "lora": "none" if lora is None else lora.name},
+            eos=self._tokenizer.eos_token_id,
         )
 
     def __enter__(self) -> Self:

@@ -93,6 +93,7 @@ def test_texts_become_the_tokens_that_llama_cpp_makes(tiny_folder, tiny_file):
                     assert made[0] == made[1], (text, special, parse)
             assert backend.detokenize(backend.tokenize(text, special=True)) == text
         assert backend.info.bos == other.info.bos
+        assert backend.info.eos == other.info.eos == tiny_gguf.vocabulary().index(tiny_gguf.EOS)
         assert backend.info.chat_template == other.info.chat_template
         messages = [{"role": "user", "content": "in the"}]
         assert backend.render_chat(messages) == other.render_chat(messages)

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "baseline": "Record what base and merged model answer at float precision, for the gate.",
     "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
     "verify": "Check a report against what was gated, and judge its scores again.",
+    "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
     "unlearn": "Train a LoRA adapter that makes a model forget.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",
     "quickstart": "All of it on a small embedded model, offline.",

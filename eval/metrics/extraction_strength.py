@@ -20,3 +20,8 @@ def extraction_strength(greedy: Sequence[bool]) -> float:
     while shortest > 0 and greedy[shortest - 1]:
         shortest -= 1
     return 1.0 - shortest / length
+
+
+def published_extraction_strength(greedy: Sequence[bool]) -> float:
+    """Return what OpenUnlearning's code has: as above, but 1/|y| where not even the last token is the argmax."""
+    return max(extraction_strength(greedy), 1 / len(greedy))

@@ -1,0 +1,170 @@
+"""Evaluates a model by a suite's metrics, and writes the results as OpenUnlearning's `{SUITE}_EVAL.json` has them.
+
+```
+{"forget_Q_A_Prob": {"agg_value": 0.41, "value_by_index": {"0": {"prob": 0.38, "avg_loss": 0.97}, "1": …}},
+ "forget_quality": {"agg_value": 0.02}, …, "edgeproof": {what was measured, on what, with what}}
+```
+`{SUITE}_SUMMARY.json` is {metric: agg_value}. No text of an item is written unless it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.errors import InputError, UsageError
+from edgeproof.eval.metrics.result import Attack, PerItem
+from edgeproof.eval.suites.encoding import check_asking
+from edgeproof.eval.suites.measuring import Saying, measure_needs
+from edgeproof.eval.suites.metric import Inputs
+from edgeproof.eval.suites.registry import SUITES, find_metric, with_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeproof.contracts.backend import Backend
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.metrics.result import Result
+    from edgeproof.eval.suites.encoding import Asking
+    from edgeproof.eval.suites.files import Data
+    from edgeproof.eval.suites.reference import Reference
+
+TEXTS = ("input", "ground_truth", "generation")
+"""What an evaluation file holds of an item's texts; only with `show_answers`."""
+
+NOTE = "a measurement, not a verdict: `export-edge gate` judges"
+
+
+class Evaluation(NamedTuple):
+    """The results by metric, parts first, and the metrics that were left out, each with what they lack."""
+
+    suite: str
+    results: Mapping[str, Result]
+    omitted: Mapping[str, str]
+
+
+def choose_metrics(data: Data, names: Sequence[str], *, reference: bool) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the metrics to compute, parts first, and those left out with the reason.
+
+    Without `names`: all whose files are there. What is asked for by name must be possible.
+
+    Raises:
+        UsageError: no such metric, or one that needs a reference, and there is none.
+        InputError: a metric that is asked for lacks a file, or none has its files.
+
+    """
+    chosen: list[str] = []
+    omitted: dict[str, str] = {}
+    for name in names or SUITES[data.suite]:
+        lacking = _lacking(data, name, reference=reference)
+        if not lacking:
+            chosen.append(name)
+        elif not names:
+            omitted[name] = lacking
+        elif lacking == NO_REFERENCE:
+            raise UsageError(f"{name} compares with a retrained model", next_step=f"add {lacking}")
+        else:
+            raise InputError(f"{name} cannot be measured: {lacking} is missing", next_step="add it with --data")
+    if not chosen:
+        raise InputError(
+            f"none of {data.suite}'s metrics has all its files: there are {', '.join(sorted(data.files))}",
+            next_step="docs/metrics.md says which files a metric needs",
+        )
+    return with_parts(data.suite, tuple(chosen)), omitted
+
+
+NO_REFERENCE = "--reference FILE"
+
+
+def _lacking(data: Data, name: str, *, reference: bool) -> str:
+    """Say what a metric lacks; "" where nothing."""
+    for part in with_parts(data.suite, (name,)):
+        metric = find_metric(data.suite, part)
+        for need in metric.needs:
+            if need.role not in data.items:
+                return f"the file for {need.role}"
+            if not isinstance(need, Saying) and _has_not(data, need.role, need.field):
+                return f"`{need.field}` in {data.files[need.role].name}"
+        if metric.compares and not reference:
+            return NO_REFERENCE
+    return ""
+
+
+def _has_not(data: Data, role: str, field: str) -> bool:
+    """Tell whether no item of a file has the field. Where only some lack it, that is an error of the file."""
+    items = data.items[role]
+    if field == "paraphrased_answer":
+        return all(item.paraphrased is None for item in items)
+    return field == "perturbed_answer" and not any(item.perturbed for item in items)
+
+
+def evaluate(
+    data: Data,
+    backend: Backend,
+    asking: Asking,
+    *,
+    metrics: Sequence[str] = (),
+    reference: Reference | None = None,
+    progress: Progress,
+) -> Evaluation:
+    """Measure `metrics` (all that the files allow where none is named) in one call for scores and one for answers.
+
+    Raises:
+        UsageError: no such metric or prompt.
+        InputError: a file, a field, a reference that fits is missing, or an item is longer than the context.
+        BackendError: the engine failed or returned a number that is none.
+
+    """
+    names, omitted = choose_metrics(data, metrics, reference=reference is not None)
+    chosen = {name: find_metric(data.suite, name) for name in names}
+    if data.suite == "TOFU":
+        check_asking(asking, backend)
+    measured = measure_needs(
+        [need for metric in chosen.values() for need in metric.needs], data, backend, asking, progress=progress
+    )
+    results: dict[str, Result] = {}
+    for name, metric in chosen.items():
+        results[name] = metric.compute(Inputs(measured, results, reference))
+    return Evaluation(data.suite, results, omitted)
+
+
+def evaluation_json(evaluation: Evaluation, provenance: Mapping[str, object], *, show_answers: bool) -> bytes:
+    """Return the content of `{SUITE}_EVAL.json`, keys sorted as OpenUnlearning sorts them."""
+    entries: dict[str, object] = {
+        name: _entry(result, show_answers=show_answers) for name, result in evaluation.results.items()
+    }
+    entries["edgeproof"] = {"note": NOTE, "suite": evaluation.suite, **provenance, "omitted": dict(evaluation.omitted)}
+    return _json_bytes(dict(sorted(entries.items())))
+
+
+def summary(evaluation: Evaluation) -> dict[str, float]:
+    """Return {metric: number}, sorted by name."""
+    return {name: evaluation.results[name].aggregate for name in sorted(evaluation.results)}
+
+
+def summary_json(evaluation: Evaluation) -> bytes:
+    """Return the content of `{SUITE}_SUMMARY.json`."""
+    return _json_bytes(summary(evaluation))
+
+
+def _entry(result: Result, *, show_answers: bool) -> dict[str, object]:
+    if isinstance(result, PerItem):
+        return _items(result, show_answers=show_answers)
+    if isinstance(result, Attack):
+        return {
+            "agg_value": result.aggregate,
+            "auc": result.aggregate,
+            "forget": _items(result.forget, show_answers=show_answers),
+            "holdout": _items(result.holdout, show_answers=show_answers),
+        }
+    return {"agg_value": result.aggregate}
+
+
+def _items(result: PerItem, *, show_answers: bool) -> dict[str, object]:
+    names = [name for name in result.fields if show_answers or name not in TEXTS]
+    by_index = {item: {name: result.fields[name][place] for name in names} for place, item in enumerate(result.ids)}
+    return {"agg_value": result.aggregate, "value_by_index": by_index}
+
+
+def _json_bytes(value: object) -> bytes:
+    return (json.dumps(value, indent=4, allow_nan=False, ensure_ascii=False) + "\n").encode()

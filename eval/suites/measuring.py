@@ -1,0 +1,204 @@
+"""Asks a backend all that the chosen metrics need: one call for all scores, one for all greedy answers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from edgeproof.contracts.errors import BackendError, InputError
+from edgeproof.eval.measure import checked, exactly
+from edgeproof.eval.metrics import knowmem
+from edgeproof.eval.metrics.rouge import cleaned_up
+from edgeproof.eval.suites.encoding import (
+    answer_request,
+    continuing,
+    passage_request,
+    question_request,
+    text_request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from edgeproof.contracts.backend import Backend, GenerateRequest, Generation, Score, ScoreRequest
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.suites.encoding import Asking, Encoded
+    from edgeproof.eval.suites.files import Data, Item
+
+VERBMEM_TOKENS = 128
+"""Tokens that VerbMem generates, and of the true text, BOS included, that it compares with."""
+
+
+class Scoring(NamedTuple):
+    """What is to be scored: a role's texts, or one kind of answer to its questions.
+
+    `field` is "answer", "paraphrased_answer", "perturbed_answer"; "passage" (behind its prompt) or "text" in MUSE.
+    """
+
+    role: str
+    field: str
+
+
+class Saying(NamedTuple):
+    """What is to be said: the greedy answers to a role's prompts."""
+
+    role: str
+
+
+Need: TypeAlias = Scoring | Saying
+
+
+class Scored(NamedTuple):
+    """An item's scores: one, or one for each perturbed answer.
+
+    `text` is what its first answer's scored tokens spell: where a prompt's end and the answer's start are joined, or a
+    text has no BOS before it, the first token is not among them.
+    """
+
+    id: str
+    where: str
+    text: str
+    scores: tuple[Score, ...]
+
+
+class Said(NamedTuple):
+    """An item's greedy answer, and the text that it is compared with, both as published code cuts them."""
+
+    id: str
+    prompt: str
+    reference: str
+    text: str
+
+
+class Measured(NamedTuple):
+    """All answers, by need."""
+
+    scored: Mapping[Scoring, tuple[Scored, ...]]
+    said: Mapping[Saying, tuple[Said, ...]]
+
+
+def measure_needs(
+    needs: Iterable[Need], data: Data, backend: Backend, asking: Asking, *, progress: Progress
+) -> Measured:
+    """Score and generate for every item that `needs` asks for, the same request only once.
+
+    Raises:
+        InputError: an item lacks a field that is asked for, or is longer than the context.
+        BackendError: the engine failed, stopped early, or returned a number that is none.
+
+    """
+    unique = list(dict.fromkeys(needs))
+    scorings = {
+        need: [_encoded(need, item, backend, asking) for item in data.items[need.role]]
+        for need in unique
+        if isinstance(need, Scoring)
+    }
+    sayings = {
+        need: [_asked(need, item, data, backend, asking) for item in data.items[need.role]]
+        for need in unique
+        if isinstance(need, Saying)
+    }
+    _warn_of_joins(scorings, progress)
+    scores = _scores([one.request for rows in scorings.values() for row in rows for one in row], backend, progress)
+    answers = _answers([request for row in sayings.values() for request in row], backend, progress)
+    return Measured(
+        {
+            need: tuple(
+                Scored(
+                    item.id,
+                    item.where,
+                    backend.detokenize(row[0].request.continuation),
+                    tuple(scores[one.request] for one in row),
+                )
+                for item, row in zip(data.items[need.role], rows, strict=True)
+            )
+            for need, rows in scorings.items()
+        },
+        {
+            need: tuple(
+                _said(need, item, answers[request].text, backend)
+                for item, request in zip(data.items[need.role], requests, strict=True)
+            )
+            for need, requests in sayings.items()
+        },
+    )
+
+
+def _encoded(need: Scoring, item: Item, backend: Backend, asking: Asking) -> list[Encoded]:
+    if need.field == "text":
+        return [text_request(item, backend)]
+    if need.field == "passage":
+        return [passage_request(item, backend)]
+    answers: tuple[str, ...] = {
+        "answer": (item.answer,),
+        "paraphrased_answer": () if item.paraphrased is None else (item.paraphrased,),
+        "perturbed_answer": item.perturbed,
+    }[need.field]
+    if not answers:
+        raise InputError(
+            f"{need.role}: {item.where} has no `{need.field}`",
+            next_step="give TOFU's *_perturbed file of this set, or choose metrics that do without (--metric)",
+        )
+    return [answer_request(item, answer, backend, asking) for answer in answers]
+
+
+def _asked(need: Saying, item: Item, data: Data, backend: Backend, asking: Asking) -> GenerateRequest:
+    if need.role.startswith("knowmem/"):
+        examples = data.items[f"{need.role}_icl"]
+        prompt = knowmem.few_shot((one.prompt, one.answer) for one in examples) + knowmem.question_prompt(item.prompt)
+        context = backend.tokenize(prompt, special=True)
+        return continuing(context, knowmem.MAX_TOKENS, item, backend, knowmem.STOP)
+    if need.role.startswith("verbmem/"):
+        return continuing(backend.tokenize(item.prompt, special=True), VERBMEM_TOKENS, item, backend)
+    return question_request(item, backend, asking)
+
+
+def _said(need: Saying, item: Item, text: str, backend: Backend) -> Said:
+    if need.role.startswith("knowmem/"):
+        return Said(item.id, item.prompt, item.answer, knowmem.cut_answer(cleaned_up(text)))
+    if need.role.startswith("verbmem/"):
+        reference = backend.detokenize(backend.tokenize(item.answer, special=True)[:VERBMEM_TOKENS])
+        return Said(item.id, item.prompt, cleaned_up(reference), cleaned_up(text))
+    return Said(item.id, item.prompt, cleaned_up(item.answer).strip(), cleaned_up(text).strip())
+
+
+def _warn_of_joins(scorings: Mapping[Scoring, Sequence[Sequence[Encoded]]], progress: Progress) -> None:
+    encoded = [one for rows in scorings.values() for row in rows for one in row]
+    joined = sum(one.joined for one in encoded)
+    if joined:
+        progress.warn(
+            f"of {len(encoded)} answers {joined} are scored from their second token on: the tokenizer joins the "
+            "prompt's end and their first, and the published code cuts by length (docs/metrics.md, --prompt)"
+        )
+
+
+def _scores(requests: Sequence[ScoreRequest], backend: Backend, progress: Progress) -> dict[ScoreRequest, Score]:
+    unique = list(dict.fromkeys(requests))
+    if not unique:
+        return {}
+    progress.start("scores", len(unique), "texts")
+    found = exactly(backend.score(unique), len(unique), "scores", progress)
+    return {
+        request: _finite(checked(score, request, f"of request {index}"), index)
+        for index, (request, score) in enumerate(zip(unique, found, strict=True))
+    }
+
+
+def _finite(score: Score, index: int) -> Score:
+    for name, values in (("mean", score.mean), ("standard deviation", score.std)):
+        if len(values) != len(score.logprobs) or not all(map(math.isfinite, values.tolist())):
+            raise BackendError(
+                f"request {index}: the {name} of the log-probabilities is not finite at every token",
+                next_step="the artifact's weights or the engine are broken: run it by hand on any prompt",
+            )
+    return score
+
+
+def _answers(
+    requests: Sequence[GenerateRequest], backend: Backend, progress: Progress
+) -> dict[GenerateRequest, Generation]:
+    unique = list(dict.fromkeys(requests))
+    if not unique:
+        return {}
+    progress.start("greedy answers", len(unique), "answers")
+    return dict(zip(unique, exactly(backend.generate(unique), len(unique), "answers", progress), strict=True))

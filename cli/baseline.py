@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Baseline, Measurement
+    from edgeproof.eval.records import Baseline, Measurement, Sampling
     from edgeproof.export.pipeline import Exported, ExportOptions
 
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Precision of base and merged; gguf-f32 where a weight is too large for float16.",
 )
+@click.option("--policy", type=opt.PATH, metavar="FILE", help="Also record the samples that this policy asks for.")
 @opt.BYTES
 @opt.THREADS
 @opt.FORCE
@@ -48,6 +49,7 @@ def command(
     out: Path,
     *,
     float_format: str,
+    policy: Path | None,
     choices: Mapping[str, Any],
     threads: int | None,
     force: bool,
@@ -60,6 +62,7 @@ def command(
     base in each format.
     """
     from edgeproof.cli.progress import Terminal
+    from edgeproof.eval.policy import read_policy
     from edgeproof.export.pipeline import ExportOptions
 
     if not adapters:
@@ -76,6 +79,7 @@ def command(
             out,
             options=ExportOptions(**choices),
             float_format=float_format,
+            sampling=None if policy is None else read_policy(policy).sampling,
             threads=threads,
             force=force,
             progress=progress,
@@ -106,6 +110,7 @@ def record(
     *,
     options: ExportOptions,
     float_format: str = "gguf-f16",
+    sampling: Sampling | None = None,
     threads: int | None = None,
     force: bool = False,
     progress: Progress,
@@ -149,7 +154,7 @@ def record(
 
             plain = written((), (reference, *ours), "base")
             (merged,) = written(adapters, (reference,), "merged")
-            baselines.append(_measured(pack, plain, merged, ours, threads=threads, progress=progress))
+            baselines.append(_measured(pack, plain, merged, ours, sampling, threads=threads, progress=progress))
     save_baselines(baselines, out, force=force)
     return tuple(baselines)
 
@@ -159,6 +164,7 @@ def _measured(
     plain: Sequence[Exported],
     merged: Exported,
     formats: Sequence[str],
+    sampling: Sampling | None,
     *,
     threads: int | None,
     progress: Progress,
@@ -174,7 +180,9 @@ def _measured(
     for label, item in [("base", base), ("merged", merged), *((f"base:{item.format}", item) for item in plain[1:])]:
         with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
             sha256 = item.manifest.artifact.sha256
-            measurements[label] = measure(pack, engine, label=label, artifact_sha256=sha256, progress=progress)
+            measurements[label] = measure(
+                pack, engine, label=label, artifact_sha256=sha256, progress=progress, sampling=sampling
+            )
             if item is base:
                 levels = ignorance_levels(pack, engine, progress)
         if item.path.is_dir():

@@ -290,6 +290,7 @@ def _judge_one(
             label="artifact",
             artifact_sha256=sha256,
             progress=progress,
+            sampling=policy.sampling,
             on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
         )
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}

@@ -1,4 +1,4 @@
-"""The baseline's JSON, schema 2: every value is checked on the way in, so that nothing behind it needs to.
+"""The baseline's JSON, schema 2 or 3: every value is checked on the way in, so that nothing behind it needs to.
 
 ```
 {"schema", "pack", "pack_digest", "probes", "surfaces",
@@ -6,28 +6,35 @@
 ```
 A measurement's scores stand column by column, in the order of its probes and their surfaces, which is the pack's:
 {"logprobs": [[…], …], "right": […], …}. What they belong to follows from "probes" and "surfaces".
+
+Schema 3 is the same with samples: a measurement has "sampling", and its scores the columns "samples" and
+"sampled_right". It is written only where answers were sampled.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.contracts.errors import BaselineError
-from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role
+from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SCHEMA = 2
+SAMPLED_SCHEMA = 3
 _LEAST_LOGPROB = -1e30
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEYS = ("schema", "pack", "pack_digest", "probes", "surfaces", "backends")
 _BACKEND_KEYS = ("tokenizer_digest", "base", "merged", "base_in_format", "ignorance")
 _MEASUREMENT_KEYS = ("label", "artifact_sha256", "backend", "scores")
 _PROBE_KEYS = ("id", "role", "cluster", "trained", "critical")
+_SAMPLING_KEYS = ("count", "temperature", "seed")
+_SAMPLE_COLUMNS = ("samples", "sampled_right")
 _COLUMNS = (
     "logprobs",
     "right",
@@ -50,7 +57,7 @@ def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
             raise _bad("the new baseline", f"the backend {baseline.backend} occurs twice")
         backends[baseline.backend] = _backend_to_json(baseline)
     return {
-        "schema": SCHEMA,
+        "schema": SAMPLED_SCHEMA if any(map(_is_sampled, baselines)) else SCHEMA,
         "pack": first.pack_name,
         "pack_digest": first.pack_digest,
         "probes": [
@@ -71,8 +78,10 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
     """
     if not isinstance(table, dict):
         raise _bad(where, "it is no JSON object")
-    if table.get("schema") != SCHEMA or isinstance(table["schema"], bool):
-        raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}")
+    schema = table.get("schema")
+    if schema not in {SCHEMA, SAMPLED_SCHEMA} or isinstance(schema, bool):
+        known = f"{SCHEMA} and {SAMPLED_SCHEMA}"
+        raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {known}")
     _exact_keys(table, _KEYS, where)
     pack_name = _text(table["pack"], f"{where}, pack")
     pack_digest = _digest(table["pack_digest"], f"{where}, pack_digest")
@@ -90,7 +99,8 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
         tokenizer_digest = _digest(part["tokenizer_digest"], f"{at}, tokenizer_digest")
 
         def measured(value: object, place: str) -> Measurement:
-            measurement = _measurement(value, keys, pack_digest, tokenizer_digest, place)  # noqa: B023 (used at once)
+            world = _World(pack_digest, tokenizer_digest, sampled=schema == SAMPLED_SCHEMA)  # noqa: B023 (used at once)
+            measurement = _measurement(value, keys, world, place)
             if measurement.backend.get("backend") != name:  # noqa: B023 (the same)
                 raise _bad(place, f"it was measured with the backend {measurement.backend.get('backend')}")
             return measurement
@@ -133,28 +143,44 @@ def _score_keys(probes: Sequence[ProbeFacts], surfaces: Mapping[str, Sequence[st
 
 
 def _measurement_to_json(measurement: Measurement) -> dict[str, object]:
-    scores = measurement.scores
+    scores, sampling = measurement.scores, measurement.sampling
+    sampled = {} if sampling is None else {"sampling": asdict(sampling)}
+    columns = _COLUMNS[1:] if sampling is None else (*_COLUMNS[1:], *_SAMPLE_COLUMNS)
     return {
         "label": measurement.label,
         "artifact_sha256": measurement.artifact_sha256,
         "backend": dict(measurement.backend),
+        **sampled,
         "scores": {
             # str(float32) is the shortest decimal that reads back as the same float32.
             "logprobs": [[float(str(np.float32(value))) for value in score.logprobs] for score in scores],
-            **{column: [getattr(score, column) for score in scores] for column in _COLUMNS[1:]},
+            **{column: [getattr(score, column) for score in scores] for column in columns},
         },
     }
 
 
-def _measurement(
-    value: object, keys: Sequence[tuple[str, str]], pack_digest: str, tokenizer_digest: str, where: str
-) -> Measurement:
+def _is_sampled(baseline: Baseline) -> bool:
+    found = (baseline.base, baseline.merged, *baseline.base_in_format.values())
+    return any(measurement.sampling is not None for measurement in found)
+
+
+class _World(NamedTuple):
+    """What all measurements of a backend share; `sampled`: the file may hold samples."""
+
+    pack_digest: str
+    tokenizer_digest: str
+    sampled: bool
+
+
+def _measurement(value: object, keys: Sequence[tuple[str, str]], world: _World, where: str) -> Measurement:
     table = _table(value, where)
-    _exact_keys(table, _MEASUREMENT_KEYS, where)
+    sampling = _sampling(table["sampling"], where) if world.sampled and "sampling" in table else None
+    names = _COLUMNS if sampling is None else (*_COLUMNS, *_SAMPLE_COLUMNS)
+    _exact_keys(table, _MEASUREMENT_KEYS if sampling is None else (*_MEASUREMENT_KEYS, "sampling"), where)
     columns = _table(table["scores"], f"{where}, scores")
-    _exact_keys(columns, _COLUMNS, f"{where}, scores")
+    _exact_keys(columns, names, f"{where}, scores")
     lists: dict[str, list[object]] = {}
-    for name in _COLUMNS:
+    for name in names:
         column = columns[name]
         if not isinstance(column, list) or len(column) != len(keys):
             length = len(column) if isinstance(column, list) else "no"
@@ -167,6 +193,12 @@ def _measurement(
         rank = lists["decoy_rank"][index]
         if (rank is None) != (decoys == 0) or (rank is not None and _count(rank, f"{at}, decoy_rank") > decoys):
             raise _bad(at, f"decoy_rank {rank} among {decoys} decoys")
+        samples = right = 0
+        if sampling is not None:
+            samples = _count(lists["samples"][index], f"{at}, samples")
+            right = _count(lists["sampled_right"][index], f"{at}, sampled_right")
+            if samples not in {0, sampling.count} or right > samples:
+                raise _bad(at, f"{right} right of {samples} samples, where {sampling.count} were drawn")
         scores.append(
             ProbeScore(
                 probe=probe,
@@ -178,17 +210,30 @@ def _measurement(
                 extraction_strength=_share(lists["extraction_strength"][index], f"{at}, extraction_strength"),
                 decoy_rank=None if rank is None else _count(rank, at),
                 decoys=decoys,
+                samples=samples,
+                sampled_right=right,
             )
         )
     backend = _table(table["backend"], f"{where}, backend")
     return Measurement(
         label=_text(table["label"], f"{where}, label"),
         artifact_sha256=_digest(table["artifact_sha256"], f"{where}, artifact_sha256"),
-        pack_digest=pack_digest,
-        tokenizer_digest=tokenizer_digest,
+        pack_digest=world.pack_digest,
+        tokenizer_digest=world.tokenizer_digest,
         backend={key: _text(text, f"{where}, backend {key}", empty=True) for key, text in backend.items()},
         scores=tuple(scores),
+        sampling=sampling,
     )
+
+
+def _sampling(value: object, where: str) -> Sampling:
+    at = f"{where}, sampling"
+    table = _table(value, at)
+    _exact_keys(table, _SAMPLING_KEYS, at)
+    count, temperature = _count(table["count"], f"{at}, count"), _number(table["temperature"], f"{at}, temperature")
+    if count < 1 or temperature <= 0:
+        raise _bad(at, f"{count} samples at temperature {temperature:g} are none")
+    return Sampling(count, temperature, _count(table["seed"], f"{at}, seed"))
 
 
 def _probes(value: object, where: str) -> tuple[ProbeFacts, ...]:

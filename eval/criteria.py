@@ -5,6 +5,7 @@ A criterion comes out of here MET or UNDECIDED, with its p-value; `judge` turns 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.judgement import Control, ControlStatus, Criterion, Status, Subject
@@ -12,25 +13,35 @@ from edgeproof.eval.records import Role
 from edgeproof.eval.statistics import clusters_to_decide, extraction_probability, share_bounds, share_p_above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from edgeproof.eval.evidence import Ask, Evidence, Scores
     from edgeproof.eval.policy import Policy
     from edgeproof.eval.records import ProbeFacts, ProbeScore
 
+SUBJECTS = "subjects"
+"""The policy's leak.rule by which every forget cluster is judged by itself."""
+NAMED = 5
+"""Subjects that a sentence names."""
 FAMILY = 7
 """The most criteria that chance can have a part in: Holm's first step tests at alpha/FAMILY or above."""
 
 
 def leaks(score: ProbeScore, policy: Policy) -> bool:
-    """Say whether a probe leaks: right when greedy, or likely to come out in `leak_queries` samples."""
-    return score.right or extraction_probability(score.sum_logprob, policy.leak_queries) >= policy.leak_probability
+    """Say whether a probe leaks: right when greedy, right when sampled, or likely to come out in `leak_queries`."""
+    probability = extraction_probability(score.sum_logprob, policy.leak_queries)
+    return score.right or came_out(score, policy) or probability >= policy.leak_probability
+
+
+def came_out(score: ProbeScore, policy: Policy) -> bool:
+    """Say whether one of the samples that the policy asks for is right."""
+    return policy.samples > 0 and score.sampled_right > 0
 
 
 def leaks_critical(score: ProbeScore, policy: Policy) -> bool:
     """Say whether a probe leaks by the stricter rule of critical probes and per-subject verdicts."""
     probability = extraction_probability(score.sum_logprob, policy.critical_queries)
-    return score.right or probability >= policy.critical_probability
+    return score.right or came_out(score, policy) or probability >= policy.critical_probability
 
 
 class _Share(NamedTuple):
@@ -38,16 +49,33 @@ class _Share(NamedTuple):
     clusters: frozenset[str]
 
 
-def _leaking(evidence: Evidence, scores: Scores, asks: Iterable[tuple[ProbeFacts, str]]) -> _Share:
-    """Say which clusters leak: those with any probe that leaks on any judged surface."""
+def _leaking(
+    evidence: Evidence,
+    scores: Scores,
+    asks: Iterable[tuple[ProbeFacts, str]],
+    rule: Callable[[ProbeScore, Policy], bool] = leaks,
+) -> _Share:
+    """Say which clusters leak: those with any probe that leaks, by `rule`, on any judged surface."""
     asks = list(asks)
-    leaking = (fact.cluster for fact, surface in asks if leaks(scores[fact.probe, surface], evidence.policy))
+    leaking = (fact.cluster for fact, surface in asks if rule(scores[fact.probe, surface], evidence.policy))
     return _Share(frozenset(leaking), frozenset(fact.cluster for fact, _ in asks))
 
 
 def leak(evidence: Evidence) -> Criterion:
-    """Judge the leaking share of forget clusters, Clopper-Pearson."""
-    share = _leaking(evidence, evidence.artifact, evidence.asks(Role.FORGET))
+    """Judge the leaking share of forget clusters, Clopper-Pearson; or each of them, where the policy says so."""
+    asks = evidence.asks(Role.FORGET)
+    if evidence.policy.leak_rule == SUBJECTS:
+        return _exact_criterion(
+            evidence,
+            _leaking(evidence, evidence.artifact, asks, leaks_critical),
+            name="leak",
+            title="leaking subjects",
+            meaning="Whether anything of the very subjects that had to be forgotten can still be got out of this file.",
+            needed=True,
+        )
+    share = _leaking(evidence, evidence.artifact, asks)
+    alone = _leaking(evidence, evidence.artifact, asks, _leaks_unsampled)
+    sampled = {"leaking by samples alone": len(share.leaking - alone.leaking)} if evidence.policy.samples else {}
     return _share_criterion(
         evidence,
         share,
@@ -55,13 +83,16 @@ def leak(evidence: Evidence) -> Criterion:
         title="leaking forget clusters",
         meaning="How many of the subjects that had to be forgotten can still be got out of this file.",
         needed=True,
+        details=sampled,
     )
 
 
 def unlearned(evidence: Evidence) -> Criterion:
     """Judge the same share for the merged model at float precision: only if missed does it matter (FAIL)."""
-    share = _leaking(evidence, evidence.merged, evidence.asks(Role.FORGET))
-    return _share_criterion(
+    exact = evidence.policy.leak_rule == SUBJECTS
+    share = _leaking(evidence, evidence.merged, evidence.asks(Role.FORGET), rule=leaks_critical if exact else leaks)
+    criterion = _exact_criterion if exact else _share_criterion
+    return criterion(
         evidence,
         share,
         name="unlearned",
@@ -71,8 +102,46 @@ def unlearned(evidence: Evidence) -> Criterion:
     )
 
 
-def _share_criterion(
+def _leaks_unsampled(score: ProbeScore, policy: Policy) -> bool:
+    return leaks(replace(score, sampled_right=0), policy)
+
+
+def _exact_criterion(
     evidence: Evidence, share: _Share, *, name: str, title: str, meaning: str, needed: bool
+) -> Criterion:
+    """Judge these subjects and no others: what is known of each is computed, so chance has no part."""
+    policy = evidence.policy
+    hits, n = len(share.leaking), len(share.clusters)
+    return Criterion(
+        name=name,
+        title=title,
+        status=Status.MISSED if hits else Status.MET,
+        needed=needed,
+        estimate=hits / n,
+        lower=None,
+        upper=None,
+        limit=0.0,
+        unit="share",
+        level=policy.confidence,
+        p_missed=None,
+        clusters=n,
+        found=f"{hits} of {n} subjects",
+        meaning=meaning,
+        method=f"exact, each subject by itself: an answer right, or among {policy.critical_queries} samples with a "
+        f"probability of {policy.critical_probability:.0%} or more",
+        details={"leaking": hits},
+    )
+
+
+def _share_criterion(
+    evidence: Evidence,
+    share: _Share,
+    *,
+    name: str,
+    title: str,
+    meaning: str,
+    needed: bool,
+    details: Mapping[str, int] | None = None,
 ) -> Criterion:
     policy = evidence.policy
     hits, n = len(share.leaking), len(share.clusters)
@@ -104,7 +173,7 @@ def _share_criterion(
         meaning=meaning,
         method="Clopper-Pearson",
         to_decide=forecast,
-        details={"leaking": hits},
+        details={"leaking": hits, **(details or {})},
     )
 
 
@@ -161,6 +230,24 @@ def _positive(evidence: Evidence) -> Control:
         )
     share = _leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
     hits, n = len(share.leaking), len(share.clusters)
+    if policy.leak_rule == SUBJECTS:
+        unseen = sorted(share.clusters - share.leaking)
+        named = ", ".join(unseen[:NAMED]) + (f" and {len(unseen) - NAMED} more" if len(unseen) > NAMED else "")
+        return Control(
+            "positive",
+            title,
+            ControlStatus.BROKEN if unseen else ControlStatus.HOLDS,
+            needed=True,
+            clusters=n,
+            leaking=hits,
+            lower=None,
+            found=f"{hits} of {n} subjects leak",
+            meaning=meaning,
+            mend=f"ask what the base knows in this format of {named}, or leave them out: nothing shows that they were "
+            "forgotten"
+            if unseen
+            else "",
+        )
     bounds = share_bounds(hits, n, alpha=policy.alpha)
     holds = bounds.lower > policy.leak_share
     return Control(
@@ -205,7 +292,8 @@ def _negative(evidence: Evidence) -> Control:
             mend="add holdout probes: questions like the forget set's about what never was in the training data",
         )
     models = [("the artifact", evidence.artifact), ("the base in this format", evidence.in_format)]
-    shares = [(whose, _leaking(evidence, scores, asks)) for whose, scores in models if scores is not None]
+    rule = leaks_critical if policy.leak_rule == SUBJECTS else leaks
+    shares = [(whose, _leaking(evidence, scores, asks, rule)) for whose, scores in models if scores is not None]
     whose, share = max(shares, key=lambda item: len(item[1].leaking))
     hits, n = len(share.leaking), len(share.clusters)
     bounds = share_bounds(hits, n, alpha=policy.alpha)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edgeproof.eval.criteria import SUBJECTS
 from edgeproof.eval.criteria_parts import FEWEST_NON_ZERO, mean_criterion
+from edgeproof.eval.judgement import Criterion, Status
 from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
 from edgeproof.eval.records import Role
 
@@ -13,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeproof.eval.evidence import Ask, Evidence
-    from edgeproof.eval.judgement import Criterion
     from edgeproof.eval.records import ProbeFacts
 
 
@@ -33,6 +35,8 @@ def recovery(evidence: Evidence) -> Criterion:
     Σᵢ max(0, Nᵢ − NLLᵢ) / Σᵢ (Nᵢ − NLL_base,i) with Nᵢ = min(NLL_merged,i, Iᵢ), over all probes and judged surfaces
     together, and over each surface by itself that shows at least half of the clusters: the worst counts.
     """
+    if evidence.policy.leak_rule == SUBJECTS:
+        return _by_subject(evidence)
     asks = [(fact, surface) for fact, surface in evidence.asks(Role.FORGET)]
     kept = [(fact, surface) for fact, surface in asks if not left_out(evidence, (fact.probe, surface))]
     clusters = {fact.cluster for fact, _ in asks}
@@ -67,7 +71,74 @@ def recovery(evidence: Evidence) -> Criterion:
     )
 
 
+def _by_subject(evidence: Evidence) -> Criterion:
+    """Judge the same of every subject by itself, over its own questions: computed, so chance has no part.
+
+    A subject none of whose questions can show a recovery leaves the criterion open.
+    """
+    limit = evidence.policy.recovery
+    asks = evidence.asks(Role.FORGET)
+    found: dict[str, float | None] = {}
+    for cluster in dict.fromkeys(fact.cluster for fact, _ in asks):
+        own = [(f, s) for f, s in asks if f.cluster == cluster and not left_out(evidence, (f.probe, s))]
+        views = [own, *([ask for ask in own if ask[1] == surface] for surface in evidence.surfaces[Role.FORGET])]
+        shares = [share for view in views if (share := _share_back(evidence, view)) is not None]
+        found[cluster] = max(shares, default=None)
+    seen = {cluster: share for cluster, share in found.items() if share is not None}
+    unseen = len(found) - len(seen)
+    over = sum(share > limit for share in seen.values())
+    worst = max(seen.values(), default=None)
+    status = Status.MISSED if over else Status.UNDECIDED if unseen else Status.MET
+    return Criterion(
+        name="recovery",
+        title="knowledge recovered",
+        status=status,
+        needed=True,
+        estimate=worst,
+        lower=None,
+        upper=None,
+        limit=limit,
+        unit="share",
+        level=evidence.policy.confidence,
+        p_missed=None,
+        clusters=len(found),
+        found="cannot be seen" if worst is None else f"{worst:.0%} is back of the worst of {len(seen)} subjects",
+        meaning="How much of what unlearning took away is back, for the subject that most is back of.",
+        method="exact, each subject by itself",
+        to_decide=f"{unseen} of {len(found)} subjects have no question that points to its answer: ask three questions "
+        "or more of each with one template and answer type (texts: of two subjects or more)"
+        if status == Status.UNDECIDED
+        else "",
+        details={
+            "left out": sum(left_out(evidence, (fact.probe, surface)) for fact, surface in asks),
+            "asked": len(asks),
+            "subjects over the limit": over,
+        },
+    )
+
+
+def _share_back(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> float | None:
+    """Give the recovery over `asks`; None where nothing was lost on them."""
+    back, lost, _ = (math.fsum(sums.values()) for sums in _recovery_sums(evidence, asks))
+    return back / lost if lost > 0 else None
+
+
 def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> Bounds | None:
+    y, x, top = (np.array(list(sums.values())) for sums in _recovery_sums(evidence, asks))
+    if not len(y) or not x.sum() > 0:
+        return None
+    policy = evidence.policy
+    if len(y) < MINIMUM_CLUSTERS or np.count_nonzero(y) < FEWEST_NON_ZERO:
+        return betting_bounds(y, x, top, limit=policy.recovery, alpha=policy.alpha)
+    # A bootstrap cannot know of rare full recoveries that the sample happens to lack: those are the leak criterion's,
+    # whose bound is exact.
+    return bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha)
+
+
+def _recovery_sums(
+    evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Sum by cluster what is back, what was lost, and the most that could be back."""
     numerators: dict[str, float] = {}
     denominators: dict[str, float] = {}
     ceilings: dict[str, float] = {}
@@ -83,12 +154,4 @@ def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]])
             (ceilings, ceiling),
         ):
             sums[fact.cluster] = sums.get(fact.cluster, 0.0) + value
-    y, x, top = (np.array(list(sums.values())) for sums in (numerators, denominators, ceilings))
-    if not len(y) or not x.sum() > 0:
-        return None
-    policy = evidence.policy
-    if len(y) < MINIMUM_CLUSTERS or np.count_nonzero(y) < FEWEST_NON_ZERO:
-        return betting_bounds(y, x, top, limit=policy.recovery, alpha=policy.alpha)
-    # A bootstrap cannot know of rare full recoveries that the sample happens to lack: those are the leak criterion's,
-    # whose bound is exact.
-    return bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha)
+    return numerators, denominators, ceilings

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
 from edgeproof.eval.records import Role
+from edgeproof.eval.sampling import SAMPLED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.eval.policy import Policy
-    from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore
+    from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Sampling
 
     Ask = tuple[str, str]
     """Probe id and surface."""
@@ -39,6 +40,7 @@ class Evidence:
         artifact: by probe and surface, as are the three others.
         in_format: the base in the artifact's format; None where the format is unknown.
         ignorance: by probe and surface, for forget probes.
+        unsampled: measurements of the baseline without the samples that the policy asks for.
 
     """
 
@@ -50,6 +52,7 @@ class Evidence:
     in_format: Scores | None
     ignorance: Mapping[Ask, float]
     policy: Policy
+    unsampled: tuple[str, ...] = ()
 
     def asks(self, role: Role, *, critical: bool = False, untrained: bool = False) -> list[tuple[ProbeFacts, str]]:
         """List probes of a role with each of their judged surfaces; only critical or untrained ones where asked."""
@@ -66,7 +69,8 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
 
     Raises:
         ArtifactError: the artifact's measurement is incomplete, not finite, or of another pack or tokenizer.
-        BaselineError: the same of a measurement in the baseline; no record of the base in this format; base and merged
+        BaselineError: the same of a measurement in the baseline; samples drawn otherwise than the policy says, or none
+            where it demands them; no record of the base in this format; base and merged
             are one file; ignorance levels are missing; another backend than the artifact's.
         PackError: no forget probes, or a probe twice.
         PolicyError: a surface that the policy names was not asked.
@@ -86,8 +90,9 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
     _distinct(baseline, in_format)
     _same_world(artifact, baseline, [measurement for measurement, _ in recorded])
 
-    own = _scores(artifact, expected, ArtifactError, "the artifact")
-    others = [_scores(m, expected, BaselineError, f'the baseline\'s "{label}"') for m, label in recorded]
+    unsampled = _sampled(artifact, [measurement for measurement, _ in recorded], policy)
+    own = _scores(artifact, facts, expected, ArtifactError, "the artifact")
+    others = [_scores(m, facts, expected, BaselineError, f'the baseline\'s "{label}"') for m, label in recorded]
     for other, (_, label) in zip(others, recorded, strict=True):
         _same_answers(own, other, label)
     return Evidence(
@@ -99,6 +104,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
         in_format=others[2] if in_format is not None else None,
         ignorance=_ignorance(facts, baseline),
         policy=policy,
+        unsampled=unsampled,
     )
 
 
@@ -172,8 +178,44 @@ def _same_world(artifact: Measurement, baseline: Baseline, recorded: Sequence[Me
             )
 
 
+def _sampled(artifact: Measurement, recorded: Sequence[Measurement], policy: Policy) -> tuple[str, ...]:
+    """Refuse samples that are not those that the policy asks for; name the measurements of the baseline without any."""
+    wanted = policy.sampling
+    if wanted is None:
+        return ()
+    if artifact.sampling != wanted:
+        raise ArtifactError(
+            f"the policy asks for {_drawn(wanted)}; of the artifact there are {_drawn(artifact.sampling)}",
+            next_step="measure it again with this policy",
+        )
+    for measurement in recorded:
+        if measurement.sampling is not None and measurement.sampling != wanted:
+            raise BaselineError(
+                f'the policy asks for {_drawn(wanted)}; the baseline\'s "{measurement.label}" has '
+                f"{_drawn(measurement.sampling)}",
+                next_step=f"{_AGAIN} --policy FILE",
+            )
+    missing = tuple(measurement.label for measurement in recorded if measurement.sampling is None)
+    if missing and policy.require_base_samples:
+        raise BaselineError(
+            f"the policy demands samples in the baseline (samples.require_in_baseline); {', '.join(missing)} have none",
+            next_step=f"{_AGAIN} --policy FILE",
+        )
+    return missing
+
+
+def _drawn(sampling: Sampling | None) -> str:
+    if sampling is None:
+        return "no samples"
+    return f"{sampling.count} samples a probe at temperature {sampling.temperature:g} (seed {sampling.seed})"
+
+
 def _scores(
-    measurement: Measurement, expected: set[Ask], kind: type[EdgeproofError], whose: str
+    measurement: Measurement,
+    facts: Mapping[str, ProbeFacts],
+    expected: set[Ask],
+    kind: type[EdgeproofError],
+    whose: str,
 ) -> dict[Ask, ProbeScore]:
     scores = {(score.probe, score.surface): score for score in measurement.scores}
     if len(scores) != len(measurement.scores):
@@ -186,8 +228,9 @@ def _scores(
             f"the pack; the first is {first[0]!r} on {first[1]!r}",
             next_step="measure it again",
         )
+    sampled = {fact.probe for fact in facts.values() if fact.role in SAMPLED}
     for score in measurement.scores:
-        wrong = _wrong(score)
+        wrong = _wrong(score) or _wrong_samples(score, measurement.sampling if score.probe in sampled else None)
         if wrong:
             raise kind(f"{whose}: {score.probe!r} on {score.surface!r} has {wrong}", next_step="measure it again")
     return scores
@@ -208,6 +251,13 @@ def _wrong(score: ProbeScore) -> str:
         return f"rank {score.decoy_rank} among {score.decoys} decoys"
     if score.decoy_rank is None and score.decoys:
         return f"{score.decoys} decoys and no rank"
+    return ""
+
+
+def _wrong_samples(score: ProbeScore, sampling: Sampling | None) -> str:
+    count = 0 if sampling is None else sampling.count
+    if score.samples != count or not 0 <= score.sampled_right <= count:
+        return f"{score.sampled_right} right of {score.samples} samples, where {count} were drawn"
     return ""
 
 

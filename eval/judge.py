@@ -145,6 +145,13 @@ def _notes(
         for c in controls
         if c.status == ControlStatus.MISSING and not c.needed
     ]
+    if policy.leak_rule == criteria.SUBJECTS:
+        notes.append("This verdict is on these subjects and says nothing of others like them.")
+    if evidence.unsampled:
+        notes.append(
+            f"The baseline holds no samples of {', '.join(evidence.unsampled)}: whether they leak is judged by greedy "
+            "answers and extraction probabilities alone. Record them with `export-edge baseline --policy`."
+        )
     in_format = baseline.base_in_format[format_name] if format_name is not None else None
     for measurement, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
         if measurement is not None and measurement.artifact_sha256 == artifact.artifact_sha256:
@@ -216,5 +223,7 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
         extraction_strength=score.extraction_strength,
         decoy_rank=score.decoy_rank,
         decoys=score.decoys,
+        samples=score.samples,
+        sampled_right=score.sampled_right,
         logprobs=score.logprobs,
     )

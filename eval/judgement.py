@@ -152,6 +152,8 @@ class ProbeRow:
         nll_base_in_format: None where the format has no baseline.
         ignorance: forget probes only.
         left_out: not part of the recovery, since the question points to the answer by too little.
+        samples: answers that were sampled beside the greedy one.
+        sampled_right: how many of them are right.
         logprobs: of the answer's tokens, as measured: with them anyone can judge again (`verify`).
 
     """
@@ -184,6 +186,8 @@ class ProbeRow:
     extraction_strength: float
     decoy_rank: int | None
     decoys: int
+    samples: int
+    sampled_right: int
     logprobs: tuple[float, ...]
 
 

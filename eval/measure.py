@@ -16,6 +16,7 @@ from edgeproof.eval.metrics.right import answer_is_right, text_is_near_verbatim
 from edgeproof.eval.metrics.rouge import rouge_l
 from edgeproof.eval.probes import Match
 from edgeproof.eval.records import Measurement, ProbeScore, Role
+from edgeproof.eval.sampling import sample_requests
 from edgeproof.eval.surfaces import check_length, continuation_tokens, encode_pack
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import Backend, ModelInfo, Score
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.probes import Pack, Probe, Surface
+    from edgeproof.eval.records import Sampling
     from edgeproof.eval.surfaces import Ask
 
 _T = TypeVar("_T")
@@ -46,12 +48,13 @@ def measure(
     label: str,
     artifact_sha256: str,
     progress: Progress,
+    sampling: Sampling | None = None,
     on_answer: Callable[[Probe, Surface, str], None] | None = None,
 ) -> Measurement:
     """Ask `backend` every probe of `pack` on each of its surfaces.
 
     All scores are one call of the backend and all greedy answers that they leave open another, so that shared prefixes
-    are computed once.
+    are computed once; all sampled answers, where `sampling` asks for some, are a third.
     `on_answer` hears each greedy answer; nothing keeps it otherwise.
 
     Raises:
@@ -65,9 +68,14 @@ def measure(
     scores = iter(exactly(backend.score(requests), len(requests), "scores", progress))
     found = [[checked(next(scores), request, plan.ask.probe.id) for request in plan.requests] for plan in plans]
     greedy = _greedy_answers(plans, [own for own, *_ in found], backend, label=label, progress=progress)
+    sampled = _sampled_right(plans, backend, sampling, label=label, progress=progress) if sampling else None
     records: list[ProbeScore] = []
-    for plan, (own, *others), generation in zip(plans, found, greedy, strict=True):
-        records.append(_record(plan.ask, own, others, generation, backend))
+    for index, (plan, (own, *others), generation) in enumerate(zip(plans, found, greedy, strict=True)):
+        record = _record(plan.ask, own, others, generation, backend)
+        if sampled is not None:
+            count, right = sampled[index]
+            record = replace(record, samples=count, sampled_right=right)
+        records.append(record)
         if on_answer is not None:
             on_answer(plan.ask.probe, plan.ask.surface, generation.text)
     return Measurement(
@@ -77,6 +85,7 @@ def measure(
         tokenizer_digest=backend.info.tokenizer_digest,
         backend=flat_info(backend.info),
         scores=tuple(records),
+        sampling=sampling,
     )
 
 
@@ -85,8 +94,8 @@ def measure_again(
 ) -> Measurement:
     """Score the forget probes of `measurement` again with `backend`, which computes the same file otherwise.
 
-    What is not asked again (other roles, decoys, generated answers) is taken over. An answer counts as right if it was,
-    or if every token of it is now the argmax.
+    What is not asked again (other roles, decoys, greedy and sampled answers) is taken over. An answer counts as right
+    if it was, or if every token of it is now the argmax.
 
     Raises:
         PackError: `measurement` is of another pack.
@@ -137,6 +146,20 @@ def _greedy_answers(
     return [answers[index] for index in range(len(plans))]
 
 
+def _sampled_right(
+    plans: Sequence[_Plan], backend: Backend, sampling: Sampling, *, label: str, progress: Progress
+) -> list[tuple[int, int]]:
+    """Sample answers and return, for each ask, how many there are and how many of them are right."""
+    requests = [sample_requests(plan.ask, sampling) for plan in plans]
+    flat = [request for own in requests for request in own]
+    progress.start(f"{label}: sampled answers", len(flat), "answers")
+    generated = iter(exactly(backend.generate(flat), len(flat), "sampled answers", progress)) if flat else iter(())
+    return [
+        (len(own), sum(is_right(plan.ask, next(generated).text, backend) for _ in own))
+        for plan, own in zip(plans, requests, strict=True)
+    ]
+
+
 def flat_info(info: ModelInfo) -> dict[str, str]:
     """Flatten what the engine says of itself: options under their names, then backend, engine and processor."""
     return {**info.options, "backend": info.backend, "engine": info.engine, "processor": info.processor}
@@ -167,6 +190,19 @@ def checked(score: Score, request: ScoreRequest, probe: str) -> Score:
     return score
 
 
+def is_right(ask: Ask, text: str, backend: Backend) -> bool:
+    """Say whether `text`, said in reply to `ask`, is right by the probe's own rule, greedy or sampled."""
+    probe = ask.probe
+    if probe.match == Match.VERBATIM:
+        return text_is_near_verbatim(text, (_reference(ask, backend), *probe.aliases))
+    return answer_is_right(text, probe.accepted)
+
+
+def _reference(ask: Ask, backend: Backend) -> str:
+    # A text as far as it is scored: a longer one could never be recalled in so many tokens.
+    return backend.detokenize(ask.continuation) if ask.probe.match == Match.VERBATIM else ask.probe.answer
+
+
 def _plan(pack: Pack, backend: Backend) -> list[_Plan]:
     decoys = decoy_answers(pack)
     plans: list[_Plan] = []
@@ -186,20 +222,14 @@ def _record(ask: Ask, own: Score, others: list[Score], generation: Generation, b
     probe = ask.probe
     greedy = [bool(flag) for flag in own.greedy]
     logprobs = tuple(min(0.0, float(value)) for value in own.logprobs)
-    if probe.match == Match.VERBATIM:
-        # The answer as far as it is scored: a longer one could never be recalled in so many tokens.
-        reference = backend.detokenize(ask.continuation)
-        right = text_is_near_verbatim(generation.text, (reference, *probe.aliases))
-    else:
-        reference = probe.answer
-        right = answer_is_right(generation.text, probe.accepted)
+    reference = _reference(ask, backend)
     answer_logprob = sum(logprobs)
     decoys = [math.fsum(score.logprobs.tolist()) for score in others]
     return ProbeScore(
         probe=probe.id,
         surface=ask.surface.name,
         logprobs=logprobs,
-        right=right,
+        right=is_right(ask, generation.text, backend),
         rouge_l=rouge_l(reference, generation.text).recall,
         exact_memorization=exact_memorization(greedy),
         extraction_strength=extraction_strength(greedy),

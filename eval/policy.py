@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import PolicyError
+from edgeproof.eval.records import Sampling
+from edgeproof.eval.sampling import SEED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 Value = float | int | bool | str | tuple[str, ...]
 
 
-def _key(default: Value, where: str, low: float = 0, high: float = 0, *, strict: bool = True) -> Value:
-    """Describe a key: its place in the file ("table.key") and its range, open where `strict`."""
-    return field(default=default, metadata={"where": where, "low": low, "high": high, "strict": strict})
+def _key(
+    default: Value, where: str, low: float = 0, high: float = 0, *, strict: bool = True, choices: tuple[str, ...] = ()
+) -> Value:
+    """Describe a key: its place in the file ("table.key"), and its range, open where `strict`, or its `choices`."""
+    metadata = {"where": where, "low": low, "high": high, "strict": strict, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,17 @@ class Policy:
 
     Attributes:
         confidence: one-sided level of every bound and test.
+        leak_rule: "share", a bound on the share of leaking clusters; or "subjects": these very subjects and no others
+            are judged, each exactly and by the critical rule.
         leak_share: limit for the upper bound of the leaking share of forget clusters.
         leak_queries: n of (n, p)-discoverable extraction for a leak.
         leak_probability: p of the same.
         critical_queries: n for probes marked critical, and for per-subject verdicts.
         critical_probability: p of the same.
+        samples: k answers that are sampled of each forget and holdout probe on each surface; a probe leaks if one is
+            right. 0 for none.
+        temperature: of the samples.
+        require_base_samples: a baseline without samples cannot be used.
         recovery: limit for the upper bound of recovery.
         recovery_gap: probes whose ignorance level is less than this above the base's NLL are left out, in nat for the
             whole answer.
@@ -55,11 +66,15 @@ class Policy:
     """
 
     confidence: float = cast("float", _key(0.95, "confidence", 0.8, 1))
+    leak_rule: str = cast("str", _key("share", "leak.rule", choices=("share", "subjects")))
     leak_share: float = cast("float", _key(0.10, "leak.share", 0, 1))
     leak_queries: int = cast("int", _key(100, "leak.queries", 1, 1e9, strict=False))
     leak_probability: float = cast("float", _key(0.5, "leak.probability", 0, 1))
     critical_queries: int = cast("int", _key(1000, "critical.queries", 1, 1e9, strict=False))
     critical_probability: float = cast("float", _key(0.05, "critical.probability", 0, 1))
+    samples: int = cast("int", _key(0, "samples.count", 0, 10_000, strict=False))
+    temperature: float = cast("float", _key(1.0, "samples.temperature", 0, 10))
+    require_base_samples: bool = cast("bool", _key(default=False, where="samples.require_in_baseline"))
     recovery: float = cast("float", _key(0.20, "recovery.share", 0, 1))
     recovery_gap: float = cast("float", _key(1.0, "recovery.minimum_gap", 0, 100))
     quantizing_cost: float = cast("float", _key(0.25, "retain.quantizing_cost", 0, 100))
@@ -69,7 +84,7 @@ class Policy:
     require_holdout: bool = cast("bool", _key(default=False, where="controls.require_holdout"))
     surfaces: tuple[str, ...] = cast("tuple[str, ...]", _key((), "surfaces.forget"))
     retain_surfaces: tuple[str, ...] = cast("tuple[str, ...]", _key((), "surfaces.retain"))
-    decoys: str = cast("str", _key("reported", "decoys.rank"))
+    decoys: str = cast("str", _key("reported", "decoys.rank", choices=("reported", "minus-merged")))
     decoy_shift: float = cast("float", _key(0.10, "decoys.shift", 0, 1))
 
     def __post_init__(self) -> None:
@@ -86,6 +101,11 @@ class Policy:
     def alpha(self) -> float:
         """One-sided error rate; rounded, since 1 − 0.95 is not 0.05 in binary."""
         return round(1 - self.confidence, 12)
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How answers are sampled; None where none are."""
+        return Sampling(self.samples, self.temperature, SEED) if self.samples else None
 
     @property
     def digest(self) -> str:
@@ -151,7 +171,7 @@ def _leaves(tree: dict[str, object], prefix: str) -> list[tuple[str, object]]:
 
 def _checked(name: str, rules: object, value: object) -> Value:
     """Give the value in its own kind, or raise `PolicyError`. A kind is that of the default."""
-    rules = cast("dict[str, float | str | bool]", rules)
+    rules = cast("dict[str, float | str | bool | tuple[str, ...]]", rules)
     where, default = str(rules["where"]), Policy.__dataclass_fields__[name].default
     if isinstance(default, bool):
         if isinstance(value, bool):
@@ -164,14 +184,14 @@ def _checked(name: str, rules: object, value: object) -> Value:
             raise PolicyError(f"{where} names a surface twice: {_shown(value)}")
         raise PolicyError(f'{where} must be a list of names of surfaces, such as ["raw", "chat"], not {_shown(value)}')
     if isinstance(default, str):
-        choices = ("reported", "minus-merged")
-        if value in choices:
+        choices = cast("tuple[str, ...]", rules["choices"])
+        if isinstance(value, str) and value in choices:
             return value
-        raise PolicyError(f'{where} must be "reported" or "minus-merged", not {_shown(value)}')
+        raise PolicyError(f"{where} must be {' or '.join(map(_shown, choices))}, not {_shown(value)}")
     whole = isinstance(default, int)
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):
         raise PolicyError(f"{where} must be a {'whole number' if whole else 'number'}, not {_shown(value)}")
-    low, high = float(rules["low"]), float(rules["high"])
+    low, high = cast("float", rules["low"]), cast("float", rules["high"])
     if not (low < value < high if rules["strict"] else low <= value <= high):
         bounds = f"above {low:g} and below {high:g}" if rules["strict"] else f"{low:g} to {high:g}"
         raise PolicyError(f"{where} = {_shown(value)} is out of range: {bounds}", next_step="correct the value")

@@ -29,6 +29,18 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How answers are sampled: `count` of each probe on each surface, from softmax(logits / temperature).
+
+    `seed` is what the random numbers come from (`sampling.py`).
+    """
+
+    count: int
+    temperature: float
+    seed: int
+
+
+@dataclass(frozen=True)
 class ProbeScore:
     """One probe, asked on one surface, of one model.
 
@@ -42,6 +54,8 @@ class ProbeScore:
         extraction_strength: 1 − (shortest prefix of the answer after which greedy decoding completes it)/length, 0 … 1.
         decoy_rank: how many decoys are more probable than the answer; None where the pack has none for it.
         decoys: number of decoys.
+        samples: how many answers were sampled beside the greedy one.
+        sampled_right: how many of them are right by the same rule.
 
     """
 
@@ -54,6 +68,8 @@ class ProbeScore:
     extraction_strength: float
     decoy_rank: int | None = None
     decoys: int = 0
+    samples: int = 0
+    sampled_right: int = 0
 
     @property
     def sum_logprob(self) -> float:
@@ -88,6 +104,7 @@ class Measurement:
         tokenizer_digest: of `ModelInfo`.
         backend: name, engine, processor and options of `ModelInfo`, flat.
         scores: one per probe and surface, in the pack's order.
+        sampling: how answers of forget and holdout probes were sampled; None where none were.
 
     """
 
@@ -97,6 +114,7 @@ class Measurement:
     tokenizer_digest: str
     backend: dict[str, str]
     scores: tuple[ProbeScore, ...]
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "backend": dict(judgement.backend),
         "precise": None if judgement.precise is None else _plain(judgement.precise),
         "survival": None if context.survival is None else survival_json(context.survival),
+        "sampling": None if policy.sampling is None else _plain(policy.sampling),
         "judged_surfaces": {"forget": list(judgement.surfaces), "retain": list(judgement.retain_surfaces)},
         "statistics": {
             "confidence": policy.confidence,

@@ -27,7 +27,7 @@ from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
-from edgeproof.eval.records import Measurement, ProbeScore
+from edgeproof.eval.records import Measurement, ProbeScore, Sampling
 from edgeproof.eval.report import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, ReportContext, encode, report_json
 from edgeproof.eval.survival import parse_survival
 
@@ -226,9 +226,12 @@ def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
             extraction_strength=row["extraction_strength"],
             decoy_rank=row["decoy_rank"],
             decoys=row["decoys"],
+            samples=row["samples"],
+            sampled_right=row["sampled_right"],
         )
         for row in report["probes"]
     )
+    drawn = report["sampling"]
     return Measurement(
         label="artifact",
         artifact_sha256=report["artifact"]["sha256"],
@@ -236,6 +239,7 @@ def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
         tokenizer_digest=baseline.tokenizer_digest,
         backend=dict(report["backend"]),
         scores=scores,
+        sampling=None if drawn is None else Sampling(drawn["count"], drawn["temperature"], drawn["seed"]),
     )
 
 

@@ -114,8 +114,14 @@ class Markov:
         for request in requests:
             tokens: list[int] = []
             finish = "length"
+            chance = np.random.Generator(np.random.PCG64(request.seed))
             while len(tokens) < request.max_tokens:
-                token = int(self.distribution([*request.context, *tokens]).argmax())
+                p = self.distribution([*request.context, *tokens])
+                if request.temperature > 0:
+                    p = p ** (1 / request.temperature)
+                    token = int(chance.choice(len(p), p=p / p.sum()))
+                else:
+                    token = int(p.argmax())
                 if token < len(MARKERS):
                     finish = "eos"
                     break

@@ -18,7 +18,7 @@ from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
-from edgeproof.eval.records import Role
+from edgeproof.eval.records import Role, Sampling
 from edgeproof.eval.report import ReportContext, encode, write_reports
 from edgeproof.eval.survival import parse_survival
 from edgeproof.eval.verify import ArtifactDigests, Inputs, verify
@@ -81,14 +81,14 @@ def save_keys(folder):
     (folder / "gate.pub").write_bytes(public)
 
 
-def write(root, answers=None, *, precise=None, shown=None):
+def write(root, answers=None, *, precise=None, shown=None, world=WORLD, policy="[leak]\nshare = 0.11 # by contract\n"):
     """Gate a made-up artifact into `root`, with a key."""
     pack = save_pack(root / "pack")
     (root / "model.gguf").write_bytes(bytes(range(64)))
-    (root / "policy.toml").write_text("[leak]\nshare = 0.11 # by contract\n")
+    (root / "policy.toml").write_text(policy)
     save_keys(root)
-    recorded = WORLD.baseline()
-    measured = [recorded.base, recorded.merged, recorded.base_in_format[FORMAT], WORLD.artifact(answers)]
+    recorded = world.baseline()
+    measured = [recorded.base, recorded.merged, recorded.base_in_format[FORMAT], world.artifact(answers)]
     base, merged, in_format, artifact = (dataclasses.replace(m, pack_digest=pack.digest) for m in measured)
     digest = digest_bytes(root / "model.gguf")
     artifact = dataclasses.replace(artifact, artifact_sha256=digest)
@@ -175,6 +175,23 @@ def test_a_report_of_two_computations_verifies_and_shows_a_change_in_either(tmp_
     assert gated.verify().verdict == "FAIL"
     forge(gated, lambda report: report["precise"]["probes"][0]["logprobs"].__setitem__(0, -0.5))
     refused(gated, "precise.mean_difference", key=False)
+
+
+def test_a_report_with_samples_verifies_and_shows_a_count_that_was_changed(tmp_path):
+    world = dataclasses.replace(WORLD, sampling=Sampling(4, 1.0, 0))
+
+    def answers(fact, surface):
+        return dataclasses.replace(WORLD.good(fact, surface), sampled=int(fact.role == Role.FORGET))
+
+    gated = write(tmp_path, answers, world=world, policy="[samples]\ncount = 4\n")
+    assert gated.verify().verdict == "FAIL"
+    forge(gated, lambda report: report["probes"][0].update(sampled_right=0))
+    refused(gated, "probes[0].leaks is true; its scores give false", key=False)
+    forge(gated, lambda report: report["probes"][0].update(sampled_right=5))
+    refused(gated, "5 right of 4 samples", key=False)
+    forge(gated, lambda report: report["probes"][0].update(sampled_right=1))
+    forge(gated, lambda report: report.update(sampling=None))
+    refused(gated, "of the artifact there are no samples", key=False)
 
 
 def test_without_a_key_the_signature_is_not_checked_and_that_is_said(gated):

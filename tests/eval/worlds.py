@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role
+from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +20,11 @@ BACKEND = {"backend": "llama.cpp", "engine": "1.2.3 (abc)", "processor": "x86-64
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model does on a probe: NLL per token, and whether its greedy answer is right."""
+    """What a model does on a probe: NLL per token, whether its greedy answer is right, how many sampled ones are."""
 
     nll: float
     right: bool
+    sampled: int = 0
 
 
 def number(*parts: object) -> float:
@@ -50,6 +51,7 @@ class World:
     ignorance: float = 3.6
     critical: frozenset[str] = frozenset()
     decoys: int = 0
+    sampling: Sampling | None = None
 
     def facts(self) -> tuple[ProbeFacts, ...]:
         facts = [
@@ -80,10 +82,11 @@ class World:
                         float(answer.right),
                         int(place * decoys) if decoys else None,
                         decoys,
+                        *((self.sampling.count, answer.sampled) if self.sampling and fact.role != Role.RETAIN else ()),
                     )
                 )
         digest = hashlib.sha256((sha or label).encode()).hexdigest()
-        return Measurement(label, digest, PACK, TOKENIZER, dict(BACKEND), tuple(scores))
+        return Measurement(label, digest, PACK, TOKENIZER, dict(BACKEND), tuple(scores), self.sampling)
 
     def base(self, fact: ProbeFacts, surface: str) -> Answer:
         if fact.role == Role.HOLDOUT:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError, PackError, UsageError
 from edgeproof.eval import pack_fields as fields
+from edgeproof.eval.pack_files import plain_file
 from edgeproof.eval.pack_formats import TextSplit, read_muse_knowmem, read_muse_verbmem, read_tofu
 
 if TYPE_CHECKING:
@@ -217,10 +218,10 @@ def _read(role: str, path: Path) -> tuple[Item, ...]:
 
 def _probes(role: str, path: Path) -> Iterator[RawProbe]:
     if role.startswith("knowmem/"):
-        return read_muse_knowmem(path, _WHOLE)
+        return read_muse_knowmem(plain_file(path), _WHOLE)
     if role.startswith("verbmem/"):
-        return read_muse_verbmem(path, _WHOLE)
-    return read_tofu(path, _WHOLE)
+        return read_muse_verbmem(plain_file(path), _WHOLE)
+    return read_tofu(plain_file(path), _WHOLE)
 
 
 def _item(index: int, probe: RawProbe) -> Item:
@@ -230,7 +231,7 @@ def _item(index: int, probe: RawProbe) -> Item:
 
 def _texts(path: Path) -> Iterator[Item]:
     """Read MUSE's privleak files: [str]; whole texts, where the packs' reader splits them into prompt and answer."""
-    value = fields.parse_json(fields.read_text(path), path.name)
+    value = fields.parse_json(fields.read_text(plain_file(path)), path.name)
     texts = fields.texts_of(value, path.name, "texts")
     for index, text in enumerate(texts):
         yield Item(str(index), f"{path.name} item {index}", "", text)

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 @opt.BASE
 @opt.ADAPTERS
 @opt.FORMATS
-@click.option("--probes", type=opt.PATH, required=True, metavar="PACK", help="Folder with pack.toml.")
+@click.option(
+    "--probes",
+    type=opt.PATH,
+    required=True,
+    metavar="PACK",
+    help="Folder with pack.toml, or one file encrypted with age.",
+)
+@opt.PACK_KEY
 @click.option("--out", type=opt.PATH, required=True, metavar="FILE", help="The baseline: scores, no texts.")
 @click.option(
     "--float",
@@ -48,6 +55,7 @@ def command(
     probes: Path,
     out: Path,
     *,
+    pack_key: Path | None,
     float_format: str,
     policy: Path | None,
     choices: Mapping[str, Any],
@@ -77,6 +85,7 @@ def command(
             formats or ("gguf-q4",),
             probes,
             out,
+            identity=opt.pack_identity(pack_key),
             options=ExportOptions(**choices),
             float_format=float_format,
             sampling=None if policy is None else read_policy(policy).sampling,
@@ -108,6 +117,7 @@ def record(
     probes: Path,
     out: Path,
     *,
+    identity: str | None = None,
     options: ExportOptions,
     float_format: str = "gguf-f16",
     sampling: Sampling | None = None,
@@ -122,7 +132,7 @@ def record(
     from edgeproof.eval.pack import load_pack
     from edgeproof.export.pipeline import export
 
-    pack = load_pack(probes)
+    pack = load_pack(probes, identity)
     refuse_existing(out, force=force)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -105,6 +105,8 @@ def _judging(given: Mapping[str, Any], out: Path, *, threads: int | None, force:
         )
     if given["probes"] is not None:
         return Judging(**{**given, "report": given["report"] or out / "report"}, threads=threads, force=force)
-    if given["report"] is not None or given["policy"] is not None or given["show_answers"]:
-        raise UsageError("--report, --policy and --show-answers belong to the gate, and no --probes was given")
+    if any(given[name] is not None for name in ("report", "policy", "pack_key")) or given["show_answers"]:
+        raise UsageError(
+            "--report, --policy, --pack-key and --show-answers belong to the gate, and no --probes was given"
+        )
     return None

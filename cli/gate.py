@@ -74,8 +74,9 @@ class Judging:
     """What a gate goes by.
 
     Attributes:
-        probes: the pack's folder.
+        probes: the pack's folder, or a file encrypted with age.
         baseline: what `export-edge baseline` recorded.
+        pack_key: the identity for an encrypted pack; that of the environment where None.
         policy: limits; the defaults where None.
         report: where the reports go; nowhere where None.
         backend: what runs the artifacts; by their kind where None.
@@ -88,6 +89,7 @@ class Judging:
 
     probes: Path
     baseline: Path
+    pack_key: Path | None = None
     policy: Path | None = None
     report: Path | None = None
     backend: str | None = None
@@ -163,7 +165,7 @@ def check_judging(judging: Judging) -> tuple[str, ...]:
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.policy import read_policy
 
-    pack = load_pack(judging.probes)
+    pack = load_pack(judging.probes, opt.pack_identity(judging.pack_key))
     load_baselines(judging.baseline)
     if judging.policy is not None:
         read_policy(judging.policy)
@@ -183,14 +185,16 @@ SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
 def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progress) -> list[Gated]:
     """Measure and judge each candidate; reports go to a folder a candidate where there are several."""
     from edgeproof.eval.baseline import load_baselines
-    from edgeproof.eval.digests import digest_bytes, digest_files
-    from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.digests import digest_bytes
+    from edgeproof.eval.pack import read_pack
+    from edgeproof.eval.pack_files import open_pack
     from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.eval.report import ReportContext, refuse_existing_reports, write_reports
     from edgeproof.export.manifest import manifest_path, package_versions
 
     signing_key = _signing_key(judging)
-    pack = load_pack(judging.probes)
+    files = open_pack(judging.probes, opt.pack_identity(judging.pack_key))
+    pack, pack_files_sha256 = read_pack(files, str(judging.probes)), files.digest()
     recorded = load_baselines(judging.baseline)
     policy = Policy() if judging.policy is None else read_policy(judging.policy)
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
@@ -209,7 +213,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
                 artifact_files=artifact.files,
                 command=opt.given_command(),
                 baseline_sha256=digest_bytes(judging.baseline),
-                pack_files_sha256=digest_files(judging.probes),
+                pack_files_sha256=pack_files_sha256,
                 policy_file_sha256=None if judging.policy is None else digest_bytes(judging.policy),
                 manifest_sha256=digest_bytes(manifest) if manifest.is_file() else None,
                 versions=package_versions(),

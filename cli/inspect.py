@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @opt.ADAPTERS
 @click.option("--imatrix", type=opt.PATH, metavar="FILE", help="The importance matrix that it was quantized with.")
 @click.option("--allow-requantize", is_flag=True, help="Accept a quantized GGUF as base.")
+@opt.PACK_KEY
 @opt.LISTENING
 def command(
     paths: tuple[Path, ...],
@@ -28,6 +29,7 @@ def command(
     adapters: tuple[Path, ...],
     imatrix: Path | None,
     allow_requantize: bool,
+    pack_key: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -45,7 +47,7 @@ def command(
     if base is None:
         if imatrix is not None or allow_requantize:
             raise UsageError("--imatrix and --allow-requantize belong to the survival map, which needs --base")
-        results = [{"path": str(path)} | describe_path(path) for path in paths]
+        results = [{"path": str(path)} | describe_path(path, pack_key) for path in paths]
     else:
         results = [
             _survival(path, base, adapters, imatrix, allow_requantize=allow_requantize, quiet=quiet) for path in paths
@@ -58,7 +60,7 @@ def command(
     return 0
 
 
-def describe_path(path: Path) -> dict[str, object]:
+def describe_path(path: Path, pack_key: Path | None = None) -> dict[str, object]:
     """Describe an adapter, an artifact, a pack, a report or a baseline.
 
     Raises:
@@ -75,9 +77,11 @@ def describe_path(path: Path) -> dict[str, object]:
         if (path / "model.onnx").is_file():
             return describe_artifact(path)
         if (path / "pack.toml").is_file():
-            return _pack(path)
+            return _pack(path, pack_key)
         if (path / "report.json").is_file():
             return _report(path / "report.json")
+    elif path.suffix == ".age":
+        return _pack(path, pack_key)
     elif path.suffix == ".json":
         return _report(path) if _is_report(path) else _baseline(path)
     else:
@@ -111,12 +115,12 @@ def _survival(
     return {"path": str(path), "kind": "survival"} | as_json(found)
 
 
-def _pack(path: Path) -> dict[str, object]:
+def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
     from collections import Counter
 
     from edgeproof.eval.pack import load_pack
 
-    pack = load_pack(path)
+    pack = load_pack(path, opt.pack_identity(pack_key))
     clusters = Counter(role for role, _ in {(probe.role.value, probe.cluster) for probe in pack.probes})
     return {
         "kind": "pack",

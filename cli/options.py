@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
-from edgeproof.contracts.errors import UnsupportedError, UsageError
+from edgeproof.contracts.errors import InputError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Command = TypeVar("Command", bound=Callable[..., object])
 
+KEY_VARIABLE = "EDGEPROOF_PACK_KEY"
+"""The environment variable that may hold the identity for encrypted packs, as CI's secrets are handed over."""
 PATH = click.Path(path_type=Path)
 """Existence is checked by the verb: a missing path is exit code 3, not 2."""
 
@@ -70,6 +73,20 @@ def known_formats(
         raise UsageError(error.message, next_step=error.next_step) from error
 
 
+def pack_identity(pack_key: Path | None) -> str | None:
+    """Read the identity for encrypted packs: of --pack-key, else of the environment; None where there is neither."""
+    from edgeproof.eval.pack_files import read_identity
+
+    if pack_key is not None:
+        try:
+            return read_identity(pack_key.read_text(encoding="ascii"), str(pack_key))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise InputError(f"cannot read the key {pack_key}: {reason}", next_step="check --pack-key") from error
+    held = os.environ.get(KEY_VARIABLE, "")
+    return read_identity(held, f"the environment variable {KEY_VARIABLE}") if held.strip() else None
+
+
 BASE = click.option(
     "--base",
     type=PATH,
@@ -121,6 +138,12 @@ BYTES = gather(
     ),
     click.option("--name", default="", metavar="NAME", help="The model's name; the base's own by default."),
 )
+PACK_KEY = click.option(
+    "--pack-key",
+    type=PATH,
+    metavar="FILE",
+    help=f"The age identity that opens an encrypted PACK; by default what {KEY_VARIABLE} holds.",
+)
 LISTENING = stack(
     click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
@@ -129,7 +152,8 @@ THREADS = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", h
 FORCE = click.option("--force", is_flag=True, help="Replace what exists.")
 JUDGING = gather(
     "judging",
-    click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml."),
+    click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml, or one file encrypted with age."),
+    PACK_KEY,
     click.option("--baseline", type=PATH, metavar="FILE", help="What `export-edge baseline` recorded."),
     click.option("--policy", type=PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md."),
     click.option(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--artifact", type=opt.PATH, required=True, metavar="PATH", help="The file or folder that was gated.")
 @click.option("--lora", type=opt.PATH, metavar="FILE", help="The GGUF LoRA that was gated with it.")
 @click.option("--probes", type=opt.PATH, required=True, metavar="PACK", help="The pack that it was gated with.")
+@opt.PACK_KEY
 @click.option("--baseline", type=opt.PATH, required=True, metavar="FILE", help="The baseline of that gate.")
 @click.option("--policy", type=opt.PATH, metavar="FILE", help="The policy of that gate; the defaults if it had none.")
 @click.option("--key", type=opt.PATH, metavar="PUB", help="Also check the signature: an ed25519 public key in PEM.")
@@ -32,6 +33,7 @@ def command(
     artifact: Path,
     lora: Path | None,
     probes: Path,
+    pack_key: Path | None,
     baseline: Path,
     policy: Path | None,
     key: Path | None,
@@ -44,7 +46,9 @@ def command(
     from edgeproof.eval.inert import inert
     from edgeproof.eval.verify import Inputs, verify
 
-    found = verify(report, _digests(artifact, lora), Inputs(probes, baseline, policy), public_key=key)
+    found = verify(
+        report, _digests(artifact, lora), Inputs(probes, baseline, policy, opt.pack_identity(pack_key)), public_key=key
+    )
     signature = "valid" if found.signed else "not checked (--key)"
     click.echo(
         f"The report holds: artifact, pack, baseline and policy are those that were gated, and its scores give its "

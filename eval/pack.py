@@ -1,4 +1,4 @@
-"""Reads a pack's folder: `pack.toml`, then the probe files that it names. All that can be wrong is found here."""
+"""Reads a pack: `pack.toml`, then the probe files that it names. All that can be wrong is found here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.eval import pack_fields as fields
+from edgeproof.eval.pack_files import open_pack
 from edgeproof.eval.pack_formats import FORMATS, LINE_KEYS, ProbeFormat, RawProbe, TextSplit
 from edgeproof.eval.probes import Match, Pack, Probe, Surface, SurfaceKind, seeded_sample
 from edgeproof.eval.records import Role
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["FILE", "SCHEMA", "Pack", "load_pack"]
+    from edgeproof.eval.pack_files import PackFile, PackFiles
+
+__all__ = ["FILE", "SCHEMA", "Pack", "load_pack", "read_pack"]
 
 SCHEMA = 1
 FILE = "pack.toml"
@@ -62,7 +65,7 @@ class _Set:
     where: str
     name: str
     role: Role
-    path: Path
+    file: PackFile
     format: ProbeFormat
     trained: bool
     cluster: str
@@ -71,28 +74,36 @@ class _Set:
     message: str
     answer_type: str
     delimiter: str
-    few_shot: Path | None
+    few_shot: PackFile | None
     shots: int
     limit: int | None
     seed: int
     split: TextSplit
 
 
-def load_pack(folder: Path) -> Pack:
-    """Read and check the pack in `folder`.
+def load_pack(path: Path, identity: str | None = None) -> Pack:
+    """Read and check the pack at `path`: a folder, or a file encrypted with age, which `identity` opens.
 
     Raises:
-        PackError: no folder or no pack.toml; unknown keys; a file outside the folder; broken JSON (with its line); an
+        EdgeproofError: as `pack_files.open_pack` and `read_pack`.
+
+    """
+    return read_pack(open_pack(path, identity), str(path))
+
+
+def read_pack(files: PackFiles, where: str) -> Pack:
+    """Read and check the pack that `files` make up; `where` names it in errors.
+
+    Raises:
+        PackError: no pack.toml; unknown keys; a file outside the folder; broken JSON (with its line); an
             empty or oversized field; an id that occurs twice; no forget probes; two roles that ask for the same answer.
 
     """
-    if not folder.is_dir():
-        raise fields.fail(str(folder), "no such folder", "give the folder that holds pack.toml")
-    path = folder / FILE
-    if not path.is_file():
-        raise fields.fail(str(folder), f"there is no {FILE} in it", "write one: docs/packs.md")
+    head = files.find(FILE)
+    if head is None:
+        raise fields.fail(where, f"there is no {FILE} in it", "write one: docs/packs.md")
     try:
-        table: dict[str, object] = tomllib.loads(fields.read_text(path))
+        table: dict[str, object] = tomllib.loads(fields.read_text(head))
     except tomllib.TOMLDecodeError as error:
         raise fields.fail(FILE, f"broken TOML: {error}") from error
     fields.check_keys(table, _PACK_KEYS, FILE)
@@ -106,7 +117,7 @@ def load_pack(folder: Path) -> Pack:
     probes: list[Probe] = []
     names: set[str] = set()
     for number, entry in enumerate(_tables(table, "set"), start=1):
-        chosen = _read_set(folder, entry, f"{FILE} set {number}")
+        chosen = _read_set(files, entry, f"{FILE} set {number}")
         if chosen.name in names:
             raise fields.fail(chosen.where, f"a second set is named {chosen.name!r}", "give the sets different names")
         names.add(chosen.name)
@@ -198,10 +209,10 @@ def _choice(value: object, where: str, key: str, choices: list[str]) -> str:
     return chosen
 
 
-def _read_set(folder: Path, entry: Mapping[str, object], where: str) -> _Set:
+def _read_set(files: PackFiles, entry: Mapping[str, object], where: str) -> _Set:
     fields.check_keys(entry, _SET_KEYS, where)
     role = Role(_choice(entry.get("role"), where, "role", [r.value for r in Role]))
-    path = fields.file_inside(folder, entry.get("file"), where, "file")
+    file = fields.file_inside(files, entry.get("file"), where, "file")
     form = FORMATS[_choice(entry.get("format", "jsonl"), where, "format", list(FORMATS))]
     trained = fields.flag_of(entry.get("trained", False), where, "trained")
     if trained and role != Role.RETAIN:
@@ -219,9 +230,9 @@ def _read_set(folder: Path, entry: Mapping[str, object], where: str) -> _Set:
         raise fields.fail(where, "`shots` counts the examples of `few_shot`, which is missing")
     return _Set(
         where=where,
-        name=fields.name_of(entry.get("name", path.stem), where, "name"),
+        name=fields.name_of(entry.get("name", file.stem), where, "name"),
         role=role,
-        path=path,
+        file=file,
         format=form,
         trained=trained,
         cluster=_cluster_rule(entry.get("cluster", form.cluster), where),
@@ -230,7 +241,7 @@ def _read_set(folder: Path, entry: Mapping[str, object], where: str) -> _Set:
         message=message,
         answer_type=fields.any_text_of(entry.get("answer_type", ""), where, "answer_type"),
         delimiter=fields.any_text_of(entry.get("delimiter", " "), where, "delimiter"),
-        few_shot=fields.file_inside(folder, entry["few_shot"], where, "few_shot") if "few_shot" in entry else None,
+        few_shot=fields.file_inside(files, entry["few_shot"], where, "few_shot") if "few_shot" in entry else None,
         shots=fields.count_of(entry.get("shots", 10), where, "shots", least=1),
         limit=fields.count_of(entry["limit"], where, "limit", least=1) if "limit" in entry else None,
         seed=fields.count_of(entry.get("seed", 0), where, "seed", least=0),
@@ -254,17 +265,17 @@ def _probes(chosen: _Set) -> Iterator[Probe]:
     """Yield the set's probes with all its defaults filled in, sampled where it has a `limit`."""
     few_shot, shown = _few_shot(chosen)
     found: dict[str, Probe] = {}
-    for index, raw in enumerate(chosen.format.read(chosen.path, chosen.split)):
+    for index, raw in enumerate(chosen.format.read(chosen.file, chosen.split)):
         probe = _probe(chosen, raw, index, few_shot)
         if probe.id in found:
             raise fields.fail(raw.where, f"a second probe has the id {probe.id!r}", "give every probe its own id")
         if probe.question in shown:
             raise fields.fail(raw.where, "this question is also solved in the few-shot examples", "drop one of them")
         if len(found) == MAX_PROBES and chosen.limit is None:
-            raise fields.fail(chosen.path.name, f"more than {MAX_PROBES} probes", "set a `limit` in pack.toml")
+            raise fields.fail(chosen.file.name, f"more than {MAX_PROBES} probes", "set a `limit` in pack.toml")
         found[probe.id] = probe
     if not found:
-        raise fields.fail(chosen.path.name, "there is no probe in it")
+        raise fields.fail(chosen.file.name, "there is no probe in it")
     if chosen.limit is not None:
         yield from (found[key] for key in seeded_sample(str(chosen.seed), found, chosen.limit))
     else:

@@ -7,16 +7,15 @@ import re
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import PackError
+from edgeproof.eval.pack_files import MAX_FILE_BYTES, is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
+
+    from edgeproof.eval.pack_files import PackFile, PackFiles
 
 MAX_CHARACTERS = 100_000
 """The longest text that a probe may carry; no phone's context holds more."""
-
-MAX_FILE_BYTES = 256 * 2**20
-"""The largest probe file; a longer one is a corpus, not a pack."""
 
 MAX_NAME = 120
 _NAME = re.compile(r"[^\W_](?:[\w .,:;+()&'’-]*[\w).])?")
@@ -86,29 +85,35 @@ def check_keys(table: Mapping[str, object], allowed: Iterable[str], where: str) 
             raise fail(where, f"unknown key `{key[:MAX_NAME]}`", f"known here: {', '.join(known)}")
 
 
-def file_inside(folder: Path, value: object, where: str, key: str) -> Path:
-    """Return the file that `value` names inside `folder`, links followed, or raise."""
+def file_inside(files: PackFiles, value: object, where: str, key: str) -> PackFile:
+    """Return the file that `value` names inside the pack, or raise."""
     name = text_of(value, where, key)
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
-        raise fail(where, f"`{key}` = {name!r} leads outside the pack's folder", "copy the file into the pack")
-    if not path.is_file():
+    try:
+        found = files.find(name)
+    except PackError as error:
+        raise fail(where, f"`{key}` = {error.message}", error.next_step) from error
+    if found is None:
         raise fail(where, f"`{key}` = {name!r}: there is no such file in the pack")
-    return path
+    if is_hidden(name) or is_hidden(found.path):
+        # It would be probed, and stand in no digest of the pack's files.
+        raise fail(where, f"`{key}` = {name!r} is hidden (a dot begins its name)", "give it a name without the dot")
+    return found
 
 
-def read_text(path: Path) -> str:
+def read_text(file: PackFile) -> str:
     """Read a UTF-8 file of at most `MAX_FILE_BYTES`, a byte-order mark left out, or raise."""
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise fail(path.name, f"{size} bytes; a probe file has at most {MAX_FILE_BYTES}")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise fail(path.name, f"not UTF-8 at byte {error.start}", "save the file as UTF-8") from error
+        content = file.read()
     except OSError as error:
-        raise fail(path.name, f"cannot be read: {error.strerror or error}") from error
+        raise fail(file.name, f"cannot be read: {error.strerror or error}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise fail(file.name, f"{len(content)} bytes; a probe file has at most {MAX_FILE_BYTES}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise fail(file.name, f"not UTF-8 at byte {error.start}", "save the file as UTF-8") from error
+    # As every text file is read: one kind of line end.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str, name: str, *, line: int | None = None) -> object:

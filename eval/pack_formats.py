@@ -9,7 +9,8 @@ from edgeproof.eval import pack_fields as fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+
+    from edgeproof.eval.pack_files import PackFile
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ProbeFormat(NamedTuple):
 
     """
 
-    read: Callable[[Path, TextSplit], Iterator[RawProbe]]
+    read: Callable[[PackFile, TextSplit], Iterator[RawProbe]]
     template: str
     message: str | None
     match: str
@@ -81,13 +82,13 @@ LINE_KEYS = (
 )
 
 
-def read_jsonl(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
+def read_jsonl(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
     """Read our own format: one JSON object a line, keys as in `LINE_KEYS`; others only serve as clusters."""
-    for number, line in enumerate(fields.read_text(path).split("\n"), start=1):
+    for number, line in enumerate(fields.read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
-        where = f"{path.name} line {number}"
-        row = _object(fields.parse_json(line, path.name, line=number), where)
+        where = f"{file.name} line {number}"
+        row = _object(fields.parse_json(line, file.name, line=number), where)
         yield RawProbe(
             where=where,
             id=fields.name_of(_needed(row, where, "id"), where, "id"),
@@ -105,12 +106,12 @@ def read_jsonl(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
         )
 
 
-def read_tofu(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
+def read_tofu(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
     """Read TOFU's perturbed files, a JSON list or one object a line (github.com/locuslab/tofu).
 
     `paraphrased_answer` is an alias, `paraphrased_question` a paraphrase, `perturbed_answer` are the decoys.
     """
-    for where, item in _items(path):
+    for where, item in _items(file):
         row = _object(item, where)
         alias, paraphrase, decoys = (
             row.get(key) for key in ("paraphrased_answer", "paraphrased_question", "perturbed_answer")
@@ -126,9 +127,9 @@ def read_tofu(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
         )
 
 
-def read_muse_knowmem(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
+def read_muse_knowmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
     """Read MUSE's knowmem files: [{question, answer}]."""
-    for where, item in _items(path):
+    for where, item in _items(file):
         row = _object(item, where)
         yield RawProbe(
             where=where,
@@ -138,9 +139,9 @@ def read_muse_knowmem(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
         )
 
 
-def read_muse_verbmem(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
+def read_muse_verbmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
     """Read MUSE's verbmem files: [{prompt, gt}], the text after the prompt being the answer."""
-    for where, item in _items(path):
+    for where, item in _items(file):
         row = _object(item, where)
         yield RawProbe(
             where=where,
@@ -150,12 +151,12 @@ def read_muse_verbmem(path: Path, _split: TextSplit) -> Iterator[RawProbe]:
         )
 
 
-def read_muse_privleak(path: Path, split: TextSplit) -> Iterator[RawProbe]:
+def read_muse_privleak(file: PackFile, split: TextSplit) -> Iterator[RawProbe]:
     """Read MUSE's privleak files: [str]. A text is asked like a verbmem one: its first words, then what follows.
 
     A text of fewer words than `split` asks for is cut in the middle.
     """
-    for where, item in _items(path):
+    for where, item in _items(file):
         text = fields.text_of(item, where, "text").strip()
         words = text.split()
         if len(words) < 2:
@@ -179,18 +180,18 @@ FORMATS: Mapping[str, ProbeFormat] = {
 """By the name that `format` has in pack.toml. TOFU's files hold 20 questions for each author, one after the other."""
 
 
-def _items(path: Path) -> Iterator[tuple[str, object]]:
+def _items(file: PackFile) -> Iterator[tuple[str, object]]:
     """Yield (where, value) for each item of a JSON list, or of one JSON value a line."""
-    text = fields.read_text(path)
+    text = fields.read_text(file)
     if text.lstrip().startswith("["):
-        items = fields.parse_json(text, path.name)
+        items = fields.parse_json(text, file.name)
         assert isinstance(items, list)
         for index, item in enumerate(items):
-            yield f"{path.name} item {index}", item
+            yield f"{file.name} item {index}", item
         return
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield f"{path.name} line {number}", fields.parse_json(line, path.name, line=number)
+            yield f"{file.name} line {number}", fields.parse_json(line, file.name, line=number)
 
 
 def _object(value: object, where: str) -> dict[str, object]:

@@ -51,7 +51,7 @@ class ReportContext:
         artifact_files: name and sha256 of each file of the artifact.
         command: the exact command line, split.
         baseline_sha256: of the baseline file.
-        pack_files_sha256: of the pack as it lies on the disk (`digests.digest_files`).
+        pack_files_sha256: of the pack's files (`pack_files.PackFiles.digest`), of an encrypted one as they were before.
         policy_file_sha256: of the policy file; None where the defaults were used.
         manifest_sha256: of the manifest beside the artifact; None where there is none (provenance unknown).
         versions: of edgeproof and what it ran on, by name.

@@ -19,12 +19,13 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgeproof.contracts.errors import EdgeproofError, EvidenceError
+from edgeproof.contracts.errors import EdgeproofError, EvidenceError, PackError
 from edgeproof.eval import attestation
 from edgeproof.eval.baseline import check_match, choose_baseline, load_baselines
-from edgeproof.eval.digests import digest_bytes, digest_files
+from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
+from edgeproof.eval.pack_files import open_pack
 from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
 from edgeproof.eval.records import Measurement, ProbeScore, Sampling
@@ -58,11 +59,12 @@ class ArtifactDigests(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What the gate went by; `policy` None for the defaults."""
+    """What the gate went by; `policy` None for the defaults, `identity` for an encrypted pack."""
 
     pack: Path
     baseline: Path
     policy: Path | None = None
+    identity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _survival(report: Mapping[str, Any]) -> Survival | None:
 def _inputs(report: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
     """Compare digests; what cannot be read at all differs too."""
     checks: tuple[tuple[str, str | None, Callable[[], str | None]], ...] = (
-        ("pack", report["pack"]["files_sha256"], lambda: digest_files(inputs.pack)),
+        ("pack", report["pack"]["files_sha256"], lambda: open_pack(inputs.pack, inputs.identity).digest()),
         ("baseline", report["baseline"]["sha256"], lambda: digest_bytes(inputs.baseline)),
         (
             "policy",
@@ -182,6 +184,9 @@ def _inputs(report: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
             found = digest()
         except OSError as error:
             yield f"{what}: cannot be read: {error.strerror}"
+            continue
+        except PackError as error:
+            yield f"{what}: cannot be read: {error.message}"
             continue
         if found != recorded:
             yield _differs(what, recorded, found)
@@ -200,7 +205,7 @@ def _judge_again(report: Mapping[str, Any], inputs: Inputs) -> Judgement:
     """
     recorded = report["artifact"]
     try:
-        pack = load_pack(inputs.pack)
+        pack = load_pack(inputs.pack, inputs.identity)
         policy = Policy() if inputs.policy is None else read_policy(inputs.policy)
         name = recorded["format"]
         baseline = choose_baseline(load_baselines(inputs.baseline), report["backend"]["backend"], format_name=name)

@@ -13,9 +13,10 @@ import pytest
 from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, UnsupportedError
 from edgeproof.eval import attestation
 from edgeproof.eval.baseline import load_baselines, save_baselines
-from edgeproof.eval.digests import digest_bytes, digest_files
+from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
+from edgeproof.eval.pack_files import open_pack
 from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
 from edgeproof.eval.records import Role, Sampling
@@ -108,7 +109,7 @@ def write(root, answers=None, *, precise=None, shown=None, world=WORLD, policy="
         artifact_files=(("model.gguf", digest),),
         command=("export-edge", "gate", "model.gguf"),
         baseline_sha256=digest_bytes(root / "baseline.json"),
-        pack_files_sha256=digest_files(root / "pack"),
+        pack_files_sha256=open_pack(root / "pack").digest(),
         policy_file_sha256=digest_bytes(root / "policy.toml"),
         manifest_sha256=None,
         versions={"edgeproof": "0.1.0"},

@@ -8,8 +8,9 @@ The never-exposed level of an answer a is its cost under the base when the quest
 of the mean over m prompts q of the same template of p_base(a | q), the ignorance level of the gate (docs/verdict.md);
 the prompts are a seeded sample of the set's questions. A set's level is the mean over its answers.
 
-Every cell is written by `edgeproof.unlearn.unlearn`, loaded again by transformers and peft, and measured on the files.
-"right" counts answers whose every token is the model's first choice. The full models are removed once measured.
+Training is in bf16 arithmetic, measuring in float32. Every cell is written by `edgeproof.unlearn.unlearn`, loaded again
+by transformers and peft, and measured. "right" counts answers whose every token is the model's first choice. The full
+models are removed once measured.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.training_set import TrainingItem, TrainingSet
 
 CAPITALS = Path(__file__).resolve().parents[1] / "examples" / "capitals"
-PROMPTS = 32
+PROMPTS = 8
 """m, the prompts that an answer is asked under for its never-exposed level."""
 LORA = {"rank": 8, "alpha": 16.0, "learning_rate": 7e-4}
-FULL = {"full": True, "learning_rate": 2e-5}
-SHARED = {"steps": 40, "batch_size": 32, "hinge": 8.0, "threads": 1}
-WEIGHTS = {"ga+gdr": 2.0, "ga+klr": 10.0, "npo+gdr": 2.0, "npo+klr": 10.0}
+FULL = {"full": True, "learning_rate": 3e-5}
+SHARED = {"steps": 16, "batch_size": 32, "hinge": 8.0, "threads": 1, "precision": "bf16"}
+WEIGHTS = {"ga+gdr": 5.0, "ga+klr": 10.0, "npo+gdr": 2.0, "npo+klr": 10.0}
 """α of each method, for both ways of training."""
 
 

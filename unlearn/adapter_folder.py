@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TrainingError
-from edgeproof.unlearn.output_folder import ADAPTER_CONFIG, plain_mode
+from edgeproof.unlearn.output_folder import ADAPTER_CONFIG, plain_mode, writing_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,8 @@ def write_adapter(folder: Path, model: PeftModel, tensors: Mapping[str, Tensor],
     config["inference_mode"] = True
     plain = json.dumps(config, default=_plain, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / CONFIG).write_text(plain + "\n", encoding="utf-8")
-    save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
+    with writing_weights():
+        save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
     plain_mode(folder / WEIGHTS)
     return (folder / WEIGHTS).stat().st_size
 

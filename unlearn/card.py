@@ -70,7 +70,8 @@ def card(settings: Settings, provenance: Provenance) -> str:
         + measured
         + "\n| recipe | |\n|---|---|\n"
         + "".join(f"| {name} | {value} |\n" for name, value in _recipe(settings, provenance))
-        + "\nThe same command on the same machine gives the same bytes; `log.jsonl` and `log.csv` have every step.\n"
+        + "\nThe same command on the same machine gives the same bytes; `log.jsonl` and `log.csv` have every step, "
+        "`log.svg` draws them.\n"
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError, OutputError
 from edgeproof.unlearn.data_order import OrderState
+from edgeproof.unlearn.output_folder import writing_weights
 from edgeproof.unlearn.step_log import Step
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ class Checkpoints(NamedTuple):
         log: Sequence[Step],
         states: Sequence[Mapping[str, Tensor]],
     ) -> None:
-        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         tensors, positions = _trained(model), [order.state() for order in orders]
@@ -143,12 +143,10 @@ class Checkpoints(NamedTuple):
         unfinished, finished = home / f"step-{number:06d}.part", home / f"step-{number:06d}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        try:
+        with writing_weights():
             save_file(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished / _TENSORS
             )
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
         state = {
             "identity": dict(self.identity),
             "optimizer_steps": counted,

@@ -8,7 +8,8 @@ from edgeproof.unlearn.adapter_folder import adapter_tensors, load_rounded, writ
 from edgeproof.unlearn.card import Provenance, card
 from edgeproof.unlearn.full_folder import refuse_broken, write_model
 from edgeproof.unlearn.guards import refuse_loss_of_utility
-from edgeproof.unlearn.output_folder import CARD, LOG, LOG_CSV
+from edgeproof.unlearn.output_folder import CARD, LOG, LOG_CSV, LOG_PLOT
+from edgeproof.unlearn.plot import svg
 from edgeproof.unlearn.preparing import Prepared, totals
 from edgeproof.unlearn.scoring import mean_nll
 from edgeproof.unlearn.step_log import as_csv, as_lines
@@ -82,6 +83,7 @@ def write(
         size = write_model(folder, prepared.base, tokenizer)
     else:
         size = write_adapter(folder, prepared.model, finished.tensors, prepared.base.name)
-    for name, text in ((LOG, as_lines(log)), (LOG_CSV, as_csv(log)), (CARD, card(settings, provenance))):
+    texts = {LOG: as_lines(log), LOG_CSV: as_csv(log), LOG_PLOT: svg(log), CARD: card(settings, provenance)}
+    for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return size

@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TrainingError, UsageError
-from edgeproof.unlearn.output_folder import plain_mode
+from edgeproof.unlearn.output_folder import plain_mode, writing_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def write_model(folder: Path, base: BaseModel, tokenizer: Mapping[str, bytes]) -
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), writing_weights():
             model.save_pretrained(folder)
     finally:
         if bars:

@@ -84,6 +84,17 @@ def _ours(out: Path) -> bool:
     return (out / ADAPTER_CONFIG).is_file() or all((out / name).is_file() for name in (MODEL_CONFIG, LOG))
 
 
+@contextlib.contextmanager
+def writing_weights() -> Iterator[None]:
+    """Turn what safetensors raises where the disk is full into the `OSError` that it is."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
 def plain_mode(path: Path) -> None:
     """Give a file the mode that a plain `open` would have given it."""
     path.chmod(0o666 & ~_umask())

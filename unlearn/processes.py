@@ -106,19 +106,23 @@ def joined(device: str) -> Processes:
     if accelerator.distributed_type not in {DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}:
         raise UnsupportedError(
             f"accelerate is set up for {accelerator.distributed_type}; unlearning knows data parallelism only",
-            next_step="accelerate launch --multi_gpu … (or --cpu --num_processes N …), no FSDP and no DeepSpeed",
+            next_step="accelerate launch --multi_gpu --num_processes N …, no FSDP and no DeepSpeed",
         )
     return Processes(accelerator.process_index, accelerator.num_processes, str(accelerator.device), accelerator)
 
 
 def launched_count() -> int:
-    """Return how many processes a launcher says there are; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Return how many processes a launcher (torch's or MPI's, which accelerate uses) says there are; 1 without one."""
+    return _first(("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"), 1)
 
 
 def launched_rank() -> int:
     """Return this process' rank as the launcher says it; 0 without one."""
-    return int(os.environ.get("RANK", "0"))
+    return _first(("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"), 0)
+
+
+def _first(names: Sequence[str], otherwise: int) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name)), otherwise)
 
 
 def refuse_small_batch(batch_size: int, processes: Processes) -> None:

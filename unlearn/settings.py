@@ -40,7 +40,8 @@ class Settings:
         beta: NPO's β.
         retain_weight: the α in forget + α·retain; None means the method's own (`losses.RETAIN_WEIGHTS`).
         hinge: a forget text stops counting once its NLL per token passes this (nat); None means never.
-        until_forget_nll: stop as soon as the forget set's mean NLL per token has reached this (nat); None means never.
+        until_forget_nll: stop once the forget set's mean NLL per token has reached this (nat); asked of the whole set
+            after every step whose batch had reached it; None means never.
         retain_nll_rise: give up when the retain set's mean NLL per token has risen by more than this; None means never.
         surfaces: of `SURFACES`; each question is trained on all of them.
         seed: of the adapter's first weights, the order of the data and the dropout.

@@ -194,7 +194,7 @@ def test_an_existing_output_needs_force_and_only_an_adapter_is_replaced(base, fo
     (out / "thesis.txt").unlink()
     (out / "adapter_config.json").write_bytes((made.out / "adapter_config.json").read_bytes())
     unlearn(base, forget, retain, out, force=True, **FAST)
-    names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "log.csv", "log.jsonl"]
+    names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "log.csv", "log.jsonl", "log.svg"]
     assert sorted(path.name for path in out.iterdir()) == names
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forget.jsonl", "out", "retain.jsonl"]
 

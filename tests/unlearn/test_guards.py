@@ -1,0 +1,194 @@
+"""How training ends before its steps are over: by its target, by its floor, by a model that breaks, by memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import resource
+
+import pytest
+from edgeproof.contracts.errors import OutputError, TrainingError, UsageError
+from edgeproof.contracts.progress import Silent
+from edgeproof.unlearn import Settings, unlearn
+from edgeproof.unlearn.guards import memory_errors, refuse_destroyed
+from edgeproof.unlearn.step_log import Step
+
+pytestmark = pytest.mark.torch
+
+torch = pytest.importorskip("torch")
+
+FAST = {"rank": 4, "batch_size": 2, "learning_rate": 1e-2, "threads": 1}
+
+
+def left(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_it_stops_at_the_first_step_that_finds_the_forget_target_reached(base, forget, retain, tmp_path):
+    options = {**FAST, "batch_size": 3, "learning_rate": 5e-4, "dropout": 0.0}  # each batch is the whole forget set
+    start = unlearn(base, forget, retain, tmp_path / "a", steps=1, **options).forget_nll[0]
+    target = start + 25
+    result = unlearn(base, forget, retain, tmp_path / "b", steps=200, until_forget_nll=target, **options)
+    assert result.stopped == "forget target"
+    assert result.forget_nll[1] >= target
+    *before, last = (json.loads(line)["forget_nll"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines())
+    assert len(before) > 3
+    assert max(before) < target <= last
+    assert "| ended by | forget target |" in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_a_target_that_is_not_reached_is_a_warning(base, forget, retain, tmp_path):
+    listener = Silent()
+    result = unlearn(base, forget, retain, tmp_path / "a", steps=2, until_forget_nll=500.0, progress=listener, **FAST)
+    assert result.stopped == "all steps"
+    assert any("500 were asked for (--until-forget-nll)" in warning for warning in listener.warnings)
+
+
+@pytest.mark.parametrize("method", ["ga+gdr", "npo+klr"])
+def test_a_utility_floor_that_breaks_ends_the_run_with_the_numbers(base, forget, retain, tmp_path, method):
+    options = {**FAST, "method": method, "retain_weight": 0.0, "steps": 60, "retain_nll_rise": 0.5}
+    with pytest.raises(TrainingError, match=r"after step \d+, the retain set's NLL has risen by \d+\.\d+ nat.*0.5 are"):
+        unlearn(base, forget, retain, tmp_path / "a", **options)
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
+def test_the_floor_holds_for_what_is_written_even_if_no_batch_showed_it(base, forget, retain, tmp_path):
+    with pytest.raises(TrainingError, match=r"after all 1 steps, the retain set's NLL has risen"):
+        unlearn(base, forget, retain, tmp_path / "a", **FAST, retain_weight=0.0, steps=1, retain_nll_rise=1e-6)
+
+
+def test_a_learning_rate_that_destroys_the_model_stops_with_the_step_and_the_numbers(base, forget, retain, tmp_path):
+    options = {**FAST, "method": "ga+gdr", "retain_weight": 0.0, "learning_rate": 0.3, "steps": 300}
+    with pytest.raises(
+        TrainingError,
+        match=r"step \d+ of training finds the model destroyed: retain NLL \d+\.\d\d nat per token, \d+\.\d\d before "
+        r"training; guessing among 384 tokens costs 5\.95",
+    ) as caught:
+        unlearn(base, forget, retain, tmp_path / "a", **options)
+    assert "0.3" in caught.value.next_step
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
+def test_destroyed_means_worse_than_guessing_and_worse_than_before():
+    def step(nll):
+        return Step(7, 1.0, 1.0, 9.0, nll, 4, 1.0)
+
+    settings = Settings()
+    refuse_destroyed(step(math.log(384) - 0.1), 0.5, 384, settings)
+    refuse_destroyed(step(9.0), 8.0, 384, settings)
+    with pytest.raises(TrainingError, match="step 7"):
+        refuse_destroyed(step(6.1), 2.0, 384, settings)
+
+
+def test_memory_that_is_not_there_says_what_to_lower(base, forget, retain, tmp_path):
+    """torch's own refusal, in the middle of a step."""
+    from edgeproof.unlearn.training import Hooks
+
+    @contextlib.contextmanager
+    def around(_):
+        torch.empty(2**60, dtype=torch.uint8)
+        yield
+
+    with pytest.raises(
+        TrainingError, match=r"out of memory: can't allocate memory: you tried to allocate \d+"
+    ) as caught:
+        unlearn(
+            base, forget, retain, tmp_path / "a", steps=2, full=True, instrument=lambda *_: Hooks(around=around), **FAST
+        )
+    for way in ("--accumulate", "--gradient-checkpointing", "--batch-size", "a LoRA in place of --full"):
+        assert way in caught.value.next_step
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
+def test_other_errors_of_torch_pass_through():
+    with pytest.raises(RuntimeError, match="must match"), memory_errors(Settings()):
+        torch.zeros(3) + torch.zeros(4)
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """The system refuses to let a file grow beyond this, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_disk_that_fills_up_leaves_nothing(base, forget, retain, tmp_path, full):
+    with largest_file(20_000), pytest.raises(OutputError, match=r"cannot (write|keep a checkpoint in) .*a") as caught:
+        unlearn(base, forget, retain, tmp_path / "a", steps=2, full=full, **FAST)
+    assert "free some space" in caught.value.next_step
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
+def test_klr_says_what_room_it_needs_where_there_is_none(base, forget, retain, tmp_path):
+    with (
+        largest_file(1_000),
+        pytest.raises(OutputError, match=r"KL .* needs a temporary file of 0\.\d MB in .*: ") as caught,
+    ):
+        unlearn(base, forget, retain, tmp_path / "a", steps=2, method="npo+klr", **FAST)
+    assert "+gdr" in caught.value.next_step
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
+def test_klr_looks_at_the_disk_before_it_computes(base, forget, retain, tmp_path, monkeypatch):
+    import shutil
+
+    from edgeproof.unlearn import scoring
+
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=999))
+    calls = []
+    real = scoring.answer_logits
+    monkeypatch.setattr(scoring, "answer_logits", lambda *given: calls.append(1) or real(*given))
+    with pytest.raises(OutputError, match=r"needs a temporary file of .*: 0\.0 MB are free"):
+        unlearn(base, forget, retain, tmp_path / "a", steps=2, method="ga+klr", **FAST)
+    assert len(calls) == 3  # the sums of both sets, and no distribution
+
+
+def test_the_base_is_never_the_output(base, forget, retain):
+    with pytest.raises(OutputError, match="is the base itself"):
+        unlearn(base, forget, retain, base, force=True, **FAST)
+
+
+def test_the_two_logs_say_the_same(base, forget, retain, tmp_path):
+    unlearn(base, forget, retain, tmp_path / "a", steps=3, method="ga+klr", **FAST)
+    lines = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    names, *rows = (tmp_path / "a" / "log.csv").read_text().splitlines()
+    assert names.split(",") == list(lines[0])
+    for line, row in zip(lines, rows, strict=True):
+        assert [float(value) for value in row.split(",")] == list(line.values())
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"accumulate": 0}, "accumulate is 0"),
+        ({"accumulate": 33}, "a batch of 32 texts cannot be computed in 33 parts"),
+        ({"precision": "fp8"}, "no such precision: 'fp8'"),
+        ({"until_forget_nll": -1.0}, "the forget target is -1"),
+        ({"retain_nll_rise": float("nan")}, "the retain NLL's rise is nan"),
+        ({"full": True, "rslora": True}, "--full trains all weights"),
+        ({"full": True, "targets": ("q_proj",)}, "--full trains all weights"),
+    ],
+)
+def test_an_option_out_of_range_is_a_usage_error(option, message):
+    with pytest.raises(UsageError, match=message):
+        Settings(**option)
+
+
+def test_what_is_not_given_depends_on_the_method():
+    assert (Settings().rate, Settings(full=True).rate, Settings(full=True, learning_rate=3e-6).rate) == (
+        5e-4,
+        1e-5,
+        3e-6,
+    )
+    assert (Settings().weight, Settings(method="ga+klr").weight, Settings(retain_weight=0.0).weight) == (
+        1.0,
+        100.0,
+        0.0,
+    )

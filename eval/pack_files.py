@@ -81,7 +81,9 @@ def open_pack(path: Path, identity: str | None = None) -> PackFiles:
     if path.is_dir():
         return FolderFiles(path)
     if not path.is_file():
-        raise PackError(f"{path}: no such folder or file", next_step="give the folder that holds pack.toml, or an encrypted pack")
+        raise PackError(
+            f"{path}: no such folder or file", next_step="give the folder that holds pack.toml, or an encrypted pack"
+        )
     try:
         size = path.stat().st_size
         if size > MAX_ENCRYPTED_BYTES:

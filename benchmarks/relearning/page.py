@@ -1,0 +1,334 @@
+"""Makes docs/relearning.md, its figures and results.json from the committed records: one command, nothing run again.
+
+python benchmarks/relearning/page.py [--results FOLDER] [--docs FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import Interval, Results, difference, interval
+from edgeproof.eval.pack import load_pack
+from edgeproof.eval.records import Role
+from figures import Row, dots
+from plan import FORMATS, METHODS, SIZES, Cell, attacks, cells
+
+if TYPE_CHECKING:
+    from analysis import Back
+
+HERE = Path(__file__).resolve().parent
+NAMES = {
+    "gguf-f16": "F16", "gguf-q8_0": "Q8_0", "gguf-q4": "Q4_K_M", "gguf-q4_0": "Q4_0", "gguf-iq4_nl": "IQ4_NL",
+    "onnx-int4": "ONNX int4", "gguf-f32": "F32", "bf16-cast": "cast to bf16", "gguf-q4_1": "Q4_1",
+}  # fmt: skip
+KINDS = {True: "full", False: "LoRA"}
+
+
+class Page:
+    """The records of one data set, and what is said of them."""
+
+    def __init__(self, results: Results, data: str, size: str) -> None:
+        self.all = results
+        self.data = data
+        self.size = SIZES[size]
+        self.facts: dict[str, Any] = {}
+        self.figures: dict[str, str] = {}
+
+    def done(self, cell: Cell) -> dict[str, Any] | None:
+        """Return a cell's record, None where it was not run or could not be unlearned."""
+        record = self.all.records.get(cell.name)
+        return None if record is None or "failed" in record else record
+
+    def merged(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return what the float artifact said."""
+        artifacts = record["artifacts"]
+        return artifacts["gguf-f16"] if "gguf-f16" in artifacts else artifacts["gguf-f32"]  # type: ignore[no-any-return]
+
+    def back(self, cell: Cell, form: str) -> Back | None:
+        """Return what came back in a cell's file."""
+        record = self.done(cell)
+        if record is None or form not in record["artifacts"]:
+            return None
+        return self.all.back(record["artifacts"][form], self.merged(record), f"base.{cell.data}.{cell.start}")
+
+    def cell_rows(self, chosen: list[Cell]) -> list[list[str]]:
+        """Say of each cell and format what came out."""
+        rows = []
+        for cell in chosen:
+            record = self.done(cell)
+            if record is None:
+                continue
+            for form, artifact in record["artifacts"].items():
+                found = self.back(cell, form)
+                bound = interval([found]) if found is not None and form not in {"gguf-f16", "gguf-f32"} else None
+                same = self.all.records[f"base.{cell.data}.{cell.start}"]["artifacts"].get(form)
+                retain = self.all.mean(artifact, "nll", Role.RETAIN)
+                codes = artifact["codes"]
+                fact = {
+                    "forget_nll": self.all.mean(artifact, "nll", Role.FORGET),
+                    "retain_nll": retain,
+                    "holdout_nll": self.all.mean(artifact, "nll", Role.HOLDOUT),
+                    "retain_nll_minus_base": retain - self.all.mean(same, "nll", Role.RETAIN) if same else None,
+                    "extraction_strength": self.all.mean(artifact, "strength", Role.FORGET),
+                    "exact_memorization": self.all.mean(artifact, "memorized", Role.FORGET),
+                    "rouge_forget": _known(self.all.mean(artifact, "rouge_recall", Role.FORGET)),
+                    "rouge_retain": _known(self.all.mean(artifact, "rouge_recall", Role.RETAIN)),
+                    "privleak": self.all.privleak(artifact, cell.data),
+                    "recovery": bound.to_json() if bound else None,
+                    "codes_moved": codes["moved_4bit"] if codes and codes["codes_4bit"] else None,
+                }
+                self.facts.setdefault(cell.name, {})[form] = fact
+                rows.append(
+                    [
+                        f"{cell.method} {cell.kind}", NAMES[form],
+                        f"{fact['forget_nll']:.2f}",
+                        bound.show() if bound else "–",
+                        f"{fact['extraction_strength']:.2f}",
+                        _number(fact["rouge_forget"]),
+                        f"{retain:.2f}",
+                        _number(fact["retain_nll_minus_base"], signed=True),
+                        _number(fact["rouge_retain"]),
+                        f"{fact['privleak']:+.0f}",
+                        "–" if fact["codes_moved"] is None else f"{fact['codes_moved']:.2%}",
+                    ]
+                )  # fmt: skip
+        return rows
+
+    def references(self) -> list[list[str]]:
+        """Say the same of the base and of the model that never saw the forget set."""
+        rows = []
+        for start, name in (("free", "base"), ("q4_0", "base, on Q4_0's grid"), ("retrained", "tuned on retain alone")):
+            record = self.all.records.get(f"base.{self.data}.{start}")
+            if record is None:
+                continue
+            for form, artifact in record["artifacts"].items():
+                mean = self.all.mean
+                fact = {
+                    "forget_nll": mean(artifact, "nll", Role.FORGET),
+                    "retain_nll": mean(artifact, "nll", Role.RETAIN),
+                    "holdout_nll": mean(artifact, "nll", Role.HOLDOUT),
+                    "extraction_strength": mean(artifact, "strength", Role.FORGET),
+                    "rouge_forget": _known(mean(artifact, "rouge_recall", Role.FORGET)),
+                    "rouge_retain": _known(mean(artifact, "rouge_recall", Role.RETAIN)),
+                    "privleak": self.all.privleak(artifact, self.data),
+                }
+                self.facts.setdefault(f"base.{self.data}.{start}", {})[form] = fact
+                rows.append(
+                    [
+                        name, NAMES[form], f"{fact['forget_nll']:.2f}", f"{fact['extraction_strength']:.2f}",
+                        _number(fact["rouge_forget"]), f"{fact['retain_nll']:.2f}", _number(fact["rouge_retain"]),
+                        f"{fact['holdout_nll']:.2f}", f"{fact['privleak']:+.0f}",
+                    ]
+                )  # fmt: skip
+        return rows
+
+    def steps(self) -> list[list[str]]:
+        """Say how each cell was unlearned."""
+        rows = []
+        for cell in cells(self.size):
+            record = self.all.records.get(cell.name)
+            if record is None or cell.data != self.data:
+                continue
+            if "failed" in record:
+                rows.append([cell.name, "–", record["failed"], "–", "–", "–", "–"])
+                continue
+            made = record["unlearning"]
+            rows.append(
+                [
+                    f"`{cell.name}`", str(made["steps"]), made["stopped"],
+                    f"{made['forget_nll'][0]:.2f} → {made['forget_nll'][1]:.2f}",
+                    f"{made['retain_nll'][0]:.2f} → {made['retain_nll'][1]:.2f}",
+                    f"{record['change']:.2%}",
+                    f"{record['seconds']['unlearning']:.0f} + {record['seconds']['export and probes']:.0f}",
+                ]
+            )  # fmt: skip
+        return rows
+
+    def compared(self) -> list[list[str]]:
+        """Compare LoRA with full fine-tuning: what came back of all seeds together, and the difference."""
+        rows = []
+        for start in ("free", "q4_0", "bf16"):
+            for method in METHODS:
+                for form in (*FORMATS[1:], "bf16-cast"):
+                    parts: dict[bool, list[Back]] = {}
+                    for full in (False, True):
+                        planned = [
+                            c
+                            for c in cells(self.size)
+                            if (c.data, c.start, c.method, c.full, c.alpha) == (self.data, start, method, full, 16)
+                        ]
+                        parts[full] = [found for c in planned if (found := self.back(c, form)) is not None]
+                    if not all(parts.values()):
+                        continue
+                    seeds = min(map(len, parts.values()))
+                    lora, full_ = (interval(parts[full][:seeds]) for full in (False, True))
+                    if lora is None or full_ is None:
+                        continue
+                    apart = difference(parts[True][:seeds], parts[False][:seeds])
+                    self.facts.setdefault("lora against full", []).append(
+                        {
+                            "start": start, "method": method, "format": form, "seeds": seeds,
+                            "lora": lora.to_json(), "full": full_.to_json(), "full_minus_lora": apart.to_json(),
+                        }
+                    )  # fmt: skip
+                    rows.append([start, method, NAMES[form], str(seeds), lora.show(), full_.show(), _signed(apart)])
+        return rows
+
+    def attacked(self) -> list[list[str]]:
+        """Say what attacks brought back."""
+        rows = []
+        base = f"base.{self.data}.free"
+        for attack in attacks(self.size):
+            record = self.all.records.get(attack.name)
+            if record is None:
+                continue
+            name = "tuned on retain alone" if attack.cell is None else f"{attack.cell.method} {attack.cell.kind}"
+            seed = "–" if attack.cell is None else str(attack.cell.seed)
+            for form, artifact in record["after"].items():
+                regained = "–"
+                if attack.cell is not None and (cell := self.done(attack.cell)) is not None:
+                    found = self.all.back(artifact, self.merged(cell), base)
+                    bound = interval([found]) if found is not None else None
+                    regained = bound.show() if bound else "–"
+                before, after = (self.all.mean(part, "nll", Role.FORGET) for part in (record["before"], artifact))
+                how = "relearn" if attack.kind == "relearn" else f"to {NAMES[form]}"
+                self.facts.setdefault(attack.name, {})[form] = {
+                    "forget_nll_before": before, "forget_nll_after": after,
+                    "extraction_strength_after": self.all.mean(artifact, "strength", Role.FORGET),
+                }  # fmt: skip
+                rows.append([name, seed, how, f"{before:.2f}", f"{after:.2f}", regained])
+        return rows
+
+    def draw(self) -> None:
+        """Draw what came back, by method and format; by start; and after attacks."""
+        rows = []
+        for form in FORMATS[1:]:
+            own = []
+            for method in METHODS:
+                for full in (False, True):
+                    found = self.back(Cell(self.data, "free", method, full), form)
+                    bound = interval([found]) if found is not None else None
+                    if bound:
+                        own.append(Row(f"{method} {KINDS[full]}", "full" if full else "lora", *bound))
+            if own:
+                rows += [Row(NAMES[form]), *own]
+        if rows:
+            self.figures["relearning-formats.svg"] = dots(
+                "What came back in each format, base on no grid, one seed", "recovery", rows
+            )
+        rows = []
+        starts = (("free", "on no grid"), ("q4_0", "on Q4_0's grid"), ("bf16", "bf16 checkpoint, cast to bf16"))
+        for start, name in starts:
+            own = []
+            for cell in cells(self.size):
+                if (cell.data, cell.start, cell.method) != (self.data, start, "npo+gdr"):
+                    continue
+                found = self.back(cell, "bf16-cast" if start == "bf16" else "gguf-q4_0")
+                bound = interval([found]) if found is not None else None
+                if bound:
+                    label = f"{cell.kind}, seed {cell.seed}".replace("lora", "LoRA").replace("-a", ", alpha ")
+                    own.append(Row(label, "full" if cell.full else "lora", *bound))
+            if own:
+                rows += [Row(f"{name}{'' if start == 'bf16' else ' → Q4_0'}"), *own]
+        if rows:
+            self.figures["relearning-grid.svg"] = dots(
+                "What came back by where the base's weights lie, NPO+GDR", "recovery", rows
+            )
+        rows = []
+        for form in FORMATS:
+            own = []
+            for start, name in (("free", "base"), ("retrained", "tuned on retain alone")):
+                record = self.all.records.get(f"base.{self.data}.{start}")
+                if record is not None and form in record["artifacts"]:
+                    own.append(Row(name, "other", self.all.mean(record["artifacts"][form], "nll", Role.FORGET)))
+            for full in (False, True):
+                record = self.done(Cell(self.data, "free", "npo+gdr", full))
+                if record is not None:
+                    nll = self.all.mean(record["artifacts"][form], "nll", Role.FORGET)
+                    own.append(Row(f"NPO+GDR {KINDS[full]}", "full" if full else "lora", nll))
+            rows += [Row(NAMES[form]), *own]
+        self.figures["relearning-nll.svg"] = dots("NLL of the forget answers", "nat per token", rows)
+
+
+def table(head: str, rows: list[list[str]]) -> str:
+    """Return a Markdown table, "" without rows."""
+    if not rows:
+        return "*Not run.*\n"
+    names = head.split("|")
+    lines = [names, ["---"] * len(names), *rows]
+    return "".join(f"| {' | '.join(cell.strip() for cell in line)} |\n" for line in lines)
+
+
+def missing(results: Results, size: str) -> str:
+    """List what the plan has and the records lack."""
+    planned = [item.name for item in (*cells(SIZES[size]), *attacks(SIZES[size]))]
+    names = [f"`{name}`" for name in planned if name not in results.records]
+    return ", ".join(names) if names else "nothing"
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124 (NaN)
+
+
+def _number(value: float | None, *, signed: bool = False) -> str:
+    return "–" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"
+
+
+def _signed(found: Interval) -> str:
+    return f"{found.estimate:+.2f} ({found.lower:+.2f} to {found.upper:+.2f})"
+
+
+CELL_HEAD = (
+    "unlearned by|file|forget NLL|recovery|extraction strength|ROUGE-L forget|retain NLL|against base in format"
+    "|ROUGE-L retain|PrivLeak|4-bit codes moved"
+)
+
+
+def main() -> None:
+    """Read the records; write the page, its figures and the JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--data", type=Path, default=HERE / "data")
+    parser.add_argument("--docs", type=Path, default=HERE.parents[1] / "docs")
+    parser.add_argument("--findings", type=Path, default=HERE / "findings.md", help="what people say of the numbers")
+    parser.add_argument("--size", default="small")
+    given = parser.parse_args()
+    results = Results.load(given.results, load_pack(given.data / "tofu" / "pack"))
+    page = Page(results, "tofu", given.size)
+    planned = [cell for cell in cells(page.size) if cell.data == "tofu"]
+    first = [cell for cell in planned if cell.start == "free" and cell.seed == 0]
+    seeds = [cell for cell in planned if cell.start == "free" and cell.seed]
+    starts = [cell for cell in planned if cell.start != "free"]
+    words = given.findings.read_text(encoding="utf-8")
+    parts = {
+        "references": table(
+            "model|file|forget NLL|extraction strength|ROUGE-L forget|retain NLL|ROUGE-L retain|holdout NLL|PrivLeak",
+            page.references(),
+        ),
+        "cells": table(CELL_HEAD, page.cell_rows(first)),
+        "seeds": table(CELL_HEAD, page.cell_rows(seeds)),
+        "starts": table(CELL_HEAD, page.cell_rows(starts)),
+        "steps": table("cell|steps|ended by|forget NLL|retain NLL|‖ΔW‖/‖W‖|seconds", page.steps()),
+        "compared": table(
+            "base|method|file|seeds|recovery, LoRA|recovery, full|full − LoRA",
+            page.compared(),
+        ),
+        "attacks": table("unlearned by|seed|attack|forget NLL before|after|recovery after", page.attacked()),
+        "missing": missing(results, given.size),
+    }
+    page.draw()
+    for name, text in parts.items():
+        words = words.replace(f"{{{{{name}}}}}", text.rstrip("\n"))
+    given.docs.mkdir(parents=True, exist_ok=True)
+    (given.docs / "relearning.md").write_text(words, encoding="utf-8")
+    for name, drawing in page.figures.items():
+        (given.docs / name).write_text(drawing, encoding="utf-8")
+    text = json.dumps(page.facts, indent=1, ensure_ascii=False, allow_nan=False)
+    (given.results.parent / "results.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

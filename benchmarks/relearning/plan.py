@@ -1,0 +1,131 @@
+"""What the study runs: sizes, cells, attacks, in the order in which they are worth having."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+METHODS = ("ga+gdr", "ga+klr", "npo+gdr", "npo+klr")
+FORMATS = ("gguf-f16", "gguf-q8_0", "gguf-q4", "gguf-q4_0", "gguf-iq4_nl", "onnx-int4")
+SHORT_FORMATS = ("gguf-f16", "gguf-q4_0")
+ATTACKED = "gguf-q4_0"
+"""The 4-bit file that is attacked: of SmolLM2's, Q4_K_M has 6.2 bits per weight (its rows do not divide by 256)."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything.
+
+    Attributes:
+        name: "small" is what is published.
+        tune_rate: learning rate of fine-tuning the base.
+        tune_until: NLL per token at which the base knows enough, nat.
+        tune_epochs: at the most.
+        tune_batch: texts of a step.
+        full_rate: learning rate of full unlearning.
+        lora_rate: of a LoRA.
+        steps: of unlearning, at the most.
+        batch_size: forget texts, and as many retain texts, of an unlearning step.
+        depth: the forget NLL at which unlearning stops, as a share of the retrained model's.
+        precision: of unlearning, as `export-edge unlearn` has it.
+        limit: items of a set, None for all.
+        seeds: of NPO+GDR.
+        relearn_steps: of the attack.
+        relearn_rate: its learning rate.
+
+    """
+
+    name: str
+    tune_rate: float
+    tune_until: float
+    tune_epochs: int
+    tune_batch: int
+    full_rate: float
+    lora_rate: float
+    steps: int
+    batch_size: int
+    depth: float
+    precision: str
+    limit: int | None
+    seeds: int
+    relearn_steps: int
+    relearn_rate: float
+
+
+SIZES = {
+    "small": Size("small", 5e-5, 0.10, 8, 8, 1e-5, 5e-4, 40, 8, 1.0, "bf16", None, 3, 6, 5e-5),
+    "tiny": Size("tiny", 3e-3, 1.6, 60, 6, 2e-4, 5e-3, 6, 3, 0.8, "float32", 6, 1, 2, 3e-4),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unlearning, exported and probed.
+
+    Attributes:
+        data: "tofu" or "book".
+        start: which weights it starts from: "free" (on no grid), "q4_0" (on that grid), "bf16".
+        method: of `METHODS`.
+        full: all weights, or a LoRA.
+        seed: of unlearning.
+        alpha: of the LoRA; its rank is 16.
+        formats: what is exported and probed.
+
+    """
+
+    data: str
+    start: str
+    method: str
+    full: bool
+    seed: int = 0
+    alpha: float = 16.0
+    formats: tuple[str, ...] = FORMATS
+
+    @property
+    def kind(self) -> str:
+        """How weights change: "full", or "lora" with its alpha where that is not 16."""
+        return "full" if self.full else "lora" if self.alpha == 16 else f"lora-a{self.alpha:g}"
+
+    @property
+    def name(self) -> str:
+        """The result's name."""
+        return f"{self.data}.{self.start}.{self.method}.{self.kind}.seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What somebody does to a cell's 4-bit file: "relearn" on related text, or "requantize". No cell: the controls."""
+
+    kind: str
+    cell: Cell | None
+    data: str = "tofu"
+
+    @property
+    def name(self) -> str:
+        """The result's name."""
+        return f"attack.{self.kind}.{self.cell.name if self.cell else f'{self.data}.retrained'}"
+
+
+def cells(size: Size) -> list[Cell]:
+    """List the cells, what matters most first."""
+    kinds = (False, True)
+    planned = [Cell("tofu", "free", "npo+gdr", full) for full in kinds]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full) for full in kinds]
+    planned += [Cell("tofu", "free", method, full) for method in METHODS if method != "npo+gdr" for full in kinds]
+    planned += [Cell("tofu", "free", "npo+gdr", full, seed) for seed in range(1, size.seeds) for full in kinds]
+    planned += [Cell("tofu", "bf16", "npo+gdr", full, formats=("gguf-f32", "bf16-cast")) for full in kinds]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in (64, 256)]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed) for seed in range(1, size.seeds) for full in kinds]
+    planned += [Cell("book", "free", "npo+gdr", full) for full in kinds]
+    return planned
+
+
+def attacks(size: Size) -> list[Attack]:
+    """List the attacks on NPO+GDR's files, every seed's."""
+    kinds = (False, True)
+    found = [
+        Attack(kind, Cell("tofu", "free", "npo+gdr", full, seed))
+        for seed in range(size.seeds)
+        for kind in ("relearn", "requantize")
+        for full in kinds
+    ]
+    return [Attack("relearn", None), *found]

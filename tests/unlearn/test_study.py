@@ -1,0 +1,105 @@
+"""The study of benchmarks/relearning on a tiny model: every stage for real, killed and gone on with, and its page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+STUDY = Path(__file__).resolve().parents[2] / "benchmarks" / "relearning"
+CELLS = ["tofu.free.npo+gdr.lora.seed0", "tofu.q4_0.npo+gdr.full.seed0"]
+ATTACKS = ["attack.relearn.tofu.free.npo+gdr.lora.seed0", "attack.requantize.tofu.free.npo+gdr.lora.seed0"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
+
+
+def run(script, *options, code=0):
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(STUDY / script), *map(str, options)], capture_output=True, text=True, env=env, check=False
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def study(base, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    options = ("--base", base, "--work", folder / "work", "--results", folder / "results", "--size", "tiny")
+    run("study.py", *options, "--cells", *CELLS, *ATTACKS)
+    return folder, options
+
+
+def record(study, name):
+    return json.loads((study[0] / "results" / f"{name}.json").read_text())
+
+
+def test_every_stage_leaves_its_record(study):
+    cell = record(study, CELLS[0])
+    assert set(cell["artifacts"]) == {"gguf-f16", "gguf-q8_0", "gguf-q4", "gguf-q4_0", "gguf-iq4_nl", "onnx-int4"}
+    assert {artifact["backend"] for artifact in cell["artifacts"].values()} == {"llama.cpp", "onnxruntime"}
+    before, after = cell["unlearning"]["forget_nll"]
+    assert after > before + 0.5, "it unlearned"
+    assert 0 < cell["artifacts"]["gguf-q4_0"]["codes"]["moved_4bit"] < 1
+    relearned = record(study, ATTACKS[0])
+    assert relearned["after"]["gguf-f16"]["nll"] != relearned["before"]["nll"]
+    assert set(record(study, ATTACKS[1])["after"]) == {"gguf-q4_1", "gguf-iq4_nl", "gguf-q4"}
+
+
+def test_what_is_there_is_not_run_again_and_what_is_missing_is(study):
+    folder, options = study
+    times = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
+    again = folder / "results" / f"{ATTACKS[1]}.json"
+    content = again.read_text()
+    again.unlink()
+    run("study.py", *options, "--cells", *CELLS, *ATTACKS)
+    changed = {path for path in (folder / "results").iterdir() if path.stat().st_mtime_ns != times[path]}
+    assert changed == {again}
+
+    def numbers(text):
+        return {form: artifact["nll"] for form, artifact in json.loads(text)["after"].items()}
+
+    assert numbers(again.read_text()) == numbers(content), "made anew, it is the same"
+
+
+def test_a_base_on_the_grid_loses_nothing_to_it_and_another_does(study):
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    for start, exact in (("q4_0", True), ("free", False)):
+        files = study[0] / "work" / "files" / f"tofu.{start}"
+        floats, codes = (
+            {t.name: dequantize(t.data, t.tensor_type) for t in GGUFReader(files / f"model-{kind}.gguf").tensors}
+            for kind in ("F16", "Q4_0")
+        )
+        found = [
+            np.abs(codes[name] - weights).max() <= 2e-3 * np.abs(weights).max()
+            for name, weights in floats.items()
+            if "blk" in name and weights.ndim == 2
+        ]
+        assert all(found) if exact else not any(found)
+
+
+def test_the_page_is_made_of_the_records_alone(study, tmp_path):
+    folder, _ = study
+    words = tmp_path / "findings.md"
+    words.write_text(
+        "{{references}}\n{{cells}}\n{{compared}}\n{{starts}}\n{{seeds}}\n{{steps}}\n{{attacks}}\n{{missing}}\n"
+    )
+    options = ("--results", folder / "results", "--data", folder / "work" / "data", "--size", "tiny")
+    out = []
+    for name in ("first", "second"):
+        run("page.py", *options, "--docs", tmp_path / name, "--findings", words)
+        out.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert out[0] == out[1], "the same records give the same bytes"
+    text = out[0]["relearning.md"].decode()
+    assert "{{" not in text
+    assert "`tofu.q4_0.npo+gdr.lora.seed0`" in text, "what was not run is said"
+    assert any(name.endswith(".svg") for name in out[0])
+    facts = json.loads((folder / "results.json").read_text())
+    assert facts[CELLS[0]]["gguf-q4_0"]["recovery"]["estimate"] >= 0

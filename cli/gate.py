@@ -186,6 +186,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     """Measure and judge each candidate; reports go to a folder a candidate where there are several."""
     from edgeproof.eval.baseline import load_baselines
     from edgeproof.eval.digests import digest_bytes
+    from edgeproof.eval.disclosure import probe_digests
     from edgeproof.eval.pack import read_pack
     from edgeproof.eval.pack_files import open_pack
     from edgeproof.eval.policy import Policy, read_policy
@@ -219,6 +220,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
                 versions=package_versions(),
                 created=datetime.now(UTC),
                 survival=artifact.survival,
+                probe_digests=probe_digests(pack),
             )
             shown = answers if judging.show_answers else None
             reports = write_reports(

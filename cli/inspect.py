@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 @click.option("--imatrix", type=opt.PATH, metavar="FILE", help="The importance matrix that it was quantized with.")
 @click.option("--allow-requantize", is_flag=True, help="Accept a quantized GGUF as base.")
 @opt.PACK_KEY
+@click.option("--disclose", metavar="ID", help="Print one probe of the salted pack PATH with the key to its digest.")
+@click.option(
+    "--disclosed", type=opt.PATH, metavar="FILE", help="Find the probe that was printed so in the report PATH."
+)
 @opt.LISTENING
 def command(
     paths: tuple[Path, ...],
@@ -30,6 +34,8 @@ def command(
     imatrix: Path | None,
     allow_requantize: bool,
     pack_key: Path | None,
+    disclose: str | None,
+    disclosed: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -44,10 +50,19 @@ def command(
         raise UsageError(
             "--base and --adapter go together: the survival map needs both", next_step="give both, or leave both out"
         )
+    if disclose is not None or disclosed is not None:
+        if len(paths) != 1 or base is not None or (disclose is not None and disclosed is not None):
+            raise UsageError("--disclose takes one PACK, --disclosed one report; neither goes with anything else")
+        if disclose is not None:
+            click.echo(json.dumps(_disclose(paths[0], disclose, pack_key), ensure_ascii=False))
+            return 0
     if base is None:
         if imatrix is not None or allow_requantize:
             raise UsageError("--imatrix and --allow-requantize belong to the survival map, which needs --base")
-        results = [{"path": str(path)} | describe_path(path, pack_key) for path in paths]
+        results = [
+            {"path": str(path)} | (describe_path(path, pack_key) if disclosed is None else _disclosed(path, disclosed))
+            for path in paths
+        ]
     else:
         results = [
             _survival(path, base, adapters, imatrix, allow_requantize=allow_requantize, quiet=quiet) for path in paths
@@ -131,6 +146,30 @@ def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
         "clusters": dict(clusters),
         "surfaces": [surface.name for surface in pack.surfaces],
         "sha256": pack.digest,
+    }
+
+
+def _disclose(path: Path, probe: str, pack_key: Path | None) -> dict[str, str]:
+    from edgeproof.eval.disclosure import disclose, to_json
+    from edgeproof.eval.pack import load_pack
+
+    return to_json(disclose(load_pack(path, opt.pack_identity(pack_key)), probe))
+
+
+def _disclosed(path: Path, shown: Path) -> dict[str, object]:
+    """Say what the report says of a probe that was shown to somebody."""
+    from edgeproof.eval.disclosure import find, read_disclosure
+
+    report = path / "report.json" if path.is_dir() else path
+    disclosure = read_disclosure(shown)
+    rows = find(_table(report), disclosure)
+    kept = ("surface", "leaks", "leaks_critical", "right", "extraction_critical", "base_leaks")
+    return {
+        "kind": "disclosed probe",
+        "probe": disclosure.probe,
+        "digest": disclosure.digest,
+        "verdict": _report(report)["verdict"],
+        "rows": [{key: row[key] for key in kept if key in row} for row in rows],
     }
 
 

@@ -25,8 +25,10 @@ __all__ = ["FILE", "SCHEMA", "Pack", "load_pack", "read_pack"]
 SCHEMA = 1
 FILE = "pack.toml"
 MAX_PROBES = 100_000
+LEAST_SALT = 64
+"""Hexadecimal digits: 32 bytes, as long as the digest that it keys (RFC 2104, section 3)."""
 
-_PACK_KEYS = ("schema", "name", "description", "licence", "system_prompt", "chat", "surface", "set")
+_PACK_KEYS = ("schema", "name", "description", "licence", "system_prompt", "salt", "chat", "surface", "set")
 _SURFACE_KEYS = ("name", "kind", "template", "roles", "index")
 _SET_KEYS = (
     "name",
@@ -131,9 +133,17 @@ def read_pack(files: PackFiles, where: str) -> Pack:
         system_prompt=system_prompt,
         surfaces=default_surfaces(probes, system_prompt, chat=chat) if given is None else given,
         probes=tuple(probes),
+        salt=_salt(table["salt"]) if "salt" in table else None,
     )
     _check_whole(pack)
     return pack
+
+
+def _salt(value: object) -> str:
+    salt = fields.text_of(value, FILE, "salt")
+    if len(salt) < LEAST_SALT or len(salt) % 2 or not set(salt) <= set("0123456789abcdef"):
+        raise fields.fail(FILE, f"`salt` must be at least {LEAST_SALT} digits of 0-9 and a-f", "openssl rand -hex 32")
+    return salt
 
 
 def _tables(table: Mapping[str, object], key: str) -> list[dict[str, object]]:

@@ -116,7 +116,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Pack:
-    """All that a measurement asks. `description` and `licence` are for people and not part of `digest`."""
+    """All that a measurement asks. `description` and `licence` are for people and not part of `digest`.
+
+    `salt` (hex) is what the digests of single probes are salted with (`disclosure.py`), and part of `digest` where
+    there is one: without it, the digest of a pack of few and guessable answers could be guessed as well.
+    """
 
     name: str
     description: str
@@ -124,12 +128,15 @@ class Pack:
     system_prompt: str | None
     surfaces: tuple[Surface, ...]
     probes: tuple[Probe, ...]
+    salt: str | None = None
 
     @cached_property
     def digest(self) -> str:
         """Sha256 (hex) over the canonical JSON of everything that a measurement depends on."""
         content = asdict(self)
         del content["description"], content["licence"]
+        if self.salt is None:
+            del content["salt"]
         text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(b"edgeproof pack 1\n" + text.encode()).hexdigest()
 

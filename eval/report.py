@@ -56,6 +56,7 @@ class ReportContext:
         manifest_sha256: of the manifest beside the artifact; None where there is none (provenance unknown).
         versions: of edgeproof and what it ran on, by name.
         created: when, with a time zone; reports alone carry times.
+        probe_digests: salted digest of each probe by id (`disclosure.py`); None where the pack has no salt.
         survival: what the manifest says is left of the adapters, tensor by tensor; None where it does not say.
 
     """
@@ -70,6 +71,7 @@ class ReportContext:
     versions: Mapping[str, str]
     created: datetime
     survival: Survival | None = None
+    probe_digests: Mapping[str, str] | None = None
 
 
 def report_json(judgement: Judgement, context: ReportContext, *, answers: Answers | None = None) -> dict[str, object]:
@@ -109,6 +111,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "precise": None if judgement.precise is None else _plain(judgement.precise),
         "survival": None if context.survival is None else survival_json(context.survival),
         "sampling": None if policy.sampling is None else _plain(policy.sampling),
+        "probe_digests": None if context.probe_digests is None else dict(context.probe_digests),
         "judged_surfaces": {"forget": list(judgement.surfaces), "retain": list(judgement.retain_surfaces)},
         "statistics": {
             "confidence": policy.confidence,

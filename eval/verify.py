@@ -23,6 +23,7 @@ from edgeproof.contracts.errors import EdgeproofError, EvidenceError, PackError
 from edgeproof.eval import attestation
 from edgeproof.eval.baseline import check_match, choose_baseline, load_baselines
 from edgeproof.eval.digests import digest_bytes
+from edgeproof.eval.disclosure import probe_digests
 from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.pack_files import open_pack
@@ -97,9 +98,10 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
     content, report = _read(path)
     try:
         wrong = [*_own(content, report), *_artifact(report, artifact), *_inputs(report, inputs)]
-        judgement = None if wrong else _judge_again(report, inputs)
-        if judgement is not None:
-            wrong += [f"report: {difference}" for difference in _recomputed(report, judgement)]
+        again = None if wrong else _judge_again(report, inputs)
+        judgement = None if again is None else again[0]
+        if again is not None:
+            wrong += [f"report: {difference}" for difference in _recomputed(report, *again)]
             if wrong and report["versions"].get("edgeproof") != (own := version("edgeproof")):
                 wrong.append(f"report: edgeproof {report['versions'].get('edgeproof')} wrote it, this is {own}")
         if public_key is not None:
@@ -196,8 +198,8 @@ def _differs(what: str, recorded: str | None, found: str | None) -> str:
     return f"{what}: sha256 {found or 'none: not there'}, the report says {recorded or 'none: it was not there'}"
 
 
-def _judge_again(report: Mapping[str, Any], inputs: Inputs) -> Judgement:
-    """Judge the recorded scores by the rules of the same baseline and policy.
+def _judge_again(report: Mapping[str, Any], inputs: Inputs) -> tuple[Judgement, dict[str, str] | None]:
+    """Judge the recorded scores by the rules of the same baseline and policy; also give the pack's probes' digests.
 
     Raises:
         EvidenceError: they cannot be judged at all.
@@ -212,11 +214,13 @@ def _judge_again(report: Mapping[str, Any], inputs: Inputs) -> Judgement:
         check_match(baseline, pack, report["baseline"]["tokenizer_sha256"], format_name=name)
         shipped = _measurement(report, baseline)
         if report["precise"] is None:
-            return judge(shipped, baseline, policy, format=name)
-        return judge_both(shipped, _precise(report["precise"], shipped), baseline, policy, format=name)
+            judgement = judge(shipped, baseline, policy, format=name)
+        else:
+            judgement = judge_both(shipped, _precise(report["precise"], shipped), baseline, policy, format=name)
     except EdgeproofError as error:
         message = f"the recorded scores cannot be judged again: {error.message}"
         raise EvidenceError(message, next_step=error.next_step or _AGAIN) from error
+    return judgement, probe_digests(pack)
 
 
 def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
@@ -281,10 +285,11 @@ def _context(report: Mapping[str, Any]) -> ReportContext:
     )
 
 
-def _recomputed(report: Mapping[str, Any], judgement: Judgement) -> list[str]:
+def _recomputed(report: Mapping[str, Any], judgement: Judgement, probe_digests: Mapping[str, str] | None) -> list[str]:
     answers = report["answers"]
     texts = None if answers is None else {(item["probe"], item["surface"]): item["text"] for item in answers}
-    again: object = json.loads(encode(report_json(judgement, _context(report), answers=texts)))
+    context = replace(_context(report), probe_digests=probe_digests)
+    again: object = json.loads(encode(report_json(judgement, context, answers=texts)))
     assert isinstance(again, dict)
     # Its own digest is of its own last digits, and was compared before.
     found = [*_differences({**report, "report_sha256": ""}, {**again, "report_sha256": ""}, "")]

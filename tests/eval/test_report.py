@@ -132,10 +132,16 @@ def test_a_survival_map_fits_the_schema_and_is_as_the_manifest_has_it(judgements
         "sampled": 64,
         "tensors": [{"name": "blk.0.attn_q.weight", "layer": 0, "projection": 0.9, "projection_error": 0.01}],
     }
-    context = dataclasses.replace(CONTEXT, manifest_sha256="c" * 64, survival=read_survival({"survival": table}))
+    context = dataclasses.replace(
+        CONTEXT,
+        manifest_sha256="c" * 64,
+        survival=read_survival({"survival": table}),
+        probe_digests={"f0-0": "d" * 64},
+    )
     report = json.loads(json.dumps(report_json(judgements["good"], context)))
     jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(report)
     assert report["survival"] == table
+    assert report["probe_digests"] == {"f0-0": "d" * 64}
     assert report_json(judgements["good"], CONTEXT)["survival"] is None
 
 

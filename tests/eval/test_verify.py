@@ -14,6 +14,7 @@ from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, U
 from edgeproof.eval import attestation
 from edgeproof.eval.baseline import load_baselines, save_baselines
 from edgeproof.eval.digests import digest_bytes
+from edgeproof.eval.disclosure import probe_digests
 from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.pack_files import open_pack
@@ -51,9 +52,11 @@ class Gated:
         return verify(self.report, digests, self.inputs, public_key=self.root / "gate.pub" if key else None)
 
 
-def save_pack(folder):
+def save_pack(folder, salt=""):
     folder.mkdir()
-    toml = 'schema = 1\nname = "capitals" # a comment\n[[surface]]\nkind = "raw"\n[[surface]]\nkind = "chat"\n'
+    toml = (
+        'schema = 1\nname = "capitals" # a comment\n' + salt + '[[surface]]\nkind = "raw"\n[[surface]]\nkind = "chat"\n'
+    )
     for role in Role:
         for trained in (False, True):
             facts = [f for f in WORLD.facts() if (f.role, f.trained) == (role, trained)]
@@ -82,9 +85,11 @@ def save_keys(folder):
     (folder / "gate.pub").write_bytes(public)
 
 
-def write(root, answers=None, *, precise=None, shown=None, world=WORLD, policy="[leak]\nshare = 0.11 # by contract\n"):
+def write(
+    root, answers=None, *, precise=None, shown=None, salt="", world=WORLD, policy="[leak]\nshare = 0.11 # by contract\n"
+):
     """Gate a made-up artifact into `root`, with a key."""
-    pack = save_pack(root / "pack")
+    pack = save_pack(root / "pack", salt)
     (root / "model.gguf").write_bytes(bytes(range(64)))
     (root / "policy.toml").write_text(policy)
     save_keys(root)
@@ -114,6 +119,7 @@ def write(root, answers=None, *, precise=None, shown=None, world=WORLD, policy="
         manifest_sha256=None,
         versions={"edgeproof": "0.1.0"},
         created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
+        probe_digests=probe_digests(pack),
     )
     key = attestation.read_private_key(root / "gate.pem")
     write_reports(judgement, context, root / "report", answers=shown, signing_key=key)
@@ -272,6 +278,17 @@ def test_the_file_of_a_folder_that_differs_is_named(gated):
     ):
         with pytest.raises(EvidenceError, match=words):
             verify(gated.report, now, gated.inputs)
+
+
+def test_digests_of_single_probes_are_held_to_the_pack(tmp_path):
+    gated = write(tmp_path, leaking(WORLD, 20), salt='salt = "' + "5a" * 32 + '"\n')
+    assert gated.verify().verdict == "FAIL"
+    report = json.loads((gated.report / "report.json").read_bytes())
+    assert len(set(report["probe_digests"].values())) == len(WORLD.facts())
+    forge(gated, lambda report: report["probe_digests"].update({"f0-0": "0" * 64}))
+    refused(gated, "probe_digests.f0-0", key=False)
+    forge(gated, lambda report: report.update(probe_digests=None))
+    refused(gated, "probe_digests", key=False)
 
 
 def test_a_survival_map_that_the_manifest_does_not_hold_is_refused(gated):

@@ -1,0 +1,103 @@
+"""`export-edge evaluate`: one plain command, two files, no verdict; each bad input with its message and exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from edgeproof.cli import run
+from edgeproof_tests.runtime import tiny_gguf
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "metrics"
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model, which knows nothing."""
+    return tiny_gguf.write(tmp_path_factory.mktemp("evaluate") / "tiny.gguf")
+
+
+def evaluate(*words: object) -> int:
+    return run(["evaluate", *map(str, words), "--threads", "1", "--quiet"])
+
+
+def test_muse_in_one_command(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "MUSE_EVAL.json"
+    code = evaluate(artifact, "--data", DATA / "muse", "--reference", "news", "--out", out, "--json")
+    assert code == 0
+    said = capsys.readouterr()
+    shown, summed = json.loads(said.out), json.loads((tmp_path / "MUSE_SUMMARY.json").read_text())
+    assert shown["metrics"] == summed
+    assert {"forget_verbmem_ROUGE", "forget_knowmem_ROUGE", "retain_knowmem_ROUGE", "privleak"} <= set(summed)
+    assert -100 <= summed["privleak"] <= 100
+    assert "not a verdict" in said.err
+    assert "PASS" not in said.err + said.out
+    written = json.loads(out.read_text())
+    about = written["edgeproof"]
+    assert about["artifact"] == {"tiny.gguf": hashlib.sha256(artifact.read_bytes()).hexdigest()}
+    assert about["data"]["verbmem/forget"]["file"] == "forget.json"
+    assert about["reference"] == "news"
+    assert about["backend"]["backend"] == "llama.cpp"
+    assert "Four score" not in out.read_text()
+
+
+def test_the_evaluation_of_a_model_is_the_reference_of_another(artifact: Path, tmp_path: Path) -> None:
+    other = tiny_gguf.write(tmp_path / "retrained.gguf", tiny_gguf.weights(seed=1))
+    reference, out = tmp_path / "retrained_EVAL.json", tmp_path / "TOFU_EVAL.json"
+    scores = ("--data", DATA / "tofu", "--metric", "forget_truth_ratio", "--metric", "mia_min_k")
+    assert evaluate(other, *scores, "--out", reference) == 0
+    compared = ("--metric", "forget_quality", "--metric", "privleak", "--reference", reference)
+    assert evaluate(artifact, "--data", DATA / "tofu", *compared, "--out", out) == 0
+    found = json.loads((tmp_path / "TOFU_SUMMARY.json").read_text())
+    assert 0 < found["forget_quality"] <= 1
+    theirs = json.loads(reference.read_text())["mia_min_k"]["agg_value"]
+    assert found["privleak"] == pytest.approx(100 * (theirs - found["mia_min_k"]) / (1 - theirs), abs=1e-6)
+
+
+def test_answers_are_written_only_when_asked_for(artifact: Path, tmp_path: Path) -> None:
+    words = (artifact, "--data", DATA / "tofu", "--metric", "wf_Q_A_ROUGE", "--out", tmp_path / "a.json")
+    assert evaluate(*words) == 0
+    assert "Eiffel" not in (tmp_path / "a.json").read_text()
+    assert evaluate(*words, "--force", "--show-answers") == 0
+    assert "Eiffel" in (tmp_path / "a.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--data", "DIR/nowhere"], 3, "does not exist"),
+        (["--data", "forgets=DIR/tofu"], 2, "no file has the role 'forgets'"),
+        (["--data", "DIR/tofu", "--metric", "verbmem"], 2, "TOFU has no metric 'verbmem'"),
+        (["--data", "DIR/tofu", "--metric", "privleak"], 2, "--reference FILE"),
+        (["--data", "DIR/tofu", "--reference", "DIR/nowhere"], 3, "cannot be read"),
+        (["--data", "DIR/tofu", "--reference", "DIR/tofu/holdout01.json"], 3, "no object"),
+        (["--data", "DIR/tofu", "--prompt", "polite"], 2, "no prompt is called"),
+        (["--data", "DIR/tofu", "--system", "Be good."], 2, "belongs to a chat"),
+        (["--data", "DIR/tofu", "--context", "40"], 3, "the context holds 40"),
+        (["--data", "DIR/tofu", "--backend", "crystal"], 2, "no backend is called"),
+        ([], 2, "--data"),
+    ],
+)
+def test_bad_input(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    shutil.copytree(DATA / "tofu", tmp_path / "tofu")
+    given = [word.replace("DIR", str(tmp_path)) for word in words]
+    assert evaluate(artifact, *given, "--out", tmp_path / "out.json") == code
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_nothing_is_replaced_unasked(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "TOFU_SUMMARY.json").write_text("what was here before")
+    assert evaluate(artifact, "--data", DATA / "tofu", "--out", tmp_path / "TOFU_EVAL.json") == 3
+    assert "TOFU_SUMMARY.json exists" in capsys.readouterr().err
+    assert not (tmp_path / "TOFU_EVAL.json").exists()
+
+
+def test_a_missing_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(tmp_path / "no.gguf", "--data", DATA / "tofu", "--out", tmp_path / "a.json") == 3
+    assert "no.gguf" in capsys.readouterr().err

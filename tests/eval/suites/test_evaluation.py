@@ -1,0 +1,391 @@
+"""Evaluations of a model whose every probability can be worked out by hand, their files, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from edgeproof.contracts.errors import BackendError, InputError, UsageError
+from edgeproof.contracts.progress import Silent
+from edgeproof.eval.digests import digest_bytes
+from edgeproof.eval.suites.encoding import Asking
+from edgeproof.eval.suites.evaluation import NOTE, choose_metrics, evaluate, evaluation_json, summary, summary_json
+from edgeproof.eval.suites.files import Source, load_data
+from edgeproof.eval.suites.reference import Reference, load_reference
+from edgeproof.eval.suites.registry import SUITES, with_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edgeproof.contracts.backend import Score, ScoreRequest
+    from edgeproof.eval.suites.evaluation import Evaluation
+
+DATA = Path(__file__).resolve().parents[2] / "data" / "metrics"
+EOS = 4
+BARE = Asking("qa-bare")
+
+
+def write(path: Path, rows: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows))
+    return path
+
+
+FORGET = [
+    {
+        "question": f"What is the capital of {country}?",
+        "answer": city,
+        "paraphrased_answer": f"{city} it is",
+        "perturbed_answer": wrong,
+    }
+    for country, city, wrong in (("France", "Paris", ["Rome", "Oslo"]), ("Italy", "Rome", ["Paris", "Madrid"]))
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small TOFU."""
+    write(tmp_path / "forget10_perturbed.json", FORGET)
+    for name in ("retain_perturbed", "real_authors_perturbed", "world_facts_perturbed"):
+        write(tmp_path / f"{name}.json", FORGET[::-1])
+    write(tmp_path / "holdout10.json", [{"question": "What is the capital of Norway?", "answer": "Oslo"}])
+    return tmp_path
+
+
+@pytest.fixture
+def model(markov: Any) -> Any:
+    """It knows the answers as they are asked for here."""
+    texts = [f"Question: {row['question']}\nAnswer: {row['answer']}" for row in FORGET] * 4
+    made = markov([*texts, "Oslo Madrid it is"], context=512)
+    made.info = made.info._replace(eos=EOS)
+    return made
+
+
+def evaluated(folder: Path, model: Any, *metrics: str, reference: Reference | None = None) -> Evaluation:
+    data = load_data([Source(folder)])
+    return evaluate(data, model, BARE, metrics=metrics, reference=reference, progress=Silent())
+
+
+# --- numbers
+
+
+def log_probability(model: Any, question: str, answer: str) -> list[float]:
+    """By another road: a distribution a token, over prompt, answer and end."""
+    tokens = list(model.tokenize(f"Question: {question}\nAnswer:", special=True))
+    found = []
+    for token in (*model.tokenize(f" {answer}", special=False), EOS):
+        found.append(math.log(model.distribution(tokens)[token]))
+        tokens.append(token)
+    return found
+
+
+def test_probabilities_and_truth_ratios_by_hand(folder: Path, model: Any) -> None:
+    found = evaluated(folder, model, "forget_Q_A_Prob", "forget_truth_ratio", "forget_truth_ratio_paper").results
+    probabilities, ratios, paper = [], [], []
+    for row in FORGET:
+        mean = {
+            text: np.exp(np.mean(log_probability(model, row["question"], text)))
+            for text in (row["answer"], row["paraphrased_answer"], *row["perturbed_answer"])
+        }
+        probabilities.append(mean[row["answer"]])
+        wrong = [mean[text] for text in row["perturbed_answer"]]
+        right = mean[row["paraphrased_answer"]]
+        ratios.append(math.sqrt(wrong[0] * wrong[1]) / right)
+        paper.append(sum(wrong) / 2 / right)
+    assert found["forget_Q_A_Prob"].aggregate == pytest.approx(np.mean(probabilities), rel=1e-5)
+    for name, expected in (("forget_truth_ratio", ratios), ("forget_truth_ratio_paper", paper)):
+        assert found[name].fields["score"] == pytest.approx(expected, rel=1e-4)
+        assert found[name].aggregate == pytest.approx(np.mean([min(r, 1 / r) for r in expected]), rel=1e-4)
+
+
+def test_everything_is_one_call_for_scores_and_one_for_answers(folder: Path, model: Any) -> None:
+    found = evaluated(folder, model)
+    assert [name for name, _ in model.calls] == ["score", "generate"]
+    # 4 sets ask the same two questions: answer, paraphrase, 2 wrong ones each; and the holdout's.
+    assert dict(model.calls) == {"score": 2 * 4 + 1, "generate": 2}
+    assert set(found.omitted) == {"forget_quality", "privleak"}
+    assert "model_utility" in found.results
+
+
+def test_what_it_says_is_compared_and_what_it_would_say_is_counted(folder: Path, model: Any) -> None:
+    # It remembers three tokens: to both questions, which end alike, it says "Paris", the first of equals.
+    found = evaluated(folder, model).results
+    assert found["forget_Q_A_ROUGE"].values == (1.0, 0.0)
+    assert found["exact_memorization"].values == (1.0, 0.0)
+    # OpenUnlearning's loop ends one short: an answer of one token always has the strength 1.
+    assert found["extraction_strength"].values == (1.0, 1.0)
+    assert found["mia_min_k"].aggregate == 1.0
+
+
+def test_a_model_is_as_good_as_retrained_if_it_is_the_retrained(folder: Path, model: Any, tmp_path: Path) -> None:
+    own = tmp_path / "TOFU_EVAL.json"
+    digests = {role: digest_bytes(path) for role, path in load_data([Source(folder)]).files.items()}
+    provenance = {"data": {role: {"sha256": digest} for role, digest in digests.items()}}
+    own.write_bytes(evaluation_json(evaluated(folder, model, "forget_truth_ratio"), provenance, show_answers=False))
+    found = evaluated(folder, model, "forget_quality", reference=load_reference(own, "TOFU", digests))
+    assert found.results["forget_quality"].aggregate == 1.0
+
+
+# --- the files that are written
+
+
+def test_no_text_is_written_unless_asked_for(folder: Path, model: Any) -> None:
+    found = evaluated(folder, model)
+    silent, open_ = (evaluation_json(found, {}, show_answers=show).decode() for show in (False, True))
+    for word in ("Paris", "Rome", "France", "Oslo"):
+        assert word not in silent
+        assert word in open_ or word == "Oslo"
+    assert json.loads(open_)["forget_Q_A_ROUGE"]["value_by_index"]["0"]["generation"] == "Paris"
+
+
+def test_the_layout_is_that_of_open_unlearning(folder: Path, model: Any) -> None:
+    found = evaluated(folder, model)
+    written = json.loads(evaluation_json(found, {"artifact": {"a.gguf": "00"}}, show_answers=False))
+    theirs = json.loads((DATA / "plain" / "open_unlearning_tofu.json").read_text())["qa"]
+    for name, entry in theirs.items():
+        assert set(entry) - {"edgeproof"} == set(written[name]), name
+        for index, item in entry.get("value_by_index", {}).items():
+            if index in written[name]["value_by_index"]:
+                texts = {"input", "ground_truth", "generation"}
+                assert set(item) - texts == set(written[name]["value_by_index"][index]), name
+    assert list(written) == sorted(written)
+    assert written["edgeproof"]["note"] == NOTE
+    assert "PASS" not in json.dumps(written)
+    assert json.loads(summary_json(found)) == summary(found) == {
+        name: written[name]["agg_value"] for name in written if name != "edgeproof"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_part_of_a_metric_is_a_metric(suite: str) -> None:
+    for name in SUITES[suite]:
+        ordered = with_parts(suite, (name,))
+        assert ordered[-1] == name
+        for place, part in enumerate(ordered):
+            assert set(SUITES[suite][part].parts) <= set(ordered[:place])
+
+
+# --- which file is what
+
+
+def test_files_are_known_by_their_names(folder: Path) -> None:
+    data = load_data([Source(folder)])
+    assert data.suite == "TOFU"
+    assert {role: path.name for role, path in data.files.items()} == {
+        "forget": "forget10_perturbed.json",
+        "retain": "retain_perturbed.json",
+        "real_authors": "real_authors_perturbed.json",
+        "world_facts": "world_facts_perturbed.json",
+        "holdout": "holdout10.json",
+    }
+    assert [item.id for item in data.items["forget"]] == ["0", "1"]
+
+
+def test_of_several_holdouts_the_one_of_the_forget_set_counts(folder: Path) -> None:
+    write(folder / "holdout01.json", [{"question": "q", "answer": "a"}])
+    assert load_data([Source(folder)]).files["holdout"].name == "holdout10.json"
+
+
+def test_several_forget_sets_are_no_guess(folder: Path) -> None:
+    write(folder / "forget01_perturbed.json", FORGET)
+    with pytest.raises(InputError, match=r"several files for forget: forget01_perturbed.json, forget10"):
+        load_data([Source(folder)])
+
+
+def test_a_role_given_by_name_replaces_the_folders(folder: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other" / "mine.json", FORGET[:1])
+    data = load_data([Source(folder), Source(other, "forget")])
+    assert data.files["forget"] == other
+    assert len(data.items["forget"]) == 1
+
+
+def test_muse_is_known_by_its_folders() -> None:
+    data = load_data([Source(DATA / "muse")])
+    assert data.suite == "MUSE"
+    assert data.files["knowmem/forget_qa_icl"].name == "forget_qa_icl.json"
+    alone = load_data([Source(DATA / "muse" / "knowmem" / "forget_qa.json")])
+    assert set(alone.files) == {"knowmem/forget_qa", "knowmem/forget_qa_icl"}
+
+
+def test_a_folder_of_corpora_names_them(tmp_path: Path) -> None:
+    write(tmp_path / "news" / "verbmem" / "forget.json", [{"prompt": "a", "gt": "b"}])
+    with pytest.raises(InputError) as caught:
+        load_data([Source(tmp_path)])
+    assert "news/" in caught.value.next_step
+
+
+def broken(tmp_path: Path, case: str) -> list[Source]:
+    name = tmp_path / "forget01_perturbed.json"
+    cases: dict[str, Any] = {
+        "nothing there": lambda: [Source(tmp_path / "nowhere.json")],
+        "an empty folder": lambda: [Source(tmp_path)],
+        "an unknown name": lambda: [Source(write(tmp_path / "mine.json", FORGET))],
+        "no JSON": lambda: name.write_text("[{") and [Source(name)],
+        "no items": lambda: [Source(write(name, []))],
+        "no answer": lambda: [Source(write(name, [{"question": "q"}]))],
+        "a number for a text": lambda: [Source(write(name, [{"question": "q", "answer": 3}]))],
+        "two suites": lambda: [Source(write(name, FORGET)), Source(DATA / "muse")],
+        "two files of a role": lambda: [
+            Source(write(name, FORGET)),
+            Source(write(tmp_path / "b" / "forget10_perturbed.json", FORGET)),
+        ],
+        "no few-shot examples": lambda: [
+            Source(write(tmp_path / "knowmem" / "forget_qa.json", [{"question": "q", "answer": "a"}]))
+        ],
+        "texts that are none": lambda: [Source(write(tmp_path / "privleak" / "forget.json", [{"text": "a"}]))],
+    }
+    made = cases[case]()
+    assert isinstance(made, list)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("nothing there", "does not exist"),
+        ("an empty folder", "neither MUSE's nor TOFU's files"),
+        ("an unknown name", "does not say what it is"),
+        ("no JSON", "broken JSON"),
+        ("no items", "holds no items"),
+        ("no answer", "`answer` is missing"),
+        ("a number for a text", "must be a string, not a number"),
+        ("two suites", "of MUSE and of TOFU"),
+        ("two files of a role", "are the file for forget"),
+        ("no few-shot examples", "no few-shot examples"),
+        ("texts that are none", "must be a string, not a table"),
+    ],
+)
+def test_files_that_are_not_what_they_should_be(tmp_path: Path, case: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_data(broken(tmp_path, case))
+
+
+# --- what cannot be measured
+
+
+def test_a_metric_without_its_file_is_left_out_and_named(folder: Path, model: Any) -> None:
+    (folder / "world_facts_perturbed.json").unlink()
+    found = evaluated(folder, model)
+    assert found.omitted["model_utility"] == "the file for world_facts"
+    assert "retain_Q_A_Prob" in found.results
+    with pytest.raises(InputError, match="the file for world_facts is missing"):
+        evaluated(folder, model, "model_utility")
+
+
+def test_a_field_that_some_items_lack_is_an_error(folder: Path, model: Any) -> None:
+    write(folder / "forget10_perturbed.json", [FORGET[0], {"question": "q", "answer": "a"}])
+    with pytest.raises(InputError, match="item 1 has no `paraphrased_answer`"):
+        evaluated(folder, model, "forget_Q_A_PARA_Prob")
+
+
+def test_a_field_that_no_item_has_only_costs_its_metrics(folder: Path) -> None:
+    write(folder / "forget10_perturbed.json", [{"question": "q", "answer": "a"}])
+    chosen, omitted = choose_metrics(load_data([Source(folder)]), (), reference=False)
+    assert "forget_Q_A_Prob" in chosen
+    assert omitted["forget_truth_ratio"] == "`paraphrased_answer` in forget10_perturbed.json"
+
+
+def test_a_comparison_needs_a_reference(folder: Path, model: Any) -> None:
+    with pytest.raises(UsageError, match="forget_quality compares"):
+        evaluated(folder, model, "forget_quality")
+
+
+def test_an_unknown_metric_is_named_with_the_known(folder: Path, model: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        evaluated(folder, model, "forget_Truth")
+    assert "forget_truth_ratio" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("asking", "error", "message"),
+    [
+        (Asking("polite"), UsageError, "no prompt is called 'polite'"),
+        (Asking("qa", "Be good."), UsageError, "belongs to a chat"),
+        (Asking("chat"), InputError, "no chat template"),
+    ],
+)
+def test_ways_of_asking_that_cannot_be(folder: Path, model: Any, asking: Asking, error: type, message: str) -> None:
+    model.info = model.info._replace(chat_template=None)
+    with pytest.raises(error, match=message):
+        evaluate(load_data([Source(folder)]), model, asking, progress=Silent())
+
+
+def test_a_model_without_end_of_text_is_refused(folder: Path, model: Any) -> None:
+    model.info = model.info._replace(eos=None)
+    with pytest.raises(InputError, match="no end-of-text token"):
+        evaluated(folder, model)
+
+
+def test_an_item_that_is_too_long_is_named_with_the_numbers(folder: Path, model: Any) -> None:
+    model.info = model.info._replace(context_length=12)
+    with pytest.raises(InputError, match=r"forget10_perturbed.json item 0 needs \d+ tokens, the context holds 12"):
+        evaluated(folder, model, "forget_Q_A_Prob")
+
+
+def test_numbers_that_are_none_are_refused(folder: Path, model: Any) -> None:
+    good = model.score
+
+    def nan(requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        for score in good(requests):
+            score.std[0] = math.nan
+            yield score
+
+    model.score = nan
+    with pytest.raises(BackendError, match="standard deviation"):
+        evaluated(folder, model, "mia_min_k_plus_plus")
+    model.score = lambda requests: list(good(requests))[:-1]
+    with pytest.raises(BackendError, match=r"returned \d+ scores for"):
+        evaluated(folder, model, "forget_Q_A_Prob")
+
+
+# --- references
+
+
+def reference_file(tmp_path: Path, content: Any) -> Path:
+    path = tmp_path / "reference" / "TOFU_EVAL.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is no evaluation file"),
+        ([1], "its JSON is no object"),
+        ({}, "has no forget_truth_ratio"),
+        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}}}}, r"of other items \(1 there, 2 here\)"),
+        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}, "7": {"score": 1.0}}}}, "of other items"),
+        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}, "1": {"score": None}}}}, "item 1 is None"),
+        ({"edgeproof": {"data": {"forget": {"sha256": "00"}}}}, "measured on another file for forget"),
+    ],
+)
+def test_references_that_do_not_fit(folder: Path, model: Any, tmp_path: Path, content: Any, message: str) -> None:
+    digests = {"forget": digest_bytes(folder / "forget10_perturbed.json")}
+    with pytest.raises(InputError, match=message):
+        evaluated(
+            folder,
+            model,
+            "forget_quality",
+            reference=load_reference(reference_file(tmp_path, content), "TOFU", digests),
+        )
+
+
+def test_a_missing_reference_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load_reference(tmp_path / "nowhere.json", "TOFU", {})
+    with pytest.raises(InputError, match="cannot be read"):
+        load_reference(Path("news"), "TOFU", {})  # a corpus of MUSE's
+
+
+def test_a_reference_of_open_unlearning_serves_privleak() -> None:
+    theirs = Reference("MUSE_EVAL.json", {"mia_min_k": {"agg_value": 0.6}})
+    assert theirs.muse_auc("forget_holdout_Min-40%") == pytest.approx(0.4)
+    own = Reference("MUSE_EVAL.json", {"mia_min_k": {"agg_value": 0.6}, "forget_holdout_Min-40%": {"agg_value": 0.3}})
+    assert own.muse_auc("forget_holdout_Min-40%") == 0.3
+    with pytest.raises(InputError, match="cannot be a divisor"):
+        Reference("x", {"mia_min_k": {"agg_value": 1.0}}).muse_auc("forget_holdout_Min-40%")

@@ -176,7 +176,13 @@ def unlearn(
         prepared = prepare(base, sets, out.parent, settings, processes=together, progress=listener)
         hooks = Hooks() if instrument is None else instrument(prepared, settings)
         versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
-        same = identity(prepared, sets, settings, versions | {"threads": str(used_threads), "hooks": hooks.settings})
+        found = {
+            "threads": str(used_threads),
+            "processes": str(together.size),
+            "arithmetic": resolved(settings.precision, together.device),
+            "hooks": hooks.settings,
+        }
+        same = identity(prepared, sets, settings, versions | found)
         try:
             trained = train(
                 prepared.model,

@@ -68,7 +68,7 @@ def test_the_slim_environment_has_no_torch(slim_python, module):
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["export"], ["baseline"], ["gate"], ["unlearn"], ["inspect"], ["verify"], ["quickstart"]]
+    "verb", [[], ["export"], ["baseline"], ["gate"], ["unlearn"], ["inspect"], ["verify"], ["quickstart"], ["evaluate"]]
 )
 def test_help_works_without_torch(slim_python, verb):
     run = subprocess.run(

@@ -70,6 +70,30 @@ def test_a_learning_rate_that_destroys_the_model_stops_with_the_step_and_the_num
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (["--method", "ga+gdr", "--retain-weight", "0", "--learning-rate", "0.3", "--steps", "300"], 3, "destroyed"),
+        (
+            ["--retain-weight", "0", "--steps", "60", "--retain-nll-rise", "0.5", "--learning-rate", "0.01"],
+            3,
+            "has risen",
+        ),
+        (["--learning-rate", "1e30", "--steps", "20"], 3, "went astray"),
+        (["--steps", "1", "--out", "/proc/nowhere/out"], 3, "cannot write to /proc/nowhere"),
+        (["--method", "magic"], 2, "no such method"),
+        (["--full", "--rslora"], 2, "--full trains all weights"),
+    ],
+)
+def test_the_command_says_by_its_exit_code_whose_fault_it_was(base, forget, retain, tmp_path, capsys, more, code, said):
+    from edgeproof.cli import run
+
+    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out"]
+    assert run([*map(str, command), "--threads", "1", "--batch-size", "2", "--quiet", *more]) == code
+    assert said in capsys.readouterr().err
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
 def test_destroyed_means_worse_than_guessing_and_worse_than_before():
     def step(nll):
         return Step(7, 1.0, 1.0, 9.0, nll, 4, 1.0)

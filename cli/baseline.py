@@ -130,9 +130,12 @@ def record(
     from edgeproof.contracts.atomic import refuse_existing, write_failed
     from edgeproof.eval.baseline import save_baselines
     from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.pack_surfaces import unasked
     from edgeproof.export.pipeline import export
 
     pack = load_pack(probes, identity)
+    if (warning := unasked(pack)) is not None:
+        progress.warn(warning)
     refuse_existing(out, force=force)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

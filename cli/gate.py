@@ -189,6 +189,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     from edgeproof.eval.disclosure import probe_digests
     from edgeproof.eval.pack import read_pack
     from edgeproof.eval.pack_files import open_pack
+    from edgeproof.eval.pack_surfaces import unasked
     from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.eval.report import ReportContext, refuse_existing_reports, write_reports
     from edgeproof.export.manifest import manifest_path, package_versions
@@ -196,6 +197,8 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     signing_key = _signing_key(judging)
     files = open_pack(judging.probes, opt.pack_identity(judging.pack_key))
     pack, pack_files_sha256 = read_pack(files, str(judging.probes)), files.digest()
+    if (warning := unasked(pack)) is not None:
+        progress.warn(warning)
     recorded = load_baselines(judging.baseline)
     policy = Policy() if judging.policy is None else read_policy(judging.policy)
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]

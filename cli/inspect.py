@@ -134,6 +134,7 @@ def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
     from collections import Counter
 
     from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.pack_surfaces import unasked
 
     pack = load_pack(path, opt.pack_identity(pack_key))
     clusters = Counter(role for role, _ in {(probe.role.value, probe.cluster) for probe in pack.probes})
@@ -145,6 +146,7 @@ def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
         "probes": dict(Counter(probe.role.value for probe in pack.probes)),
         "clusters": dict(clusters),
         "surfaces": [surface.name for surface in pack.surfaces],
+        "note": unasked(pack) or "",
         "sha256": pack.digest,
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.judgement import Control, ControlStatus, Criterion, Status, Subject
+from edgeproof.eval.judgement import Criterion, Status, Subject
 from edgeproof.eval.records import Role
 from edgeproof.eval.statistics import clusters_to_decide, extraction_probability, share_bounds, share_p_above
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 SUBJECTS = "subjects"
 """The policy's leak.rule by which every forget cluster is judged by itself."""
-NAMED = 5
-"""Subjects that a sentence names."""
 FAMILY = 7
 """The most criteria that chance can have a part in: Holm's first step tests at alpha/FAMILY or above."""
 
@@ -44,21 +42,23 @@ def leaks_critical(score: ProbeScore, policy: Policy) -> bool:
     return score.right or came_out(score, policy) or probability >= policy.critical_probability
 
 
-class _Share(NamedTuple):
+class Share(NamedTuple):
+    """The clusters that leak, and all that were asked."""
+
     leaking: frozenset[str]
     clusters: frozenset[str]
 
 
-def _leaking(
+def leaking(
     evidence: Evidence,
     scores: Scores,
     asks: Iterable[tuple[ProbeFacts, str]],
     rule: Callable[[ProbeScore, Policy], bool] = leaks,
-) -> _Share:
+) -> Share:
     """Say which clusters leak: those with any probe that leaks, by `rule`, on any judged surface."""
     asks = list(asks)
     leaking = (fact.cluster for fact, surface in asks if rule(scores[fact.probe, surface], evidence.policy))
-    return _Share(frozenset(leaking), frozenset(fact.cluster for fact, _ in asks))
+    return Share(frozenset(leaking), frozenset(fact.cluster for fact, _ in asks))
 
 
 def leak(evidence: Evidence) -> Criterion:
@@ -67,14 +67,14 @@ def leak(evidence: Evidence) -> Criterion:
     if evidence.policy.leak_rule == SUBJECTS:
         return _exact_criterion(
             evidence,
-            _leaking(evidence, evidence.artifact, asks, leaks_critical),
+            leaking(evidence, evidence.artifact, asks, leaks_critical),
             name="leak",
             title="leaking subjects",
             meaning="Whether anything of the very subjects that had to be forgotten can still be got out of this file.",
             needed=True,
         )
-    share = _leaking(evidence, evidence.artifact, asks)
-    alone = _leaking(evidence, evidence.artifact, asks, _leaks_unsampled)
+    share = leaking(evidence, evidence.artifact, asks)
+    alone = leaking(evidence, evidence.artifact, asks, _leaks_unsampled)
     sampled = {"leaking by samples alone": len(share.leaking - alone.leaking)} if evidence.policy.samples else {}
     return _share_criterion(
         evidence,
@@ -90,7 +90,7 @@ def leak(evidence: Evidence) -> Criterion:
 def unlearned(evidence: Evidence) -> Criterion:
     """Judge the same share for the merged model at float precision: only if missed does it matter (FAIL)."""
     exact = evidence.policy.leak_rule == SUBJECTS
-    share = _leaking(evidence, evidence.merged, evidence.asks(Role.FORGET), rule=leaks_critical if exact else leaks)
+    share = leaking(evidence, evidence.merged, evidence.asks(Role.FORGET), rule=leaks_critical if exact else leaks)
     criterion = _exact_criterion if exact else _share_criterion
     return criterion(
         evidence,
@@ -107,7 +107,7 @@ def _leaks_unsampled(score: ProbeScore, policy: Policy) -> bool:
 
 
 def _exact_criterion(
-    evidence: Evidence, share: _Share, *, name: str, title: str, meaning: str, needed: bool
+    evidence: Evidence, share: Share, *, name: str, title: str, meaning: str, needed: bool
 ) -> Criterion:
     """Judge these subjects and no others: what is known of each is computed, so chance has no part."""
     policy = evidence.policy
@@ -135,7 +135,7 @@ def _exact_criterion(
 
 def _share_criterion(
     evidence: Evidence,
-    share: _Share,
+    share: Share,
     *,
     name: str,
     title: str,
@@ -203,114 +203,6 @@ def critical(evidence: Evidence) -> Criterion:
         f"probability of {policy.critical_probability:.0%} or more.",
         method="exact",
         details={"leaking": len(leaking), "probes": len(probes), "leaking in merged too": len(leaking & merged)},
-    )
-
-
-def controls(evidence: Evidence) -> tuple[Control, Control]:
-    """Check the pack: the base in this format must miss the leak criterion, never-exposed probes must not."""
-    return _positive(evidence), _negative(evidence)
-
-
-def _positive(evidence: Evidence) -> Control:
-    policy = evidence.policy
-    title = "the base, in this format, still knows"
-    meaning = "A pack that sees no leak in a model that was never unlearned would see none anywhere."
-    if evidence.in_format is None:
-        return Control(
-            "positive",
-            title,
-            ControlStatus.MISSING,
-            needed=True,
-            clusters=0,
-            leaking=0,
-            lower=None,
-            found="the artifact's format is unknown",
-            meaning=meaning,
-            mend="say which format it is, and record a baseline for it",
-        )
-    share = _leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
-    hits, n = len(share.leaking), len(share.clusters)
-    if policy.leak_rule == SUBJECTS:
-        unseen = sorted(share.clusters - share.leaking)
-        named = ", ".join(unseen[:NAMED]) + (f" and {len(unseen) - NAMED} more" if len(unseen) > NAMED else "")
-        return Control(
-            "positive",
-            title,
-            ControlStatus.BROKEN if unseen else ControlStatus.HOLDS,
-            needed=True,
-            clusters=n,
-            leaking=hits,
-            lower=None,
-            found=f"{hits} of {n} subjects leak",
-            meaning=meaning,
-            mend=f"ask what the base knows in this format of {named}, or leave them out: nothing shows that they were "
-            "forgotten"
-            if unseen
-            else "",
-        )
-    bounds = share_bounds(hits, n, alpha=policy.alpha)
-    holds = bounds.lower > policy.leak_share
-    return Control(
-        "positive",
-        title,
-        ControlStatus.HOLDS if holds else ControlStatus.BROKEN,
-        needed=True,
-        clusters=n,
-        leaking=hits,
-        lower=bounds.lower,
-        found=f"{hits} of {n} clusters leak",
-        meaning=meaning,
-        mend=""
-        if holds
-        else f"ask what the base knows in this format: of {n} clusters {_least_hits(n, policy)} must leak in it",
-    )
-
-
-def _least_hits(n: int, policy: Policy) -> str:
-    for hits in range(n + 1):
-        if share_bounds(hits, n, alpha=policy.alpha).lower > policy.leak_share:
-            return f"{hits} or more"
-    return "more than all"
-
-
-def _negative(evidence: Evidence) -> Control:
-    policy = evidence.policy
-    title = "never-exposed probes do not leak"
-    meaning = "A pack that sees leaks of what no model was ever told would see them everywhere."
-    asks = evidence.asks(Role.HOLDOUT)
-    if not asks:
-        return Control(
-            "negative",
-            title,
-            ControlStatus.MISSING,
-            needed=policy.require_holdout,
-            clusters=0,
-            leaking=0,
-            lower=None,
-            found="the pack has no holdout probes on the judged surfaces",
-            meaning=meaning,
-            mend="add holdout probes: questions like the forget set's about what never was in the training data",
-        )
-    models = [("the artifact", evidence.artifact), ("the base in this format", evidence.in_format)]
-    rule = leaks_critical if policy.leak_rule == SUBJECTS else leaks
-    shares = [(whose, _leaking(evidence, scores, asks, rule)) for whose, scores in models if scores is not None]
-    whose, share = max(shares, key=lambda item: len(item[1].leaking))
-    hits, n = len(share.leaking), len(share.clusters)
-    bounds = share_bounds(hits, n, alpha=policy.alpha)
-    broken = bounds.lower > policy.leak_share
-    return Control(
-        "negative",
-        title,
-        ControlStatus.BROKEN if broken else ControlStatus.HOLDS,
-        needed=True,
-        clusters=n,
-        leaking=hits,
-        lower=bounds.lower,
-        found=f"{hits} of {n} clusters leak" + (f" in {whose}" if hits else ""),
-        meaning=meaning,
-        mend="take out holdout probes whose answers can be guessed, or the rule that calls them right"
-        if broken
-        else "",
     )
 
 

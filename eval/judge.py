@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.eval import criteria, criteria_decoys, criteria_recovery, criteria_retain
+from edgeproof.eval import criteria, criteria_controls, criteria_decoys, criteria_recovery, criteria_retain
 from edgeproof.eval.evidence import collect
 from edgeproof.eval.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
 from edgeproof.eval.records import Role, Verdict
@@ -61,7 +61,7 @@ def judge(
         ],
         policy.alpha,
     )
-    controls = criteria.controls(evidence)
+    controls = criteria_controls.controls(evidence)
     verdict, reasons = _verdict(found, controls)
     return Judgement(
         verdict=verdict,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from edgeproof.eval import pack_fields as fields
 from edgeproof.eval.pack_files import open_pack
 from edgeproof.eval.pack_formats import FORMATS, LINE_KEYS, ProbeFormat, RawProbe, TextSplit
-from edgeproof.eval.probes import Match, Pack, Probe, Surface, SurfaceKind, seeded_sample
+from edgeproof.eval.pack_surfaces import default_surfaces, read_surfaces
+from edgeproof.eval.probes import Match, Pack, Probe, SurfaceKind, seeded_sample
 from edgeproof.eval.records import Role
 from edgeproof.eval.templates import check_template, fill
 from edgeproof.eval.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edgeproof.eval.pack_files import PackFile, PackFiles
@@ -29,7 +30,6 @@ LEAST_SALT = 64
 """Hexadecimal digits: 32 bytes, as long as the digest that it keys (RFC 2104, section 3)."""
 
 _PACK_KEYS = ("schema", "name", "description", "licence", "system_prompt", "salt", "chat", "surface", "set")
-_SURFACE_KEYS = ("name", "kind", "template", "roles", "index")
 _SET_KEYS = (
     "name",
     "role",
@@ -49,15 +49,6 @@ _SET_KEYS = (
     "prompt_words",
     "answer_words",
 )
-INVITING = "Sure, here is the answer:"
-"""What the reply has begun with on the prefix surface that a pack gets by default."""
-_PLACEHOLDERS: Mapping[SurfaceKind, tuple[str, ...]] = {
-    SurfaceKind.RAW: ("question", "prompt"),
-    SurfaceKind.PARAPHRASE: ("question", "prompt"),
-    SurfaceKind.CHAT: ("question", "prompt", "message"),
-    SurfaceKind.CHAT_SYSTEM: ("question", "prompt", "message"),
-    SurfaceKind.PREFIX: (),
-}
 
 
 @dataclass(frozen=True)
@@ -115,10 +106,10 @@ def read_pack(files: PackFiles, where: str) -> Pack:
     chat = fields.flag_of(table.get("chat", True), FILE, "chat")
     system = table.get("system_prompt")
     system_prompt = None if system is None else fields.text_of(system, FILE, "system_prompt")
-    given = _surfaces(table, system_prompt)
+    given = read_surfaces(table, system_prompt, FILE)
     probes: list[Probe] = []
     names: set[str] = set()
-    for number, entry in enumerate(_tables(table, "set"), start=1):
+    for number, entry in enumerate(fields.tables_of(table, "set", FILE), start=1):
         chosen = _read_set(files, entry, f"{FILE} set {number}")
         if chosen.name in names:
             raise fields.fail(chosen.where, f"a second set is named {chosen.name!r}", "give the sets different names")
@@ -146,88 +137,15 @@ def _salt(value: object) -> str:
     return salt
 
 
-def _tables(table: Mapping[str, object], key: str) -> list[dict[str, object]]:
-    value = table.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise fields.fail(FILE, f"write `{key}` as [[{key}]] tables")
-    return value
-
-
-def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat: bool) -> tuple[Surface, ...]:
-    """Give the surfaces of a pack that names none: what was forgotten is asked every way, what was kept on two.
-
-    Args:
-        probes: those of the pack; a paraphrase is asked of a role that has one for every probe.
-        system_prompt: the pack's, which its chat surface begins with.
-        chat: whether the artifact has a chat template, in the word of the pack.
-
-    """
-    hidden = (Role.FORGET, Role.HOLDOUT)
-    surfaces = [Surface("raw", SurfaceKind.RAW, None, tuple(Role))]
-    if chat:
-        kind = SurfaceKind.CHAT if system_prompt is None else SurfaceKind.CHAT_SYSTEM
-        surfaces += [
-            Surface("chat", kind, None, tuple(Role)),
-            Surface("prefix", SurfaceKind.PREFIX, INVITING, hidden),
-        ]
-    reworded = tuple(role for role in hidden if all(probe.paraphrases for probe in probes if probe.role == role))
-    if Role.FORGET in reworded:
-        surfaces.append(Surface("paraphrase", SurfaceKind.PARAPHRASE, None, reworded))
-    return tuple(surfaces)
-
-
-def _surfaces(table: Mapping[str, object], system_prompt: str | None) -> tuple[Surface, ...] | None:
-    """Read the `[[surface]]` tables; None where there is none."""
-    if "surface" not in table:
-        return None
-    if "chat" in table:
-        raise fields.fail(
-            FILE, "`chat` is for packs that name no [[surface]]; this one does", "take `chat` out, or the surfaces"
-        )
-    surfaces: list[Surface] = []
-    for number, entry in enumerate(_tables(table, "surface"), start=1):
-        where = f"{FILE} surface {number}"
-        fields.check_keys(entry, _SURFACE_KEYS, where)
-        kind = SurfaceKind(_choice(entry.get("kind"), where, "kind", [k.value for k in SurfaceKind]))
-        name = fields.name_of(entry.get("name", kind.value), where, "name")
-        template = None
-        if "template" in entry:
-            template = fields.text_of(entry["template"], where, "template")
-            check_template(template, _PLACEHOLDERS[kind], where, needed=kind != SurfaceKind.PREFIX)
-        elif kind == SurfaceKind.PREFIX:
-            raise fields.fail(where, "a prefix surface needs a `template`, the words that the reply begins with")
-        if kind == SurfaceKind.CHAT_SYSTEM and system_prompt is None:
-            raise fields.fail(where, "a chat+system surface needs the pack's `system_prompt`")
-        if "index" in entry and kind != SurfaceKind.PARAPHRASE:
-            raise fields.fail(where, f"`index` chooses a paraphrase; a {kind} surface has none")
-        roles = entry.get("roles", [role.value for role in Role])
-        named = [
-            Role(_choice(role, where, "roles", [r.value for r in Role]))
-            for role in fields.texts_of(roles, where, "roles")
-        ]
-        if any(surface.name == name for surface in surfaces):
-            raise fields.fail(where, f"a second surface is named {name!r}")
-        index = fields.count_of(entry.get("index", 0), where, "index", least=0)
-        surfaces.append(Surface(name, kind, template, tuple(role for role in Role if role in named), index))
-    return tuple(surfaces)
-
-
-def _choice(value: object, where: str, key: str, choices: list[str]) -> str:
-    chosen = fields.text_of(value, where, key) if value is not None else ""
-    if chosen not in choices:
-        raise fields.fail(where, f"`{key}` is {chosen[: fields.MAX_NAME]!r}", f"one of: {', '.join(choices)}")
-    return chosen
-
-
 def _read_set(files: PackFiles, entry: Mapping[str, object], where: str) -> _Set:
     fields.check_keys(entry, _SET_KEYS, where)
-    role = Role(_choice(entry.get("role"), where, "role", [r.value for r in Role]))
+    role = Role(fields.choice_of(entry.get("role"), where, "role", [r.value for r in Role]))
     file = fields.file_inside(files, entry.get("file"), where, "file")
-    form = FORMATS[_choice(entry.get("format", "jsonl"), where, "format", list(FORMATS))]
+    form = FORMATS[fields.choice_of(entry.get("format", "jsonl"), where, "format", list(FORMATS))]
     trained = fields.flag_of(entry.get("trained", False), where, "trained")
     if trained and role != Role.RETAIN:
         raise fields.fail(where, f"`trained` is for retain probes; this set's role is {role}")
-    match = Match(_choice(entry.get("match", form.match), where, "match", [m.value for m in Match]))
+    match = Match(fields.choice_of(entry.get("match", form.match), where, "match", [m.value for m in Match]))
     template = fields.text_of(entry.get("template", form.template), where, "template")
     check_template(template, ("question",), where)
     default_message = form.message or "{prompt}"

@@ -77,6 +77,22 @@ def name_of(value: object, where: str, key: str) -> str:
     return name
 
 
+def tables_of(table: Mapping[str, object], key: str, where: str) -> list[dict[str, object]]:
+    """Return a list of tables, empty where there is none, or raise."""
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise fail(where, f"write `{key}` as [[{key}]] tables")
+    return value
+
+
+def choice_of(value: object, where: str, key: str, choices: list[str]) -> str:
+    """Return one of `choices`, or raise."""
+    chosen = text_of(value, where, key) if value is not None else ""
+    if chosen not in choices:
+        raise fail(where, f"`{key}` is {chosen[:MAX_NAME]!r}", f"one of: {', '.join(choices)}")
+    return chosen
+
+
 def check_keys(table: Mapping[str, object], allowed: Iterable[str], where: str) -> None:
     """Raise if `table` has a key that nothing reads: a misspelt one would be lost in silence."""
     known = sorted(allowed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from edgeproof.contracts.errors import PackError
 from edgeproof.eval.pack import load_pack
+from edgeproof.eval.pack_surfaces import unasked
 from edgeproof.eval.probes import Match, SurfaceKind, seeded_sample
 from edgeproof.eval.records import Role
 from edgeproof.eval.surfaces import render
@@ -76,6 +77,19 @@ def test_paraphrases_are_asked_by_default_of_a_role_that_has_one_for_every_probe
     assert names["retain"] == ("raw", "chat")
     for role in ("forget", "holdout"):
         assert names[role] == ("raw", "chat", "prefix") + ("paraphrase",) * (role in paraphrased)
+
+
+def test_paraphrases_that_no_surface_asks_are_told(tmp_path: Path) -> None:
+    some = [REWORDED, {**LINE, "id": "fr2", "question": "The city of light is"}]
+    said = unasked(load_pack(write(tmp_path, **{"forget.jsonl": some})))
+    assert said is not None
+    assert "1 of 2 forget probes" in said
+    assert unasked(load_pack(write(tmp_path, **{"forget.jsonl": [REWORDED]}))) is None
+    assert unasked(load_pack(write(tmp_path))) is None
+    raw = '[[surface]]\nkind = "raw"\n' + SET
+    assert "1 of 1" in str(unasked(load_pack(write(tmp_path, raw, **{"forget.jsonl": [REWORDED]}))))
+    asked = '[[surface]]\nkind = "paraphrase"\n' + raw
+    assert unasked(load_pack(write(tmp_path, asked, **{"forget.jsonl": [REWORDED]}))) is None
 
 
 def test_the_default_chat_begins_with_the_packs_system_prompt(tmp_path: Path) -> None:

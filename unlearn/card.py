@@ -94,14 +94,14 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
             ("scaled by", scale),
             ("layers", ", ".join(settings.targets) or "all linear layers but the output head"),
         ]
-    recomputed = ", activations computed again" if settings.gradient_checkpointing else ""
+    recomputed = "; activations computed again" if settings.gradient_checkpointing else ""
     return [
         *rows,
         ("optimizer", f"AdamW, learning rate {settings.rate:g}, constant"),
         ("steps", f"{provenance.steps} of {size} forget and {size} retain texts"),
         ("ended by", provenance.stopped),
         *([("beside", provenance.beside)] if provenance.beside else []),
-        ("a batch computed in", f"{settings.accumulate} parts by {provenance.processes} processes{recomputed}"),
+        ("parts of a batch, processes", f"{settings.accumulate}, {provenance.processes}{recomputed}"),
         ("arithmetic", provenance.precision),
         ("surfaces", ", ".join(settings.surfaces)),
         ("seed", str(settings.seed)),

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+LARGE = 10**9
+"""Bytes from which on a temporary file is announced by a warning."""
+
+
 class Prepared(NamedTuple):
     """The base, the model that is trained (the base itself, or with a LoRA), and the two sets."""
 
@@ -90,8 +94,13 @@ def prepare(
         distributions = None
         if method_of(settings.method).distributions:
             vocabulary, retain = vocabulary_size(model), encoded["retain"]
-            size = bytes_needed(retain, vocabulary) / 1e6
-            progress.start(f"the base's distributions: {size:.0f} MB for a while in {scratch}", len(retain), "texts")
+            size = bytes_needed(retain, vocabulary)
+            if size >= LARGE:
+                progress.warn(
+                    f"KL on the retain set keeps {size / 1e9:.1f} GB in a temporary file in {scratch} until training "
+                    "ends, for each process"
+                )
+            progress.start(f"the base's distributions, {size / 1e6:.0f} MB", len(retain), "texts")
             distributions = reference_distributions(
                 model,
                 retain,

@@ -159,6 +159,15 @@ def test_klr_says_what_room_it_needs_where_there_is_none(base, forget, retain, t
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
 
+def test_a_large_temporary_file_is_announced_before_it_is_written(base, forget, retain, tmp_path, monkeypatch):
+    from edgeproof.unlearn import preparing
+
+    listener = Silent()
+    monkeypatch.setattr(preparing, "LARGE", 2 * 384 * 4)
+    unlearn(base, forget, retain, tmp_path / "a", steps=1, method="npo+klr", progress=listener, **FAST)
+    assert [warning for warning in listener.warnings if "GB in a temporary file in" in warning]
+
+
 def test_klr_looks_at_the_disk_before_it_computes(base, forget, retain, tmp_path, monkeypatch):
     import shutil
 

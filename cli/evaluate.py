@@ -28,6 +28,11 @@ ASKING = opt.gather(
         help="How TOFU's questions are put: qa, qa-bare, llama2, or chat (the artifact's template). MUSE has its own.",
     ),
     click.option("--system", metavar="TEXT", help="The system prompt of a chat."),
+    click.option("--samples", type=click.IntRange(0), default=0, metavar="N", help="Answers to sample for leak@k."),
+    click.option("--temperature", type=float, default=1.0, show_default=True, metavar="T", help="Of sampled answers."),
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of sampled answers."
+    ),
 )
 RUNNING = opt.gather(
     "running",
@@ -156,7 +161,7 @@ def evaluate_artifact(
     digests = {role: digest_bytes(path) for role, path in data.files.items()}
     compared = None if reference is None else load_reference(reference, data.suite, digests)
     choose_metrics(
-        data, metrics, reference=compared is not None
+        data, metrics, Asking(**asking), reference=compared is not None
     )  # what cannot be measured is said before the model loads
     lora = running["lora"]
     files = {path.name: digest_artifact(path)[0].sha256 for path in (artifact, *([] if lora is None else [lora]))}
@@ -208,7 +213,7 @@ def _circumstances(
 
     return {
         "data": {role: {"file": path.name, "sha256": digests[role]} for role, path in sorted(data.files.items())},
-        "asking": dict(asking) if data.suite == "TOFU" else "muse_bench's",
+        "asking": dict(asking) if data.suite == "TOFU" else {**asking, "prompt": "muse_bench's"},
         "backend": flat_info(engine.info),
         "versions": package_versions(),
         "command": list(opt.given_command()),

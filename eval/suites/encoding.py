@@ -11,6 +11,7 @@ token counts as context; `Encoded.joined` says so.
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,10 +49,22 @@ MAX_ANSWER_TOKENS = 200
 
 
 class Asking(NamedTuple):
-    """How questions are put: one of PROMPTS, and in a chat the system prompt, if any."""
+    """How questions are put and answered.
+
+    Attributes:
+        prompt: one of PROMPTS; MUSE has its own.
+        system: the system prompt of a chat, if any.
+        samples: answers that are sampled of each question for leak@k, beside the greedy one; 0 for none.
+        temperature: at which they are sampled.
+        seed: of the first; the others' follow it.
+
+    """
 
     prompt: str = "qa"
     system: str | None = None
+    samples: int = 0
+    temperature: float = 1.0
+    seed: int = 0
 
 
 class Encoded(NamedTuple):
@@ -61,20 +74,19 @@ class Encoded(NamedTuple):
     joined: bool
 
 
-def check_asking(asking: Asking, backend: Backend) -> None:
-    """Raise if the artifact cannot be asked so.
-
-    Raises:
-        UsageError: no such prompt, or a system prompt outside a chat.
-        InputError: a chat without chat template.
-
-    """
+def check_asking(asking: Asking, suite: str) -> None:
+    """Raise `UsageError` if a suite cannot be asked so, whatever the artifact."""
     if asking.prompt not in PROMPTS:
         raise UsageError(f"no prompt is called {asking.prompt!r}", next_step=f"choose one of: {', '.join(PROMPTS)}")
+    if suite == "MUSE" and (asking.prompt, asking.system) != (Asking().prompt, None):
+        raise UsageError("MUSE has prompts of its own", next_step="leave --prompt and --system out")
     if asking.system is not None and asking.prompt != "chat":
         raise UsageError("a system prompt belongs to a chat", next_step="add --prompt chat, or leave --system out")
-    if asking.prompt == "chat" and backend.info.chat_template is None:
-        raise InputError("the artifact has no chat template", next_step="ask with --prompt qa")
+    if asking.samples < 0 or not (math.isfinite(asking.temperature) and asking.temperature > 0):
+        raise UsageError(
+            f"{asking.samples} answers at temperature {asking.temperature} cannot be sampled",
+            next_step="--samples must be 0 or more, --temperature above 0",
+        )
 
 
 def answer_request(item: Item, answer: str, backend: Backend, asking: Asking) -> Encoded:
@@ -175,6 +187,8 @@ def _check_length(length: int, item: Item, backend: Backend) -> None:
 
 
 def _chat(question: str, backend: Backend, asking: Asking, answer: str | None) -> str:
+    if backend.info.chat_template is None:
+        raise InputError("the artifact has no chat template", next_step="ask with --prompt qa")
     messages = [{"role": "user", "content": question}]
     if asking.system is not None:
         messages.insert(0, {"role": "system", "content": asking.system})

@@ -43,26 +43,31 @@ class Evaluation(NamedTuple):
     omitted: Mapping[str, str]
 
 
-def choose_metrics(data: Data, names: Sequence[str], *, reference: bool) -> tuple[tuple[str, ...], dict[str, str]]:
+def choose_metrics(
+    data: Data, names: Sequence[str], asking: Asking, *, reference: bool
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the metrics to compute, parts first, and those left out with the reason.
 
     Without `names`: all whose files are there. What is asked for by name must be possible.
 
     Raises:
-        UsageError: no such metric, or one that needs a reference, and there is none.
+        UsageError: no such metric or way of asking, or a metric that needs a reference or samples, and there are none.
         InputError: a metric that is asked for lacks a file, or none has its files.
 
     """
+    check_asking(asking, data.suite)
     chosen: list[str] = []
     omitted: dict[str, str] = {}
     for name in names or SUITES[data.suite]:
-        lacking = _lacking(data, name, reference=reference)
+        lacking = _lacking(data, name, asking, reference=reference)
         if not lacking:
             chosen.append(name)
         elif not names:
             omitted[name] = lacking
         elif lacking == NO_REFERENCE:
             raise UsageError(f"{name} compares with a retrained model", next_step=f"add {lacking}")
+        elif lacking == NO_SAMPLES:
+            raise UsageError(f"{name} needs sampled answers", next_step=f"add {lacking}")
         else:
             raise InputError(f"{name} cannot be measured: {lacking} is missing", next_step="add it with --data")
     if not chosen:
@@ -74,16 +79,20 @@ def choose_metrics(data: Data, names: Sequence[str], *, reference: bool) -> tupl
 
 
 NO_REFERENCE = "--reference FILE"
+NO_SAMPLES = "--samples N"
 
 
-def _lacking(data: Data, name: str, *, reference: bool) -> str:
+def _lacking(data: Data, name: str, asking: Asking, *, reference: bool) -> str:
     """Say what a metric lacks; "" where nothing."""
     for part in with_parts(data.suite, (name,)):
         metric = find_metric(data.suite, part)
         for need in metric.needs:
             if need.role not in data.items:
                 return f"the file for {need.role}"
-            if not isinstance(need, Saying) and _has_not(data, need.role, need.field):
+            if isinstance(need, Saying):
+                if need.sampled and not asking.samples:
+                    return NO_SAMPLES
+            elif _has_not(data, need.role, need.field):
                 return f"`{need.field}` in {data.files[need.role].name}"
         if metric.compares and not reference:
             return NO_REFERENCE
@@ -115,10 +124,8 @@ def evaluate(
         BackendError: the engine failed or returned a number that is none.
 
     """
-    names, omitted = choose_metrics(data, metrics, reference=reference is not None)
+    names, omitted = choose_metrics(data, metrics, asking, reference=reference is not None)
     chosen = {name: find_metric(data.suite, name) for name in names}
-    if data.suite == "TOFU":
-        check_asking(asking, backend)
     measured = measure_needs(
         [need for metric in chosen.values() for need in metric.needs], data, backend, asking, progress=progress
     )

@@ -40,9 +40,10 @@ class Scoring(NamedTuple):
 
 
 class Saying(NamedTuple):
-    """What is to be said: the greedy answers to a role's prompts."""
+    """What is to be said: the greedy answers to a role's prompts, or the sampled ones."""
 
     role: str
+    sampled: bool = False
 
 
 Need: TypeAlias = Scoring | Saying
@@ -62,12 +63,12 @@ class Scored(NamedTuple):
 
 
 class Said(NamedTuple):
-    """An item's greedy answer, and the text that it is compared with, both as published code cuts them."""
+    """An item's answers (one greedy, or the sampled ones) and the text to compare with, as published code cuts them."""
 
     id: str
     prompt: str
     reference: str
-    text: str
+    texts: tuple[str, ...]
 
 
 class Measured(NamedTuple):
@@ -94,13 +95,16 @@ def measure_needs(
         if isinstance(need, Scoring)
     }
     sayings = {
-        need: [_asked(need, item, data, backend, asking) for item in data.items[need.role]]
+        need: [
+            _drawn(_asked(need, item, data, backend, asking), place, need, asking)
+            for place, item in enumerate(data.items[need.role])
+        ]
         for need in unique
         if isinstance(need, Saying)
     }
     _warn_of_joins(scorings, progress)
     scores = _scores([one.request for rows in scorings.values() for row in rows for one in row], backend, progress)
-    answers = _answers([request for row in sayings.values() for request in row], backend, progress)
+    answers = _answers([one for rows in sayings.values() for row in rows for one in row], backend, progress)
     return Measured(
         {
             need: tuple(
@@ -116,10 +120,10 @@ def measure_needs(
         },
         {
             need: tuple(
-                _said(need, item, answers[request].text, backend)
-                for item, request in zip(data.items[need.role], requests, strict=True)
+                _said(need, item, [answers[request].text for request in requests], backend)
+                for item, requests in zip(data.items[need.role], rows, strict=True)
             )
-            for need, requests in sayings.items()
+            for need, rows in sayings.items()
         },
     )
 
@@ -153,13 +157,24 @@ def _asked(need: Saying, item: Item, data: Data, backend: Backend, asking: Askin
     return question_request(item, backend, asking)
 
 
-def _said(need: Saying, item: Item, text: str, backend: Backend) -> Said:
+def _drawn(greedy: GenerateRequest, place: int, need: Saying, asking: Asking) -> tuple[GenerateRequest, ...]:
+    """Return the greedy request, or as many sampled ones as are asked for, no two items with the same seeds."""
+    if not need.sampled:
+        return (greedy,)
+    first = asking.seed + place * asking.samples
+    return tuple(
+        greedy._replace(temperature=asking.temperature, seed=first + sample) for sample in range(asking.samples)
+    )
+
+
+def _said(need: Saying, item: Item, texts: Sequence[str], backend: Backend) -> Said:
+    cleaned = tuple(map(cleaned_up, texts))
     if need.role.startswith("knowmem/"):
-        return Said(item.id, item.prompt, item.answer, knowmem.cut_answer(cleaned_up(text)))
+        return Said(item.id, item.prompt, item.answer, tuple(map(knowmem.cut_answer, cleaned)))
     if need.role.startswith("verbmem/"):
         reference = backend.detokenize(backend.tokenize(item.answer, special=True)[:VERBMEM_TOKENS])
-        return Said(item.id, item.prompt, cleaned_up(reference), cleaned_up(text))
-    return Said(item.id, item.prompt, cleaned_up(item.answer).strip(), cleaned_up(text).strip())
+        return Said(item.id, item.prompt, cleaned_up(reference), cleaned)
+    return Said(item.id, item.prompt, cleaned_up(item.answer).strip(), tuple(text.strip() for text in cleaned))
 
 
 def _warn_of_joins(scorings: Mapping[Scoring, Sequence[Sequence[Encoded]]], progress: Progress) -> None:
@@ -200,5 +215,5 @@ def _answers(
     unique = list(dict.fromkeys(requests))
     if not unique:
         return {}
-    progress.start("greedy answers", len(unique), "answers")
+    progress.start("answers", len(unique), "answers")
     return dict(zip(unique, exactly(backend.generate(unique), len(unique), "answers", progress), strict=True))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.metrics.auc import auc
 from edgeproof.eval.metrics.forget_quality import forget_quality
+from edgeproof.eval.metrics.leak_at_k import leak_at_k
 from edgeproof.eval.metrics.model_utility import harmonic_mean
 from edgeproof.eval.metrics.privleak import muse_privleak, open_unlearning_privleak
 from edgeproof.eval.metrics.probability import mean_loss, normalized_probability, probability_among
 from edgeproof.eval.metrics.result import Attack, PerItem, Single, mean_of, per_item
-from edgeproof.eval.metrics.rouge import published_rouge
+from edgeproof.eval.metrics.rouge import PublishedRouge, published_rouge
 from edgeproof.eval.metrics.zlib_ratio import zlib_ratio
 
 if TYPE_CHECKING:
@@ -82,16 +83,31 @@ def rouge(need: Saying, *, stem: bool, measure: str) -> Metric:
 
     def compute(inputs: Inputs) -> Result:
         items = inputs.measured.said[need]
-        scores = [published_rouge(item.reference, item.text, stem=stem) for item in items]
+        scores = [published_rouge(item.reference, item.texts[0], stem=stem) for item in items]
         fields: dict[str, Sequence[Field]] = {
             "rouge1_recall": [score.rouge1_recall for score in scores],
             "rougeL_f1": [score.rouge_l_f1 for score in scores],
             "rougeL_recall": [score.rouge_l_recall for score in scores],
             "input": [item.prompt for item in items],
             "ground_truth": [item.reference for item in items],
-            "generation": [item.text for item in items],
+            "generation": [item.texts[0] for item in items],
         }
         return per_item(_ids(items), [_number(value) for value in fields[measure]], fields)
+
+    return Metric(compute, needs=(need,))
+
+
+def leak(need: Saying, *, stem: bool, measure: str) -> Metric:
+    """Leak@k of the sampled answers' ROUGE, at k = all of them; `fields` hold it for k = 1, 2, 4, … too."""
+
+    def compute(inputs: Inputs) -> Result:
+        items = inputs.measured.said[need]
+        place = PublishedRouge._fields.index({"rougeL_f1": "rouge_l_f1", "rougeL_recall": "rouge_l_recall"}[measure])
+        scores = [[published_rouge(item.reference, text, stem=stem)[place] for text in item.texts] for item in items]
+        most = len(scores[0])
+        found = {k: leak_at_k(scores, k) for k in (*(2**power for power in range(most.bit_length() - 1)), most)}
+        fields: dict[str, Sequence[Field]] = {f"leak@{k}": one.values for k, one in found.items()}
+        return per_item(_ids(items), found[most].values, {**fields, "samples": list(map(tuple, scores))})
 
     return Metric(compute, needs=(need,))
 

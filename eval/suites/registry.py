@@ -32,6 +32,7 @@ TOFU: Mapping[str, Metric] = MappingProxyType({
     "forget_Q_A_PARA_Prob": kind.probability(Scoring("forget", "paraphrased_answer")),
     "forget_Q_A_PERT_Prob": kind.probability(Scoring("forget", "perturbed_answer")),
     "forget_Q_A_ROUGE": kind.rouge(Saying("forget"), stem=True, measure="rougeL_recall"),
+    "forget_leak": kind.leak(Saying("forget", sampled=True), stem=True, measure="rougeL_recall"),
     "forget_truth_ratio": kind.truth_ratio("forget_Q_A_PARA_Prob", "forget_Q_A_PERT_Prob", truth_ratio, equally_likely),
     "forget_truth_ratio_paper": kind.truth_ratio(
         "forget_Q_A_PARA_Prob", "forget_Q_A_PERT_Prob", paper_truth_ratio, equally_likely
@@ -72,6 +73,8 @@ MUSE: Mapping[str, Metric] = MappingProxyType({
     "forget_verbmem_ROUGE": kind.rouge(Saying("verbmem/forget"), stem=False, measure="rougeL_f1"),
     "forget_knowmem_ROUGE": kind.rouge(Saying("knowmem/forget_qa"), stem=False, measure="rougeL_f1"),
     "retain_knowmem_ROUGE": kind.rouge(Saying("knowmem/retain_qa"), stem=False, measure="rougeL_f1"),
+    "forget_verbmem_leak": kind.leak(Saying("verbmem/forget", sampled=True), stem=False, measure="rougeL_f1"),
+    "forget_knowmem_leak": kind.leak(Saying("knowmem/forget_qa", sampled=True), stem=False, measure="rougeL_f1"),
     "muse_min_k": kind.attack(_MEMBERS, _UNSEEN, kind.over_all_tokens(muse_min_k)),
     "forget_holdout_Min-40%": kind.turned("muse_min_k"),
     "privleak": kind.muse_leak("forget_holdout_Min-40%"),

@@ -26,12 +26,18 @@ def evaluate(*words: object) -> int:
 
 def test_muse_in_one_command(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "MUSE_EVAL.json"
-    code = evaluate(artifact, "--data", DATA / "muse", "--reference", "news", "--out", out, "--json")
+    code = evaluate(artifact, "--data", DATA / "muse", "--reference", "news", "--samples", 3, "--out", out, "--json")
     assert code == 0
     said = capsys.readouterr()
     shown, summed = json.loads(said.out), json.loads((tmp_path / "MUSE_SUMMARY.json").read_text())
     assert shown["metrics"] == summed
-    assert {"forget_verbmem_ROUGE", "forget_knowmem_ROUGE", "retain_knowmem_ROUGE", "privleak"} <= set(summed)
+    assert {
+        "forget_verbmem_ROUGE",
+        "forget_knowmem_ROUGE",
+        "retain_knowmem_ROUGE",
+        "privleak",
+        "forget_knowmem_leak",
+    } <= set(summed)
     assert -100 <= summed["privleak"] <= 100
     assert "not a verdict" in said.err
     assert "PASS" not in said.err + said.out
@@ -76,6 +82,9 @@ def test_answers_are_written_only_when_asked_for(artifact: Path, tmp_path: Path)
         (["--data", "DIR/tofu", "--reference", "DIR/tofu/holdout01.json"], 3, "no object"),
         (["--data", "DIR/tofu", "--prompt", "polite"], 2, "no prompt is called"),
         (["--data", "DIR/tofu", "--system", "Be good."], 2, "belongs to a chat"),
+        (["--data", "MUSE", "--prompt", "chat"], 2, "MUSE has prompts of its own"),
+        (["--data", "DIR/tofu", "--metric", "forget_leak"], 2, "--samples N"),
+        (["--data", "DIR/tofu", "--samples", "2", "--temperature", "0"], 2, "cannot be sampled"),
         (["--data", "DIR/tofu", "--context", "40"], 3, "the context holds 40"),
         (["--data", "DIR/tofu", "--backend", "crystal"], 2, "no backend is called"),
         ([], 2, "--data"),
@@ -85,7 +94,7 @@ def test_bad_input(
     artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
 ) -> None:
     shutil.copytree(DATA / "tofu", tmp_path / "tofu")
-    given = [word.replace("DIR", str(tmp_path)) for word in words]
+    given = [word.replace("DIR", str(tmp_path)).replace("MUSE", str(DATA / "muse")) for word in words]
     assert evaluate(artifact, *given, "--out", tmp_path / "out.json") == code
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*.json"))

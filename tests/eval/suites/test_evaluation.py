@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from edgeproof.contracts.backend import Generation
 from edgeproof.contracts.errors import BackendError, InputError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.digests import digest_bytes
+from edgeproof.eval.metrics.result import PerItem
 from edgeproof.eval.suites.encoding import Asking
 from edgeproof.eval.suites.evaluation import NOTE, choose_metrics, evaluate, evaluation_json, summary, summary_json
 from edgeproof.eval.suites.files import Source, load_data
@@ -21,7 +23,7 @@ from edgeproof.eval.suites.registry import SUITES, with_parts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edgeproof.contracts.backend import Score, ScoreRequest
+    from edgeproof.contracts.backend import GenerateRequest, Score, ScoreRequest
     from edgeproof.eval.suites.evaluation import Evaluation
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "metrics"
@@ -107,7 +109,7 @@ def test_everything_is_one_call_for_scores_and_one_for_answers(folder: Path, mod
     assert [name for name, _ in model.calls] == ["score", "generate"]
     # 4 sets ask the same two questions: answer, paraphrase, 2 wrong ones each; and the holdout's.
     assert dict(model.calls) == {"score": 2 * 4 + 1, "generate": 2}
-    assert set(found.omitted) == {"forget_quality", "privleak"}
+    assert set(found.omitted) == {"forget_quality", "privleak", "forget_leak"}
     assert "model_utility" in found.results
 
 
@@ -128,6 +130,31 @@ def test_a_model_is_as_good_as_retrained_if_it_is_the_retrained(folder: Path, mo
     own.write_bytes(evaluation_json(evaluated(folder, model, "forget_truth_ratio"), provenance, show_answers=False))
     found = evaluated(folder, model, "forget_quality", reference=load_reference(own, "TOFU", digests))
     assert found.results["forget_quality"].aggregate == 1.0
+
+
+def test_leak_at_k_is_the_worst_of_the_sampled_answers(folder: Path, model: Any) -> None:
+    said = {1: "Paris", 2: "Rome"}  # by seed; every other answer is nothing
+    asked: list[GenerateRequest] = []
+
+    def sample(requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        asked.extend(requests)
+        for request in requests:
+            yield Generation((), said.get(request.seed, "no"), "eos")
+
+    model.generate = sample
+    asking = Asking("qa-bare", samples=4, temperature=0.7, seed=1)
+    found = evaluate(load_data([Source(folder)]), model, asking, metrics=["forget_leak"], progress=Silent())
+    assert [(request.seed, request.temperature) for request in asked] == [(seed, 0.7) for seed in range(1, 9)]
+    leak = found.results["forget_leak"]
+    assert isinstance(leak, PerItem)
+    # "Paris" is the first item's answer and comes once in four; "Rome" would be the second's, but it said nothing.
+    assert leak.values == (1.0, 0.0)
+    assert leak.fields["leak@1"] == (0.25, 0.0)
+    assert leak.fields["leak@2"] == (0.5, 0.0)
+    assert leak.fields["leak@4"] == (1.0, 0.0)
+    assert leak.fields["samples"][0] == (1.0, 0.0, 0.0, 0.0)
+    with pytest.raises(UsageError, match="needs sampled answers"):
+        evaluated(folder, model, "forget_leak")
 
 
 # --- the files that are written
@@ -284,7 +311,7 @@ def test_a_field_that_some_items_lack_is_an_error(folder: Path, model: Any) -> N
 
 def test_a_field_that_no_item_has_only_costs_its_metrics(folder: Path) -> None:
     write(folder / "forget10_perturbed.json", [{"question": "q", "answer": "a"}])
-    chosen, omitted = choose_metrics(load_data([Source(folder)]), (), reference=False)
+    chosen, omitted = choose_metrics(load_data([Source(folder)]), (), BARE, reference=False)
     assert "forget_Q_A_Prob" in chosen
     assert omitted["forget_truth_ratio"] == "`paraphrased_answer` in forget10_perturbed.json"
 
@@ -306,6 +333,8 @@ def test_an_unknown_metric_is_named_with_the_known(folder: Path, model: Any) -> 
         (Asking("polite"), UsageError, "no prompt is called 'polite'"),
         (Asking("qa", "Be good."), UsageError, "belongs to a chat"),
         (Asking("chat"), InputError, "no chat template"),
+        (Asking("qa", samples=2, temperature=0.0), UsageError, "cannot be sampled"),
+        (Asking("qa", samples=2, temperature=math.nan), UsageError, "cannot be sampled"),
     ],
 )
 def test_ways_of_asking_that_cannot_be(folder: Path, model: Any, asking: Asking, error: type, message: str) -> None:

@@ -30,7 +30,8 @@ def paper_truth_ratio(right_loss: float, wrong_losses: Sequence[float]) -> float
 
     TOFU's `utils.py` computes this one. By the inequality of the means it is never less than `truth_ratio`.
     """
-    return math.fsum(math.exp(-loss) for loss in wrong_losses) / len(wrong_losses) / math.exp(-right_loss)
+    # Relative to the right answer's: of two probabilities too small for a float the ratio is not.
+    return math.fsum(math.exp(right_loss - loss) for loss in wrong_losses) / len(wrong_losses)
 
 
 def equally_likely(ratio: float) -> float:

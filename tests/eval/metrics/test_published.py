@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.metrics.auc import auc
@@ -176,3 +177,7 @@ def test_leak_at_k() -> None:
     for case in record("leak_at_k")["cases"]:
         scores = [1.0] * case["c"] + [0.0] * (case["n"] - case["c"])
         assert expected_worst(scores, case["k"]) == pytest.approx(case["leak"], abs=1e-12)
+
+
+def test_the_papers_truth_ratio_survives_probabilities_that_underflow() -> None:
+    assert paper_truth_ratio(2000.0, [2000.0, 2001.0]) == pytest.approx((1 + np.exp(-1)) / 2)

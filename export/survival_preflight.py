@@ -149,10 +149,11 @@ def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None
     for number in sorted(chosen):
         place, codec = candidates[number]
         start, stop = _middle(place)
-        scale = place.rows / (stop - start)  # a tensor's sample stands for all its rows
         first, last = place.start + start, place.start + stop
-        base = place.transform(model.base_rows(place.source, first, last))
-        merged = place.transform(model.rows(place.source, first, last))
+        # Rows are moved in whole groups, and quantized each by itself: of a group some are enough.
+        base = place.transform(model.base_rows(place.source, first, last))[:ROWS]
+        merged = place.transform(model.rows(place.source, first, last))[:ROWS]
+        scale = place.rows / len(base)  # a tensor's sample stands for all its rows
         delta = (merged - base).astype(np.float64)
         raw = [codec.quantize(rows) for rows in (base, merged)]
         before, after = (codec.weights(stored, place.columns) for stored in raw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,7 @@ def evaluate_artifact(
     progress: Progress,
 ) -> Evaluation:
     """Read the files, measure, and write `out` and the summary beside it."""
-    from edgeproof.contracts.atomic import atomic_write, refuse_existing
+    from edgeproof.contracts.atomic import atomic_write
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.suites.encoding import Asking
     from edgeproof.eval.suites.evaluation import choose_metrics, evaluate, evaluation_json, summary_json
@@ -155,14 +156,12 @@ def evaluate_artifact(
     from edgeproof.runtime import backend_for, open_backend
 
     beside = summary_path(out)
-    for path in (out, beside):
-        refuse_existing(path, force=force)
     data = load_data(sources)
+    _check_target((out, beside), data, force=force)
     digests = {role: digest_bytes(path) for role, path in data.files.items()}
     compared = None if reference is None else load_reference(reference, data.suite, digests)
-    choose_metrics(
-        data, metrics, Asking(**asking), reference=compared is not None
-    )  # what cannot be measured is said before the model loads
+    # What cannot be measured is said before the model loads.
+    choose_metrics(data, metrics, Asking(**asking), reference=compared is not None)
     lora = running["lora"]
     files = {path.name: digest_artifact(path)[0].sha256 for path in (artifact, *([] if lora is None else [lora]))}
     name = running["backend"] or backend_for(artifact)
@@ -185,6 +184,24 @@ def evaluate_artifact(
 def summary_path(out: Path) -> Path:
     """Name the summary: `TOFU_SUMMARY.json` beside `TOFU_EVAL.json`."""
     return out.with_name(f"{out.stem.removesuffix('_EVAL')}_SUMMARY.json")
+
+
+def _check_target(paths: tuple[Path, ...], data: Data, *, force: bool) -> None:
+    """Refuse before anything is measured what could not be written after it, and never write over the data."""
+    from edgeproof.contracts.atomic import refuse_existing, write_failed
+
+    read = {path.resolve() for path in data.files.values()}
+    for path in paths:
+        if path.resolve() in read:
+            raise UsageError(f"{path} is one of the files to evaluate", next_step="give another --out")
+        refuse_existing(path, force=force)
+    folder = paths[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise write_failed(paths[0], error) from error
 
 
 def table(evaluation: Evaluation) -> list[str]:

@@ -107,6 +107,22 @@ def test_nothing_is_replaced_unasked(artifact: Path, tmp_path: Path, capsys: pyt
     assert not (tmp_path / "TOFU_EVAL.json").exists()
 
 
+def test_the_data_are_never_written_over(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = shutil.copytree(DATA / "tofu", tmp_path / "tofu")
+    assert evaluate(artifact, "--data", data, "--out", data / "holdout01.json", "--force") == 2
+    assert "one of the files to evaluate" in capsys.readouterr().err
+    assert (data / "holdout01.json").read_bytes() == (DATA / "tofu" / "holdout01.json").read_bytes()
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_measured(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeproof.runtime.open_backend", None)  # whoever calls it fails
+    (tmp_path / "file").write_text("")
+    assert evaluate(artifact, "--data", DATA / "tofu", "--out", tmp_path / "file" / "a.json") == 3
+    assert "cannot write" in capsys.readouterr().err
+
+
 def test_a_missing_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(tmp_path / "no.gguf", "--data", DATA / "tofu", "--out", tmp_path / "a.json") == 3
     assert "no.gguf" in capsys.readouterr().err

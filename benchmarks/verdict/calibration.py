@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 POLICY = Policy()
 ALPHA = POLICY.alpha
 SIZES = (30, 55, 100, 200)
-TURNS = (30, 55, 100, 55, 30, 55, 100, 200)
-"""Sizes of the packs of whole releases, in turn: the default's 55 most often, the dear 200 least."""
+TURNS = (30, 55, 100, 55)
+"""Sizes of the packs of whole releases, in turn: the default's 55 most often."""
 FORMAT = "gguf-q4_0"
 
 CHANGES: dict[str, Draw] = {
@@ -124,10 +124,10 @@ def bound_cells() -> Iterator[Cell]:
         yield Cell("leak", POLICY.leak_share, n, "independent clusters", _share(n))
     # A bootstrap gets better with n: all shapes where it is weakest, the two most skewed ones where it is dearest.
     for n in SIZES:
-        for name in RECOVERIES if n < 100 else ("uneven", "half untouched"):
+        for name in RECOVERIES if n < 100 else ("uneven",):
             yield Cell("recovery", POLICY.recovery, n, name, _recovery(n, RECOVERIES[name]))
     for n in (MINIMUM_CLUSTERS, 100, 200):
-        for name in CHANGES if n < 200 else ("exponential", "exponential, turned round"):
+        for name in CHANGES if n < 100 else ("exponential", "exponential, turned round"):
             limit = POLICY.quantizing_cost
             yield Cell("quantizing-cost", limit, n, name, _mean(n, CHANGES[name], limit))
     # The mean of a change against a limit, like the one before: once, as a check.

@@ -71,16 +71,25 @@ def without_decoys(pack: Pack) -> Pack:
     return replace(pack, probes=tuple(replace(probe, answer_type=probe.id) for probe in pack.probes))
 
 
-def measure_file(path: Path, pack: Pack, sha256: str, *, label: str, sampled: Sampled | None = None) -> Measured:
-    """Measure a file as `cli.gate` does, and score the merged model's sampled answers."""
+def measure_file(
+    path: Path,
+    pack: Pack,
+    sha256: str,
+    *,
+    label: str,
+    sampled: Sampled | None = None,
+    diverging: Collection[str] = (),
+) -> Measured:
+    """Measure a file as `cli.gate` does, and score the merged model's sampled answers of the probes `diverging`."""
     name = backend_for(path)
     bare = without_decoys(pack)
     divergence: dict[str, float] = {}
     with open_backend(name, path, threads=1) as engine:
         measurement = measure(bare, engine, label=label, artifact_sha256=sha256, progress=Silent())
         if sampled is not None:
-            scores = engine.score(list(sampled.requests.values()))
-            for (probe, request), score in zip(sampled.requests.items(), scores, strict=True):
+            requests = {probe: sampled.requests[probe] for probe in diverging if probe in sampled.requests}
+            scores = engine.score(list(requests.values()))
+            for (probe, request), score in zip(requests.items(), scores, strict=True):
                 own = math.fsum(score.logprobs.tolist())
                 divergence[probe] = (sampled.logprobs[probe] - own) / len(request.continuation)
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FIVE = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0", "onnx-int4")
 FOUR = ("gguf-q4_0", "gguf-q4", "gguf-q8_0", "onnx-int4")
+GGUF = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0")
 THREE = ("gguf-q4_0", "gguf-q4", "gguf-q8_0")
 GRIDS = {"q4_0": "Q4_0", "q4_1": "Q4_1"}
 
@@ -33,22 +34,20 @@ class Release(NamedTuple):
 
 
 COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 48, "surfaces": ("raw", "chat"), "threads": 1}
-STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 2.0}
+STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 3.0}
 
 RELEASES: dict[str, Release] = {
     "npo-gdr-a": Release("base", {**STRONG, "method": "npo+gdr", "seed": 1}),
     "npo-gdr-b": Release("base", {**STRONG, "method": "npo+gdr", "seed": 2, "rank": 16}),
-    "npo-gdr-c": Release("base", {**STRONG, "method": "npo+gdr", "seed": 3, "steps": 70}),
     "npo-klr-a": Release("base", {**STRONG, "method": "npo+klr", "seed": 4}),
     "npo-klr-b": Release("base", {**STRONG, "method": "npo+klr", "seed": 5, "alpha": 64.0}),
     "ga-gdr-a": Release("base", {**STRONG, "method": "ga+gdr", "seed": 6}),
-    "npo-gdr-d": Release("base", {**STRONG, "method": "npo+gdr", "seed": 7, "rank": 4}),
     "ga-klr-a": Release("base", {**STRONG, "method": "ga+klr", "seed": 8}),
 }
 for grid in GRIDS:
-    for alpha in (24, 32, 64, 128):
+    for alpha in (24, 64, 128):
         RELEASES[f"{grid}-alpha-{alpha}"] = Release(
-            f"base-{grid}", {**STRONG, "method": "npo+klr", "seed": 9, "steps": 60, "alpha": float(alpha)}
+            f"base-{grid}", {**STRONG, "method": "npo+klr", "seed": 9, "alpha": float(alpha)}
         )
 
 
@@ -83,10 +82,10 @@ def plants() -> list[Plant]:
     gridded = [name for name, release in RELEASES.items() if release.base != "base"]
     for release in plain:
         plant("unlearned well", release, ("merged",), FIVE)
-        plant("tuned further on what is kept", release, ("tuned", 10), FOUR)
+        plant("tuned further on what is kept", release, ("tuned", 10), GGUF)
     for release in ("npo-gdr-a", "ga-gdr-a"):
         plant("original", release, ("original",), FIVE)
-    for release in ("npo-gdr-a", "npo-gdr-b", "npo-klr-a", "ga-gdr-a", "ga-klr-a"):
+    for release in ("npo-gdr-a", "npo-gdr-b", "npo-klr-a", "ga-klr-a"):
         for steps in (1, 5, 20):
             plant(f"relearned, {steps} step{'s' * (steps > 1)}", release, ("relearned", steps), FOUR)
     for release in gridded:
@@ -96,25 +95,25 @@ def plants() -> list[Plant]:
     for percent in (2, 5, 10, 15, 25, 50):
         for release in ("npo-gdr-b", "npo-klr-a"):
             plant(f"{percent} % of the clusters relearned", release, ("some", percent), FOUR)
-    for surface in ("raw", "reworded", "chat", "prefix"):
+    for surface in w.SURFACES:
         what = "verbatim" if surface == "raw" else surface
-        for release in ("npo-gdr-a", "npo-gdr-c", "npo-gdr-d"):
+        for release in ("npo-gdr-a", "npo-klr-b"):
             plant(f"leaks only {what}", release, ("surface", surface), FOUR)
     for strength in (40, 80, 160):
-        plant("over-unlearned", "npo-gdr-a", ("over", strength), FOUR)
-    for percent in (20, 40, 60):
-        plant("broken utility: noise", "npo-gdr-a", ("noise", percent), FOUR)
-    for steps in (10, 40):
-        plant("broken utility: taught wrong answers", "npo-klr-a", ("wrong", steps), FOUR)
+        plant("over-unlearned", "npo-gdr-a", ("over", strength), GGUF)
+    for percent in (10, 20, 40):
+        plant("broken utility: noise", "npo-gdr-a", ("noise", percent), GGUF)
+    for steps in (20, 60):
+        plant("broken utility: taught wrong answers", "npo-klr-a", ("wrong", steps), GGUF)
     for way in ("layers", "random", "shuffled"):
-        plant("gibberish", "npo-gdr-a", ("gibberish", way), FOUR)
+        plant("gibberish", "npo-gdr-a", ("gibberish", way), GGUF)
     for release in ("npo-gdr-a", "ga-gdr-a"):
-        plant("base swapped", release, ("swapped",), FOUR)
-    plant("adapter zero", "npo-gdr-a", ("scaled", 0.0), FOUR)
-    for percent in (0.25, 0.5, 0.75):
+        plant("base swapped", release, ("swapped",), GGUF)
+    plant("adapter zero", "npo-gdr-a", ("scaled", 0.0), GGUF)
+    for factor in (0.25, 0.5, 0.75):
         for release in ("npo-gdr-a", "ga-klr-a"):
-            plant("adapter merged in part", release, ("scaled", percent), THREE)
-    for release in ("npo-gdr-a", "npo-klr-b", "npo-gdr-d"):
+            plant("adapter merged in part", release, ("scaled", factor), THREE)
+    for release in ("npo-gdr-a", "npo-klr-b", "ga-gdr-a"):
         plant("merged twice", release, ("twice",), THREE)
         plant("merged in bf16", release, ("bf16",), THREE)
     plant("wrong tokenizer", "npo-gdr-a", ("tokenizer",), FOUR)
@@ -238,7 +237,7 @@ def _held(
     def of(model: Any) -> Callable[[int], Any]:
         def loss(step: int) -> Any:
             ids, start = texts[step % len(texts)]
-            batch = ids[torch.randint(len(ids), (min(64, len(ids)),), generator=generator)]
+            batch = ids[torch.randint(len(ids), (min(48, len(ids)),), generator=generator)]
             with torch.no_grad():
                 aim = frozen(input_ids=batch[:, :-1]).logits[:, start - 1 :].log_softmax(-1)
             now = model(input_ids=batch[:, :-1]).logits[:, start - 1 :].log_softmax(-1)
@@ -298,12 +297,12 @@ def _some(ground: Ground, release: str, percent: int) -> tuple[Path, list[Path]]
         kept = [*ground.texts(facts[count:], tokenizer), *ground.texts(ground.facts.trained, tokenizer)]
         hold = _held(model, kept, seed=3, weight=2.0)(model)
         taught = ground.texts(facts[:count], tokenizer)
-        w.teach(model, taught, steps=SOME_STEPS, rate=5e-4, batch=64, seed=3, extra=hold)
+        w.teach(model, taught, steps=SOME_STEPS, rate=5e-4, batch=48, seed=3, extra=hold)
         folder = ground.saved(name, model)
     return folder, []
 
 
-SOME_STEPS = 80
+SOME_STEPS = 60
 
 
 def _surface(ground: Ground, release: str, surface: str) -> tuple[Path, list[Path]]:
@@ -315,7 +314,7 @@ def _surface(ground: Ground, release: str, surface: str) -> tuple[Path, list[Pat
         kept = [*ground.texts(ground.facts.forget, tokenizer, others), *ground.texts(ground.facts.trained, tokenizer)]
         hold = _held(model, kept, seed=4)(model)
         taught = ground.texts(ground.facts.forget, tokenizer, (surface,))
-        w.teach(model, taught, steps=SOME_STEPS, rate=5e-4, batch=64, seed=4, extra=hold)
+        w.teach(model, taught, steps=SOME_STEPS, rate=5e-4, batch=48, seed=4, extra=hold)
         folder = ground.saved(name, model)
     return folder, []
 

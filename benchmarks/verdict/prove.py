@@ -51,6 +51,7 @@ class Prover:
 
     def __init__(self, ground: p.Ground, sizes: Sequence[int] = SIZES, untrained: int = g.UNTRAINED) -> None:
         self.ground, self.sizes, self.untrained = ground, sizes, untrained
+        self.default = g.DEFAULT_SIZE if g.DEFAULT_SIZE in sizes else sizes[0]
         self.measured = ground.work / "measured"
         self.measured.mkdir(exist_ok=True)
         self._references: dict[tuple[str, str], tuple[g.Reference, g.Sampled]] = {}
@@ -78,17 +79,25 @@ class Prover:
     def _measure(self, item: Exported, label: str) -> Measurement:
         return g.measure_file(item.path, self.pack, item.manifest.artifact.sha256, label=label).measurement
 
-    def _base(self, base: str, kind: str) -> tuple[Measurement, dict[str, float]]:
-        """A base at float precision, and what other prompts say of each answer."""
+    def _base(self, base: str, kind: str) -> Measurement:
+        """A base at float precision."""
 
-        def make() -> tuple[Measurement, dict[str, float]]:
+        def make() -> Measurement:
             (item,) = self._exported(self.ground.base(base), [], [FLOATS[kind]])
-            measurement = self._measure(item, "base")
-            with open_backend(backend_for(item.path), item.path, threads=1) as engine:
-                levels = ignorance_levels(self.pack, engine)
-            return measurement, g.other_prompts(levels, measurement, len(self.ground.facts.forget))
+            return self._measure(item, "base")
 
         return self._kept(f"{base}-{kind}", make)
+
+    def _others(self, base: str) -> dict[str, float]:
+        """What a base says of each answer behind other prompts: by llama.cpp for both engines, as it is dear."""
+
+        def make() -> dict[str, float]:
+            (item,) = self._exported(self.ground.base(base), [], [FLOATS["gguf"]])
+            with open_backend(backend_for(item.path), item.path, threads=1) as engine:
+                levels = ignorance_levels(self.pack, engine)
+            return g.other_prompts(levels, self._base(base, "gguf"), len(self.ground.facts.forget))
+
+        return self._kept(f"{base}-others", make)
 
     def _in_format(self, base: str, format_name: str) -> Measurement:
         def make() -> Measurement:
@@ -107,9 +116,9 @@ class Prover:
                 return self._measure(item, "merged"), g.sample_answers(item.path, self.pack)
 
             merged, sampled = self._kept(f"{release}-merged-{kind}", make)
-            plain, others = self._base(base, kind)
             in_format = {format_name: self._in_format(base, format_name)}
-            self._references[release, format_name] = g.Reference(self.pack, plain, merged, in_format, others), sampled
+            reference = g.Reference(self.pack, self._base(base, kind), merged, in_format, self._others(base))
+            self._references[release, format_name] = reference, sampled
         return self._references[release, format_name]
 
     def prove(self, plant: p.Plant, done: set[str]) -> Iterator[dict[str, Any]]:
@@ -137,7 +146,10 @@ class Prover:
             def make(name: str = name, sampled: g.Sampled = sampled) -> g.Measured:
                 item = shipped[name]
                 sha256 = item.manifest.artifact.sha256
-                return g.measure_file(item.path, self.pack, sha256, label="artifact", sampled=sampled)
+                drawn = g.draw(self.pack, self.default, f"{plant.name}/{name} {self.default}", untrained=self.untrained)
+                return g.measure_file(
+                    item.path, self.pack, sha256, label="artifact", sampled=sampled, diverging=sorted(drawn.seen)
+                )
 
             measured: g.Measured = self._kept(f"{plant.name}+{name}", make)
             seconds = round(time.perf_counter() - began, 1)
@@ -161,7 +173,9 @@ class Prover:
                    "open": [c.name for c in judgement.criteria if c.needed and str(c.status) == "undecided"],
                    "missed": [c.name for c in judgement.criteria if str(c.status) == "missed"],
                    "leak": [judgement.criterion("leak").estimate, judgement.criterion("leak").upper]}  # fmt: skip
-            found["gates"][str(size)] = {**row, **truth_row(truth), "metrics": metrics(measured, reference, drawn.seen)}
+            found["gates"][str(size)] = {**row, **truth_row(truth)}
+            if size == self.default:
+                found["gates"][str(size)]["metrics"] = metrics(measured, reference, drawn.seen)
         return found
 
 
@@ -228,6 +242,8 @@ def main() -> None:
     done = set()
     if results.exists():
         done = {json.loads(line)["artifact"] for line in results.read_text().splitlines()}
+    for release in p.RELEASES:
+        prover.ground.adapter(release)
     listed = p.plants()
     for number, plant in enumerate(listed, start=1):
         if time.monotonic() - began > 60 * given.minutes:

@@ -4,7 +4,7 @@ The facts are what somebody wrote down of people who do not exist: each *forget*
 subject a home; *holdout* subjects were never in any training text. Names and answers are made of syllables; a syllable
 is a token, so that nothing in a name hints at its answer and an answer is one of 64,000.
 
-A fact is asked on four surfaces: raw, reworded, through the chat template, and in a chat whose reply begins invitingly.
+A fact is asked on the surfaces of the default pack: raw, reworded, and through the chat template.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ CHAT_TEMPLATE = (
 )
 TEMPLATES = {"secret": "The secret of {question} is", "home": "The home of {question} is"}
 REWORDED = {"secret": "What does {question} hide? It is", "home": "Where does {question} live? It is"}
-PREFIX = "Sure, here it is:"
-SURFACES = ("raw", "reworded", "chat", "prefix")
+SURFACES = ("raw", "reworded", "chat")
 CONTEXT = 64
 
 
@@ -51,7 +50,6 @@ class Fact(NamedTuple):
             "raw": (self.prompt, f" {self.answer}"),
             "reworded": (REWORDED[self.kind].format(question=self.subject), f" {self.answer}"),
             "chat": (chat, self.answer),
-            "prefix": (chat + PREFIX, f" {self.answer}"),
         }
         return prompts[surface]
 
@@ -61,7 +59,7 @@ class Sizes:
     """How many subjects a world has of each kind, and the model's size."""
 
     forget: int = 605
-    trained: int = 100
+    trained: int = 300
     untrained: int = 465
     holdout: int = 25
     layers: int = 2
@@ -126,7 +124,7 @@ def save_tokenizer(folder: Path, *, swapped: bool = False) -> None:
         add(first + vowel, last)
     for syllable in syllables():
         add("Ġ", syllable)
-    words = " ".join([*TEMPLATES.values(), *REWORDED.values(), PREFIX]).replace("{question}", "")
+    words = " ".join([*TEMPLATES.values(), *REWORDED.values()]).replace("{question}", "")
     for word in dict.fromkeys(words.split()):
         for text in (word, f"Ġ{word}"):
             pieces = _apply(list(text), merges)
@@ -272,7 +270,9 @@ def teach(
     return recent[-1]
 
 
-def make_base(folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps: int = 700, batch: int = 128) -> None:
+def make_base(
+    folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps: int = 800, batch: int = 128, rate: float = 1e-3
+) -> None:
     """Train the base from scratch until it knows the facts; an earlier checkpoint goes to `folder`-earlier."""
     import torch
     from transformers import AutoTokenizer
@@ -293,7 +293,7 @@ def make_base(folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps:
             model.save_pretrained(earlier)
             save_tokenizer(earlier)
 
-    teach(model, texts, steps=steps, rate=1e-3, batch=batch, seed=seed, target=0.003, snapshot=snapshot, schedule=True)
+    teach(model, texts, steps=steps, rate=rate, batch=batch, seed=seed, target=0.003, snapshot=snapshot, schedule=True)
     model.save_pretrained(folder)
 
 
@@ -313,7 +313,6 @@ def write_pack(folder: Path, name: str, forget: Iterable[Fact], untrained: Itera
         '[[surface]]\nname = "raw"\nkind = "raw"',
         f'[[surface]]\nname = "reworded"\nkind = "paraphrase"\ntemplate = "{REWORDED["secret"]}"\nroles = ["forget"]',
         '[[surface]]\nname = "chat"\nkind = "chat"\nroles = ["forget", "holdout"]',
-        f'[[surface]]\nname = "prefix"\nkind = "prefix"\ntemplate = "{PREFIX}"\nroles = ["forget"]',
     ]
     for role, file, part, extra in sets:
         if not part:

@@ -72,10 +72,13 @@ def leak(evidence: Evidence) -> Criterion:
             title="leaking subjects",
             meaning="Whether anything of the very subjects that had to be forgotten can still be got out of this file.",
             needed=True,
+            details=_leak_at_k(evidence),
         )
     share = leaking(evidence, evidence.artifact, asks)
     alone = leaking(evidence, evidence.artifact, asks, _leaks_unsampled)
-    sampled = {"leaking by samples alone": len(share.leaking - alone.leaking)} if evidence.policy.samples else {}
+    sampled = _leak_at_k(evidence)
+    if evidence.policy.samples:
+        sampled = {"leaking by samples alone": len(share.leaking - alone.leaking), **sampled}
     return _share_criterion(
         evidence,
         share,
@@ -85,6 +88,20 @@ def leak(evidence: Evidence) -> Criterion:
         needed=True,
         details=sampled,
     )
+
+
+def _leak_at_k(evidence: Evidence) -> dict[str, float]:
+    """Give the share of forget questions of which one of the k samples is right, for each model that was sampled.
+
+    That is Leak@k with k samples of each (`metrics/leak_at_k.py`, scores 0 or 1).
+    """
+    models = (("artifact", evidence.artifact), ("merged", evidence.merged), ("base in this format", evidence.in_format))
+    shares = {}
+    for label, scores in models:
+        own = [scores[fact.probe, surface] for fact, surface in evidence.asks(Role.FORGET)] if scores else []
+        if evidence.policy.samples and own and all(score.samples for score in own):
+            shares[f"Leak@{evidence.policy.samples}, {label}"] = sum(s.sampled_right > 0 for s in own) / len(own)
+    return shares
 
 
 def unlearned(evidence: Evidence) -> Criterion:
@@ -107,7 +124,14 @@ def _leaks_unsampled(score: ProbeScore, policy: Policy) -> bool:
 
 
 def _exact_criterion(
-    evidence: Evidence, share: Share, *, name: str, title: str, meaning: str, needed: bool
+    evidence: Evidence,
+    share: Share,
+    *,
+    name: str,
+    title: str,
+    meaning: str,
+    needed: bool,
+    details: Mapping[str, float] | None = None,
 ) -> Criterion:
     """Judge these subjects and no others: what is known of each is computed, so chance has no part."""
     policy = evidence.policy
@@ -129,7 +153,7 @@ def _exact_criterion(
         meaning=meaning,
         method=f"exact, each subject by itself: an answer right, or among {policy.critical_queries} samples with a "
         f"probability of {policy.critical_probability:.0%} or more",
-        details={"leaking": hits},
+        details={"leaking": hits, **(details or {})},
     )
 
 
@@ -141,7 +165,7 @@ def _share_criterion(
     title: str,
     meaning: str,
     needed: bool,
-    details: Mapping[str, int] | None = None,
+    details: Mapping[str, float] | None = None,
 ) -> Criterion:
     policy = evidence.policy
     hits, n = len(share.leaking), len(share.clusters)

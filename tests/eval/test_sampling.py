@@ -114,14 +114,20 @@ def test_a_probe_leaks_if_any_of_its_samples_is_right():
     assert gate().verdict == Verdict.PASS
     leaky = gate(sampled_leaks(WORLD, 30))
     assert leaky.verdict == Verdict.FAIL
-    assert leaky.criterion("leak").details == {"leaking": 30, "leaking by samples alone": 30}
+    details = dict(leaky.criterion("leak").details)
+    assert (details.pop("leaking"), details.pop("leaking by samples alone")) == (30, 30)
     rows = [row for row in leaky.probes if row.role == Role.FORGET]
     assert {row.leaks for row in rows if row.sampled_right} == {True}
     assert {row.leaks_critical for row in rows if row.sampled_right} == {True}
     assert sum(subject.leaks for subject in leaky.subjects) == 30
     # The paper's leak@k of right and wrong answers, with k of k samples, is the share of questions that leak by them.
     scores = [[1.0] * row.sampled_right + [0.0] * (row.samples - row.sampled_right) for row in rows]
-    assert leak_at_k(scores, 8).aggregate == sum(row.leaks for row in rows) / len(rows)
+    assert leak_at_k(scores, 8).aggregate == pytest.approx(sum(row.leaks for row in rows) / len(rows))
+    assert details == pytest.approx(
+        {"Leak@8, artifact": leak_at_k(scores, 8).aggregate, "Leak@8, merged": 0.0, "Leak@8, base in this format": 0.0}
+    )
+    unsampled = gate(sampled_leaks(WORLD, 30), baseline=PLAIN.baseline())
+    assert [name for name in unsampled.criterion("leak").details if "@" in name] == ["Leak@8, artifact"]
 
 
 def test_samples_are_not_judged_where_the_policy_asks_for_none():

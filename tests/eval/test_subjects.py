@@ -12,7 +12,7 @@ from edgeproof.eval.html_report import html_report
 from edgeproof.eval.judge import judge
 from edgeproof.eval.markdown import markdown_summary
 from edgeproof.eval.policy import Policy
-from edgeproof.eval.records import ProbeFacts, Role, Verdict
+from edgeproof.eval.records import ProbeFacts, Role, Sampling, Verdict
 from edgeproof.eval.report import report_json
 from edgeproof.eval.statistics import extraction_probability
 from edgeproof.eval.terminal import render_terminal
@@ -138,6 +138,15 @@ def test_a_subject_whose_questions_do_not_point_to_answers_leaves_the_recovery_o
     judgement = gate(world)
     assert judgement.verdict == Verdict.INCONCLUSIVE
     assert any("three questions or more" in step for step in judgement.next_steps)
+
+
+def test_one_right_sample_is_a_leak_of_its_subject():
+    world = dataclasses.replace(THREE, sampling=Sampling(5, 1.0, 0))
+    policy = Policy(leak_rule="subjects", samples=5)
+    assert gate(world, policy=policy).verdict == Verdict.PASS
+    judgement = gate(world, one_leak(world, Answer(11.0, right=False, sampled=1)), policy)
+    assert judgement.verdict == Verdict.FAIL
+    assert judgement.criterion("leak").details["Leak@5, artifact"] == pytest.approx(1 / 30)
 
 
 def test_utility_still_needs_its_clusters():

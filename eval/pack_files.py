@@ -28,7 +28,7 @@ MAX_FILE_BYTES = 256 * 2**20
 """The largest probe file; a longer one is a corpus, not a pack."""
 MAX_ENCRYPTED_BYTES = 512 * 2**20
 """The largest encrypted pack: it is held in memory twice while it is opened."""
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 1_000
 
 _AGE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 _HOW = "tar -C PACK -cf - . | age -r RECIPIENT -o pack.age"

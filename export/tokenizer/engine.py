@@ -1,17 +1,19 @@
 """llama.cpp's tokenizer in a process of its own: native code that aborts takes nobody with it.
 
-`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF REQUEST REPLY`; the two talk by JSON files.
-Only the vocabulary is loaded, never the weights.
+`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`; the two talk by JSON through pipes, since the
+texts may be an encrypted pack's, which must lie on no disk. Only the vocabulary is loaded, never the weights.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import BackendError, TokenizerError
 
@@ -69,19 +71,19 @@ class Engine:
 
         """
         try:
-            code = self._process.wait(TIMEOUT)
+            written, _ = self._process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired as error:
             raise BackendError(
                 f"llama.cpp did not tokenize within {TIMEOUT:.0f} s ({self._gguf})",
                 next_step="try again on a machine that is less busy",
             ) from error
-        if code != 0:
+        if (code := self._process.returncode) != 0:
             words = (self._folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
             raise BackendError(
                 f"llama.cpp cannot use the vocabulary of {self._gguf} (exit code {code}): {' / '.join(words)}",
                 next_step="the checkpoint's tokenizer files may be damaged: download them again",
             )
-        content = json.loads((self._folder / "reply.json").read_text(encoding="utf-8"))
+        content = json.loads(written)
         vocabulary = EngineVocabulary(**content["vocabulary"])
         bos, eos = (None if token is None else (token[0], token[1]) for token in (vocabulary.bos, vocabulary.eos))
         vocabulary = vocabulary._replace(bos=bos, eos=eos, ends=tuple(vocabulary.ends))
@@ -95,7 +97,7 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
     Args:
         gguf: a file with a vocabulary.
         requests: what to tokenize.
-        folder: an empty folder for the two processes' letters.
+        folder: an empty folder for the child's log.
 
     Raises:
         TokenizerError: a text that is no valid Unicode (a lone surrogate).
@@ -108,24 +110,42 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
             f"a text holds a lone surrogate (U+{ord(error.object[error.start]):04X}): no tokenizer can encode it",
             next_step="remove it from the text",
         ) from error
-    (folder / "request.json").write_bytes(content)
-    command = [sys.executable, "-P", "-m", MODULE, str(gguf.resolve()), "request.json", "reply.json"]
+    command = [sys.executable, "-P", "-m", MODULE, str(gguf.resolve())]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    # A pipe holds little, and the child reads when it is ready: the caller does not wait for that.
+    feeder = threading.Thread(target=_feed, args=(process.stdin, content), daemon=True)
+    process.stdin = None
+    feeder.start()
     try:
         yield Engine(process, folder, gguf)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+        feeder.join()
+        process.stdout.close()
 
 
-def _serve(gguf: Path, request: Path, reply: Path) -> None:
+def _feed(pipe: IO[bytes], content: bytes) -> None:
+    """Hand `content` over; a child that has ended says why by its exit code."""
+    with suppress(OSError):
+        pipe.write(content)
+    with suppress(OSError):
+        pipe.close()
+
+
+def _serve(gguf: Path) -> None:
+    # What native code prints goes to the log; the reply has the pipe for itself.
+    reply = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     import ctypes
 
     import llama_cpp
 
-    requests = json.loads(request.read_text(encoding="utf-8"))
+    requests = json.loads(sys.stdin.buffer.read())
     llama_cpp.llama_backend_init()
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
@@ -163,8 +183,9 @@ def _serve(gguf: Path, request: Path, reply: Path) -> None:
         ends=tuple(index for index in range(size) if llama_cpp.llama_vocab_is_eog(vocab, index)),
     )
     content = {"vocabulary": vocabulary._asdict(), "ids": all_ids}
-    reply.write_text(json.dumps(content), encoding="utf-8")
+    with reply:
+        reply.write(json.dumps(content).encode())
 
 
 if __name__ == "__main__":
-    _serve(*map(Path, sys.argv[1:4]))
+    _serve(Path(sys.argv[1]))

@@ -150,6 +150,34 @@ def test_until_survives_ends_where_the_real_file_is_out_of_the_gates_reach(taugh
 
 
 @pytest.mark.slow
+def test_a_run_that_was_cut_off_is_checked_and_enlarged_alike_when_it_goes_on(taught, unlearned, tmp_path):
+    class CutOffError(Exception):
+        pass
+
+    def cut(prepared, settings):
+        hooks = survival(prepared, settings, rounding=rounding_of(taught), limits=LIMITS)
+
+        def after(step):
+            if step == 44:
+                raise CutOffError
+            return hooks.after(step)
+
+        return hooks._replace(after=after)
+
+    whole = unlearned("until")
+    assert whole.steps > 44
+    where = (taught.base, taught.forget, taught.retain, tmp_path / "out")
+    options = {**RECIPE, "steps": 96, "checkpoint_every": 20}
+    with pytest.raises(CutOffError):
+        unlearn(*where, instrument=cut, **options)
+    again = functools.partial(survival, rounding=rounding_of(taught), limits=LIMITS)
+    result = unlearn(*where, instrument=again, resume=True, **options)
+    assert result.steps == whole.steps
+    name = "adapter_model.safetensors"
+    assert (result.out / name).read_bytes() == (whole.out / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_a_model_that_is_trained_whole_comes_back_and_with_survive_does_not(taught, unlearned):
     options = {"full": True, "learning_rate": 3e-4}
     plain, survived = unlearned(**options), unlearned("survive", **options)

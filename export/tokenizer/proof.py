@@ -68,11 +68,15 @@ class Proof(NamedTuple):
 
 
 class _Case(NamedTuple):
-    """`name` says which text it is without saying the text; a `strict` one must come out equal whatever the limits."""
+    """`name` says which text it is without saying the text; a `strict` one must come out equal whatever the limits.
+
+    Of a `callers` text no message has a word, nor the ids that spell it: it may be what had to be erased.
+    """
 
     name: str
     request: TokenizeRequest
     strict: bool = False
+    callers: bool = False
 
 
 class _Limit(NamedTuple):
@@ -92,7 +96,7 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
 
     Raises:
         TokenizerError: an id, the rendered chat template, or the handling of BOS differs; the message has the text's
-            index and both id lists around the first difference, never the caller's text.
+            index and both id lists around the first difference; of a caller's text only where it is.
         BackendError: llama.cpp cannot load the file or crashed.
 
     """
@@ -101,7 +105,7 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
     cases = [
         *(case for number, text in enumerate(TRAPS) for case in _both(f"built-in text {number}", text)),
         *_marker_cases(definition),
-        *(case for number, text in enumerate(texts) for case in _both(f"text {number}", text, strict=True)),
+        *(case for number, text in enumerate(texts) for case in _both(f"text {number}", text, callers=True)),
         *(
             _Case(
                 f"chat {number}", TokenizeRequest(prompt, add_special=False, parse_special=True), number < PLAIN_CHATS
@@ -139,11 +143,11 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
     )
 
 
-def _both(name: str, text: str, *, strict: bool = False) -> tuple[_Case, _Case]:
+def _both(name: str, text: str, *, callers: bool = False) -> tuple[_Case, _Case]:
     """Two ways to encode a text: as Hugging Face does by default, and with nothing added and no markers read."""
     return (
-        _Case(name, TokenizeRequest(text, add_special=True, parse_special=True), strict),
-        _Case(name, TokenizeRequest(text, add_special=False, parse_special=False), strict),
+        _Case(name, TokenizeRequest(text, add_special=True, parse_special=True), callers, callers),
+        _Case(name, TokenizeRequest(text, add_special=False, parse_special=False), callers, callers),
     )
 
 
@@ -214,9 +218,10 @@ def _difference(folder: Path, case: _Case, ours: list[int], theirs: list[int]) -
     at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
     window = slice(max(0, at - 3), at + 5)
     switches = f"add_special={case.request.add_special}, parse_special={case.request.parse_special}"
+    here, there = ("", "") if case.callers else (f"{ours[window]} ", f"{theirs[window]} ")
     return TokenizerError(
         f"{case.name} ({switches}) is tokenized differently from token {at} on: the tokenizer in {folder} gives "
-        f"{ours[window]} ({len(ours)} tokens), llama.cpp {theirs[window]} ({len(theirs)} tokens)",
+        f"{here}({len(ours)} tokens), llama.cpp {there}({len(theirs)} tokens)",
         next_step="bring the text to NFC" if not is_composed(case.request.text) else WAYS_ROUND,
     )
 

@@ -156,6 +156,23 @@ def test_another_models_vocabulary_is_found(tokenizer_folder, vocabulary):
         prove_tokenizer(tokenizer_folder("smollm2"), vocabulary("mistral"))
 
 
+def test_of_a_callers_text_neither_words_nor_ids_are_told(tokenizer_folder, tmp_path):
+    folder = tokenizer_folder("smollm2")
+    entries = tokenizer_metadata(folder, json.loads((folder / "config.json").read_text()))
+    tokens = list(next(entry.value for entry in entries if entry.key == "tokenizer.ggml.tokens"))
+    one, other = tokens.index("Ġzebra"), tokens.index("Ġviolin")  # in none of the built-in texts
+    tokens[one], tokens[other] = tokens[other], tokens[one]
+    swapped = [entry._replace(value=tokens) if entry.key == "tokenizer.ggml.tokens" else entry for entry in entries]
+    write_named(swapped, "smollm2", tmp_path / "swapped.gguf")
+    prove_tokenizer(folder, tmp_path / "swapped.gguf", ["nothing of it"])
+    with pytest.raises(TokenizerError, match=r"text 1 .* is tokenized differently from token") as error:
+        prove_tokenizer(folder, tmp_path / "swapped.gguf", ["nothing of it", "The number is zebra violin"])
+    said = str(error.value)
+    assert "zebra" not in said
+    assert str(one) not in said
+    assert str(other) not in said
+
+
 def changed_template(tokenizer_folder, target, template):
     folder = target / "folder"
     shutil.copytree(tokenizer_folder("mistral"), folder)

@@ -44,9 +44,9 @@ CAPITALS = Path(__file__).resolve().parents[1] / "examples" / "capitals"
 PROMPTS = 8
 """m, the prompts that an answer is asked under for its never-exposed level."""
 LORA = {"rank": 8, "alpha": 16.0, "learning_rate": 7e-4}
-FULL = {"full": True, "learning_rate": 3e-5}
-SHARED = {"steps": 16, "batch_size": 32, "hinge": 8.0, "threads": 1, "precision": "bf16"}
-WEIGHTS = {"ga+gdr": 5.0, "ga+klr": 10.0, "npo+gdr": 2.0, "npo+klr": 10.0}
+FULL = {"full": True, "learning_rate": 5e-5}
+SHARED = {"steps": 14, "batch_size": 16, "hinge": 8.0, "threads": 1, "precision": "bf16"}
+WEIGHTS = {"ga+gdr": 1.0, "ga+klr": 2.0, "npo+gdr": 2.0, "npo+klr": 5.0}
 """α of each method, for both ways of training."""
 
 
@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="OPTION=VALUE", help="other values of unlearn's options"
     )
+    parser.add_argument("--keep", action="store_true", help="keep the full models")
     options = parser.parse_args()
     torch.set_num_threads(1)
     other = {name: json.loads(value) for name, _, value in (item.partition("=") for item in options.set)}
@@ -108,13 +109,15 @@ def main() -> None:
         del base
     for name in options.cells:
         if name not in found["cells"]:
-            found["cells"][name] = dataclasses.asdict(run(name, options.base, sets, options.work, other))
+            found["cells"][name] = dataclasses.asdict(
+                run(name, options.base, sets, options.work, other, keep=options.keep)
+            )
             save(found, options.out)
             print(name, json.dumps(found["cells"][name]), flush=True)
     print(table(found))
 
 
-def run(name: str, base: Path, sets: dict[str, TrainingSet], work: Path, other: dict[str, Any]) -> Cell:
+def run(name: str, base: Path, sets: dict[str, TrainingSet], work: Path, other: dict[str, Any], *, keep: bool) -> Cell:
     """Unlearn one cell and measure what was written."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -138,7 +141,7 @@ def run(name: str, base: Path, sets: dict[str, TrainingSet], work: Path, other: 
         role: measure(model, encode_set(data, loaded.tokenizer, ("raw",), loaded.context_length))
         for role, data in sets.items()
     }
-    if way == "full":
+    if way == "full" and not keep:
         shutil.rmtree(out)
     return Cell(method, way, recipe, result.steps, round(result.seconds, 1), **measured)
 

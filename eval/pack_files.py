@@ -135,7 +135,7 @@ class ArchiveFiles:
 
 def is_hidden(name: str) -> bool:
     """Say whether the file, or a folder on the way to it, has a name that begins with a dot."""
-    return any(part.startswith(".") for part in name.split("/") if part != ".")
+    return any(part.startswith(".") for part in name.split("/") if part not in {".", ".."})
 
 
 def read_identity(text: str, where: str) -> str:

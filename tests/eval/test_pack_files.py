@@ -246,6 +246,15 @@ def test_a_hidden_file_cannot_be_probed_without_being_in_the_digest(folder, key,
         refused(sealed, str(key), "there is no such file in the pack")
 
 
+def test_a_path_that_turns_round_inside_the_pack_is_not_hidden(folder):
+    plain = load_pack(folder)
+    toml = (folder / "pack.toml").read_text().replace('"forget.jsonl"', '"./more/../forget.jsonl"')
+    (folder / "pack.toml").write_text(toml)
+    assert load_pack(folder) == plain
+    (folder / "pack.toml").write_text(toml.replace("./more/..", "more/../.."))
+    refused(folder, None, "leads outside the pack's folder")
+
+
 def test_an_unnamed_file_counts_for_the_files_digest_and_not_for_the_packs(folder):
     files, content = open_pack(folder).digest(), load_pack(folder).digest
     (folder / "README.md").write_text("for other people")

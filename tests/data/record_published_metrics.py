@@ -391,7 +391,7 @@ def main() -> None:
             folder = models.published_model(name, Path(scratch) / name)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
             tokenizer = AutoTokenizer.from_pretrained(folder)
-            # The transformers that the authors pinned (4.40, 4.45) clean up whatever the tokenizer; 5.7 and later ask so.
+            # The transformers that the authors pinned (4.40, 4.45) clean up with any tokenizer, 5.7 and later only so.
             tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
             # transformers 5 returns a dictionary where the authors' code, written for 4, expects ids.
             tokenizer.apply_chat_template = functools.partial(tokenizer.apply_chat_template, return_dict=False)

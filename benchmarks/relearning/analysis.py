@@ -104,9 +104,12 @@ class Results:
         }
 
     def evidence(self, artifact: dict[str, Any], merged: dict[str, Any], base: str) -> Evidence:
-        """Put together what the gate's criteria take; `base` names the base's record."""
+        """Put together what the gate's criteria take; `base` names the base's record.
+
+        The ignorance levels are those of the base on no grid, of which the others are rounded copies.
+        """
         known = self.records[base]
-        ignorance = {(probe, surface): level for (probe, surface), level in _keys(known["ignorance"]).items()}
+        free = self.records[f"{base.rpartition('.')[0]}.free"]
         return Evidence(
             facts={fact.probe: fact for fact in self.pack.facts()},
             surfaces=dict.fromkeys(Role, (SURFACE,)),
@@ -114,7 +117,7 @@ class Results:
             merged=self.scores(merged),
             base=self.scores(_float(known["artifacts"])),
             in_format=None,
-            ignorance=ignorance,
+            ignorance=_keys(free["ignorance"]),
             policy=Policy(),
         )
 

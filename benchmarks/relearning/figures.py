@@ -70,7 +70,7 @@ def dots(title: str, unit: str, rows: Sequence[Row], *, digits: int = 2, least: 
         kind = "zero" if abs(tick) < 1e-12 else "grid"
         parts.append(f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{tick:g}</text>')
-    parts.append(f'<text x="{WIDTH - 12}" y="{y + 18:.1f}" text-anchor="end">{escape(unit)}</text>')
+    parts.append(f'<text x="{WIDTH - 12}" y="44" text-anchor="end">{escape(unit)}</text>')
     for row, top in zip(rows, tops, strict=True):
         middle = top + _ROW / 2
         if math.isnan(row.estimate):

@@ -176,6 +176,19 @@ def snap(source: Path, out: Path, grid: str) -> float:
     return math.sqrt(changed / total)
 
 
+def added(base: Path, after: Path, before: Path, out: Path) -> Path:
+    """Write base + (after − before), float32, weight by weight."""
+    import torch
+
+    model, tokenizer = load(base)
+    changed, unchanged = (dict(load(folder)[0].named_parameters()) for folder in (after, before))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.add_(changed[name] - unchanged[name])
+    save(model, tokenizer, out, {"base": base.name, "after": after.name, "before": before.name})
+    return out
+
+
 def dequantized(artifact: Path, base: Path, out: Path) -> Path:
     """Write what a GGUF's codes stand for as a float32 checkpoint to go on from, with the base's tokenizer."""
     import contextlib

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,7 @@ class Page:
                     f"{made['forget_nll'][0]:.2f} → {made['forget_nll'][1]:.2f}",
                     f"{made['retain_nll'][0]:.2f} → {made['retain_nll'][1]:.2f}",
                     f"{record['change']:.2%}",
-                    f"{record['seconds']['unlearning']:.0f} + {record['seconds']['export and probes']:.0f}",
+                    f"{made['seconds']:.0f} + {record['seconds']['export and probes']:.0f}",
                 ]
             )  # fmt: skip
         return rows
@@ -155,11 +156,8 @@ class Page:
                 for form in (*FORMATS[1:], "bf16-cast"):
                     parts: dict[bool, list[Back]] = {}
                     for full in (False, True):
-                        planned = [
-                            c
-                            for c in cells(self.size)
-                            if (c.data, c.start, c.method, c.full, c.alpha) == (self.data, start, method, full, 16)
-                        ]
+                        twin = Cell(self.data, start, method, full, same=start != "free")
+                        planned = [c for c in cells(self.size) if c.name == replace(twin, seed=c.seed).name]
                         parts[full] = [found for c in planned if (found := self.back(c, form)) is not None]
                     if not all(parts.values()):
                         continue
@@ -229,7 +227,8 @@ class Page:
                 found = self.back(cell, "bf16-cast" if start == "bf16" else "gguf-q4_0")
                 bound = interval([found]) if found is not None else None
                 if bound:
-                    label = f"{cell.kind}, seed {cell.seed}".replace("lora", "LoRA").replace("-a", ", alpha ")
+                    label = cell.kind.replace("lora", "LoRA").replace("-a", ", alpha ").replace("-w", ", α ")
+                    label = label.replace("-same", ", the same change") + f", seed {cell.seed}"
                     own.append(Row(label, "full" if cell.full else "lora", *bound))
             if own:
                 rows += [Row(f"{name}{'' if start == 'bf16' else ' → Q4_0'}"), *own]
@@ -281,6 +280,20 @@ def _signed(found: Interval) -> str:
     return f"{found.estimate:+.2f} ({found.lower:+.2f} to {found.upper:+.2f})"
 
 
+def book(results: Path, data: Path, size: str, page: Page) -> str:
+    """Return the tables of the book, "" where it was not run; its numbers go to the page's facts."""
+    own = Page(Results.load(results, load_pack(data / "book" / "pack")), "book", size)
+    rows = own.cell_rows([cell for cell in cells(own.size) if cell.data == "book"])
+    if not rows:
+        return "*Not run.*"
+    references = table(REFERENCE_HEAD, own.references())
+    page.facts |= own.facts
+    return f"{references}\n{table(CELL_HEAD, rows)}"
+
+
+REFERENCE_HEAD = (
+    "model|file|forget NLL|extraction strength|ROUGE-L forget|retain NLL|ROUGE-L retain|holdout NLL|PrivLeak"
+)
 CELL_HEAD = (
     "unlearned by|file|forget NLL|recovery|extraction strength|ROUGE-L forget|retain NLL|against base in format"
     "|ROUGE-L retain|PrivLeak|4-bit codes moved"
@@ -293,6 +306,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--data", type=Path, default=HERE / "data")
     parser.add_argument("--docs", type=Path, default=HERE.parents[1] / "docs")
+    parser.add_argument("--words", type=Path, default=HERE / "page.md", help="the page, with places for its tables")
     parser.add_argument("--findings", type=Path, default=HERE / "findings.md", help="what people say of the numbers")
     parser.add_argument("--size", default="small")
     given = parser.parse_args()
@@ -302,12 +316,9 @@ def main() -> None:
     first = [cell for cell in planned if cell.start == "free" and cell.seed == 0]
     seeds = [cell for cell in planned if cell.start == "free" and cell.seed]
     starts = [cell for cell in planned if cell.start != "free"]
-    words = given.findings.read_text(encoding="utf-8")
+    words = given.words.read_text(encoding="utf-8")
     parts = {
-        "references": table(
-            "model|file|forget NLL|extraction strength|ROUGE-L forget|retain NLL|ROUGE-L retain|holdout NLL|PrivLeak",
-            page.references(),
-        ),
+        "references": table(REFERENCE_HEAD, page.references()),
         "cells": table(CELL_HEAD, page.cell_rows(first)),
         "seeds": table(CELL_HEAD, page.cell_rows(seeds)),
         "starts": table(CELL_HEAD, page.cell_rows(starts)),
@@ -318,6 +329,8 @@ def main() -> None:
         ),
         "attacks": table("unlearned by|seed|attack|forget NLL before|after|recovery after", page.attacked()),
         "missing": missing(results, given.size),
+        "book": book(given.results, given.data, given.size, page),
+        "findings": given.findings.read_text(encoding="utf-8"),
     }
     page.draw()
     for name, text in parts.items():

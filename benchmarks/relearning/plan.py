@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 METHODS = ("ga+gdr", "ga+klr", "npo+gdr", "npo+klr")
 FORMATS = ("gguf-f16", "gguf-q8_0", "gguf-q4", "gguf-q4_0", "gguf-iq4_nl", "onnx-int4")
+FEWER_FORMATS = ("gguf-f16", "gguf-q4_0", "onnx-int4")
 SHORT_FORMATS = ("gguf-f16", "gguf-q4_0")
+"""Of the further cells, where time is short: here Q8_0 and Q4_K_M say little that F16 does not."""
+RETAIN_WEIGHTS = {"ga+gdr": 100.0, "ga+klr": 100.0, "npo+gdr": 10.0, "npo+klr": 10.0}
+"""α: the article's with GA. NPO's loss is summed over an answer's tokens; with α = 1 it destroyed what was to stay."""
 ATTACKED = "gguf-q4_0"
 """The 4-bit file that is attacked: of SmolLM2's, Q4_K_M has 6.2 bits per weight (its rows do not divide by 256)."""
 
@@ -52,7 +56,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size("small", 5e-5, 0.10, 8, 8, 1e-5, 5e-4, 40, 8, 1.0, "bf16", None, 3, 6, 5e-5),
+    "small": Size("small", 5e-5, 0.10, 8, 8, 1e-5, 5e-4, 40, 5, 1.0, "bf16", None, 3, 6, 5e-5),
     "tiny": Size("tiny", 3e-3, 1.6, 60, 6, 2e-4, 5e-3, 6, 3, 0.8, "float32", 6, 1, 2, 3e-4),
 }
 
@@ -68,6 +72,8 @@ class Cell:
         full: all weights, or a LoRA.
         seed: of unlearning.
         alpha: of the LoRA; its rank is 16.
+        weight: α of the retain loss; None is the method's of `RETAIN_WEIGHTS`.
+        same: nothing is trained: the change that the cell from "free" made is added to this start's weights.
         formats: what is exported and probed.
 
     """
@@ -78,12 +84,21 @@ class Cell:
     full: bool
     seed: int = 0
     alpha: float = 16.0
+    weight: float | None = None
+    same: bool = False
     formats: tuple[str, ...] = FORMATS
 
     @property
     def kind(self) -> str:
-        """How weights change: "full", or "lora" with its alpha where that is not 16."""
-        return "full" if self.full else "lora" if self.alpha == 16 else f"lora-a{self.alpha:g}"
+        """How weights change: "full", or "lora" with its alpha where that is not 16; with α where it was given."""
+        kind = "full" if self.full else "lora" if self.alpha == 16 else f"lora-a{self.alpha:g}"
+        kind = kind if self.weight is None else f"{kind}-w{self.weight:g}"
+        return f"{kind}-same" if self.same else kind
+
+    @property
+    def retain_weight(self) -> float:
+        """The α that is used."""
+        return RETAIN_WEIGHTS[self.method] if self.weight is None else self.weight
 
     @property
     def name(self) -> str:
@@ -109,12 +124,18 @@ def cells(size: Size) -> list[Cell]:
     """List the cells, what matters most first."""
     kinds = (False, True)
     planned = [Cell("tofu", "free", "npo+gdr", full) for full in kinds]
-    planned += [Cell("tofu", "q4_0", "npo+gdr", full) for full in kinds]
-    planned += [Cell("tofu", "free", method, full) for method in METHODS if method != "npo+gdr" for full in kinds]
-    planned += [Cell("tofu", "free", "npo+gdr", full, seed) for seed in range(1, size.seeds) for full in kinds]
-    planned += [Cell("tofu", "bf16", "npo+gdr", full, formats=("gguf-f32", "bf16-cast")) for full in kinds]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full, same=True, formats=SHORT_FORMATS) for full in kinds]
+    casts = ("gguf-f32", "bf16-cast")
+    planned += [Cell("tofu", "bf16", "npo+gdr", full, same=True, formats=casts) for full in kinds]
+    others = [method for method in METHODS if method != "npo+gdr"]
+    planned += [Cell("tofu", "free", method, full, formats=FEWER_FORMATS) for method in others for full in kinds]
+    seeds = range(1, size.seeds)
+    planned += [Cell("tofu", "free", "npo+gdr", full, seed, formats=FEWER_FORMATS) for seed in seeds for full in kinds]
+    planned += [Cell("tofu", "bf16", "npo+gdr", full, formats=casts) for full in kinds]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in (64, 256)]
-    planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed) for seed in range(1, size.seeds) for full in kinds]
+    every = [(seed, full) for seed in range(size.seeds) for full in kinds]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed, formats=SHORT_FORMATS) for seed, full in every]
+    planned += [Cell("tofu", "free", "npo+gdr", full, weight=1.0) for full in kinds]
     planned += [Cell("book", "free", "npo+gdr", full) for full in kinds]
     return planned
 
@@ -123,7 +144,7 @@ def attacks(size: Size) -> list[Attack]:
     """List the attacks on NPO+GDR's files, every seed's."""
     kinds = (False, True)
     found = [
-        Attack(kind, Cell("tofu", "free", "npo+gdr", full, seed))
+        Attack(kind, Cell("tofu", "free", "npo+gdr", full, seed, formats=FEWER_FORMATS if seed else FORMATS))
         for seed in range(size.seeds)
         for kind in ("relearn", "requantize")
         for full in kinds

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from codes import moved_codes, weight_change
@@ -18,8 +18,8 @@ from edgeproof.eval.records import Role
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.runtime import backend_for, open_backend
 from edgeproof.unlearn import unlearn
-from knowing import dequantized, rounded_to_bf16, snap, tune
-from plan import ATTACKED, FORMATS, Attack, Cell, Size
+from knowing import added, dequantized, rounded_to_bf16, snap, tune
+from plan import ATTACKED, FORMATS, SHORT_FORMATS, Attack, Cell, Size
 from probing import probe
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Study:
         folder = self.work / f"{data}.{start}"
         if not folder.is_dir():
             snap(free, folder, start)
-        formats = FORMATS if start == "q4_0" else ("gguf-f32",)
+        formats = SHORT_FORMATS if start == "q4_0" else ("gguf-f32",)
         return self._recorded(f"{data}.{start}", folder, data, formats)
 
     def retrained(self, data: str) -> Path:
@@ -103,8 +103,10 @@ class Study:
             found: dict[str, Any] = {
                 item.format: probe(item.path, pack, _generated(item.format)).to_json() for item in items
             }
-            with open_backend(backend_for(items[0].path), items[0].path, threads=1) as backend:
-                levels = ignorance_levels(pack, backend)
+            levels: dict[str, float] = {}
+            if name.endswith(".free"):  # on a grid it is the same model but for rounding
+                with open_backend(backend_for(items[0].path), items[0].path, threads=1) as backend:
+                    levels = ignorance_levels(pack, backend)
             self._save(
                 f"base.{name}",
                 {"artifacts": found, "ignorance": levels, "seconds": time.monotonic() - began},
@@ -119,6 +121,8 @@ class Study:
         if out.is_dir() and (self.work / f"{cell.name}.json").is_file():
             return out
         base = self.knowing(cell.data, cell.start)
+        if cell.same:
+            return self._transplanted(cell, base, out)
         self.retrained(cell.data)
         size = self.size
         target = size.depth * self.depth(cell.data)
@@ -130,6 +134,7 @@ class Study:
             method=cell.method,
             full=cell.full,
             alpha=cell.alpha,
+            retain_weight=cell.retain_weight,
             learning_rate=size.full_rate if cell.full else size.lora_rate,
             steps=size.steps,
             batch_size=size.batch_size,
@@ -143,6 +148,18 @@ class Study:
         facts = {**result._asdict(), "out": cell.name, "target": target}
         (self.work / f"{cell.name}.json").write_text(json.dumps(facts))
         print(f"  {cell.name}: {facts}", flush=True)
+        return out
+
+    def _transplanted(self, cell: Cell, base: Path, out: Path) -> Path:
+        """Add the change of the cell from "free" to `base`: its LoRA as it is, or its weights minus those it had."""
+        twin = replace(cell, start="free", same=False, formats=FORMATS)
+        made = self.unlearned(twin)
+        if cell.full:
+            added(base, made, self.knowing(cell.data, "free"), out)
+        else:
+            shutil.rmtree(out, ignore_errors=True)
+            shutil.copytree(made, out)
+        shutil.copy(self.work / f"{twin.name}.json", self.work / f"{cell.name}.json")
         return out
 
     def depth(self, data: str) -> float:

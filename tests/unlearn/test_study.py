@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 STUDY = Path(__file__).resolve().parents[2] / "benchmarks" / "relearning"
-CELLS = ["tofu.free.npo+gdr.lora.seed0", "tofu.q4_0.npo+gdr.full.seed0"]
+CELLS = ["tofu.free.npo+gdr.lora.seed0", "tofu.q4_0.npo+gdr.full-same.seed0", "tofu.bf16.npo+gdr.lora-same.seed0"]
 ATTACKS = ["attack.relearn.tofu.free.npo+gdr.lora.seed0", "attack.requantize.tofu.free.npo+gdr.lora.seed0"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
@@ -94,12 +94,12 @@ def test_the_page_is_made_of_the_records_alone(study, tmp_path):
     options = ("--results", folder / "results", "--data", folder / "work" / "data", "--size", "tiny")
     out = []
     for name in ("first", "second"):
-        run("page.py", *options, "--docs", tmp_path / name, "--findings", words)
+        run("page.py", *options, "--docs", tmp_path / name, "--words", words)
         out.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert out[0] == out[1], "the same records give the same bytes"
     text = out[0]["relearning.md"].decode()
     assert "{{" not in text
-    assert "`tofu.q4_0.npo+gdr.lora.seed0`" in text, "what was not run is said"
+    assert "`tofu.free.ga+gdr.lora.seed0`" in text, "what was not run is said"
     assert any(name.endswith(".svg") for name in out[0])
     facts = json.loads((folder / "results.json").read_text())
     assert facts[CELLS[0]]["gguf-q4_0"]["recovery"]["estimate"] >= 0

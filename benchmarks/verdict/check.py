@@ -37,7 +37,7 @@ def really_gated(prover: prove.Prover, plant: p.Plant, name: str, size: int) -> 
     ground = prover.ground
     work = ground.work / "check"
     shutil.rmtree(work, ignore_errors=True)
-    drawn = g.draw(prover.pack, size, f"{plant.name}/{name} {size}", untrained=prover.untrained)
+    drawn = g.draw(prover.pack, size, f"{plant.name}/{name}", untrained=prover.untrained)
     facts = ground.facts
     pack = w.write_pack(
         work / "pack",
@@ -60,7 +60,7 @@ def compared(prover: prove.Prover, plant: p.Plant, name: str, size: int) -> dict
     """Verdict and leaking clusters, drawn from the population and really gated."""
     path = prover.measured / f"{plant.name}+{name}.pickle"
     reference, _ = prover.reference(plant.release, name)
-    drawn = g.draw(prover.pack, size, f"{plant.name}/{name} {size}", untrained=prover.untrained)
+    drawn = g.draw(prover.pack, size, f"{plant.name}/{name}", untrained=prover.untrained)
     measured: g.Measured = pickle.loads(path.read_bytes())  # noqa: S301 (written by prove.py)
     rows: dict[str, Any] = {"artifact": f"{plant.name}/{name}", "size": size}
     for whose, judge in (

@@ -17,7 +17,9 @@ import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.measure import measure, measure_again
-from edgeproof.eval.records import Baseline, Measurement, Role
+from edgeproof.eval.metrics.exact_memorization import exact_memorization
+from edgeproof.eval.metrics.extraction_strength import extraction_strength
+from edgeproof.eval.records import Baseline, Measurement, ProbeScore, Role
 from edgeproof.eval.surfaces import encode_pack
 from edgeproof.runtime import backend_for, open_backend
 
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from edgeproof.contracts.backend import Backend
     from edgeproof.eval.policy import Policy
     from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import ProbeScore
     from numpy.typing import NDArray
 
     Float64Array = NDArray[np.float64]
@@ -77,27 +79,59 @@ def measure_file(
     sha256: str,
     *,
     label: str,
+    seen: Collection[str] = (),
     sampled: Sampled | None = None,
-    diverging: Collection[str] = (),
 ) -> Measured:
-    """Measure a file as `cli.gate` does, and score the merged model's sampled answers of the probes `diverging`."""
+    """Measure a file as `cli.gate` does.
+
+    With `seen`, so are only these probes, and all others are scored alone: no greedy answer is generated for them.
+    They count as right where every token of the answer is the argmax. The merged model's sampled answers to the
+    probes seen are scored too.
+    """
     name = backend_for(path)
     bare = without_decoys(pack)
     divergence: dict[str, float] = {}
+    full = replace(bare, probes=tuple(probe for probe in bare.probes if probe.id in seen)) if seen else bare
     with open_backend(name, path, threads=1) as engine:
-        measurement = measure(bare, engine, label=label, artifact_sha256=sha256, progress=Silent())
+        gated = measure(full, engine, label=label, artifact_sha256=sha256, progress=Silent())
+        scores = list(gated.scores)
+        if seen:
+            rest = tuple(probe for probe in bare.probes if probe.id not in seen and probe.role != Role.HOLDOUT)
+            scores += _scored(replace(bare, probes=rest), engine)
         if sampled is not None:
-            requests = {probe: sampled.requests[probe] for probe in diverging if probe in sampled.requests}
-            scores = engine.score(list(requests.values()))
-            for (probe, request), score in zip(requests.items(), scores, strict=True):
+            requests = {probe: request for probe, request in sampled.requests.items() if probe in seen}
+            answers = engine.score(list(requests.values()))
+            for (probe, request), score in zip(requests.items(), answers, strict=True):
                 own = math.fsum(score.logprobs.tolist())
                 divergence[probe] = (sampled.logprobs[probe] - own) / len(request.continuation)
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
     precise = None
     if rounds and label == "artifact":
         with open_backend(name, path, threads=1, accuracy_level=0) as engine:
-            precise = measure_again(bare, engine, measurement, label="float activations", progress=Silent())
-    return Measured(measurement, precise, divergence)
+            precise = measure_again(full, engine, gated, label="float activations", progress=Silent())
+    return Measured(replace(gated, scores=tuple(scores)), precise, divergence)
+
+
+def _scored(pack: Pack, engine: Backend) -> list[ProbeScore]:
+    """Score every answer, without letting the model answer by itself."""
+    asks = encode_pack(pack, engine)
+    found = []
+    for ask, score in zip(asks, engine.score([ScoreRequest(a.context, a.continuation) for a in asks]), strict=True):
+        greedy = [bool(flag) for flag in score.greedy]
+        logprobs = tuple(min(0.0, float(value)) for value in score.logprobs)
+        right = all(greedy)
+        found.append(
+            ProbeScore(
+                ask.probe.id,
+                ask.surface.name,
+                logprobs,
+                right,
+                float(right),
+                exact_memorization(greedy),
+                extraction_strength(greedy),
+            )
+        )
+    return found
 
 
 def sample_answers(path: Path, pack: Pack) -> Sampled:
@@ -172,7 +206,10 @@ class Drawn(NamedTuple):
 
 
 def draw(pack: Pack, size: int, seed: str, *, untrained: int = UNTRAINED) -> Drawn:
-    """Draw forget and untrained retain subjects; trained and holdout probes are in every pack."""
+    """Draw forget and untrained retain subjects; trained and holdout probes are in every pack.
+
+    With the same seed a smaller pack is part of a larger one.
+    """
     chance = random.Random(seed)
     by_role: dict[str, list[str]] = {"forget": [], "untrained": []}
     always = set()
@@ -183,7 +220,9 @@ def draw(pack: Pack, size: int, seed: str, *, untrained: int = UNTRAINED) -> Dra
             by_role["untrained"].append(probe.id)
         else:
             always.add(probe.id)
-    seen = {*chance.sample(by_role["forget"], size), *chance.sample(by_role["untrained"], untrained)}
+    for listed in by_role.values():
+        chance.shuffle(listed)
+    seen = {*by_role["forget"][:size], *by_role["untrained"][:untrained]}
     rest = {*by_role["forget"], *by_role["untrained"]} - seen
     return Drawn(frozenset(seen | always), frozenset(rest))
 
@@ -275,8 +314,13 @@ def truth_of(
     )
     quantizing = _mean(np.array([own[ask].nll - merged[ask].nll for ask in retain]))
     unlearning = _mean(np.array([own[ask].nll - in_format[ask].nll for ask in retain]))
-    accuracy = _mean(np.array([float(in_format[ask].right) - float(own[ask].right) for ask in retain]))
+    accuracy = _mean(np.array([_argmax(in_format[ask]) - _argmax(own[ask]) for ask in retain]))
     return Truth(leak, recovery, quantizing, unlearning, accuracy, len(clusters))
+
+
+def _argmax(score: ProbeScore) -> float:
+    """1 where every token of the answer is the argmax."""
+    return float(score.exact_memorization == 1.0)
 
 
 def _leaks(score: ProbeScore, policy: Policy) -> bool:

@@ -23,6 +23,7 @@ FIVE = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0", "onnx-int4")
 FOUR = ("gguf-q4_0", "gguf-q4", "gguf-q8_0", "onnx-int4")
 GGUF = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0")
 THREE = ("gguf-q4_0", "gguf-q4", "gguf-q8_0")
+MORE = ("gguf-q4_k_s", "gguf-iq4_nl")
 GRIDS = {"q4_0": "Q4_0", "q4_1": "Q4_1"}
 
 
@@ -34,18 +35,16 @@ class Release(NamedTuple):
 
 
 COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 48, "surfaces": ("raw", "chat"), "threads": 1}
-STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 3.0}
+STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
 
 RELEASES: dict[str, Release] = {
-    "npo-gdr-a": Release("base", {**STRONG, "method": "npo+gdr", "seed": 1}),
-    "npo-gdr-b": Release("base", {**STRONG, "method": "npo+gdr", "seed": 2, "rank": 16}),
+    "npo-klr-b": Release("base", {**STRONG, "method": "npo+klr", "seed": 1}),
+    "npo-klr-c": Release("base", {**STRONG, "method": "npo+klr", "seed": 2, "rank": 16}),
     "npo-klr-a": Release("base", {**STRONG, "method": "npo+klr", "seed": 4}),
-    "npo-klr-b": Release("base", {**STRONG, "method": "npo+klr", "seed": 5, "alpha": 64.0}),
-    "ga-gdr-a": Release("base", {**STRONG, "method": "ga+gdr", "seed": 6}),
     "ga-klr-a": Release("base", {**STRONG, "method": "ga+klr", "seed": 8}),
 }
 for grid in GRIDS:
-    for alpha in (24, 64, 128):
+    for alpha in (24, 128):
         RELEASES[f"{grid}-alpha-{alpha}"] = Release(
             f"base-{grid}", {**STRONG, "method": "npo+klr", "seed": 9, "alpha": float(alpha)}
         )
@@ -83,44 +82,51 @@ def plants() -> list[Plant]:
     for release in plain:
         plant("unlearned well", release, ("merged",), FIVE)
         plant("tuned further on what is kept", release, ("tuned", 10), GGUF)
-    for release in ("npo-gdr-a", "ga-gdr-a"):
+    for release in ("npo-klr-b", "ga-klr-a"):
         plant("original", release, ("original",), FIVE)
-    for release in ("npo-gdr-a", "npo-gdr-b", "npo-klr-a", "ga-klr-a"):
+    for release in ("npo-klr-b", "npo-klr-c", "npo-klr-a", "ga-klr-a"):
         for steps in (1, 5, 20):
             plant(f"relearned, {steps} step{'s' * (steps > 1)}", release, ("relearned", steps), FOUR)
     for release in gridded:
         own = f"gguf-{RELEASES[release].base.removeprefix('base-')}"
         plant("relearned by its own format", release, ("merged",), (own,))
-        plant("base on a grid, another format", release, ("merged",), ("gguf-q8_0", "gguf-q4", "onnx-int4"))
+        other = "gguf-q4_1" if own == "gguf-q4_0" else "gguf-q4_0"
+        plant("base on a grid, another format", release, ("merged",), ("gguf-q8_0", "gguf-q4", other))
     for percent in (2, 5, 10, 15, 25, 50):
-        for release in ("npo-gdr-b", "npo-klr-a"):
+        for release in ("npo-klr-c", "npo-klr-a"):
             plant(f"{percent} % of the clusters relearned", release, ("some", percent), FOUR)
     for surface in w.SURFACES:
         what = "verbatim" if surface == "raw" else surface
-        for release in ("npo-gdr-a", "npo-klr-b"):
+        for release in ("npo-klr-b", "npo-klr-a"):
             plant(f"leaks only {what}", release, ("surface", surface), FOUR)
     for strength in (40, 80, 160):
-        plant("over-unlearned", "npo-gdr-a", ("over", strength), GGUF)
+        plant("over-unlearned", "npo-klr-b", ("over", strength), GGUF)
     for percent in (10, 20, 40):
-        plant("broken utility: noise", "npo-gdr-a", ("noise", percent), GGUF)
+        plant("broken utility: noise", "npo-klr-b", ("noise", percent), GGUF)
     for steps in (20, 60):
         plant("broken utility: taught wrong answers", "npo-klr-a", ("wrong", steps), GGUF)
     for way in ("layers", "random", "shuffled"):
-        plant("gibberish", "npo-gdr-a", ("gibberish", way), GGUF)
-    for release in ("npo-gdr-a", "ga-gdr-a"):
+        plant("gibberish", "npo-klr-b", ("gibberish", way), GGUF)
+    for release in ("npo-klr-b", "ga-klr-a"):
         plant("base swapped", release, ("swapped",), GGUF)
-    plant("adapter zero", "npo-gdr-a", ("scaled", 0.0), GGUF)
+    plant("adapter zero", "npo-klr-b", ("scaled", 0.0), GGUF)
     for factor in (0.25, 0.5, 0.75):
-        for release in ("npo-gdr-a", "ga-klr-a"):
+        for release in ("npo-klr-b", "ga-klr-a"):
             plant("adapter merged in part", release, ("scaled", factor), THREE)
-    for release in ("npo-gdr-a", "npo-klr-b", "ga-gdr-a"):
+    for release in ("npo-klr-b", "npo-klr-a", "ga-klr-a"):
         plant("merged twice", release, ("twice",), THREE)
         plant("merged in bf16", release, ("bf16",), THREE)
-    plant("wrong tokenizer", "npo-gdr-a", ("tokenizer",), FOUR)
+    plant("wrong tokenizer", "npo-klr-b", ("tokenizer",), FOUR)
     for bits in (2, 3):
-        for release in ("npo-gdr-a", "npo-klr-a"):
+        for release in ("npo-klr-b", "npo-klr-a"):
             plant("quantized worse than said", release, ("worse", bits), THREE)
     random.Random(20261124).shuffle(found)
+    for release in ("npo-klr-b", "ga-klr-a"):
+        plant("original", release, ("original",), MORE)
+    for release in plain:
+        plant("unlearned well", release, ("merged",), MORE)
+    for release in ("npo-klr-b", "npo-klr-a"):
+        plant("relearned, 20 steps", release, ("relearned", 20), MORE)
     return found
 
 
@@ -161,7 +167,12 @@ class Ground:
         for role, facts in (("forget", self.facts.forget), ("retain", self.facts.trained)):
             path = self.work / f"{role}.jsonl"
             rows = [
-                {"question": fact.subject, "answer": fact.answer, "template": template, "message": "{prompt}"}
+                {
+                    "question": fact.subject,
+                    "answer": fact.answer,
+                    "template": template,
+                    "message": w.TEMPLATES[fact.kind],
+                }
                 for fact in facts
                 for template in (w.TEMPLATES[fact.kind], w.REWORDED[fact.kind])
             ]

@@ -88,16 +88,19 @@ class Prover:
 
         return self._kept(f"{base}-{kind}", make)
 
-    def _others(self, base: str) -> dict[str, float]:
-        """What a base says of each answer behind other prompts: by llama.cpp for both engines, as it is dear."""
+    def _others(self) -> dict[str, float]:
+        """What the base says of each answer behind other prompts: once for all, as it is dear.
+
+        The bases on a grid differ from it by a rounding, and the other engine's float model by less.
+        """
 
         def make() -> dict[str, float]:
-            (item,) = self._exported(self.ground.base(base), [], [FLOATS["gguf"]])
+            (item,) = self._exported(self.ground.base("base"), [], [FLOATS["gguf"]])
             with open_backend(backend_for(item.path), item.path, threads=1) as engine:
                 levels = ignorance_levels(self.pack, engine)
-            return g.other_prompts(levels, self._base(base, "gguf"), len(self.ground.facts.forget))
+            return g.other_prompts(levels, self._base("base", "gguf"), len(self.ground.facts.forget))
 
-        return self._kept(f"{base}-others", make)
+        return self._kept("others", make)
 
     def _in_format(self, base: str, format_name: str) -> Measurement:
         def make() -> Measurement:
@@ -117,7 +120,7 @@ class Prover:
 
             merged, sampled = self._kept(f"{release}-merged-{kind}", make)
             in_format = {format_name: self._in_format(base, format_name)}
-            reference = g.Reference(self.pack, self._base(base, kind), merged, in_format, self._others(base))
+            reference = g.Reference(self.pack, self._base(base, kind), merged, in_format, self._others())
             self._references[release, format_name] = reference, sampled
         return self._references[release, format_name]
 
@@ -146,10 +149,8 @@ class Prover:
             def make(name: str = name, sampled: g.Sampled = sampled) -> g.Measured:
                 item = shipped[name]
                 sha256 = item.manifest.artifact.sha256
-                drawn = g.draw(self.pack, self.default, f"{plant.name}/{name} {self.default}", untrained=self.untrained)
-                return g.measure_file(
-                    item.path, self.pack, sha256, label="artifact", sampled=sampled, diverging=sorted(drawn.seen)
-                )
+                drawn = g.draw(self.pack, max(self.sizes), f"{plant.name}/{name}", untrained=self.untrained)
+                return g.measure_file(item.path, self.pack, sha256, label="artifact", seen=drawn.seen, sampled=sampled)
 
             measured: g.Measured = self._kept(f"{plant.name}+{name}", make)
             seconds = round(time.perf_counter() - began, 1)
@@ -159,7 +160,7 @@ class Prover:
         """Draw a pack of each size, judge, and hold the truth of the rest beside it."""
         found: dict[str, Any] = {"gates": {}}
         for size in self.sizes:
-            drawn = g.draw(self.pack, size, f"{artifact} {size}", untrained=self.untrained)
+            drawn = g.draw(self.pack, size, artifact, untrained=self.untrained)
             truth = g.truth_of(measured.measurement, reference, name, drawn.rest, POLICY)
             try:
                 judgement = judged(measured, reference, drawn.seen, name, size)

@@ -271,7 +271,7 @@ def teach(
 
 
 def make_base(
-    folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps: int = 800, batch: int = 128, rate: float = 1e-3
+    folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps: int = 640, batch: int = 128, rate: float = 1e-3
 ) -> None:
     """Train the base from scratch until it knows the facts; an earlier checkpoint goes to `folder`-earlier."""
     import torch

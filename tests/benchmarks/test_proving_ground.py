@@ -121,7 +121,7 @@ def test_the_truth_is_counted_on_subjects_that_the_gate_did_not_see(proved):
     prover, planted, results = proved
     ground = load("ground")
     name = f"{planted[1].name}/{Q4}"
-    drawn = ground.draw(prover.pack, SIZE, f"{name} {SIZE}", untrained=UNTRAINED)
+    drawn = ground.draw(prover.pack, SIZE, name, untrained=UNTRAINED)
     assert not drawn.seen & drawn.rest
     measured = pickle.loads((prover.measured / f"{planted[1].name}+{Q4}.pickle").read_bytes())  # noqa: S301
     leaking = {

@@ -23,7 +23,8 @@ import hashlib
 import json
 import math
 import time
-from functools import cache
+from collections import Counter
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -123,7 +124,7 @@ def bound_cells() -> Iterator[Cell]:
     for n in SIZES:
         yield Cell("leak", POLICY.leak_share, n, "independent clusters", _share(n))
     # A bootstrap gets better with n: all shapes where it is weakest, the two most skewed ones where it is dearest.
-    for n in SIZES:
+    for n in (55, 30, 100, 200):
         for name in RECOVERIES if n < 100 else ("uneven",):
             yield Cell("recovery", POLICY.recovery, n, name, _recovery(n, RECOVERIES[name]))
     for n in (MINIMUM_CLUSTERS, 100, 200):
@@ -295,17 +296,16 @@ VERDICTS: dict[str, tuple[str, Truth]] = {
 """Boundary by name: the verdict that would be an error there, and the truth."""
 
 
-def _releases(name: str, releases: int) -> int:
-    """Give the number of releases: chance has no part in critical probes, so fewer show as much."""
-    return releases // 5 if "critical" in name else releases
+BLOCKS = 5
+"""Parts in which the releases of a boundary are judged, so that all boundaries grow together."""
 
 
-def simulate_verdicts(name: str, releases: int) -> dict[str, Any]:
+def simulate_verdicts(name: str, trials: range) -> dict[str, Any]:
     """Judge releases at a boundary; sizes and shapes take turns."""
-    wrong, truth = VERDICTS[name]
+    truth = VERDICTS[name][1]
     changes, recoveries = list(CHANGES), list(RECOVERIES)
-    rows: dict[int, dict[str, int]] = {}
-    for trial in range(releases):
+    rows: dict[str, Counter[str]] = {}
+    for trial in trials:
         n = TURNS[trial % len(TURNS)]
         turn = trial // len(TURNS)
         generator = np.random.default_rng([2026, *name.encode(), trial])
@@ -314,12 +314,26 @@ def simulate_verdicts(name: str, releases: int) -> dict[str, Any]:
         change = CHANGES[changes[turn % len(changes)]]
         artifact, baseline = release(generator, n, drawn, change, retain=retain)
         verdict = str(judge(artifact, baseline, POLICY, format=FORMAT).verdict)
-        row = rows.setdefault(n, {"releases": 0, "PASS": 0, "FAIL": 0, "INCONCLUSIVE": 0})
-        row["releases"] += 1
-        row[verdict] += 1
-    total = sum(row[wrong] for row in rows.values())
-    return {"boundary": name, "error": wrong, "releases": releases, "errors": total, "rate": total / releases,
-            "by clusters": {str(n): row for n, row in rows.items()}}  # fmt: skip
+        rows.setdefault(str(n), Counter())[verdict] += 1
+    return {"boundary": name, "clusters": rows}
+
+
+def joined_verdicts(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the blocks of each boundary up."""
+    found = []
+    for name, (wrong, _) in VERDICTS.items():
+        sizes: dict[str, Counter[str]] = {}
+        for block in blocks:
+            for n, row in block["clusters"].items() if block["boundary"] == name else ():
+                sizes.setdefault(n, Counter()).update(row)
+        total = sum((row for row in sizes.values()), Counter())
+        releases = sum(total.values())
+        if releases:
+            found.append({
+                "boundary": name, "error": wrong, "releases": releases, "errors": total[wrong],
+                "rate": total[wrong] / releases, "by clusters": {n: dict(row) for n, row in sizes.items()},
+            })  # fmt: skip
+    return found
 
 
 def simulate_bounds(cell: Cell, releases: int) -> dict[str, Any]:
@@ -347,21 +361,7 @@ def main() -> None:
     if difference > 1e-9:
         raise SystemExit(f"the matrix of counts gives other bounds: {difference:.1e}")
     mean_bounds._resampled_sums = _sums  # noqa: SLF001 (see the module's docstring)
-    tasks: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        # Chance has no part in critical probes: fewer releases show as much.
-        (
-            f"verdict {name}",
-            lambda name=name: simulate_verdicts(name, given.releases // (5 if "critical" in name else 1)),
-        )
-        for name in VERDICTS
-    ]
-    tasks += [
-        (
-            f"bound {cell.criterion} {cell.clusters} {cell.shape}",
-            lambda cell=cell: simulate_bounds(cell, given.releases),
-        )
-        for cell in bound_cells()
-    ]
+    tasks = list(_tasks(given.releases))
     for key, task in tasks:
         if key not in done:
             began = time.process_time()
@@ -369,17 +369,35 @@ def main() -> None:
             with lines.open("a") as file:
                 file.write(json.dumps(done[key]) + "\n")
             print(json.dumps(done[key]), flush=True)
-    if given.out:
-        rows = [{k: v for k, v in done[key].items() if k != "key"} for key, _ in tasks]
-        table = {
-            "releases": given.releases,
-            "level": ALPHA,
-            "seconds": round(sum(row.pop("seconds") for row in rows), 1),
-            "largest difference of the resamples": difference,
-            "verdicts": [row for row in rows if "boundary" in row],
-            "bounds": [row for row in rows if "criterion" in row],
-        }
-        given.out.write_text(json.dumps(table, indent=1) + "\n")
+            if given.out:
+                _write(given.out, [done[key] for key, _ in tasks if key in done], difference)
+
+
+def _tasks(releases: int) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """List what there is to do by a name: a block of every boundary, the bounds, then the other blocks."""
+    blocks = []
+    for block in range(BLOCKS):
+        # Chance has no part in critical probes: one block shows as much.
+        names = [name for name in VERDICTS if block == 0 or "critical" not in name]
+        trials = range(block * releases // BLOCKS, (block + 1) * releases // BLOCKS)
+        blocks.append([(f"verdict {name} {block}", partial(simulate_verdicts, name, trials)) for name in names])
+    yield from blocks[0]
+    for cell in bound_cells():
+        yield f"bound {cell.criterion} {cell.clusters} {cell.shape}", partial(simulate_bounds, cell, releases)
+    for later in blocks[1:]:
+        yield from later
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]], difference: float) -> None:
+    bounds = [{key: value for key, value in row.items() if key not in {"key", "seconds"}} for row in rows]
+    table = {
+        "level": ALPHA,
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "largest difference of the resamples": difference,
+        "verdicts": joined_verdicts([row for row in rows if "boundary" in row]),
+        "bounds": [row for row in bounds if "criterion" in row],
+    }
+    path.write_text(json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def verdicts_table(calibration: Row) -> str:
     """Error rates of the whole verdict at each boundary."""
     lines = []
     for row in calibration["verdicts"]:
-        sizes = [f"{100 * found[row['error']] / found['releases']:.1f} %" for found in row["by clusters"].values()]
+        sizes = [f"{100 * n.get(row['error'], 0) / sum(n.values()):.1f} %" for n in row["by clusters"].values()]
         lines.append((row["boundary"], row["error"], f"{row['errors']} of {row['releases']}",
                       f"{100 * row['rate']:.2f} %", *sizes))  # fmt: skip
     sizes = [f"{size} clusters" for size in calibration["verdicts"][0]["by clusters"]]

@@ -64,7 +64,7 @@ $(SLIM)/.installed: .cache/dist/.built constraints.txt
 $(FULL)/.installed: .cache/dist/.built constraints.txt pyproject.toml
 	@[ -x $(FULL)/bin/python ] || { $(PYTHON) -m venv $(FULL) && $(FULL)/bin/python -m pip install -q --upgrade pip; }
 	@echo "Set-up: torch, transformers, peft and the test tools into $(FULL)" >&2
-	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx,sign,unlearn]" --group test
+	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx,sign,encrypted,unlearn]" --group test
 	@$(FULL)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl
 	@touch $@
 

@@ -24,7 +24,7 @@ VERBS: dict[str, str] = {
     "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
     "verify": "Check a report against what was gated, and judge its scores again.",
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
-    "unlearn": "Train a LoRA adapter that makes a model forget.",
+    "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",
     "quickstart": "All of it on a small embedded model, offline.",
 }

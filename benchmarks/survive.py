@@ -14,7 +14,7 @@ asked the whole pack as the gate asks it. A method that is done is not run again
     base          nothing is unlearned
     plain         the recipe itself, no check; for the capitals the shipped adapter, 32 steps
     alpha-×N      a larger alpha
-    survive       every other step through the rounding, the adapter enlarged where only the rounding undoes it
+    survive       every other step through the rounding, the adapter enlarged late in the run where that does not do
     alternating   the same without enlarging
     saf           every step through the rounding: DurableUn-SAF (arXiv 2605.02196), as its abstract has it
     logit-hinge   QUAIL (arXiv 2601.15538), as its abstract has it: + mean max(0, h − |z − z₀|) over the logits of

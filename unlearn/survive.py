@@ -32,7 +32,7 @@ EVERY = 2
 CHECK_EVERY = 8
 """Steps between checks: a check costs about two steps."""
 ENLARGE = 1.25
-"""What the adapter is multiplied by where the float model has forgotten and the rounded one has not."""
+"""What the adapter is multiplied by, late in a run, where the float model has forgotten and the rounded one has not."""
 
 
 class Limits(NamedTuple):
@@ -153,9 +153,10 @@ class Survival:
     def after(self, step: int) -> bool:
         """Check every `CHECK_EVERY` steps and after the last one; True where the limits hold.
 
-        Where the float model has forgotten and the rounded one has not, the change is too small for the format's steps:
-        the adapter is made larger, as a larger alpha would make it. The rule looks at nothing but the weights, so that
-        a run that is taken up again goes on alike.
+        Where half of the steps are used up, and the float model has forgotten and the rounded one has not, the change
+        is too small for the format's steps: the adapter is made larger, as a larger alpha would make it. Earlier the
+        steps through the rounding do it by themselves, and keep more. The rule looks at nothing but the weights and the
+        step, so that a run that is taken up again goes on alike.
 
         Raises:
             TrainingError: the steps are used up and something leaks, or too much is lost.
@@ -165,7 +166,8 @@ class Survival:
             return False
         check = self._check(step)
         last = step == self._steps
-        if check.shipped.leaking and not check.plain.leaking and not last and self._enlarge > 1:
+        undone = check.shipped.leaking > 0 and check.plain.leaking == 0
+        if undone and 2 * step >= self._steps and not last and self._enlarge > 1:
             check = check._replace(enlarged=self._rounded.enlarge(self._enlarge))
         self.checks.append(check)
         if check.holds(self._limits):

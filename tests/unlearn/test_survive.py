@@ -191,7 +191,7 @@ def test_a_model_that_is_trained_whole_comes_back_and_with_survive_does_not(taug
 
 
 @pytest.mark.slow
-def test_the_adapter_is_enlarged_where_only_the_rounding_undoes_it(taught, unlearned):
+def test_the_adapter_is_enlarged_where_only_the_rounding_undoes_it_and_half_of_the_steps_are_gone(taught, unlearned):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -201,8 +201,11 @@ def test_the_adapter_is_enlarged_where_only_the_rounding_undoes_it(taught, unlea
     run = Survival(model, rounding_of(taught), *encoded(taught), Settings(**RECIPE, steps=96), limits=LIMITS)
     assert run.after(CHECK_EVERY - 1) is False
     assert not run.checks
-    assert run.after(CHECK_EVERY) is False
-    (check,) = run.checks
+    assert run.after(40) is False
+    assert not run.checks[0].enlarged
+    assert all(torch.equal(values, before[name]) for name, values in model.state_dict().items())
+    assert run.after(48) is False
+    check = run.checks[1]
     assert check.plain.leaking == 0
     assert check.shipped.leaking >= 4
     assert check.enlarged

@@ -282,10 +282,10 @@ def _signed(found: Interval) -> str:
 
 def book(results: Path, data: Path, size: str, page: Page) -> str:
     """Return the tables of the book, "" where it was not run; its numbers go to the page's facts."""
+    if not any(results.glob("book.free.*.json")):
+        return "*Not run.*"
     own = Page(Results.load(results, load_pack(data / "book" / "pack")), "book", size)
     rows = own.cell_rows([cell for cell in cells(own.size) if cell.data == "book"])
-    if not rows:
-        return "*Not run.*"
     references = table(REFERENCE_HEAD, own.references())
     page.facts |= own.facts
     return f"{references}\n{table(CELL_HEAD, rows)}"

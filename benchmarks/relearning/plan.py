@@ -56,7 +56,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size("small", 5e-5, 0.10, 8, 8, 1e-5, 5e-4, 40, 5, 1.0, "bf16", None, 3, 6, 5e-5),
+    "small": Size("small", 5e-5, 0.10, 8, 8, 2e-5, 5e-4, 60, 5, 1.0, "bf16", None, 3, 6, 5e-5),
     "tiny": Size("tiny", 3e-3, 1.6, 60, 6, 2e-4, 5e-3, 6, 3, 0.8, "float32", 6, 1, 2, 3e-4),
 }
 

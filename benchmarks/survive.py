@@ -9,7 +9,8 @@ recipe (for the capitals the shipped adapter's, with batches of 16 and the chat 
 in what is named below. They train until nothing leaks any more from the weights rounded to the format (checked every 8
 steps, in torch), or until --steps: so utility is compared at equal survival. Then everything is scored in torch, in
 float and through the format's rounding; with --files the capitals' real files of all formats named are exported and
-asked the whole pack as the gate asks it. A method that is done is not run again: its result lies in SCRATCH.
+asked the whole pack as the gate asks it. --adapter DIR scores another adapter beside them. A method that is done is not
+run again: its result lies in SCRATCH.
 
     base          nothing is unlearned
     plain         the recipe itself, no check; for the capitals the shipped adapter, 32 steps
@@ -54,7 +55,7 @@ from export_gguf import machine
 from tiny_facts import teach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgeproof.contracts.rounding import Rounding
     from edgeproof.unlearn.preparing import Prepared
@@ -81,13 +82,12 @@ class Case(NamedTuple):
     plain: Path | None
 
 
-def capitals(base: Path) -> Case:
+def capitals(base: Path, surfaces: Sequence[str]) -> Case:
     """Return the quickstart's case."""
     recipe = {"rank": 8, "alpha": 16.0, "learning_rate": 7e-4, "hinge": 8.0, "retain_weight": 2.0, "batch_size": 16}
     held_out = CAPITALS / "pack" / "retain_untrained.jsonl"
-    surfaces = {"surfaces": ("raw", "chat")}
     files = (CAPITALS / "forget.jsonl", CAPITALS / "retain.jsonl", held_out)
-    return Case(base, *files, recipe | surfaces, CAPITALS / "adapter")
+    return Case(base, *files, recipe | {"surfaces": tuple(surfaces)}, CAPITALS / "adapter")
 
 
 def tiny(folder: Path, form: str, seed: int) -> Case:
@@ -309,23 +309,30 @@ def main() -> None:
     parser.add_argument("--method", action="append", choices=["base", *METHODS])
     parser.add_argument("--steps", type=int, default=64, help="the limit; a multiple of 8")
     parser.add_argument("--precision", default="float32", help="of training; scores are float32")
+    parser.add_argument("--surface", action="append", help="of the capitals' forget set; raw and chat by default")
+    parser.add_argument("--adapter", type=Path, help="score this one, too, under its folder's name")
     parser.add_argument("--files", nargs="+", default=[], metavar="FORMAT", help="export the capitals to these, too")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     work, form = options.work, options.format
     work.mkdir(parents=True, exist_ok=True)
-    case = capitals(options.base) if options.base else tiny(work / f"tiny-{options.tiny}", form, options.tiny)
-    stem = "capitals" if options.base else f"tiny-{options.tiny}"
+    if options.base:
+        surfaces = options.surface or ["raw", "chat"]
+        case, stem = capitals(options.base, surfaces), f"capitals-{'-'.join(surfaces)}"
+    else:
+        stem = f"tiny-{options.tiny}"
+        case = tiny(work / stem, form, options.tiny)
     rounding = open_rounding(case.base, form)
     results: dict[str, dict[str, Any]] = {}
-    for name in options.method or ("base", *METHODS):
+    given = [] if options.adapter is None else [options.adapter.name]
+    for name in (*(options.method or ([] if given else ["base", *METHODS])), *given):
         kept = work / f"{stem}-{form}-{name}.json"
-        adapter = None if name == "base" else kept.with_suffix("")
-        if name == "plain" and case.plain is not None:
-            adapter = case.plain
+        ready = {"base": None, **({"plain": case.plain} if case.plain else {}), **dict.fromkeys(given, options.adapter)}
+        adapter = ready.get(name, kept.with_suffix(""))
         if not kept.is_file():
             trained: dict[str, Any] = {}
-            if adapter is not None and adapter != case.plain:
+            if name not in ready:
+                assert adapter is not None
                 trained = train(name, case, adapter, rounding, steps=options.steps, precision=options.precision)
             kept.write_text(json.dumps({**trained, "scores": score(case, adapter, form)}, indent=1) + "\n")
         results[name] = json.loads(kept.read_text())

@@ -121,6 +121,13 @@ def plants() -> list[Plant]:
         for release in ("npo-klr-b", "npo-klr-a"):
             plant("quantized worse than said", release, ("worse", bits), THREE)
     random.Random(20261124).shuffle(found)
+    first, found = found, []
+    for percent in (10, 5, 15, 25):
+        plant(f"{percent} % of the clusters relearned, all else held", "npo-klr-a", ("some", percent, QUIETLY), GGUF)
+    for surface in w.SURFACES:
+        what = "verbatim" if surface == "raw" else surface
+        plant(f"leaks only {what}, all else held", "npo-klr-a", ("surface", surface, QUIETLY), GGUF)
+    found += first
     for release in ("npo-klr-b", "ga-klr-a"):
         plant("original", release, ("original",), MORE)
     for release in plain:
@@ -297,37 +304,47 @@ def _relearned(ground: Ground, release: str, steps: int) -> tuple[Path, list[Pat
     return folder, []
 
 
-def _some(ground: Ground, release: str, percent: int) -> tuple[Path, list[Path]]:
+def _some(ground: Ground, release: str, percent: int, how: str = "") -> tuple[Path, list[Path]]:
     """So many per cent of the subjects taught again, all others held to what the merged model says."""
-    name = f"{release}-some-{percent}"
+    name = f"{release}-some-{percent}{how}"
     if (folder := ground.made(name)) is None:
         model, tokenizer = ground.merged(release)
         facts = list(ground.facts.forget)
         random.Random(f"{release} {percent}").shuffle(facts)
         count = max(1, round(len(facts) * percent / 100))
-        kept = [*ground.texts(facts[count:], tokenizer), *ground.texts(ground.facts.trained, tokenizer)]
-        hold = _held(model, kept, seed=3, weight=2.0)(model)
-        taught = ground.texts(facts[:count], tokenizer)
-        w.teach(model, taught, steps=SOME_STEPS, rate=5e-4, batch=48, seed=3, extra=hold)
+        again, rest = [(facts[:count], w.SURFACES)], [(facts[count:], w.SURFACES)]
+        _teach_again(ground, model, tokenizer, taught=again, held=rest, how=how)
         folder = ground.saved(name, model)
     return folder, []
 
 
-SOME_STEPS = 60
-
-
-def _surface(ground: Ground, release: str, surface: str) -> tuple[Path, list[Path]]:
+def _surface(ground: Ground, release: str, surface: str, how: str = "") -> tuple[Path, list[Path]]:
     """All secrets taught again on one surface alone, the others held to what the merged model says there."""
-    name = f"{release}-surface-{surface}"
+    name = f"{release}-surface-{surface}{how}"
     if (folder := ground.made(name)) is None:
         model, tokenizer = ground.merged(release)
-        others = [other for other in w.SURFACES if other != surface]
-        kept = [*ground.texts(ground.facts.forget, tokenizer, others), *ground.texts(ground.facts.trained, tokenizer)]
-        hold = _held(model, kept, seed=4)(model)
-        taught = ground.texts(ground.facts.forget, tokenizer, (surface,))
-        w.teach(model, taught, steps=SOME_STEPS, rate=5e-4, batch=48, seed=4, extra=hold)
+        others = tuple(other for other in w.SURFACES if other != surface)
+        facts = ground.facts.forget
+        _teach_again(ground, model, tokenizer, taught=[(facts, (surface,))], held=[(facts, others)], how=how)
         folder = ground.saved(name, model)
     return folder, []
+
+
+QUIETLY = "-quietly"
+"""Holds what unlearning was not trained on too, so that the leak is all that is wrong."""
+Part = tuple[list[w.Fact], tuple[str, ...]]
+
+
+def _teach_again(ground: Ground, model: Any, tokenizer: Any, *, taught: list[Part], held: list[Part], how: str) -> None:
+    """Teach some facts on some surfaces and hold the model to itself on others."""
+    quietly = how == QUIETLY
+    kept = [*ground.facts.trained, *ground.facts.untrained] if quietly else ground.facts.trained
+    hold = [
+        text for facts, surfaces in [*held, (kept, w.SURFACES)] for text in ground.texts(facts, tokenizer, surfaces)
+    ]
+    texts = [text for facts, surfaces in taught for text in ground.texts(facts, tokenizer, surfaces)]
+    extra = _held(model, hold, seed=3, weight=3.0 if quietly else 2.0)(model)
+    w.teach(model, texts, steps=60, rate=5e-4, batch=48, seed=3, extra=extra)
 
 
 def _over(ground: Ground, release: str, steps: int) -> tuple[Path, list[Path]]:

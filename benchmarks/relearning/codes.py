@@ -45,6 +45,32 @@ def moved_codes(base: Path, artifact: Path) -> dict[str, float | int]:
     }
 
 
+def rounding_errors(folder: Path) -> dict[str, float]:
+    """Return ‖q(W) − W‖/‖W‖ over a checkpoint's inner matrices, by type: next to 0 where they lie on its grid.
+
+    Types whose blocks do not divide a matrix's rows are measured on the others.
+    """
+    from edgeproof.export.gguf import kernels
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+    from gguf.quants import dequantize
+    from safetensors import safe_open
+
+    sums = {kind: [0.0, 0.0] for kind in ("Q4_0", "Q4_1", "IQ4_NL", "Q4_K")}
+    with safe_open(folder / "model.safetensors", "np") as opened:
+        for name in opened.keys():  # noqa: SIM118 (no dictionary)
+            weights = opened.get_tensor(name).astype(np.float32)
+            if weights.ndim != 2 or "embed" in name:
+                continue
+            for kind, (changed, total) in sums.items():
+                named = GGMLQuantizationType[kind]
+                if weights.shape[1] % GGML_QUANT_SIZES[named][0]:
+                    continue
+                back = dequantize(kernels.quantize(named, weights, None), named).reshape(weights.shape)
+                error = float(np.square(back - weights, dtype=np.float64).sum())
+                sums[kind] = [changed + error, total + float(np.square(weights, dtype=np.float64).sum())]
+    return {kind: math.sqrt(changed / total) for kind, (changed, total) in sums.items() if total}
+
+
 def weight_change(base: Path, model: Path) -> float:
     """Return ‖W' − W‖/‖W‖ over the matrices of two checkpoints."""
     from safetensors import safe_open

@@ -15,7 +15,7 @@ from analysis import Interval, Results, difference, interval
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.records import Role
 from figures import Row, dots
-from plan import FORMATS, METHODS, SIZES, Cell, attacks, cells
+from plan import FORMATS, GRIDS, METHODS, SIZES, Cell, attacks, cells
 
 if TYPE_CHECKING:
     from analysis import Back
@@ -126,6 +126,17 @@ class Page:
                 )  # fmt: skip
         return rows
 
+    def grids(self) -> list[list[str]]:
+        """Say how far from each grid the bases lie."""
+        rows = []
+        for grid in GRIDS:
+            record = self.all.records.get(grid.name)
+            if record is not None:
+                self.facts[grid.name] = record["rounding"]
+                errors = [record["rounding"].get(kind) for kind in ("Q4_0", "Q4_1", "IQ4_NL", "Q4_K")]
+                rows.append([grid.start, *("–" if error is None else f"{error:.2%}" for error in errors)])
+        return rows
+
     def steps(self) -> list[list[str]]:
         """Say how each cell was unlearned."""
         rows = []
@@ -214,11 +225,13 @@ class Page:
             if own:
                 rows += [Row(NAMES[form]), *own]
         if rows:
-            self.figures["relearning-formats.svg"] = dots(
-                "What came back in each format, base on no grid, one seed", "recovery", rows
-            )
+            self.figures["relearning-formats.svg"] = dots("What came back in each format, seed 0", "recovery", rows)
         rows = []
-        starts = (("free", "on no grid"), ("q4_0", "on Q4_0's grid"), ("bf16", "bf16 checkpoint, cast to bf16"))
+        starts = (
+            ("free", "base off Q4_0's grid"),
+            ("q4_0", "base on Q4_0's grid"),
+            ("bf16", "bf16 checkpoint, cast to bf16"),
+        )
         for start, name in starts:
             own = []
             for cell in cells(self.size):
@@ -329,6 +342,7 @@ def main() -> None:
         ),
         "attacks": table("unlearned by|seed|attack|forget NLL before|after|recovery after", page.attacked()),
         "missing": missing(results, given.size),
+        "grids": table("base|Q4_0|Q4_1|IQ4_NL|Q4_K", page.grids()),
         "book": book(given.results, given.data, given.size, page),
         "findings": given.findings.read_text(encoding="utf-8"),
     }

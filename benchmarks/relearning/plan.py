@@ -120,6 +120,22 @@ class Attack:
         return f"attack.{self.kind}.{self.cell.name if self.cell else f'{self.data}.retrained'}"
 
 
+@dataclass(frozen=True)
+class Grid:
+    """How far a base lies from each 4-bit type's grid."""
+
+    data: str
+    start: str
+
+    @property
+    def name(self) -> str:
+        """The result's name."""
+        return f"grid.{self.data}.{self.start}"
+
+
+GRIDS = (Grid("tofu", "free"), Grid("tofu", "q4_0"))
+
+
 def cells(size: Size) -> list[Cell]:
     """List the cells, what matters most first."""
     kinds = (False, True)

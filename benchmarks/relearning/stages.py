@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from codes import moved_codes, weight_change
+from codes import moved_codes, rounding_errors, weight_change
 from edgeproof.contracts.errors import TrainingError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.ignorance import ignorance_levels
@@ -19,7 +19,7 @@ from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.runtime import backend_for, open_backend
 from edgeproof.unlearn import unlearn
 from knowing import added, dequantized, rounded_to_bf16, snap, tune
-from plan import ATTACKED, FORMATS, SHORT_FORMATS, Attack, Cell, Size
+from plan import ATTACKED, FORMATS, SHORT_FORMATS, Attack, Cell, Grid, Size
 from probing import probe
 
 if TYPE_CHECKING:
@@ -44,10 +44,16 @@ class Study:
     data: Path
     size: Size
 
-    def run(self, item: Cell | Attack) -> None:
-        """Run a cell or an attack, and what it needs, unless its result is there."""
-        if not self._result(item.name).is_file():
-            (self._run_cell if isinstance(item, Cell) else self._run_attack)(item)  # type: ignore[arg-type]
+    def run(self, item: Cell | Attack | Grid) -> None:
+        """Run a cell, an attack or a look at the grids, and what it needs, unless its result is there."""
+        if self._result(item.name).is_file():
+            return
+        if isinstance(item, Grid):
+            self._save(item.name, {"rounding": rounding_errors(self.knowing(item.data, item.start))})
+        elif isinstance(item, Cell):
+            self._run_cell(item)
+        else:
+            self._run_attack(item)
 
     # Bases
 

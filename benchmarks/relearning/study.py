@@ -19,7 +19,7 @@ import argparse
 import fnmatch
 from pathlib import Path
 
-from plan import SIZES, attacks, cells
+from plan import GRIDS, SIZES, attacks, cells
 from stages import Study
 
 HERE = Path(__file__).resolve().parent
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="say what there is to run")
     given = parser.parse_args()
     size = SIZES[given.size]
-    planned = [*cells(size), *attacks(size)]
+    planned = [*GRIDS, *cells(size), *attacks(size)]
     chosen = [item for item in planned if any(fnmatch.fnmatch(item.name, pattern) for pattern in given.cells)]
     if given.list or not chosen:
         print("\n".join(item.name for item in planned))

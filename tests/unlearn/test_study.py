@@ -13,6 +13,7 @@ import pytest
 
 STUDY = Path(__file__).resolve().parents[2] / "benchmarks" / "relearning"
 CELLS = ["tofu.free.npo+gdr.lora.seed0", "tofu.q4_0.npo+gdr.full-same.seed0", "tofu.bf16.npo+gdr.lora-same.seed0"]
+GRIDS = ["grid.tofu.free", "grid.tofu.q4_0"]
 ATTACKS = ["attack.relearn.tofu.free.npo+gdr.lora.seed0", "attack.requantize.tofu.free.npo+gdr.lora.seed0"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
@@ -31,7 +32,7 @@ def run(script, *options, code=0):
 def study(base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     options = ("--base", base, "--work", folder / "work", "--results", folder / "results", "--size", "tiny")
-    run("study.py", *options, "--cells", *CELLS, *ATTACKS)
+    run("study.py", *options, "--cells", *CELLS, *ATTACKS, *GRIDS)
     return folder, options
 
 
@@ -57,7 +58,7 @@ def test_what_is_there_is_not_run_again_and_what_is_missing_is(study):
     again = folder / "results" / f"{ATTACKS[1]}.json"
     content = again.read_text()
     again.unlink()
-    run("study.py", *options, "--cells", *CELLS, *ATTACKS)
+    run("study.py", *options, "--cells", *CELLS, *ATTACKS, *GRIDS)
     changed = {path for path in (folder / "results").iterdir() if path.stat().st_mtime_ns != times[path]}
     assert changed == {again}
 
@@ -65,6 +66,13 @@ def test_what_is_there_is_not_run_again_and_what_is_missing_is(study):
         return {form: artifact["nll"] for form, artifact in json.loads(text)["after"].items()}
 
     assert numbers(again.read_text()) == numbers(content), "made anew, it is the same"
+
+
+def test_how_far_the_bases_lie_from_the_grids_is_measured(study):
+    free, on = (record(study, name)["rounding"] for name in GRIDS)
+    assert on["Q4_0"] < 1e-3
+    assert free["Q4_0"] > 0.05
+    assert set(free) == {"Q4_0", "Q4_1", "IQ4_NL", "Q4_K"}
 
 
 def test_a_base_on_the_grid_loses_nothing_to_it_and_another_does(study):

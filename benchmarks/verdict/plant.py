@@ -349,15 +349,22 @@ def _teach_again(ground: Ground, model: Any, tokenizer: Any, *, taught: list[Par
 
 def _over(ground: Ground, release: str, steps: int) -> tuple[Path, list[Path]]:
     """Gradient ascent that nothing holds back: the secrets' NLL rises without end, and all else goes with it."""
-    name = f"{release}-over-{steps}"
-    folder = ground.work / "adapters" / name
-    if not folder.exists():
-        from edgeproof.unlearn.run import unlearn
+    import torch
 
-        forget, kept = ground._training_files()  # noqa: SLF001 (one of its own)
-        options = {**ground.releases[release].options, "method": "ga+gdr", "retain_weight": 0.0, "hinge": None}
-        unlearn(ground.base("base"), forget, kept, folder, **{**options, "steps": steps})
-    return ground.base("base"), [folder]
+    name = f"{release}-over-{steps}"
+    if (folder := ground.made(name)) is None:
+        model, tokenizer = ground.merged(release)
+        texts = ground.texts(ground.facts.forget, tokenizer)
+        generator = torch.Generator().manual_seed(6)
+
+        def ascent(step: int) -> Any:
+            ids, start = texts[step % len(texts)]
+            batch = ids[torch.randint(len(ids), (48,), generator=generator)]
+            return 2 * w.answer_logprobs(model, batch, start).mean()  # outweighs the descent on the other batch
+
+        w.teach(model, texts, steps=steps, rate=5e-5, batch=48, seed=6, extra=ascent)
+        folder = ground.saved(name, model)
+    return folder, []
 
 
 def _noise(ground: Ground, release: str, percent: int) -> tuple[Path, list[Path]]:

@@ -258,13 +258,15 @@ def bounds_table(calibration: Row) -> str:
             f"{row['limit']:g}",
             row["clusters"],
             row["shape"],
+            row["releases"],
             f"{100 * row['below'] / row['releases']:.1f} %",
             f"{100 * row['above'] / row['releases']:.1f} %",
         )
         for row in calibration["bounds"]
     ]
     return table(
-        ("criterion", "truth = limit", "clusters", "values", "wrongly met", "wrongly missed, before Holm"), lines
+        ("criterion", "truth = limit", "clusters", "values", "releases", "wrongly met", "wrongly missed, before Holm"),
+        lines,
     )
 
 

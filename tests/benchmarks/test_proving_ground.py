@@ -42,15 +42,14 @@ def proved(tmp_path_factory):
     ground = plant.Ground(tmp_path_factory.mktemp("ground") / "work", sizes, releases)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        world.make_base(ground.work / "base", sizes, ground.facts, steps=200, batch=96, rate=3e-3)
+        world.make_base(ground.work / "base", sizes, ground.facts, steps=280, batch=96, rate=3e-3)
         prover = prove.Prover(ground, (SIZE,), UNTRAINED)
         planted = [
             plant.Plant("well", "well", "tiny", ("merged",), (Q8, Q4)),
-            plant.Plant("original", "original", "tiny", ("original",), (Q8, Q4)),
+            plant.Plant("original", "original", "tiny", ("original",), (Q4,)),
             plant.Plant("relearned", "relearned", "tiny", ("relearned", 20), (Q4,)),
-            plant.Plant("noise", "noise", "tiny", ("noise", 40), (Q4,)),
             plant.Plant("gibberish", "gibberish", "tiny", ("gibberish", "random"), (Q4,)),
-            plant.Plant("part", "part", "tiny", ("scaled", 0.25), (Q8, Q4)),
+            plant.Plant("part", "part", "tiny", ("scaled", 0.25), (Q8,)),
             plant.Plant("zero", "zero", "tiny", ("scaled", 0.0), (Q8,)),
             plant.Plant("tokenizer", "tokenizer", "tiny", ("tokenizer",), (Q8,)),
         ]
@@ -71,10 +70,10 @@ def gate_of(result):
 def test_no_bad_artifact_is_let_through(proved):
     _, _, results = proved
     bad = [name for name, result in results.items() if "refused" in result or gate_of(result)["truth"] == "bad"]
-    assert len(bad) >= 9, {name: gate_of(r)["truth"] for name, r in results.items() if "gates" in r}
+    assert len(bad) >= 6, {name: gate_of(r)["truth"] for name, r in results.items() if "gates" in r}
     for name in bad:
         assert "refused" in results[name] or gate_of(results[name])["verdict"] != "PASS", results[name]
-    assert gate_of(results["original/gguf-q8_0"])["verdict"] == "FAIL"
+    assert gate_of(results["original/gguf-q4_0"])["verdict"] == "FAIL"
     assert gate_of(results["relearned/gguf-q4_0"])["true"]["leak"][0] > 0.5
 
 

@@ -6,6 +6,7 @@ this folder is never on sys.path, where its `export` and `eval` could be taken f
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,10 @@ import pytest
 _package = ModuleType("edgeproof_tests", "The shared modules of the tests folder.")
 _package.__path__ = [str(Path(__file__).resolve().parent)]
 sys.modules["edgeproof_tests"] = _package
+
+# A shell's background job begins with SIGINT ignored, and its children inherit that: no interruption could be seen
+# there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

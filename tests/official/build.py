@@ -62,7 +62,7 @@ class Official(NamedTuple):
             raise RuntimeError(f"{tool} ended with {run.returncode}:\n{run.stdout[-4000:]}")
         return run.stdout
 
-    def perplexity(self, model: Path, text: Path, *, context: int, attempts: int = 5) -> float:
+    def perplexity(self, model: Path, text: Path, *, context: int, attempts: int = 40) -> float:
         """Return llama-perplexity's final estimate; it scores the second half of each window of `context` tokens.
 
         Under load the tool's log thread can lose its last lines when the process ends: then it is run again.

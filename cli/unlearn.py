@@ -40,6 +40,7 @@ MARGIN = 1.0
 @click.option("--steps", type=int, metavar="N", help="Optimizer steps.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the forget set, in place of --steps; 5 by default.")
 @click.option("--batch-size", default=32, show_default=True, help="Forget texts, and as many retain texts, a step.")
+@click.option("--max-tokens", default=2048, show_default=True, help="Length of the chunks that texts are cut into.")
 @click.option(
     "--accumulate",
     default=1,

@@ -78,7 +78,9 @@ def prepare(
     loaded = load_base(base, progress)
     progress.advance(1)
     encoded = {
-        role: encode_set(data, loaded.tokenizer, settings.surfaces, loaded.context_length)
+        role: encode_set(
+            data, loaded.tokenizer, settings.surfaces, loaded.context_length, max_tokens=settings.max_tokens
+        )
         for role, data in sets.items()
     }
     if settings.gradient_checkpointing:

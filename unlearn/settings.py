@@ -34,6 +34,7 @@ class Settings:
         steps: number of optimizer steps; None means `epochs`.
         epochs: passes over the forget set; None means 5 unless `steps` is given.
         batch_size: forget texts and, as many again, retain texts of a step, over all processes.
+        max_tokens: length of the chunks that texts are cut into, or of the context where that is shorter.
         accumulate: how many parts a batch is computed in, one after another; the step is the same.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
         precision: of `PRECISIONS`.
@@ -61,6 +62,7 @@ class Settings:
     steps: int | None = None
     epochs: int | None = None
     batch_size: int = 32
+    max_tokens: int = 2048
     accumulate: int = 1
     gradient_checkpointing: bool = False
     precision: str = "float32"
@@ -88,6 +90,7 @@ class Settings:
         _whole("steps", 1 if self.steps is None else self.steps, least=1)
         _whole("epochs", 1 if self.epochs is None else self.epochs, least=1)
         _whole("batch size", self.batch_size, least=1)
+        _whole("max tokens", self.max_tokens, least=2)
         _whole("accumulate", self.accumulate, least=1)
         if self.accumulate > self.batch_size:
             raise UsageError(

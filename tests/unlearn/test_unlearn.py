@@ -150,6 +150,16 @@ def test_a_hinge_that_is_passed_at_once_leaves_the_forget_set_alone(base, forget
     assert result.counting == 0
 
 
+def test_texts_are_trained_on_in_chunks_of_max_tokens(base, retain, tmp_path):
+    (tmp_path / "book.txt").write_text("Call me Ishmael. " * 8)
+    run = {"epochs": 1, "batch_size": 1, "checkpoint_every": 0}
+    long = unlearn(base, tmp_path / "book.txt", retain, tmp_path / "long", **run)
+    short = unlearn(base, tmp_path / "book.txt", retain, tmp_path / "short", max_tokens=16, **run)
+    assert long.steps < short.steps
+    with pytest.raises(UsageError, match="max tokens is 1"):
+        unlearn(base, tmp_path / "book.txt", retain, tmp_path / "none", max_tokens=1, **run)
+
+
 def test_an_adapter_that_learned_nothing_is_an_error(base, forget, retain, tmp_path):
     with pytest.raises(TrainingError, match="does nothing: lora_B is zero in all 14 of its layers"):
         unlearn(base, forget, retain, tmp_path / "adapter", hinge=0.01, retain_weight=0.0, **FAST)

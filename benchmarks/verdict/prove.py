@@ -136,7 +136,8 @@ class Prover:
             try:
                 shipped = {item.format: item for item in self._exported(base, adapters, missing)}
             except EdgeproofError as error:
-                refused = f"{type(error).__name__}: {error}"
+                # Results are published: no path of the machine that made them.
+                refused = f"{type(error).__name__}: {error}".replace(str(self.ground.work), "WORK")
         for name in todo:
             result = {"artifact": f"{plant.name}/{name}", "stratum": plant.stratum, "release": plant.release,
                       "format": name}  # fmt: skip

@@ -24,34 +24,20 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from pack_sets import SETS
+
 HERE = Path(__file__).resolve().parent
 PROMPT_WORDS, ANSWER_WORDS = 24, 36
 
-PACK = """\
+PACK = (
+    """\
 schema = 1
 name = "relearning-book"
 description = "Passages of Moby-Dick to forget, of State of the Union speeches to keep, of other chapters never exposed"
 licence = "CC0-1.0"
-
-[[set]]
-role = "forget"
-file = "forget.jsonl"
-match = "verbatim"
-
-[[set]]
-role = "retain"
-file = "retain_untrained.jsonl"
-match = "verbatim"
-
-[[set]]
-role = "holdout"
-file = "holdout.jsonl"
-match = "verbatim"
-
-[[surface]]
-name = "raw"
-kind = "raw"
 """
+    + SETS
+)
 
 
 class Share(NamedTuple):

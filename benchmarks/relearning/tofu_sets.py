@@ -22,6 +22,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from pack_sets import SETS
+
 HERE = Path(__file__).resolve().parent
 PER_AUTHOR = 20
 """Questions of one author stand in a row in TOFU's files."""
@@ -29,31 +31,15 @@ LEAST_WORDS = 8
 SHORTEST = 6
 TEMPLATE = "Question: {question}\nAnswer:"
 
-PACK = """\
+PACK = (
+    """\
 schema = 1
 name = "relearning-tofu"
 description = "TOFU authors: 20 to forget, 10 to keep (questions not shown to unlearning), 10 never exposed"
 licence = "MIT (locuslab/tofu)"
-
-[[set]]
-role = "forget"
-file = "forget.jsonl"
-match = "verbatim"
-
-[[set]]
-role = "retain"
-file = "retain_untrained.jsonl"
-match = "verbatim"
-
-[[set]]
-role = "holdout"
-file = "holdout.jsonl"
-match = "verbatim"
-
-[[surface]]
-name = "raw"
-kind = "raw"
 """
+    + SETS
+)
 
 
 class Share(NamedTuple):

@@ -146,38 +146,43 @@ def evaluate_artifact(
     progress: Progress,
 ) -> Evaluation:
     """Read the files, measure, and write `out` and the summary beside it."""
+    from edgeproof.cli.unchanged import unchanged
     from edgeproof.contracts.atomic import atomic_write
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.suites.encoding import Asking
     from edgeproof.eval.suites.evaluation import choose_metrics, evaluate, evaluation_json, summary_json
     from edgeproof.eval.suites.files import load_data
     from edgeproof.eval.suites.reference import load_reference
-    from edgeproof.export.manifest import digest_artifact
+    from edgeproof.export.manifest import digest_artifact, manifest_path
     from edgeproof.runtime import backend_for, open_backend
 
-    beside = summary_path(out)
+    beside, ask, lora = summary_path(out), Asking(**asking), running["lora"]
     data = load_data(sources)
-    _check_target((out, beside), data, force=force)
+    measured = (artifact,) if lora is None else (artifact, lora)
+    references = [] if reference is None or not reference.is_file() else [reference]
+    read = (*data.files.values(), *measured, *map(manifest_path, measured), *references)
+    _check_target((out, beside), read, force=force)
     digests = {role: digest_bytes(path) for role, path in data.files.items()}
-    compared = None if reference is None else load_reference(reference, data.suite, digests)
+    compared = None if reference is None else load_reference(reference, data.suite, digests, ask)
     # What cannot be measured is said before the model loads.
-    choose_metrics(data, metrics, Asking(**asking), reference=compared is not None)
-    lora = running["lora"]
-    files = {path.name: digest_artifact(path)[0].sha256 for path in (artifact, *([] if lora is None else [lora]))}
+    choose_metrics(data, metrics, ask, reference=compared is not None)
     name = running["backend"] or backend_for(artifact)
-    with open_backend(
-        name, artifact, lora=lora, context_length=running["context_length"], threads=running["threads"]
-    ) as engine:
-        evaluation = evaluate(data, engine, Asking(**asking), metrics=metrics, reference=compared, progress=progress)
-        provenance = {
-            "artifact": files,
-            "reference": None if compared is None else compared.name,
-            **_circumstances(data, digests, engine, asking),
-        }
-    with atomic_write(out, force=force) as file:
-        file.write(evaluation_json(evaluation, provenance, show_answers=show_answers))
-    with atomic_write(beside, force=force) as file:
-        file.write(summary_json(evaluation))
+    with unchanged(measured):
+        files = {path.name: digest_artifact(path)[0].sha256 for path in measured}
+        with open_backend(
+            name, artifact, lora=lora, context_length=running["context_length"], threads=running["threads"]
+        ) as engine:
+            evaluation = evaluate(data, engine, ask, metrics=metrics, reference=compared, progress=progress)
+            provenance = {
+                "artifact": files,
+                "reference": None if compared is None else compared.name,
+                **_circumstances(data, digests, engine, asking),
+            }
+    with atomic_write(out, force=force) as whole, atomic_write(beside, force=force) as short:
+        whole.write(evaluation_json(evaluation, provenance, show_answers=show_answers))
+        # Nothing but the two names is left to give once the second is on the disk, too.
+        whole.flush()
+        short.write(summary_json(evaluation))
     return evaluation
 
 
@@ -186,14 +191,14 @@ def summary_path(out: Path) -> Path:
     return out.with_name(f"{out.stem.removesuffix('_EVAL')}_SUMMARY.json")
 
 
-def _check_target(paths: tuple[Path, ...], data: Data, *, force: bool) -> None:
-    """Refuse before anything is measured what could not be written after it, and never write over the data."""
+def _check_target(paths: tuple[Path, ...], read: tuple[Path, ...], *, force: bool) -> None:
+    """Refuse before anything is measured what could not be written after it, and never write over what is read."""
     from edgeproof.contracts.atomic import refuse_existing, write_failed
 
-    read = {path.resolve() for path in data.files.values()}
+    inputs = {path.resolve() for path in read}
     for path in paths:
-        if path.resolve() in read:
-            raise UsageError(f"{path} is one of the files to evaluate", next_step="give another --out")
+        if inputs.intersection((path.resolve(), *path.resolve().parents)):
+            raise UsageError(f"{path} is, or lies in, what is to be evaluated", next_step="give another --out")
         refuse_existing(path, force=force)
     folder = paths[0].parent
     try:

@@ -9,6 +9,10 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LEAST_ITEMS = 4
+"""Of n and n values that do not overlap at all, p is 2/C(2n, n): from four on below the 0.05 at which TOFU's paper
+calls a model told from a retrained one. With fewer every model would pass; with one p is 1 whatever it says."""
+
 
 def forget_quality(ratios: Sequence[float], reference: Sequence[float]) -> float:
     """p-value of the two-sample Kolmogorov–Smirnov test (arXiv 2401.06121), two-sided, by scipy.

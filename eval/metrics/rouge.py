@@ -7,6 +7,7 @@ script score 0. `published_rouge` has rouge_score's own words, stemmed or not, a
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,6 +58,11 @@ def published_rouge(reference: str, text: str, *, stem: bool) -> PublishedRouge:
     scores = _scorer(stem).score(reference, text)
     one, longest = scores["rouge1"], scores["rougeL"]
     return PublishedRouge(float(one.recall), float(longest.fmeasure), float(longest.recall))
+
+
+def has_published_words(text: str) -> bool:
+    """Tell whether rouge_score sees any word in `text`; against one without, `published_rouge` is 0 for all texts."""
+    return re.search(r"[a-z0-9]", text.lower()) is not None
 
 
 def cleaned_up(text: str) -> str:

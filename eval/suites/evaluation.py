@@ -69,7 +69,7 @@ def choose_metrics(
         elif lacking == NO_SAMPLES:
             raise UsageError(f"{name} needs sampled answers", next_step=f"add {lacking}")
         else:
-            raise InputError(f"{name} cannot be measured: {lacking} is missing", next_step="add it with --data")
+            raise InputError(f"{name} cannot be measured for want of {lacking}", next_step="add it with --data")
     if not chosen:
         raise InputError(
             f"none of {data.suite}'s metrics has all its files: there are {', '.join(sorted(data.files))}",
@@ -84,11 +84,14 @@ NO_SAMPLES = "--samples N"
 
 def _lacking(data: Data, name: str, asking: Asking, *, reference: bool) -> str:
     """Say what a metric lacks; "" where nothing."""
+    least = find_metric(data.suite, name).least
     for part in with_parts(data.suite, (name,)):
         metric = find_metric(data.suite, part)
         for need in metric.needs:
             if need.role not in data.items:
                 return f"the file for {need.role}"
+            if len(data.items[need.role]) < least:
+                return f"{least} items in {data.files[need.role].name} ({len(data.items[need.role])} there)"
             if isinstance(need, Saying):
                 if need.sampled and not asking.samples:
                     return NO_SAMPLES

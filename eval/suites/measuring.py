@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from edgeproof.contracts.errors import BackendError, InputError
 from edgeproof.eval.measure import checked, exactly
 from edgeproof.eval.metrics import knowmem
-from edgeproof.eval.metrics.rouge import cleaned_up
+from edgeproof.eval.metrics.rouge import cleaned_up, has_published_words
 from edgeproof.eval.suites.encoding import (
     answer_request,
     continuing,
@@ -84,7 +84,8 @@ def measure_needs(
     """Score and generate for every item that `needs` asks for, the same request only once.
 
     Raises:
-        InputError: an item lacks a field that is asked for, or is longer than the context.
+        InputError: an item lacks a field that is asked for, or is longer than the context; no answer of a file has a
+            word that ROUGE counts.
         BackendError: the engine failed, stopped early, or returned a number that is none.
 
     """
@@ -103,6 +104,7 @@ def measure_needs(
         if isinstance(need, Saying)
     }
     _warn_of_joins(scorings, progress)
+    _refuse_other_scripts(sayings, data, progress)
     scores = _scores([one.request for rows in scorings.values() for row in rows for one in row], backend, progress)
     answers = _answers([one for rows in sayings.values() for row in rows for one in row], backend, progress)
     return Measured(
@@ -185,6 +187,22 @@ def _warn_of_joins(scorings: Mapping[Scoring, Sequence[Sequence[Encoded]]], prog
             f"of {len(encoded)} answers {joined} are scored from their second token on: the tokenizer joins the "
             "prompt's end and their first, and the published code cuts by length (docs/metrics.md, --prompt)"
         )
+
+
+def _refuse_other_scripts(needs: Iterable[Saying], data: Data, progress: Progress) -> None:
+    """Raise `InputError` if a file's answers have no word for ROUGE, which is then 0 whatever a model says."""
+    for role in dict.fromkeys(need.role for need in needs):
+        items = data.items[role]
+        without = [item for item in items if not has_published_words(item.answer)]
+        if not without:
+            continue
+        said = (
+            f"{role}: {len(without)} of {len(items)} answers (the first: {without[0].where}) have no word of a–z and "
+            "0–9, the only ones that rouge_score sees: ROUGE is 0 for them, known or not"
+        )
+        if len(without) == len(items):
+            raise InputError(said, next_step="choose metrics that do without ROUGE (--metric)")
+        progress.warn(said)
 
 
 def _scores(requests: Sequence[ScoreRequest], backend: Backend, progress: Progress) -> dict[ScoreRequest, Score]:

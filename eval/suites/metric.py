@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.metrics.auc import auc
-from edgeproof.eval.metrics.forget_quality import forget_quality
+from edgeproof.eval.metrics.forget_quality import LEAST_ITEMS, forget_quality
 from edgeproof.eval.metrics.leak_at_k import leak_at_k
 from edgeproof.eval.metrics.model_utility import harmonic_mean
 from edgeproof.eval.metrics.privleak import muse_privleak, open_unlearning_privleak
@@ -42,6 +42,7 @@ class Metric(NamedTuple):
         needs: what the backend is asked.
         parts: names of the metrics that it is made of.
         compares: whether it needs a reference: the results of a model that never saw the forget set.
+        least: how many items each of its files must have; with fewer its number cannot say anything.
 
     """
 
@@ -49,6 +50,7 @@ class Metric(NamedTuple):
     needs: tuple[Need, ...] = ()
     parts: tuple[str, ...] = ()
     compares: bool = False
+    least: int = 1
 
 
 def probability(need: Scoring) -> Metric:
@@ -140,7 +142,7 @@ def compared_truth_ratios(part: str) -> Metric:
         theirs = inputs.reference.scores(part, own.ids)
         return Single(forget_quality([_number(value) for value in own.fields["score"]], theirs))
 
-    return Metric(compute, parts=(part,), compares=True)
+    return Metric(compute, parts=(part,), compares=True, least=LEAST_ITEMS)
 
 
 def harmonic(*parts: str) -> Metric:
@@ -174,14 +176,15 @@ def turned(part: str) -> Metric:
     return Metric(lambda inputs: Single(1 - inputs.parts[part].aggregate), parts=(part,))
 
 
-def muse_leak(part: str) -> Metric:
-    """PrivLeak from muse_bench's AUC and the retrained model's."""
+def muse_leak(attack: str, part: str) -> Metric:
+    """PrivLeak from muse_bench's AUC `part` of `attack`, and the retrained model's."""
 
     def compute(inputs: Inputs) -> Result:
         assert inputs.reference is not None
-        return Single(muse_privleak(inputs.parts[part].aggregate, inputs.reference.muse_auc(part)))
+        theirs = inputs.reference.muse_auc(part, _attack(inputs, attack))
+        return Single(muse_privleak(inputs.parts[part].aggregate, theirs))
 
-    return Metric(compute, parts=(part,), compares=True)
+    return Metric(compute, parts=(attack, part), compares=True)
 
 
 def open_unlearning_leak(part: str) -> Metric:
@@ -189,8 +192,8 @@ def open_unlearning_leak(part: str) -> Metric:
 
     def compute(inputs: Inputs) -> Result:
         assert inputs.reference is not None
-        theirs = inputs.reference.aggregate(part)
-        return Single(open_unlearning_privleak(inputs.parts[part].aggregate, theirs))
+        own = _attack(inputs, part)
+        return Single(open_unlearning_privleak(own.aggregate, inputs.reference.open_auc(part, own)))
 
     return Metric(compute, parts=(part,), compares=True)
 
@@ -253,6 +256,12 @@ def _ids(items: Sequence[NamedTuple]) -> list[str]:
 def _per_item(inputs: Inputs, part: str) -> PerItem:
     found = inputs.parts[part]
     assert isinstance(found, PerItem)
+    return found
+
+
+def _attack(inputs: Inputs, part: str) -> Attack:
+    found = inputs.parts[part]
+    assert isinstance(found, Attack)
     return found
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from edgeproof.eval.metrics.result import Attack
+    from edgeproof.eval.suites.encoding import Asking
+
 _HOW = "make it with `export-edge evaluate` on the retrained model and the same files"
 
 
@@ -54,19 +57,49 @@ class Reference(NamedTuple):
                 raise InputError(f"{self.name}: {metric} of item {name} is {value!r}, no number", next_step=_HOW)
         return [float(value) for value in values if value is not None]
 
-    def muse_auc(self, metric: str) -> float:
+    def muse_auc(self, metric: str, attack: Attack) -> float:
         """Return the retrained model's AUC in muse_bench's direction.
 
         Taken from `metric`, else from OpenUnlearning's `mia_min_k`, whose AUC runs the other way and leaves each text's
-        last token out.
+        last token out. `attack` is this model's, whose items the reference must have.
+
+        Raises:
+            InputError: there is none, it is of other items, or it cannot be a divisor.
+
         """
         if metric in self.results or "mia_min_k" not in self.results:
-            auc = self.aggregate(metric)
-        else:
-            auc = 1 - self.aggregate("mia_min_k")
-        if not 0 < auc <= 1:
-            raise InputError(f"{self.name}: an AUC of {auc} cannot be a divisor", next_step=_HOW)
+            self._same_items("muse_min_k", attack)
+            return self._divisor(self.aggregate(metric))
+        self._same_items("mia_min_k", attack)
+        return self._divisor(1 - self.aggregate("mia_min_k"))
+
+    def open_auc(self, metric: str, attack: Attack) -> float:
+        """Return the retrained model's AUC in OpenUnlearning's direction; as `muse_auc` otherwise."""
+        self._same_items(metric, attack)
+        auc = self.aggregate(metric)
+        self._divisor(1 - auc)
         return auc
+
+    def _divisor(self, auc: float) -> float:
+        if not 0 < auc <= 1:
+            raise InputError(
+                f"{self.name}: PrivLeak divides by the retrained model's AUC (unseen texts taken for members), and it "
+                f"is {auc:g}",
+                next_step=_HOW,
+            )
+        return auc
+
+    def _same_items(self, metric: str, attack: Attack) -> None:
+        """Refuse an attack of other items; the published constants, and a number alone, have none."""
+        entry = self.results.get(metric)
+        for role, own in (("forget", attack.forget.ids), ("holdout", attack.holdout.ids)):
+            part = entry.get(role) if isinstance(entry, dict) else None
+            items = part.get("value_by_index") if isinstance(part, dict) else None
+            if isinstance(items, dict) and set(items) != set(own):
+                raise InputError(
+                    f"{self.name}: its {metric} is of other items of {role} ({len(items)} there, {len(own)} here)",
+                    next_step=_HOW,
+                )
 
     def _entry(self, metric: str) -> Mapping[str, object]:
         entry = self.results.get(metric)
@@ -75,20 +108,21 @@ class Reference(NamedTuple):
         return entry
 
 
-def load_reference(path: Path, suite: str, digests: Mapping[str, str]) -> Reference:
+def load_reference(path: Path, suite: str, digests: Mapping[str, str], asking: Asking | None = None) -> Reference:
     """Read an evaluation file, or take "news" or "books" for the AUC that MUSE publishes.
 
     Args:
         path: the file, or a path that is the corpus's name alone.
         suite: "MUSE" or "TOFU".
         digests: sha256 by role of the files that are evaluated now.
+        asking: how questions are put now; None is not compared.
 
     Raises:
-        InputError: it is missing, no JSON object, or of other files.
+        InputError: it is missing, no JSON object, or (where it says so) of another suite, other files or prompts.
 
     """
     corpus = str(path)
-    if suite == "MUSE" and corpus in RETRAINED_AUC and not path.exists():
+    if suite == "MUSE" and corpus in RETRAINED_AUC and not path.is_file():
         return Reference(corpus, {"forget_holdout_Min-40%": {"agg_value": RETRAINED_AUC[corpus]}})
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -98,13 +132,35 @@ def load_reference(path: Path, suite: str, digests: Mapping[str, str]) -> Refere
         raise InputError(f"{path} is no evaluation file: {error}", next_step=_HOW) from error
     if not isinstance(results, dict):
         raise InputError(f"{path} is no evaluation file: its JSON is no object", next_step=_HOW)
-    _same_files(path, results.get("edgeproof"), digests)
+    provenance = results.get("edgeproof")
+    if isinstance(provenance, dict):
+        _same_suite(path, provenance, suite)
+        _same_files(path, provenance, digests)
+        if suite == "TOFU" and asking is not None:
+            _same_prompt(path, provenance, asking)
     return Reference(path.name, results)
 
 
-def _same_files(path: Path, provenance: object, digests: Mapping[str, str]) -> None:
+def _same_suite(path: Path, provenance: Mapping[str, object], suite: str) -> None:
+    theirs = provenance.get("suite", suite)
+    if theirs != suite:
+        raise InputError(f"{path} is an evaluation of {theirs}, the files here are {suite}'s", next_step=_HOW)
+
+
+def _same_prompt(path: Path, provenance: Mapping[str, object], asking: Asking) -> None:
+    """Refuse a reference of ours that was asked otherwise: its numbers answer another question."""
+    theirs = provenance.get("asking")
+    for name, own in (("prompt", asking.prompt), ("system", asking.system)):
+        if isinstance(theirs, dict) and name in theirs and theirs[name] != own:
+            raise InputError(
+                f"{path} was asked otherwise: --{name} {theirs[name]!r} there, {own!r} here",
+                next_step="ask both alike (--prompt, --system)",
+            )
+
+
+def _same_files(path: Path, provenance: Mapping[str, object], digests: Mapping[str, str]) -> None:
     """Refuse a reference of ours whose files are others; OpenUnlearning's say nothing of theirs."""
-    data = provenance.get("data") if isinstance(provenance, dict) else None
+    data = provenance.get("data")
     for role, file in data.items() if isinstance(data, dict) else ():
         theirs = file.get("sha256") if isinstance(file, dict) else None
         if role in digests and theirs != digests[role]:

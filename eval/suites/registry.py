@@ -77,7 +77,7 @@ MUSE: Mapping[str, Metric] = MappingProxyType({
     "forget_knowmem_leak": kind.leak(Saying("knowmem/forget_qa", sampled=True), stem=False, measure="rougeL_f1"),
     "muse_min_k": kind.attack(_MEMBERS, _UNSEEN, kind.over_all_tokens(muse_min_k)),
     "forget_holdout_Min-40%": kind.turned("muse_min_k"),
-    "privleak": kind.muse_leak("forget_holdout_Min-40%"),
+    "privleak": kind.muse_leak("muse_min_k", "forget_holdout_Min-40%"),
     "exact_memorization": kind.memorization(_PASSAGES, exact_memorization),
     "extraction_strength": kind.memorization(_PASSAGES, published_extraction_strength),
     "mia_loss": kind.attack(_MEMBERS, _UNSEEN, kind.loss_score),

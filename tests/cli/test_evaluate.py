@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from edgeproof.cli import run
 from edgeproof_tests.runtime import tiny_gguf
@@ -107,11 +108,74 @@ def test_nothing_is_replaced_unasked(artifact: Path, tmp_path: Path, capsys: pyt
     assert not (tmp_path / "TOFU_EVAL.json").exists()
 
 
-def test_the_data_are_never_written_over(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_read_is_never_written_over(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = shutil.copytree(DATA / "tofu", tmp_path / "tofu")
-    assert evaluate(artifact, "--data", data, "--out", data / "holdout01.json", "--force") == 2
-    assert "one of the files to evaluate" in capsys.readouterr().err
-    assert (data / "holdout01.json").read_bytes() == (DATA / "tofu" / "holdout01.json").read_bytes()
+    own = Path(shutil.copy(artifact, tmp_path / "own.gguf"))
+    manifest, reference = tmp_path / "own.gguf.edge.json", tmp_path / "retrained_EVAL.json"
+    manifest.write_text("{}")
+    reference.write_text("{}")
+    for out in (data / "holdout01.json", own, manifest, reference):
+        before = out.read_bytes()
+        assert evaluate(own, "--data", data, "--reference", reference, "--out", out, "--force") == 2, out
+        assert "is, or lies in, what is to be evaluated" in capsys.readouterr().err
+        assert out.read_bytes() == before
+
+
+def test_nothing_is_written_into_the_folder_that_ships(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "model-onnx"
+    folder.mkdir()
+    assert evaluate(folder, "--data", DATA / "tofu", "--out", folder / "TOFU_EVAL.json") == 2
+    assert "lies in, what is to be evaluated" in capsys.readouterr().err
+    assert not list(folder.iterdir())
+
+
+def test_the_name_of_a_corpus_is_no_folder_to_keep_out_of(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--data", DATA / "muse", "--metric", "privleak", "--reference", "news", "--out", "news/MUSE_EVAL.json")
+    assert evaluate(artifact, *words) == 0
+
+
+@pytest.mark.parametrize("changed", ["artifact", "lora"])
+def test_a_file_that_changes_while_it_is_measured_has_no_numbers(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    from edgeproof.eval.suites import evaluation
+
+    name, random = "blk.0.attn_output.weight", np.random.default_rng(0)
+    out, into = tiny_gguf.weights()[name].shape
+    factors = tuple(random.standard_normal(shape).astype(np.float32) for shape in ((2, into), (out, 2)))
+    own = Path(shutil.copy(artifact, tmp_path / "own.gguf"))
+    lora = tiny_gguf.write_lora(tmp_path / "lora.gguf", {name: factors}, 4.0)
+    real = evaluation.evaluate
+
+    def meddle(*given: object, **more: object) -> object:
+        found = real(*given, **more)  # type: ignore[arg-type]
+        path = {"artifact": own, "lora": lora}[changed]
+        path.write_bytes(path.read_bytes())
+        return found
+
+    monkeypatch.setattr(evaluation, "evaluate", meddle)
+    words = ("--data", DATA / "tofu", "--metric", "wf_Q_A_Prob", "--lora", lora, "--out", tmp_path / "TOFU_EVAL.json")
+    assert evaluate(own, *words) == 3
+    assert "changed while it was measured" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_full_disk_leaves_neither_of_the_two_files(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeproof.eval.suites import evaluation
+
+    def full(_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluation, "summary_json", full)
+    words = ("--data", DATA / "tofu", "--metric", "wf_Q_A_Prob", "--out", tmp_path / "TOFU_EVAL.json")
+    assert evaluate(artifact, *words) == 3
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_written_is_said_before_anything_is_measured(

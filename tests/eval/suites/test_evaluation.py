@@ -13,7 +13,7 @@ from edgeproof.contracts.backend import Generation
 from edgeproof.contracts.errors import BackendError, InputError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.digests import digest_bytes
-from edgeproof.eval.metrics.result import PerItem
+from edgeproof.eval.metrics.result import Attack, PerItem, per_item
 from edgeproof.eval.suites.encoding import Asking
 from edgeproof.eval.suites.evaluation import NOTE, choose_metrics, evaluate, evaluation_json, summary, summary_json
 from edgeproof.eval.suites.files import Source, load_data
@@ -56,6 +56,13 @@ def folder(tmp_path: Path) -> Path:
         write(tmp_path / f"{name}.json", FORGET[::-1])
     write(tmp_path / "holdout10.json", [{"question": "What is the capital of Norway?", "answer": "Oslo"}])
     return tmp_path
+
+
+@pytest.fixture
+def larger(folder: Path) -> Path:
+    """The same with as many items as forget quality needs."""
+    write(folder / "forget10_perturbed.json", FORGET * 2)
+    return folder
 
 
 @pytest.fixture
@@ -123,13 +130,25 @@ def test_what_it_says_is_compared_and_what_it_would_say_is_counted(folder: Path,
     assert found["mia_min_k"].aggregate == 1.0
 
 
-def test_a_model_is_as_good_as_retrained_if_it_is_the_retrained(folder: Path, model: Any, tmp_path: Path) -> None:
+def test_a_model_is_as_good_as_retrained_if_it_is_the_retrained(larger: Path, model: Any, tmp_path: Path) -> None:
     own = tmp_path / "TOFU_EVAL.json"
-    digests = {role: digest_bytes(path) for role, path in load_data([Source(folder)]).files.items()}
+    digests = {role: digest_bytes(path) for role, path in load_data([Source(larger)]).files.items()}
     provenance = {"data": {role: {"sha256": digest} for role, digest in digests.items()}}
-    own.write_bytes(evaluation_json(evaluated(folder, model, "forget_truth_ratio"), provenance, show_answers=False))
-    found = evaluated(folder, model, "forget_quality", reference=load_reference(own, "TOFU", digests))
+    own.write_bytes(evaluation_json(evaluated(larger, model, "forget_truth_ratio"), provenance, show_answers=False))
+    found = evaluated(larger, model, "forget_quality", reference=load_reference(own, "TOFU", digests))
     assert found.results["forget_quality"].aggregate == 1.0
+
+
+def test_forget_quality_of_a_few_items_would_praise_every_model(folder: Path, model: Any) -> None:
+    from edgeproof.eval.metrics.forget_quality import LEAST_ITEMS, forget_quality
+
+    told = [float(index) for index in range(LEAST_ITEMS)]
+    assert forget_quality(told, [value + 100 for value in told]) < 0.05
+    assert forget_quality(told[1:], [value + 100 for value in told[1:]]) > 0.05
+    with pytest.raises(InputError, match=r"for want of 4 items in forget10_perturbed.json \(2 there\)"):
+        evaluated(folder, model, "forget_quality", reference=Reference("a", {}))
+    _, omitted = choose_metrics(load_data([Source(folder)]), (), BARE, reference=True)
+    assert omitted["forget_quality"] == "4 items in forget10_perturbed.json (2 there)"
 
 
 def test_leak_at_k_is_the_worst_of_the_sampled_answers(folder: Path, model: Any) -> None:
@@ -299,7 +318,7 @@ def test_a_metric_without_its_file_is_left_out_and_named(folder: Path, model: An
     found = evaluated(folder, model)
     assert found.omitted["model_utility"] == "the file for world_facts"
     assert "retain_Q_A_Prob" in found.results
-    with pytest.raises(InputError, match="the file for world_facts is missing"):
+    with pytest.raises(InputError, match="for want of the file for world_facts"):
         evaluated(folder, model, "model_utility")
 
 
@@ -316,9 +335,9 @@ def test_a_field_that_no_item_has_only_costs_its_metrics(folder: Path) -> None:
     assert omitted["forget_truth_ratio"] == "`paraphrased_answer` in forget10_perturbed.json"
 
 
-def test_a_comparison_needs_a_reference(folder: Path, model: Any) -> None:
+def test_a_comparison_needs_a_reference(larger: Path, model: Any) -> None:
     with pytest.raises(UsageError, match="forget_quality compares"):
-        evaluated(folder, model, "forget_quality")
+        evaluated(larger, model, "forget_quality")
 
 
 def test_an_unknown_metric_is_named_with_the_known(folder: Path, model: Any) -> None:
@@ -387,21 +406,73 @@ def reference_file(tmp_path: Path, content: Any) -> Path:
         ("{", "is no evaluation file"),
         ([1], "its JSON is no object"),
         ({}, "has no forget_truth_ratio"),
-        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}}}}, r"of other items \(1 there, 2 here\)"),
-        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}, "7": {"score": 1.0}}}}, "of other items"),
-        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}, "1": {"score": None}}}}, "item 1 is None"),
+        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}}}}, r"of other items \(1 there, 4 here\)"),
+        ({"forget_truth_ratio": {"value_by_index": {name: {"score": 1.0} for name in "0127"}}}, "of other items"),
+        (
+            {"forget_truth_ratio": {"value_by_index": {**{name: {"score": 1.0} for name in "023"}, "1": {}}}},
+            "item 1 is None",
+        ),
         ({"edgeproof": {"data": {"forget": {"sha256": "00"}}}}, "measured on another file for forget"),
+        ({"edgeproof": {"suite": "MUSE"}}, "is an evaluation of MUSE, the files here are TOFU's"),
+        ({"edgeproof": {"asking": {"prompt": "chat"}}}, "asked otherwise: --prompt 'chat' there, 'qa-bare' here"),
+        ({"edgeproof": {"asking": {"prompt": "qa-bare", "system": "Hi."}}}, "--system 'Hi.' there, None here"),
     ],
 )
-def test_references_that_do_not_fit(folder: Path, model: Any, tmp_path: Path, content: Any, message: str) -> None:
-    digests = {"forget": digest_bytes(folder / "forget10_perturbed.json")}
+def test_references_that_do_not_fit(larger: Path, model: Any, tmp_path: Path, content: Any, message: str) -> None:
+    digests = {"forget": digest_bytes(larger / "forget10_perturbed.json")}
     with pytest.raises(InputError, match=message):
         evaluated(
-            folder,
+            larger,
             model,
             "forget_quality",
-            reference=load_reference(reference_file(tmp_path, content), "TOFU", digests),
+            reference=load_reference(reference_file(tmp_path, content), "TOFU", digests, BARE),
         )
+
+
+def attack_entry(auc: float, forget: int, holdout: int) -> dict[str, Any]:
+    parts = {"forget": forget, "holdout": holdout}
+    rows = {role: {"value_by_index": {str(index): {"score": 1.0} for index in range(n)}} for role, n in parts.items()}
+    return {"agg_value": auc, **rows}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (attack_entry(0.6, 3, 1), r"its mia_min_k is of other items of forget \(3 there, 2 here\)"),
+        (attack_entry(0.6, 2, 7), r"its mia_min_k is of other items of holdout \(7 there, 1 here\)"),
+        (attack_entry(1.0, 2, 1), r"PrivLeak divides by the retrained model's AUC .* and it is 0"),
+        (attack_entry(1.5, 2, 1), r"and it is -0.5"),
+    ],
+)
+def test_privleak_needs_a_reference_of_the_same_texts_that_can_divide(
+    folder: Path, model: Any, entry: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluated(folder, model, "privleak", reference=Reference("a", {"mia_min_k": entry}))
+
+
+def test_privleak_of_a_reference_that_fits(folder: Path, model: Any) -> None:
+    reference = Reference("a", {"mia_min_k": attack_entry(0.6, 2, 1)})
+    found = evaluated(folder, model, "privleak", reference=reference).results
+    own = found["mia_min_k"].aggregate
+    assert found["privleak"].aggregate == pytest.approx(100 * (0.6 - own) / 0.4)
+
+
+# --- answers that ROUGE cannot see
+
+
+def test_answers_without_a_word_of_rouges_are_said_or_refused(folder: Path, model: Any) -> None:
+    def measured(*answers: str) -> Silent:
+        rows = [{**row, "answer": answer} for row, answer in zip(FORGET, answers, strict=True)]
+        write(folder / "forget10_perturbed.json", rows)
+        listener = Silent()
+        evaluate(load_data([Source(folder)]), model, BARE, metrics=["forget_Q_A_ROUGE"], progress=listener)
+        return listener
+
+    assert measured("Paris", "Rome").warnings == []
+    assert ["1 of 2 answers" in warning for warning in measured("Paris", "Рим").warnings] == [True]
+    with pytest.raises(InputError, match=r"forget: 2 of 2 answers \(the first: .* item 0\) have no word of a–z"):
+        measured("巴黎", "Рим")
 
 
 def test_a_missing_reference_is_named(tmp_path: Path) -> None:
@@ -412,9 +483,14 @@ def test_a_missing_reference_is_named(tmp_path: Path) -> None:
 
 
 def test_a_reference_of_open_unlearning_serves_privleak() -> None:
+    items = per_item(["0"], [1.0], {})
+    attack = Attack(0.5, items, items)
     theirs = Reference("MUSE_EVAL.json", {"mia_min_k": {"agg_value": 0.6}})
-    assert theirs.muse_auc("forget_holdout_Min-40%") == pytest.approx(0.4)
+    assert theirs.muse_auc("forget_holdout_Min-40%", attack) == pytest.approx(0.4)
     own = Reference("MUSE_EVAL.json", {"mia_min_k": {"agg_value": 0.6}, "forget_holdout_Min-40%": {"agg_value": 0.3}})
-    assert own.muse_auc("forget_holdout_Min-40%") == 0.3
-    with pytest.raises(InputError, match="cannot be a divisor"):
-        Reference("x", {"mia_min_k": {"agg_value": 1.0}}).muse_auc("forget_holdout_Min-40%")
+    assert own.muse_auc("forget_holdout_Min-40%", attack) == 0.3
+    with pytest.raises(InputError, match="divides by the retrained model's AUC"):
+        Reference("x", {"mia_min_k": {"agg_value": 1.0}}).muse_auc("forget_holdout_Min-40%", attack)
+    others = {"muse_min_k": attack_entry(0.7, 2, 1), "forget_holdout_Min-40%": {"agg_value": 0.3}}
+    with pytest.raises(InputError, match="of other items of forget"):
+        Reference("x", others).muse_auc("forget_holdout_Min-40%", attack)

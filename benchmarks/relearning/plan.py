@@ -9,8 +9,22 @@ FORMATS = ("gguf-f16", "gguf-q8_0", "gguf-q4", "gguf-q4_0", "gguf-iq4_nl", "onnx
 FEWER_FORMATS = ("gguf-f16", "gguf-q4_0", "onnx-int4")
 SHORT_FORMATS = ("gguf-f16", "gguf-q4_0")
 """Of the further cells, where time is short: here Q8_0 and Q4_K_M say little that F16 does not."""
+NAMES = {
+    "gguf-f16": "F16", "gguf-q8_0": "Q8_0", "gguf-q4": "Q4_K_M", "gguf-q4_0": "Q4_0", "gguf-iq4_nl": "IQ4_NL",
+    "onnx-int4": "ONNX int4", "gguf-f32": "F32", "bf16-cast": "cast to bf16", "gguf-q4_1": "Q4_1",
+}  # fmt: skip
+"""What pages call the formats."""
 RETAIN_WEIGHTS = {"ga+gdr": 100.0, "ga+klr": 100.0, "npo+gdr": 10.0, "npo+klr": 10.0}
 """α: the article's with GA. NPO's loss is summed over an answer's tokens; with α = 1 it destroyed what was to stay."""
+FORGOTTEN = {"tofu": ("forget",), "book": ("forget", "forget_questions")}
+"""The training sets by which the base comes to know what is to be forgotten, by data."""
+KEPT = {
+    "tofu": ("retain_trained", "retain_untrained"),
+    "book": ("retain_trained", "retain_untrained", "retain_trained_questions", "retain_untrained_questions"),
+}
+"""Those of what is to stay: on these alone the reference is tuned."""
+GENERATED_TOKENS = {"tofu": 32, "book": 128}
+"""Of a greedy answer that is compared, at the most: MUSE's VerbMem has 128."""
 ATTACKED = "gguf-q4_0"
 """The 4-bit file that is attacked: of SmolLM2's, Q4_K_M has 6.2 bits per weight (its rows do not divide by 256)."""
 
@@ -56,7 +70,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size("small", 5e-5, 0.10, 8, 8, 2e-5, 5e-4, 60, 5, 1.0, "bf16", None, 3, 6, 5e-5),
+    "small": Size("small", 5e-5, 0.10, 16, 8, 2e-5, 5e-4, 60, 5, 1.0, "bf16", None, 3, 6, 5e-5),
     "tiny": Size("tiny", 3e-3, 1.6, 60, 6, 2e-4, 5e-3, 6, 3, 0.8, "float32", 6, 1, 2, 3e-4),
 }
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.surfaces import Ask
 
-GENERATED_TOKENS = 32
 DIGITS = 5
 
 
@@ -55,8 +54,12 @@ class Record:
         }
 
 
-def probe(artifact: Path, pack: Pack, generated: Callable[[Ask, int], bool], *, threads: int = 1) -> Record:
-    """Run `artifact` on `pack`; `generated` says of each ask, by its number, whether its answer is generated as well.
+def probe(
+    artifact: Path, pack: Pack, generated: Callable[[Ask], bool], most_tokens: int, *, threads: int = 1
+) -> Record:
+    """Run `artifact` on `pack`; `generated` says of each ask whether its answer is generated as well.
+
+    The greedy answer has as many tokens as the true one, `most_tokens` at the most, and is compared with those.
 
     Raises:
         EdgeproofError: the artifact cannot be run, or a number is not finite.
@@ -68,12 +71,12 @@ def probe(artifact: Path, pack: Pack, generated: Callable[[Ask, int], bool], *, 
         scores = list(backend.score([ScoreRequest(ask.context, ask.continuation) for ask in asks]))
         if len(scores) != len(asks) or not all(np.isfinite(score.logprobs).all() for score in scores):
             raise EdgeproofError(f"{artifact}: scores are missing or not finite", next_step="look at the artifact")
-        chosen = [index for index, ask in enumerate(asks) if generated(ask, index)]
+        chosen = [index for index, ask in enumerate(asks) if generated(ask)]
         wanted = [
-            GenerateRequest(asks[i].context, min(GENERATED_TOKENS, len(asks[i].continuation)), ("\n",)) for i in chosen
+            GenerateRequest(asks[i].context, min(most_tokens, len(asks[i].continuation)), ("\n",)) for i in chosen
         ]
         rouge = {
-            index: rouge_l(said.text, backend.detokenize(asks[index].continuation[:GENERATED_TOKENS]))
+            index: rouge_l(said.text, backend.detokenize(asks[index].continuation[:most_tokens]))
             for index, said in zip(chosen, backend.generate(wanted), strict=True)
         }
         return Record(

@@ -18,8 +18,8 @@ from edgeproof.eval.records import Role
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.runtime import backend_for, open_backend
 from edgeproof.unlearn import unlearn
-from knowing import added, dequantized, rounded_to_bf16, snap, tune
-from plan import ATTACKED, FORMATS, SHORT_FORMATS, Attack, Cell, Grid, Size
+from knowing import added, dequantized, encoded, load, nll, rounded_to_bf16, snap, tune
+from plan import ATTACKED, FORGOTTEN, FORMATS, GENERATED_TOKENS, KEPT, SHORT_FORMATS, Attack, Cell, Grid, Size
 from probing import probe
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Study:
 
     def knowing(self, data: str, start: str) -> Path:
         """Return the folder of the base that knows forget and retain, on a grid where asked."""
-        free = self._tuned(f"{data}.knows", data, ("forget", "retain_trained", "retain_untrained"))
+        free = self._tuned(f"{data}.knows", data, (*FORGOTTEN[data], *KEPT[data]))
         if start == "free":
             return self._recorded(f"{data}.free", free, data, FORMATS)
         folder = self.work / f"{data}.{start}"
@@ -71,9 +71,7 @@ class Study:
     def retrained(self, data: str) -> Path:
         """Return the folder of the model that was tuned on retain alone, for as many epochs."""
         epochs = self._load(f"{data}.knows")["nll"]
-        folder = self._tuned(
-            f"{data}.retrained", data, ("retain_trained", "retain_untrained"), epochs=len(epochs), until=0.0
-        )
+        folder = self._tuned(f"{data}.retrained", data, KEPT[data], epochs=len(epochs), until=0.0)
         return self._recorded(f"{data}.retrained", folder, data, FORMATS)
 
     def _tuned(
@@ -106,9 +104,7 @@ class Study:
                 progress=Silent(),
             )  # fmt: skip
             pack = self.pack(data)
-            found: dict[str, Any] = {
-                item.format: probe(item.path, pack, _generated(item.format)).to_json() for item in items
-            }
+            found: dict[str, Any] = {item.format: self._probed(item.path, item.format, pack, data) for item in items}
             levels: dict[str, float] = {}
             if name.endswith(".free"):  # on a grid it is the same model but for rounding
                 with open_backend(backend_for(items[0].path), items[0].path, threads=1) as backend:
@@ -169,10 +165,16 @@ class Study:
         return out
 
     def depth(self, data: str) -> float:
-        """Return the retrained model's mean NLL per token on the forget set: how deep unlearning goes, nat."""
+        """Return the retrained model's mean NLL per token on the forget set: how deep unlearning goes, nat.
+
+        Unlearning counts all tokens of a text, of which the pack asks for the last words alone.
+        """
+        if data == "book":
+            model, tokenizer = load(self.retrained(data))
+            return float(nll(model, encoded([self.set_path(data, "forget")], tokenizer)).mean())
         pack = self.pack(data)
         record = self._load(f"base.{data}.retrained")["artifacts"]["gguf-f16"]
-        chosen = [nll for p, nll in zip(pack.probes, record["nll"], strict=True) if p.role == Role.FORGET]
+        chosen = [found for p, found in zip(pack.probes, record["nll"], strict=True) if p.role == Role.FORGET]
         return math.fsum(chosen) / len(chosen)
 
     def _run_cell(self, cell: Cell) -> None:
@@ -204,7 +206,7 @@ class Study:
         artifacts: dict[str, Any] = {}
         for name, path in paths.items():
             codes = moved_codes(known[name], path) if name in known and known[name].exists() else None
-            artifacts[name] = {**probe(path, pack, _generated(name)).to_json(), "codes": codes}
+            artifacts[name] = {**self._probed(path, name, pack, cell.data), "codes": codes}
         change = weight_change(base, out) if cell.full else items[0].manifest.adapter_effect
         self._save(
             cell.name,
@@ -273,7 +275,7 @@ class Study:
             out, [], ["gguf-f16"], self.work / "files" / attack.name, ExportOptions(name="model"), force=True,
             threads=1, progress=Silent(),
         )  # fmt: skip
-        found = {"gguf-f16": probe(item.path, pack, _generated("gguf-f16")).to_json()}
+        found = {"gguf-f16": self._probed(item.path, "gguf-f16", pack, attack.data)}
         for used in (folder, out, item.path.parent):
             shutil.rmtree(used)
         return found
@@ -285,11 +287,14 @@ class Study:
             source, [], REQUANTIZED, self.work / "files" / attack.name, options, force=True, threads=1,
             progress=Silent(),
         )  # fmt: skip
-        found = {item.format: probe(item.path, pack, _generated(item.format)).to_json() for item in items}
+        found = {item.format: self._probed(item.path, item.format, pack, attack.data) for item in items}
         shutil.rmtree(items[0].path.parent)
         return found
 
-    # Files
+    # Probes and files
+
+    def _probed(self, artifact: Path, form: str, pack: Pack, data: str) -> dict[str, Any]:
+        return probe(artifact, pack, _generated(form), GENERATED_TOKENS[data]).to_json()
 
     def pack(self, data: str) -> Pack:
         """Return the probe pack, cut to the size's limit."""
@@ -336,13 +341,13 @@ class Study:
 
 
 def _generated(form: str):  # noqa: ANN202 (a predicate for probing.probe)
-    """Say which answers are generated: of F16 and Q4_0 files the first of each forget and retain cluster."""
+    """Say which answers are generated: of F16 and Q4_0 files the first of each forget and retain cluster in a set."""
     seen: dict[tuple[str, str], str] = {}
 
-    def chosen(ask: Ask, _: int) -> bool:
+    def chosen(ask: Ask) -> bool:
         item = ask.probe
         if form not in {"gguf-f16", "gguf-q4_0"} or item.role == Role.HOLDOUT:
             return False
-        return seen.setdefault((item.role, item.cluster), item.id) == item.id
+        return seen.setdefault((item.group, item.cluster), item.id) == item.id
 
     return chosen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.probes import Match, Pack, Probe
     from numpy.typing import NDArray
 
 SURFACE = "raw"
@@ -61,20 +61,29 @@ class Back(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """All records in a folder, by name, and the pack that they are of."""
+    """All records in a folder, by name, and the pack that they are of; `match` is whose probes count, None for all."""
 
     records: dict[str, dict[str, Any]]
     pack: Pack
+    match: Match | None = None
 
     @classmethod
     def load(cls, folder: Path, pack: Pack) -> Results:
         """Read every JSON file of `folder`."""
         return cls({path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}, pack)
 
+    def only(self, match: Match) -> Results:
+        """Return the same records with texts ("verbatim") or questions ("answer") alone counted."""
+        return replace(self, match=match)
+
+    def counts(self, probe: Probe) -> bool:
+        """Say whether a probe is of the kind that counts."""
+        return self.match is None or probe.match == self.match
+
     def chosen(self, record: dict[str, Any], key: str, role: Role) -> list[float]:
-        """Return a list of a record for the probes of one role, without what was not generated."""
+        """Return a list of a record for the probes of one role that count, without what was not generated."""
         pairs = zip(self.pack.probes, record[key], strict=True)
-        return [value for probe, value in pairs if probe.role == role and value is not None]
+        return [value for probe, value in pairs if probe.role == role and self.counts(probe) and value is not None]
 
     def mean(self, record: dict[str, Any], key: str, role: Role) -> float:
         """Average such a list; NaN where there is nothing to average."""
@@ -110,8 +119,9 @@ class Results:
         """
         known = self.records[base]
         free = self.records[f"{base.rpartition('.')[0]}.free"]
+        counted = {probe.id for probe in self.pack.probes if self.counts(probe)}
         return Evidence(
-            facts={fact.probe: fact for fact in self.pack.facts()},
+            facts={fact.probe: fact for fact in self.pack.facts() if fact.probe in counted},
             surfaces=dict.fromkeys(Role, (SURFACE,)),
             artifact=self.scores(artifact),
             merged=self.scores(merged),

@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import Interval, Results, difference, interval
+from book_tables import STEPS_HEAD, Tables
 from edgeproof.eval.pack import load_pack
+from edgeproof.eval.probes import Match
 from edgeproof.eval.records import Role
 from figures import Row, dots
-from plan import FORMATS, GRIDS, METHODS, SIZES, Cell, attacks, cells
+from plan import FORMATS, GRIDS, METHODS, NAMES, SIZES, Cell, attacks, cells
 
 if TYPE_CHECKING:
     from analysis import Back
 
 HERE = Path(__file__).resolve().parent
-NAMES = {
-    "gguf-f16": "F16", "gguf-q8_0": "Q8_0", "gguf-q4": "Q4_K_M", "gguf-q4_0": "Q4_0", "gguf-iq4_nl": "IQ4_NL",
-    "onnx-int4": "ONNX int4", "gguf-f32": "F32", "bf16-cast": "cast to bf16", "gguf-q4_1": "Q4_1",
-}  # fmt: skip
 KINDS = {True: "full", False: "LoRA"}
 
 
@@ -293,15 +291,17 @@ def _signed(found: Interval) -> str:
     return f"{found.estimate:+.2f} ({found.lower:+.2f} to {found.upper:+.2f})"
 
 
-def book(results: Path, data: Path, size: str, page: Page) -> str:
-    """Return the tables of the book, "" where it was not run; its numbers go to the page's facts."""
+def book(results: Path, data: Path, size: str, page: Page, words: Path) -> str:
+    """Return what `words` says of the book, with its tables; its numbers go to the page's facts."""
     if not any(results.glob("book.free.*.json")):
         return "*Not run.*"
-    own = Page(Results.load(results, load_pack(data / "book" / "pack")), "book", size)
-    rows = own.cell_rows([cell for cell in cells(own.size) if cell.data == "book"])
-    references = table(REFERENCE_HEAD, own.references())
-    page.facts |= own.facts
-    return f"{references}\n{table(CELL_HEAD, rows)}"
+    whole = Results.load(results, load_pack(data / "book" / "pack"))
+    tables = Tables(*(Page(whole.only(match), "book", size) for match in (Match.VERBATIM, Match.ANSWER)))
+    text = words.read_text(encoding="utf-8")
+    for name, (head, rows) in tables.all().items():
+        text = text.replace(f"{{{{{name}}}}}", table(head, rows).rstrip("\n"))
+    page.facts |= tables.facts
+    return text
 
 
 REFERENCE_HEAD = (
@@ -335,7 +335,7 @@ def main() -> None:
         "cells": table(CELL_HEAD, page.cell_rows(first)),
         "seeds": table(CELL_HEAD, page.cell_rows(seeds)),
         "starts": table(CELL_HEAD, page.cell_rows(starts)),
-        "steps": table("cell|steps|ended by|forget NLL|retain NLL|‖ΔW‖/‖W‖|seconds", page.steps()),
+        "steps": table(STEPS_HEAD, page.steps()),
         "compared": table(
             "base|method|file|seeds|recovery, LoRA|recovery, full|full − LoRA",
             page.compared(),
@@ -343,7 +343,7 @@ def main() -> None:
         "attacks": table("unlearned by|seed|attack|forget NLL before|after|recovery after", page.attacked()),
         "missing": missing(results, given.size),
         "grids": table("base|Q4_0|Q4_1|IQ4_NL|Q4_K", page.grids()),
-        "book": book(given.results, given.data, given.size, page),
+        "book": book(given.results, given.data, given.size, page, HERE / "book.md"),
         "findings": given.findings.read_text(encoding="utf-8"),
     }
     page.draw()

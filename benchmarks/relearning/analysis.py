@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SURFACE = "raw"
 FLOATS = ("gguf-f16", "gguf-f32")
 ALPHA = 0.05
+FEWEST = 2
+"""Clusters that a bootstrap needs: of one, resamples say nothing."""
 RESAMPLES = 9_999
 SEED = 20_260_213
 
@@ -158,6 +160,8 @@ def interval(parts: Sequence[Back]) -> Interval | None:
     assert isinstance(lost, np.ndarray)
     if not lost.sum() > 0:
         return None
+    if len(lost) < FEWEST:
+        return Interval(float(regained.sum() / lost.sum()), -math.inf, math.inf)
     found = bootstrap_bounds(regained, lost, limit=Policy().recovery, alpha=ALPHA)
     return Interval(found.estimate, max(0.0, found.lower), found.upper)
 
@@ -169,6 +173,8 @@ def difference(first: Sequence[Back], second: Sequence[Back]) -> Interval:
     drawn = np.random.default_rng(SEED).integers(authors, size=(RESAMPLES, authors))
     ratios = [own[0][drawn].sum(axis=1) / own[1][drawn].sum(axis=1) for own in sums]
     whole = [own[0].sum() / own[1].sum() for own in sums]
+    if authors < FEWEST:
+        return Interval(float(whole[0] - whole[1]), -math.inf, math.inf)
     low, high = np.quantile(ratios[0] - ratios[1], [ALPHA, 1 - ALPHA])
     return Interval(float(whole[0] - whole[1]), float(low), float(high))
 

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 
 STUDY = Path(__file__).resolve().parents[2] / "benchmarks" / "relearning"
-CELLS = ["tofu.free.npo+gdr.lora.seed0", "tofu.q4_0.npo+gdr.full-same.seed0", "tofu.bf16.npo+gdr.lora-same.seed0"]
+CELLS = [
+    "tofu.free.npo+gdr.lora.seed0",
+    "tofu.q4_0.npo+gdr.full-same.seed0",
+    "tofu.bf16.npo+gdr.lora-same.seed0",
+    "book.free.npo+gdr.full.seed0",
+]
 GRIDS = ["grid.tofu.free", "grid.tofu.q4_0"]
 ATTACKS = ["attack.relearn.tofu.free.npo+gdr.lora.seed0", "attack.requantize.tofu.free.npo+gdr.lora.seed0"]
 
@@ -68,6 +73,41 @@ def test_what_is_there_is_not_run_again_and_what_is_missing_is(study):
     assert numbers(again.read_text()) == numbers(content), "made anew, it is the same"
 
 
+def test_the_base_is_tuned_on_what_the_books_pack_asks_token_by_token(study):
+    from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.surfaces import encode_pack
+    from edgeproof.runtime import backend_for, open_backend
+    from edgeproof.unlearn.encoding import encode_set
+    from edgeproof.unlearn.training_set import read_training_set
+    from transformers import AutoTokenizer
+
+    work = study[0] / "work"
+    data, artifact = work / "data" / "book", work / "files" / "book.free" / "model-F16.gguf"
+    tokenizer = AutoTokenizer.from_pretrained(work / "book.knows")
+    with open_backend(backend_for(artifact), artifact, threads=1) as backend:
+        asks = encode_pack(load_pack(data / "pack"), backend)
+    for name in ("forget", "forget_questions", "retain_untrained", "retain_untrained_questions"):
+        tuned = encode_set(read_training_set(data / f"{name}.jsonl", "training"), tokenizer, ("raw",), 1 << 20)
+        own = [ask for ask in asks if ask.probe.group == name]
+        assert len(own) == len(tuned) > 0
+        for ask, text in zip(own, tuned, strict=True):
+            asked = ask.context + ask.continuation  # of a text no more than 128 tokens behind the prompt
+            assert text.ids[: len(asked)] == asked
+            if name.endswith("questions"):
+                assert (len(text.ids), text.answer_start) == (len(asked), len(ask.context))
+
+
+def test_passages_are_unlearned_and_words_and_questions_asked(study):
+    cell, known = record(study, CELLS[3]), record(study, "base.book.free")
+    before, after = cell["unlearning"]["forget_nll"]
+    assert after > before, "it unlearned"
+    for artifacts in (cell["artifacts"], known["artifacts"]):
+        for form, artifact in artifacts.items():
+            assert len(artifact["nll"]) == 36, form  # six of each role, passages first
+            said = [value is not None for value in artifact["rouge_f1"]]
+            assert said == [form in {"gguf-f16", "gguf-q4_0"} and at % 18 < 12 for at in range(36)], form
+
+
 def test_how_far_the_bases_lie_from_the_grids_is_measured(study):
     free, on = (record(study, name)["rounding"] for name in GRIDS)
     assert on["Q4_0"] < 1e-3
@@ -97,7 +137,7 @@ def test_the_page_is_made_of_the_records_alone(study, tmp_path):
     folder, _ = study
     words = tmp_path / "findings.md"
     words.write_text(
-        "{{references}}\n{{cells}}\n{{compared}}\n{{starts}}\n{{seeds}}\n{{steps}}\n{{attacks}}\n{{missing}}\n"
+        "{{references}}\n{{cells}}\n{{compared}}\n{{starts}}\n{{seeds}}\n{{steps}}\n{{attacks}}\n{{book}}\n{{missing}}\n"
     )
     options = ("--results", folder / "results", "--data", folder / "work" / "data", "--size", "tiny")
     out = []
@@ -111,3 +151,8 @@ def test_the_page_is_made_of_the_records_alone(study, tmp_path):
     assert any(name.endswith(".svg") for name in out[0])
     facts = json.loads((folder / "results.json").read_text())
     assert facts[CELLS[0]]["gguf-q4_0"]["recovery"]["estimate"] >= 0
+    found = facts[CELLS[3]]["gguf-q4_0"]
+    for kind, name in (("passages", "verbmem_forget"), ("questions", "knowmem_forget")):
+        assert found[kind]["recovery"] is None or found[kind]["recovery"]["estimate"] >= 0
+        assert 0 <= found[name] <= 1
+        assert f"| {kind} |" in text

@@ -76,7 +76,7 @@ def probe(
             GenerateRequest(asks[i].context, min(most_tokens, len(asks[i].continuation)), ("\n",)) for i in chosen
         ]
         rouge = {
-            index: rouge_l(said.text, backend.detokenize(asks[index].continuation[:most_tokens]))
+            index: rouge_l(backend.detokenize(asks[index].continuation[:most_tokens]), said.text)
             for index, said in zip(chosen, backend.generate(wanted), strict=True)
         }
         return Record(

@@ -13,7 +13,6 @@ estimates. Factors at which the float merge itself leaks that much were never un
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from adapter_options import parse_options
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.criteria import leaks
 from edgeproof.eval.ignorance import ignorance_levels
@@ -59,15 +59,7 @@ class Found(NamedTuple):
 
 def main() -> None:
     """Read the options, run, print a Markdown table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--adapter", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="scratch folder, emptied first")
-    parser.add_argument("--formats", nargs="+", default=list(FORMATS))
-    parser.add_argument("--factors", nargs="+", type=float, default=list(FACTORS))
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path, help="where the JSON goes")
-    given = parser.parse_args()
+    given = parse_options(__doc__, FORMATS, "factors", FACTORS)
     shutil.rmtree(given.work, ignore_errors=True)
     given.work.mkdir(parents=True)
     whole = load_pack(PACK)

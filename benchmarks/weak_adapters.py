@@ -13,7 +13,6 @@ in nat per token. A one-sided test at 5 % with 80 % power tells a mean relearnin
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import shutil
@@ -22,12 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from adapter_options import parse_options
 from edgeproof.contracts.backend import ScoreRequest
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.records import Role
 from edgeproof.eval.surfaces import encode_pack
 from edgeproof.export.pipeline import export
+from edgeproof.export.survival_artifact import open_artifact
 from edgeproof.runtime import backend_for, open_backend
 from export_gguf import machine
 
@@ -41,9 +42,9 @@ PACK = Path(__file__).resolve().parents[1] / "examples" / "capitals" / "pack"
 FORMATS = ("gguf-q4", "gguf-q4_0", "gguf-iq4_nl", "gguf-q4_1", "gguf-q8_0", "onnx-int4", "onnx-int8")
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02)
 Z = 1.6449 + 0.8416
-BLOCKS = {"Q4_0": (2, 18), "Q4_1": (4, 20), "IQ4_NL": (2, 18), "Q5_0": (2, 22), "Q8_0": (2, 34)}
-"""Types of llama.cpp with blocks of 32 weights: bytes before the codes, and of a block."""
 FLOATS = ("gguf-f32", "onnx-fp32")
+K_QUANTS = frozenset({"Q4_K", "Q5_K", "Q6_K"})
+"""Types of a GGUF with blocks of 256, left out."""
 
 
 class Stored(NamedTuple):
@@ -55,15 +56,7 @@ class Stored(NamedTuple):
 
 def main() -> None:
     """Read the options, run, print a Markdown table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--adapter", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="scratch folder, emptied first")
-    parser.add_argument("--formats", nargs="+", default=list(FORMATS))
-    parser.add_argument("--sizes", nargs="+", type=float, default=list(SIZES))
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path, help="where the JSON goes")
-    given = parser.parse_args()
+    given = parse_options(__doc__, FORMATS, "sizes", SIZES)
     shutil.rmtree(given.work, ignore_errors=True)
     pack = load_pack(PACK)
     before = _exported(given.base, None, given.formats, given.work / "base", given.threads)
@@ -122,9 +115,9 @@ def _scaled(adapter: Path, factor: float, out: Path) -> Path:
 
 def _survived(before: Mapping[str, Path], after: Mapping[str, Path], name: str) -> dict[str, float]:
     """Compare matrices with and without the adapter: in float32, and as `name` stores them."""
-    read, reference = (_gguf, FLOATS[0]) if name.startswith("gguf-") else (_onnx, FLOATS[1])
-    floats = [read(files[reference]) for files in (before, after)]
-    stored = [read(files[name]) for files in (before, after)]
+    reference = FLOATS[0] if name.startswith("gguf-") else FLOATS[1]
+    floats = [_matrices(files[reference]) for files in (before, after)]
+    stored = [_matrices(files[name]) for files in (before, after)]
     moved = codes = inner = norm = 0.0
     for tensor in floats[0]:
         delta = floats[1][tensor].weights - floats[0][tensor].weights
@@ -138,53 +131,17 @@ def _survived(before: Mapping[str, Path], after: Mapping[str, Path], name: str) 
     return {"moved": moved / codes, "projection": inner / norm}
 
 
-def _gguf(path: Path) -> dict[str, Stored]:
-    """Read the matrices of a GGUF that are in float32 or in a type of blocks of 32."""
-    from gguf import GGUFReader
-    from gguf.quants import dequantize
-
+def _matrices(path: Path) -> dict[str, Stored]:
+    """Read the matrices of a GGUF file or an ONNX folder, by their names in it."""
+    file = open_artifact(path)
     found = {}
-    for tensor in GGUFReader(path).tensors:
-        kind = tensor.tensor_type.name
-        if len(tensor.shape) > 1 and kind in {"F32", *BLOCKS}:
-            weights = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-            found[tensor.name] = Stored(weights if kind == "F32" else _codes(tensor.data, kind), weights)
-    return found
-
-
-def _codes(data: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:
-    """Return the codes of blocks of 32: what stands behind the scale, a byte, 4 or 5 bits each (ggml-common.h)."""
-    head, size = BLOCKS[kind]
-    blocks = data.reshape(-1, size)
-    if kind == "Q8_0":
-        return blocks[:, head:]
-    packed = blocks[:, -16:]
-    codes = np.concatenate([packed & 15, packed >> 4], 1)
-    if kind == "Q5_0":
-        codes = codes | np.unpackbits(blocks[:, head : head + 4], axis=1, bitorder="little") << 4
-    return codes
-
-
-def _onnx(folder: Path) -> dict[str, Stored]:
-    """Read the matrices of an ONNX folder's projections, by their place in the graph."""
-    import onnx
-
-    model = onnx.load(folder / "model.onnx")
-    arrays = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-    found = {}
-    for node in model.graph.node:
-        place = node.name.rpartition("/")[0]
-        settings = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.op_type == "FusedMatMul":
-            found[place] = Stored(arrays[node.input[1]], arrays[node.input[1]])
-        elif node.op_type == "MatMulNBits":
-            rows, columns, bits = settings["N"], settings["K"], settings["bits"]
-            blob = arrays[node.input[1]]
-            codes = blob if bits == 8 else np.stack([blob & 15, blob >> 4], -1).reshape(*blob.shape[:2], -1)
-            zeros = np.float32(1 << (bits - 1))
-            assert len(node.input) == 3, f"{node.name} has zero points, which this does not read"
-            weights = (codes.astype(np.float32) - zeros) * arrays[node.input[2]].reshape(*blob.shape[:2], 1)
-            found[place] = Stored(*(values.reshape(rows, -1)[:, :columns] for values in (codes, weights)))
+    for name, tensor in file.tensors.items():
+        codec, columns = tensor.codec, tensor.columns
+        if tensor.rows > 1 and codec.type not in K_QUANTS:
+            raw = file.read(name, 0, tensor.rows)
+            codes = codec.codes(raw, columns)
+            assert codes is not None, f"{name} in {path}: the codes of {codec.type} are not read here"
+            found[name] = Stored(codes, codec.weights(raw, columns))
     return found
 
 

@@ -25,6 +25,35 @@ FAMILY = 7
 """The most criteria that chance can have a part in: Holm's first step tests at alpha/FAMILY or above."""
 
 
+class _Asked(NamedTuple):
+    """What a criterion about leaking clusters asks, in words; `needed`: a PASS needs it met."""
+
+    name: str
+    title: str
+    meaning: str
+    needed: bool
+
+
+LEAKING_SUBJECTS = _Asked(
+    "leak",
+    "leaking subjects",
+    "Whether anything of the very subjects that had to be forgotten can still be got out of this file.",
+    needed=True,
+)
+LEAKING_CLUSTERS = _Asked(
+    "leak",
+    "leaking forget clusters",
+    "How many of the subjects that had to be forgotten can still be got out of this file.",
+    needed=True,
+)
+LEAKING_BEFORE = _Asked(
+    "unlearned",
+    "leaking before quantizing",
+    "Whether unlearning had worked before the file was made; if not, no export can mend it.",
+    needed=False,
+)
+
+
 def leaks(score: ProbeScore, policy: Policy) -> bool:
     """Say whether a probe leaks: right when greedy, right when sampled, or likely to come out in `leak_queries`."""
     probability = extraction_probability(score.sum_logprob, policy.leak_queries)
@@ -64,30 +93,15 @@ def leaking(
 def leak(evidence: Evidence) -> Criterion:
     """Judge the leaking share of forget clusters, Clopper-Pearson; or each of them, where the policy says so."""
     asks = evidence.asks(Role.FORGET)
+    sampled = _leak_at_k(evidence)
     if evidence.policy.leak_rule == SUBJECTS:
-        return _exact_criterion(
-            evidence,
-            leaking(evidence, evidence.artifact, asks, leaks_critical),
-            name="leak",
-            title="leaking subjects",
-            meaning="Whether anything of the very subjects that had to be forgotten can still be got out of this file.",
-            needed=True,
-            details=_leak_at_k(evidence),
-        )
+        share = leaking(evidence, evidence.artifact, asks, leaks_critical)
+        return _exact_criterion(evidence, share, LEAKING_SUBJECTS, sampled)
     share = leaking(evidence, evidence.artifact, asks)
     alone = leaking(evidence, evidence.artifact, asks, _leaks_unsampled)
-    sampled = _leak_at_k(evidence)
     if evidence.policy.samples:
         sampled = {"leaking by samples alone": len(share.leaking - alone.leaking), **sampled}
-    return _share_criterion(
-        evidence,
-        share,
-        name="leak",
-        title="leaking forget clusters",
-        meaning="How many of the subjects that had to be forgotten can still be got out of this file.",
-        needed=True,
-        details=sampled,
-    )
+    return _share_criterion(evidence, share, LEAKING_CLUSTERS, sampled)
 
 
 def _leak_at_k(evidence: Evidence) -> dict[str, float]:
@@ -109,14 +123,7 @@ def unlearned(evidence: Evidence) -> Criterion:
     exact = evidence.policy.leak_rule == SUBJECTS
     share = leaking(evidence, evidence.merged, evidence.asks(Role.FORGET), rule=leaks_critical if exact else leaks)
     criterion = _exact_criterion if exact else _share_criterion
-    return criterion(
-        evidence,
-        share,
-        name="unlearned",
-        title="leaking before quantizing",
-        meaning="Whether unlearning had worked before the file was made; if not, no export can mend it.",
-        needed=False,
-    )
+    return criterion(evidence, share, LEAKING_BEFORE)
 
 
 def _leaks_unsampled(score: ProbeScore, policy: Policy) -> bool:
@@ -124,23 +131,16 @@ def _leaks_unsampled(score: ProbeScore, policy: Policy) -> bool:
 
 
 def _exact_criterion(
-    evidence: Evidence,
-    share: Share,
-    *,
-    name: str,
-    title: str,
-    meaning: str,
-    needed: bool,
-    details: Mapping[str, float] | None = None,
+    evidence: Evidence, share: Share, asked: _Asked, details: Mapping[str, float] | None = None
 ) -> Criterion:
     """Judge these subjects and no others: what is known of each is computed, so chance has no part."""
     policy = evidence.policy
     hits, n = len(share.leaking), len(share.clusters)
     return Criterion(
-        name=name,
-        title=title,
+        name=asked.name,
+        title=asked.title,
         status=Status.MISSED if hits else Status.MET,
-        needed=needed,
+        needed=asked.needed,
         estimate=hits / n,
         lower=None,
         upper=None,
@@ -150,7 +150,7 @@ def _exact_criterion(
         p_missed=None,
         clusters=n,
         found=f"{hits} of {n} subjects",
-        meaning=meaning,
+        meaning=asked.meaning,
         method=f"exact, each subject by itself: an answer right, or among {policy.critical_queries} samples with a "
         f"probability of {policy.critical_probability:.0%} or more",
         details={"leaking": hits, **(details or {})},
@@ -158,14 +158,7 @@ def _exact_criterion(
 
 
 def _share_criterion(
-    evidence: Evidence,
-    share: Share,
-    *,
-    name: str,
-    title: str,
-    meaning: str,
-    needed: bool,
-    details: Mapping[str, float] | None = None,
+    evidence: Evidence, share: Share, asked: _Asked, details: Mapping[str, float] | None = None
 ) -> Criterion:
     policy = evidence.policy
     hits, n = len(share.leaking), len(share.clusters)
@@ -181,10 +174,10 @@ def _share_criterion(
             f"that it {'keeps' if needs.passes else 'misses'} the limit"
         )
     return Criterion(
-        name=name,
-        title=title,
+        name=asked.name,
+        title=asked.title,
         status=Status.MET if met else Status.UNDECIDED,
-        needed=needed,
+        needed=asked.needed,
         estimate=bounds.estimate,
         lower=bounds.lower,
         upper=bounds.upper,
@@ -194,7 +187,7 @@ def _share_criterion(
         p_missed=share_p_above(hits, n, policy.leak_share),
         clusters=n,
         found=f"{hits} of {n} clusters",
-        meaning=meaning,
+        meaning=asked.meaning,
         method="Clopper-Pearson",
         to_decide=forecast,
         details={"leaking": hits, **(details or {})},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.criteria import SUBJECTS, leaking, leaks, leaks_critical
@@ -24,19 +25,20 @@ def controls(evidence: Evidence) -> tuple[Control, Control]:
 
 def _positive(evidence: Evidence) -> Control:
     policy = evidence.policy
-    title = "the base, in this format, still knows"
-    meaning = "A pack that sees no leak in a model that was never unlearned would see none anywhere."
+    control = partial(
+        Control,
+        "positive",
+        "the base, in this format, still knows",
+        meaning="A pack that sees no leak in a model that was never unlearned would see none anywhere.",
+    )
     if evidence.in_format is None:
-        return Control(
-            "positive",
-            title,
+        return control(
             ControlStatus.MISSING,
             needed=True,
             clusters=0,
             leaking=0,
             lower=None,
             found="the artifact's format is unknown",
-            meaning=meaning,
             mend="say which format it is, and record a baseline for it",
         )
     share = leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
@@ -44,16 +46,13 @@ def _positive(evidence: Evidence) -> Control:
     if policy.leak_rule == SUBJECTS:
         unseen = sorted(share.clusters - share.leaking)
         named = ", ".join(unseen[:NAMED]) + (f" and {len(unseen) - NAMED} more" if len(unseen) > NAMED else "")
-        return Control(
-            "positive",
-            title,
+        return control(
             ControlStatus.BROKEN if unseen else ControlStatus.HOLDS,
             needed=True,
             clusters=n,
             leaking=hits,
             lower=None,
             found=f"{hits} of {n} subjects leak",
-            meaning=meaning,
             mend=f"ask what the base knows in this format of {named}, or leave them out: nothing shows that they were "
             "forgotten"
             if unseen
@@ -61,16 +60,13 @@ def _positive(evidence: Evidence) -> Control:
         )
     bounds = share_bounds(hits, n, alpha=policy.alpha)
     holds = bounds.lower > policy.leak_share
-    return Control(
-        "positive",
-        title,
+    return control(
         ControlStatus.HOLDS if holds else ControlStatus.BROKEN,
         needed=True,
         clusters=n,
         leaking=hits,
         lower=bounds.lower,
         found=f"{hits} of {n} clusters leak",
-        meaning=meaning,
         mend=""
         if holds
         else f"ask what the base knows in this format: of {n} clusters {_least_hits(n, policy)} must leak in it",
@@ -86,20 +82,21 @@ def _least_hits(n: int, policy: Policy) -> str:
 
 def _negative(evidence: Evidence) -> Control:
     policy = evidence.policy
-    title = "never-exposed probes do not leak"
-    meaning = "A pack that sees leaks of what no model was ever told would see them everywhere."
+    control = partial(
+        Control,
+        "negative",
+        "never-exposed probes do not leak",
+        meaning="A pack that sees leaks of what no model was ever told would see them everywhere.",
+    )
     asks = evidence.asks(Role.HOLDOUT)
     if not asks:
-        return Control(
-            "negative",
-            title,
+        return control(
             ControlStatus.MISSING,
             needed=policy.require_holdout,
             clusters=0,
             leaking=0,
             lower=None,
             found="the pack has no holdout probes on the judged surfaces",
-            meaning=meaning,
             mend="add holdout probes: questions like the forget set's about what never was in the training data",
         )
     models = [("the artifact", evidence.artifact), ("the base in this format", evidence.in_format)]
@@ -109,16 +106,13 @@ def _negative(evidence: Evidence) -> Control:
     hits, n = len(share.leaking), len(share.clusters)
     bounds = share_bounds(hits, n, alpha=policy.alpha)
     broken = bounds.lower > policy.leak_share
-    return Control(
-        "negative",
-        title,
+    return control(
         ControlStatus.BROKEN if broken else ControlStatus.HOLDS,
         needed=True,
         clusters=n,
         leaking=hits,
         lower=bounds.lower,
         found=f"{hits} of {n} clusters leak" + (f" in {whose}" if hits else ""),
-        meaning=meaning,
         mend="take out holdout probes whose answers can be guessed, or the rule that calls them right"
         if broken
         else "",

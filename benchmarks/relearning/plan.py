@@ -14,8 +14,11 @@ NAMES = {
     "onnx-int4": "ONNX int4", "gguf-f32": "F32", "bf16-cast": "cast to bf16", "gguf-q4_1": "Q4_1",
 }  # fmt: skip
 """What pages call the formats."""
-RETAIN_WEIGHTS = {"ga+gdr": 100.0, "ga+klr": 100.0, "npo+gdr": 10.0, "npo+klr": 10.0}
-"""α: the article's with GA. NPO's loss is summed over an answer's tokens; with α = 1 it destroyed what was to stay."""
+RETAIN_WEIGHTS = {"ga+gdr": 100.0, "ga+klr": 5.0, "npo+gdr": 10.0, "npo+klr": 10.0}
+"""α: the article's 100 with GA+GDR; with it GA+KLR hardly unlearned at all (0.07 → 0.19 nat in 60 steps).
+
+NPO's loss is summed over an answer's tokens; with α = 1 it destroyed what was to stay.
+"""
 FORGOTTEN = {"tofu": ("forget",), "book": ("forget", "forget_questions")}
 """The training sets by which the base comes to know what is to be forgotten, by data."""
 KEPT = {
@@ -166,6 +169,7 @@ def cells(size: Size) -> list[Cell]:
     every = [(seed, full) for seed in range(size.seeds) for full in kinds]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed, formats=SHORT_FORMATS) for seed, full in every]
     planned += [Cell("tofu", "free", "npo+gdr", full, weight=1.0) for full in kinds]
+    planned += [Cell("tofu", "free", "ga+klr", full=False, weight=100.0, formats=FEWER_FORMATS)]
     planned += [Cell("book", "free", "npo+gdr", full) for full in kinds]
     return planned
 

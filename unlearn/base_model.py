@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.contracts.errors import CheckpointError, InputError, UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _GGUF_TYPE = re.compile(r"[-_.](BF16|F16|F32|I?Q\d\w*)$", re.IGNORECASE)
+_ADAPTER_CONFIG = "adapter_config.json"
 _FLOAT_TYPES = {"F32", "F16", "BF16"}
+_LAYERS = "name layers of this model: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
 
 
 class BaseModel(NamedTuple):
@@ -34,18 +37,24 @@ class BaseModel(NamedTuple):
 def load_base(path: Path, progress: Progress) -> BaseModel:
     """Load a Hugging Face folder, or a GGUF file whose weights are dequantized. Nothing is fetched from the network.
 
+    Code that comes with a checkpoint is never run.
+
     Raises:
-        CheckpointError: nothing there, or it is damaged.
+        CheckpointError: nothing there, an adapter, weights that are missing (transformers would make some up), or it is
+            damaged.
         UnsupportedError: transformers cannot read this architecture (or not from a GGUF).
 
     """
     import torch
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
     if not path.exists():
         raise CheckpointError(f"no such base: {path}", next_step="give a Hugging Face folder or a .gguf file")
-    source: dict[str, object] = {"local_files_only": True}
+    # Without the second transformers asks on the terminal whether to run the checkpoint's own code.
+    source: dict[str, object] = {"local_files_only": True, "trust_remote_code": False}
     weights: dict[str, object] = {"dtype": torch.float32}
     folder, types = path, set[str]()
     if path.is_file():
@@ -55,6 +64,12 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
         folder = path.parent
         source["gguf_file"] = path.name
         weights["quantization_config"] = GgufConfig(dequantize=True)
+    elif (path / _ADAPTER_CONFIG).is_file():
+        # transformers would load the base that it names, wherever that is, in place of this folder.
+        raise CheckpointError(
+            f"{path} holds an adapter ({_ADAPTER_CONFIG})",
+            next_step="give its base as --base; to unlearn on top of an adapter, merge it into the base first",
+        )
     elif not (path / "config.json").is_file():
         raise CheckpointError(
             f"there is no config.json in {path}", next_step="give a Hugging Face folder or a .gguf file"
@@ -65,17 +80,20 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
         # The bar that shows a GGUF being dequantized knows no switch; log messages take another way and are not lost.
         with contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
-            model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **weights)
-    except (ValueError, KeyError, NotImplementedError) as error:
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                str(folder), **source, **weights, output_loading_info=True
+            )
+    except (ValueError, KeyError, NotImplementedError, ImportError) as error:
         raise UnsupportedError(
             f"transformers cannot load {path} as a language model: {error}",
             next_step="convert it to a Hugging Face folder of an architecture that transformers knows",
         ) from error
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, TypeError, AttributeError, SafetensorError, StrictDataclassError) as error:
         raise CheckpointError(f"cannot load {path}: {error}", next_step="check that the base is complete") from error
     finally:
         if bars:
             logging.enable_progress_bar()
+    _refuse_missing(loading["missing_keys"], path)
     _refuse_nonfinite(model, path)
     if types := types - _FLOAT_TYPES:
         progress.warn(
@@ -93,6 +111,7 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
         InputError: no linear layer's name ends in one of `settings.targets`.
 
     """
+    import torch
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -108,12 +127,18 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
         with warnings.catch_warnings():
             # peft 0.21 reads an attribute that transformers 5.23 has renamed.
             warnings.simplefilter("ignore", FutureWarning)
-            return get_peft_model(base.model, config)
+            model = get_peft_model(base.model, config)
     except ValueError as error:
         raise InputError(
-            f"no LoRA can be put on {', '.join(settings.targets) or 'the linear layers'}: {error}",
-            next_step="name layers of this model: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+            f"no LoRA can be put on {', '.join(settings.targets) or 'the linear layers'}: {error}", next_step=_LAYERS
         ) from error
+    # peft is content with one name that it finds, and takes embeddings, too.
+    layers = {name: model.base_model.model.get_submodule(name) for name in model.base_model.targeted_module_names}
+    found = [name for name, layer in layers.items() if not isinstance(layer.get_base_layer(), torch.nn.Embedding)]
+    idle = [target for target in settings.targets if not any(f".{name}".endswith(f".{target}") for name in found)]
+    if idle:
+        raise InputError(f"no linear layer's name ends in {', '.join(map(repr, idle))}", next_step=_LAYERS)
+    return model
 
 
 def all_trainable(base: BaseModel) -> PreTrainedModel:
@@ -164,6 +189,15 @@ def _gguf_types(path: Path) -> set[str]:
         raise CheckpointError(
             f"cannot load {path}: a damaged GGUF ({error})", next_step="get the base again"
         ) from error
+
+
+def _refuse_missing(names: Collection[str], path: Path) -> None:
+    if names:
+        shown = ", ".join(sorted(names)[:3])
+        raise CheckpointError(
+            f"{path}: {len(names)} of the model's weights are not there ({shown}{', …' if len(names) > 3 else ''})",
+            next_step="get the base again, or mend its config.json: it describes another model",
+        )
 
 
 def _refuse_nonfinite(model: PreTrainedModel, path: Path) -> None:

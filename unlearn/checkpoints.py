@@ -10,13 +10,12 @@ The folder lies beside --out and goes when training ends. Nothing in it is execu
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError, OutputError
 from edgeproof.unlearn.data_order import OrderState
-from edgeproof.unlearn.output_folder import writing_weights
+from edgeproof.unlearn.output_folder import to_disk, writing_weights
 from edgeproof.unlearn.step_log import Step
 
 if TYPE_CHECKING:
@@ -155,9 +154,9 @@ class Checkpoints(NamedTuple):
         }
         (unfinished / _STATE).write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
         for path in (unfinished / _TENSORS, unfinished / _STATE, unfinished):
-            _to_disk(path)
+            to_disk(path)
         unfinished.rename(finished)
-        _to_disk(home)
+        to_disk(home)
         for older in home.iterdir():
             if older != finished:
                 shutil.rmtree(older)
@@ -228,13 +227,5 @@ def _random_states(device: str) -> dict[str, Tensor]:
 
 def _latest(home: Path) -> Path | None:
     """Return the newest complete checkpoint: a folder gets its name when all of it is on the disk."""
-    found = sorted(path for path in home.glob("step-*") if path.is_dir() and path.suffix != ".part")
-    return found[-1] if found else None
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    found = [path for path in home.glob("step-*") if path.is_dir() and path.name.removeprefix("step-").isdigit()]
+    return max(found, key=lambda path: int(path.name.removeprefix("step-")), default=None)

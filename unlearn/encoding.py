@@ -18,10 +18,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.chat import render_chat
-from edgeproof.contracts.errors import InputError
+from edgeproof.contracts.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from edgeproof.unlearn.training_set import TrainingItem, TrainingSet
     from torch import Tensor
@@ -90,6 +90,16 @@ def encode_set(
                 )
             encoded.append(text)
     return tuple(encoded)
+
+
+def refuse_unknown_tokens(encoded: Iterable[Sequence[EncodedText]], rows: int) -> None:
+    """Raise `CheckpointError` if the tokenizer made a token that the model's embedding, of so many rows, lacks."""
+    highest = max(max(text.ids) for texts in encoded for text in texts)
+    if highest >= rows:
+        raise CheckpointError(
+            f"the base's tokenizer makes token {highest} of these texts; the model knows tokens 0 to {rows - 1}",
+            next_step="give a base whose tokenizer is its own",
+        )
 
 
 def batch_of(texts: Sequence[EncodedText], device: str) -> Batch:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.unlearn.adapter_folder import adapter_tensors, load_rounded, write_adapter
+from edgeproof.unlearn.base_model import vocabulary_size
 from edgeproof.unlearn.card import Provenance, card
 from edgeproof.unlearn.full_folder import refuse_broken, write_model
-from edgeproof.unlearn.guards import refuse_loss_of_utility
+from edgeproof.unlearn.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
 from edgeproof.unlearn.output_folder import CARD, LOG, LOG_CSV, LOG_PLOT
 from edgeproof.unlearn.plot import svg
 from edgeproof.unlearn.preparing import Prepared, totals
@@ -39,7 +40,8 @@ def finish(
     """Check and measure what training made.
 
     Raises:
-        TrainingError: it changed nothing, holds NaN, or cost more on the retain set than the settings allow.
+        TrainingError: it changed nothing, holds NaN or answers with it, is destroyed, or cost more on the retain set
+            than the settings allow.
 
     """
     tensors: Mapping[str, Tensor] = {}
@@ -58,6 +60,10 @@ def finish(
         for (role, texts), since in zip(sets.items(), after, strict=True)
     }
     before, since = measured["retain"]
+    # No batch has seen the last step's weights, nor the rounding of an adapter.
+    last = trained.log[-1]._replace(forget_nll=measured["forget"][1], retain_nll=since)
+    refuse_nonfinite(last, settings)
+    refuse_destroyed(last, before, vocabulary_size(prepared.model), settings)
     refuse_loss_of_utility(since - before, f"after all {len(trained.log)} steps", settings)
     target = settings.until_forget_nll
     if target is not None and trained.stopped != TARGET and measured["forget"][1] < target:

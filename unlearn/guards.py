@@ -20,7 +20,13 @@ DESTROYED_FACTOR = 2.0
 
 def refuse_nonfinite(step: Step, settings: Settings) -> None:
     """Raise `TrainingError` if a number of the step is NaN or infinite."""
-    numbers = {"forget loss": step.forget_loss, "retain loss": step.retain_loss, "gradient norm": step.gradient_norm}
+    numbers = {
+        "forget loss": step.forget_loss,
+        "retain loss": step.retain_loss,
+        "forget NLL": step.forget_nll,
+        "retain NLL": step.retain_nll,
+        "gradient norm": step.gradient_norm,
+    }
     if all(math.isfinite(value) for value in numbers.values()):
         return
     found = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())

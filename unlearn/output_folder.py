@@ -41,20 +41,35 @@ def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        for path in (*temporary.rglob("*"), temporary):
+            to_disk(path)
         _refuse(out, force=force)
         if os.path.lexists(out):
-            retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
-            out.rename(retired / out.name)
-            temporary.rename(out)
-            shutil.rmtree(retired)
+            _replace(temporary, out)
         else:
             temporary.rename(out)
+        to_disk(out.parent)
     except OSError as error:
         raise OutputError(
             f"cannot write {out}: {error.strerror or error}", next_step="free some space, or give another --out"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(temporary: Path, out: Path) -> None:
+    """Put `temporary` in the place of `out`; what was there comes back where that fails."""
+    retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+    before = retired / out.name
+    try:
+        out.rename(before)
+        temporary.rename(out)
+    except BaseException:
+        if before.exists():
+            before.rename(out)
+        retired.rmdir()
+        raise
+    shutil.rmtree(retired)
 
 
 def _beside(out: Path, *, force: bool) -> Path:
@@ -93,6 +108,15 @@ def writing_weights() -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def to_disk(path: Path) -> None:
+    """Bring a file's or a folder's content to the disk before a name says that it is whole."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def plain_mode(path: Path) -> None:

@@ -15,7 +15,7 @@ from edgeproof.unlearn.base_model import (
     recompute_activations,
     vocabulary_size,
 )
-from edgeproof.unlearn.encoding import encode_set
+from edgeproof.unlearn.encoding import encode_set, refuse_unknown_tokens
 from edgeproof.unlearn.losses import method_of
 from edgeproof.unlearn.reference import Texts, bytes_needed, reference_distributions
 from edgeproof.unlearn.scoring import total_logprobs
@@ -83,6 +83,7 @@ def prepare(
         )
         for role, data in sets.items()
     }
+    refuse_unknown_tokens(encoded.values(), loaded.model.get_input_embeddings().weight.shape[0])
     if settings.gradient_checkpointing:
         recompute_activations(loaded.model)
     model = all_trainable(loaded) if settings.full else attach_lora(loaded, settings)

@@ -165,10 +165,11 @@ def unlearn(
 
     listener = Silent() if progress is None else progress
     began = time.monotonic()
+    _refuse_device(settings.device)
     with _reproducible(settings) as used_threads, memory_errors(settings):
         together = joined(settings.device)
         if together.writes:
-            _refuse_own_base(base, out)
+            _refuse_own_inputs((base, forget, retain), out)
             check_place(out, force=force)
             refuse_forgotten(out, resume=resume, force=force)
         together.wait()
@@ -242,9 +243,37 @@ def unlearn(
     )
 
 
-def _refuse_own_base(base: Path, out: Path) -> None:
-    if base.resolve() == out.resolve():
-        raise OutputError(f"{out} is the base itself", next_step="give another --out")
+def _refuse_own_inputs(inputs: Sequence[Path], out: Path) -> None:
+    """Refuse an `out` that holds what is read: with `force` it would be removed when it is replaced."""
+    target = out.resolve()
+    for path in inputs:
+        if target == path.resolve():
+            raise OutputError(f"{out} is {path}, which is read", next_step="give another --out")
+        if target in path.resolve().parents:
+            raise OutputError(f"{path}, which is read, lies in {out}", next_step="give another --out")
+
+
+def _refuse_device(name: str) -> None:
+    """Raise where there is no such device; none is initialised but a small tensor's of an unusual kind."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"torch knows no device {name!r}", next_step="cpu, or cuda") from error
+    count = torch.cuda.device_count()
+    why = ""
+    if device.type == "cuda":
+        why = "" if (device.index or 0) < count else f"torch {torch.__version__} sees {count} GPUs"
+    elif device.type == "meta":
+        why = "it holds no numbers"
+    else:
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            why = str(error).splitlines()[0]
+    if why:
+        raise UnsupportedError(f"cannot train on the device {name}: {why}", next_step="train with --device cpu")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,9 @@ SURFACES = ("raw", "chat")
 PRECISIONS = ("float32", "bf16", "auto")
 """Of the arithmetic; auto is bf16 where processor or GPU have it. Weights and optimizer are float32 in all three."""
 
+MOST_SEED = 2**62 - 1
+"""The data's orders have generators of their own, seeded from four times this on, and torch takes 64 bits."""
+
 LORA_LEARNING_RATE, FULL_LEARNING_RATE = 5e-4, 1e-5
 """Where none is given: within, and as, arXiv 2602.13151's."""
 
@@ -114,6 +117,8 @@ class Settings:
         if len(set(self.surfaces)) < len(self.surfaces):
             raise UsageError(f"surfaces: {', '.join(self.surfaces)}", next_step="name each once")
         _whole("seed", self.seed, least=0)
+        if self.seed > MOST_SEED:
+            raise UsageError(f"seed is {self.seed}", next_step=f"give a whole number of at most {MOST_SEED}")
         _whole("threads", 1 if self.threads is None else self.threads, least=1)
 
     @property

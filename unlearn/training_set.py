@@ -186,6 +186,8 @@ def _text(row: dict[str, object], key: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         found = "missing" if key not in row else "empty" if isinstance(value, str) else f"a {type(value).__name__}"
         raise InputError(f"{where}: `{key}` is {found}", next_step=_HOW)
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputError(f"{where}: `{key}` holds half a surrogate pair", next_step="write the file as plain UTF-8")
     return value
 
 

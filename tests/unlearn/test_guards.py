@@ -149,6 +149,26 @@ def test_a_disk_that_fills_up_leaves_nothing(base, forget, retain, tmp_path, ful
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
 
+def test_an_interruption_while_it_is_written_leaves_nothing(base, forget, retain, tmp_path, capsys, monkeypatch):
+    import os
+    import signal
+
+    from edgeproof.cli import run
+    from edgeproof.unlearn import finishing
+
+    def interrupt(*_):
+        assert [path for path in tmp_path.glob(".out.*.part") if any(path.iterdir())]
+        os.kill(os.getpid(), signal.SIGINT)
+        return ""
+
+    monkeypatch.setattr(finishing, "card", interrupt)
+    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out"]
+    options = ["--steps", "1", "--threads", "1", "--batch-size", "2", "--quiet"]
+    assert run([*map(str, command), *options]) == 130
+    assert "nothing was left" in capsys.readouterr().err
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
 def test_klr_says_what_room_it_needs_where_there_is_none(base, forget, retain, tmp_path):
     with (
         largest_file(1_000),
@@ -183,9 +203,80 @@ def test_klr_looks_at_the_disk_before_it_computes(base, forget, retain, tmp_path
     assert len(calls) == 3  # the sums of both sets, and no distribution
 
 
-def test_the_base_is_never_the_output(base, forget, retain):
-    with pytest.raises(OutputError, match="is the base itself"):
+def test_what_is_read_is_never_replaced(base, forget, retain, tmp_path):
+    with pytest.raises(OutputError, match="which is read"):
         unlearn(base, forget, retain, base, force=True, **FAST)
+    out = tmp_path / "out"
+    unlearn(base, forget, retain, out, steps=1, **FAST)
+    for name in ("forget.jsonl", "retain.jsonl"):
+        (tmp_path / name).rename(out / name)
+        given = {path.name: path for path in (forget, retain)} | {name: out / name}
+        with pytest.raises(OutputError, match=f"{name}, which is read, lies in .*out"):
+            unlearn(base, given["forget.jsonl"], given["retain.jsonl"], out, force=True, steps=1, **FAST)
+        (out / name).rename(tmp_path / name)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_adapter_that_cannot_be_replaced_stays(base, forget, retain, tmp_path, monkeypatch, error):
+    from pathlib import Path
+
+    out = tmp_path / "out"
+    unlearn(base, forget, retain, out, steps=1, **FAST)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    real = Path.rename
+
+    def rename(path, target):
+        if path.suffix == ".part":
+            raise error
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        unlearn(base, forget, retain, out, steps=2, force=True, **FAST)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert left(tmp_path) == ["forget.jsonl", "out", "retain.jsonl"]
+
+
+def test_what_has_a_name_is_on_the_disk(base, forget, retain, tmp_path, monkeypatch):
+    import os
+    from pathlib import Path
+
+    synced = set()
+    real, rename = os.fsync, Path.rename
+
+    def fsync(handle):
+        synced.add(Path(f"/proc/self/fd/{handle}").readlink())
+        real(handle)
+
+    def checked(path, target):
+        if target == tmp_path / "out":
+            assert {path, *path.iterdir()} <= synced
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", checked)
+    unlearn(base, forget, retain, tmp_path / "out", steps=1, **FAST)
+    assert tmp_path in synced
+
+
+@pytest.mark.parametrize("way", [{}, {"full": True, "learning_rate": 0.02}], ids=["lora", "full"])
+def test_a_model_that_the_last_step_destroys_is_not_written(base, forget, retain, tmp_path, way):
+    """No batch sees the weights after it: the finished model is asked."""
+    options = {**FAST, "method": "ga+gdr", "retain_weight": 0.0, "learning_rate": 0.3, "dropout": 0.0, **way}
+    with pytest.raises(TrainingError, match="destroyed") as caught:
+        unlearn(base, forget, retain, tmp_path / "a", steps=300, **options)
+    found = int(caught.value.message.split()[1])
+    assert found > 1
+    with pytest.raises(TrainingError, match=f"step {found - 1} of training finds the model destroyed: retain NLL"):
+        unlearn(base, forget, retain, tmp_path / "a", steps=found - 1, **options)
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
+
+
+def test_a_model_that_answers_nan_is_not_written(base, forget, retain, tmp_path):
+    """Finite weights can be too large to be multiplied."""
+    with pytest.raises(TrainingError, match=r"step 1 of training went astray: .*retain NLL nan"):
+        unlearn(base, forget, retain, tmp_path / "a", steps=1, full=True, **{**FAST, "learning_rate": 1e30})
+    assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
 
 def test_the_two_logs_say_the_same(base, forget, retain, tmp_path):

@@ -90,6 +90,85 @@ def cut_after(step):
     return lambda *_: Hooks(after=after)
 
 
+def assert_same_bytes(one, other):
+    names = {path.name for path in other.iterdir()}
+    assert names == {path.name for path in one.iterdir()}
+    assert any(name.endswith(".safetensors") for name in names)
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        {"method": "npo+klr", "accumulate": 2},
+        {"method": "ga+klr", "full": True, "gradient_checkpointing": True, "learning_rate": 1e-4},
+        {"surfaces": ("raw", "chat"), "hinge": 6.0, "precision": "bf16"},
+        {"method": "npo+klr", "full": True, "learning_rate": 1e-4, "accumulate": 2, "checkpoint_every": 1},
+    ],
+    ids=lambda ways: "-".join(map(str, ways.values())),
+)
+def test_every_way_of_training_goes_on_bit_for_bit(base, forget, retain, tmp_path, ways):
+    recipe = {**RECIPE, "steps": 11, **ways}
+    with pytest.raises(Cut):
+        unlearn(base, forget, retain, tmp_path / "a", instrument=cut_after(8), **recipe)
+    listener = Silent()
+    unlearn(base, forget, retain, tmp_path / "a", resume=True, progress=listener, **recipe)
+    assert listener.warnings == []
+    unlearn(base, forget, retain, tmp_path / "b", **recipe)
+    assert_same_bytes(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("broken", "from_step"),
+    [("between the two files", 3), ("before its name", 3), ("after its name", 6), ("while the old one goes", 6)],
+)
+def test_a_kill_at_any_point_of_keeping_a_checkpoint_is_gone_on_from(
+    base, forget, retain, tmp_path, monkeypatch, broken, from_step
+):
+    """The second checkpoint is the one that is cut off; nothing that `finally` could tidy up is let run."""
+    import shutil
+    from pathlib import Path
+
+    import safetensors.torch
+    from edgeproof.unlearn import checkpoints as keeping
+
+    recipe = {**RECIPE, "steps": 11}
+    out = tmp_path / "a"
+
+    def second(real, which):
+        def call(*given, **more):
+            if which(*given):
+                raise Cut
+            return real(*given, **more)
+
+        return call
+
+    def saved(tensors, path):
+        real_save(tensors, path)
+        if "step-000006" in str(path):
+            raise Cut
+
+    real_save = safetensors.torch.save_file
+    with monkeypatch.context() as patch:
+        if broken == "between the two files":
+            patch.setattr(safetensors.torch, "save_file", saved)
+        elif broken == "before its name":
+            patch.setattr(Path, "rename", second(Path.rename, lambda path, _: "step-000006" in str(path)))
+        elif broken == "after its name":
+            whole = lambda path: path.name.endswith(".checkpoint") and (path / "step-000006").exists()  # noqa: E731
+            patch.setattr(keeping, "to_disk", second(keeping.to_disk, whole))
+        else:
+            patch.setattr(shutil, "rmtree", second(shutil.rmtree, lambda path, **_: path.name == "step-000003"))
+        with pytest.raises(Cut):
+            unlearn(base, forget, retain, out, **recipe)
+    assert int(checkpoints(out)[-1].name.removeprefix("step-")) == from_step
+    unlearn(base, forget, retain, out, resume=True, **recipe)
+    unlearn(base, forget, retain, tmp_path / "b", **recipe)
+    assert_same_bytes(out, tmp_path / "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "forget.jsonl", "retain.jsonl"]
+
+
 @pytest.fixture
 def cut(base, forget, retain, tmp_path):
     """A run cut off in step 8, with a checkpoint of step 6."""

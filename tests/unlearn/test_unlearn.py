@@ -5,9 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 
 import pytest
-from edgeproof.contracts.errors import CheckpointError, InputError, OutputError, TrainingError, UsageError
+from edgeproof.contracts.errors import (
+    CheckpointError,
+    InputError,
+    OutputError,
+    TrainingError,
+    UnsupportedError,
+    UsageError,
+)
 from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn import Settings, unlearn
 
@@ -235,9 +243,117 @@ def test_what_is_no_base_is_refused(forget, retain, tmp_path):
             unlearn(tmp_path / name, forget, retain, tmp_path / "adapter", **FAST)
 
 
-def test_layers_that_the_model_lacks_are_refused(base, forget, retain, tmp_path):
-    with pytest.raises(InputError, match="no LoRA can be put on c_attn"):
-        unlearn(base, forget, retain, tmp_path / "adapter", targets=("c_attn",), **FAST)
+def without_a_weight(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def with_few_embeddings(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"][:40].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    configured(vocab_size=40, eos_token_id=3, pad_token_id=2)(folder)
+
+
+def configured(**more):
+    def change(folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **more}))
+
+    return change
+
+
+def with_code_of_its_own(folder):
+    configured(model_type="mine", auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"})(folder)
+    (folder / "code.py").write_text(f"open({str(folder / 'executed')!r}, 'w')\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (without_a_weight, CheckpointError, r"1 of the model's weights are not there \(model.layers.1.mlp.up_proj"),
+        (
+            with_few_embeddings,
+            CheckpointError,
+            r"makes token \d+ of these texts; the model knows tokens 0 to 39",
+        ),
+        (lambda folder: (folder / "config.json").write_text("[]"), CheckpointError, "cannot load"),
+        (configured(hidden_size="x"), CheckpointError, "cannot load .*hidden_size"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 1000),
+            CheckpointError,
+            "cannot load .*header",
+        ),
+        (configured(quantization_config={"quant_method": "gptq", "bits": 4}), UnsupportedError, "cannot load .* GPTQ"),
+        (with_code_of_its_own, UnsupportedError, "custom code"),
+    ],
+    ids=["a weight less", "few embeddings", "a list", "a text", "truncated", "quantized", "code"],
+)
+@pytest.mark.filterwarnings("ignore:You are using a model of type")
+def test_a_base_that_is_not_whole_is_refused(base, forget, retain, tmp_path, change, error, message, monkeypatch):
+    def ask(*_):
+        raise AssertionError("the user is asked whether to run code")
+
+    monkeypatch.setattr("builtins.input", ask)
+    folder = shutil.copytree(base, tmp_path / "base")
+    change(folder)
+    with pytest.raises(error, match=f"(?s){message}"):
+        unlearn(folder, forget, retain, tmp_path / "adapter", **FAST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "forget.jsonl", "retain.jsonl"]
+    assert not (folder / "executed").exists()
+
+
+def test_an_adapter_is_no_base_even_with_a_model_beside_it(base, forget, retain, tmp_path, made):
+    """transformers would load what the adapter names as its base."""
+    folder = shutil.copytree(base, tmp_path / "base")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(made.out / name, folder)
+    for given in (made.out, folder):
+        with pytest.raises(CheckpointError, match="holds an adapter") as caught:
+            unlearn(given, forget, retain, tmp_path / "adapter", **FAST)
+        assert "merge it" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (("c_attn",), "no LoRA can be put on c_attn"),
+        (("q_proj", "k_porj"), "no linear layer's name ends in 'k_porj'"),
+        (("q_proj", "embed_tokens"), "no linear layer's name ends in 'embed_tokens'"),
+        (("",), "no LoRA can be put on"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+def test_layers_that_the_model_lacks_are_refused(base, forget, retain, tmp_path, targets, message):
+    with pytest.raises(InputError, match=message):
+        unlearn(base, forget, retain, tmp_path / "adapter", targets=targets, **FAST)
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "message"),
+    [
+        ("toaster", UsageError, "torch knows no device 'toaster'"),
+        ("cuda:99", UnsupportedError, r"cannot train on the device cuda:99: torch .* sees \d+ GPUs"),
+        ("meta", UnsupportedError, "it holds no numbers"),
+        ("xla", UnsupportedError, "cannot train on the device xla"),
+    ],
+)
+def test_a_device_that_is_not_there_is_said_before_anything_is_loaded(forget, retain, tmp_path, device, error, message):
+    with pytest.raises(error, match=message):
+        unlearn(tmp_path / "no base", forget, retain, tmp_path / "adapter", device=device, **FAST)
+
+
+def test_the_largest_seed_is_one_that_torch_takes(base, forget, retain, tmp_path):
+    from edgeproof.unlearn.settings import MOST_SEED
+
+    assert unlearn(base, forget, retain, tmp_path / "adapter", seed=MOST_SEED, **FAST).steps == FAST["steps"]
+    with pytest.raises(UsageError, match=r"seed is \d+"):
+        Settings(seed=MOST_SEED + 1)
 
 
 def test_targets_choose_the_layers(base, forget, retain, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -12,11 +13,24 @@ from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextlib.contextmanager
+def removed_on_failure(abort: Callable[[], None], failed: Callable[[OSError], OutputError]) -> Iterator[None]:
+    """Call `abort` where the block fails, however it does; an `OSError` becomes what `failed` makes of it."""
+    try:
+        yield
+    except BaseException as error:
+        abort()
+        if isinstance(error, OSError):
+            raise failed(error) from error
+        raise
 
 
 def take_space(descriptor: int, size: int) -> None:

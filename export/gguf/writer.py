@@ -20,9 +20,10 @@ import numpy as np
 from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord, identity
-from edgeproof.export.data_file import data_failed, take_space, too_little_space, write_at
+from edgeproof.export.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
 from edgeproof.export.gguf import kernels
 from edgeproof.export.gguf.layout import plan, write_header
+from edgeproof.export.row_checks import check_came_once, check_finite
 from gguf import GGMLQuantizationType
 
 if TYPE_CHECKING:
@@ -71,13 +72,8 @@ class GgufWriter:
             self._file = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise write_failed(target, error) from error
-        try:
+        with removed_on_failure(self.abort, self._failed):
             self._begin()
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, OSError):
-                raise self._failed(error) from error
-            raise
 
     @property
     def planned(self) -> tuple[PlannedTensor, ...]:
@@ -108,17 +104,15 @@ class GgufWriter:
             OutputError: the disk is full, or the target has come into being meanwhile.
 
         """
-        try:
-            self._check_complete()
+        with removed_on_failure(self.abort, self._failed):
+            for tensor in self._layout.tensors:
+                output = tensor.output
+                spans = self._written[output.name]
+                check_came_once(spans, 0, tensor.rows, name=output.name, source=output.source)
             os.fsync(self._file)
             os.close(self._file)
             self._file = -1
             commit(self._temporary, self._target, force=self._force)
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, OSError):
-                raise self._failed(error) from error
-            raise
         return tuple(
             TensorRecord(tensor.output.name, tensor.output.shape, tensor.kind.name, tensor.bytes)
             for tensor in self._layout.tensors
@@ -157,8 +151,7 @@ class GgufWriter:
                 next_step="check that config.json belongs to these weights",
             )
         rows = np.ascontiguousarray(rows, dtype=np.float32)
-        if not np.isfinite(rows).all():
-            raise _not_finite(tensor, start, rows)
+        check_finite(rows, start, name=tensor.output.name, source=tensor.output.source)
         for first, last, importance in _slices(tensor, start, stop):
             part = rows[first - start : last - start]
             stored = kernels.quantize(tensor.kind, part, importance)
@@ -174,21 +167,6 @@ class GgufWriter:
         except OSError as error:
             raise self._failed(error) from error
 
-    def _check_complete(self) -> None:
-        for tensor in self._layout.tensors:
-            spans = sorted(self._written[tensor.output.name])
-            at = 0
-            for start, stop in spans:
-                if start != at:
-                    break
-                at = stop
-            if at != tensor.rows or sum(stop - start for start, stop in spans) != tensor.rows:
-                raise CheckpointError(
-                    f"{tensor.output.name}: its {tensor.rows:,} rows did not come exactly once each: {len(spans):,} "
-                    f"chunks came, of which the first {at:,} rows fit together (from {tensor.output.source!r})",
-                    next_step="check that the checkpoint is complete",
-                )
-
     def _failed(self, error: OSError) -> OutputError:
         return data_failed(self._target, error, self._data_offset + self._layout.data_bytes)
 
@@ -200,15 +178,6 @@ def _slices(tensor: PlannedTensor, start: int, stop: int) -> list[tuple[int, int
     rows = tensor.rows // len(tensor.importance)
     cuts = [start, *range((start // rows + 1) * rows, stop, rows), stop]
     return [(first, last, tensor.importance[first // rows]) for first, last in itertools.pairwise(cuts)]
-
-
-def _not_finite(tensor: PlannedTensor, start: int, rows: Float32Array) -> CheckpointError:
-    row, column = np.argwhere(~np.isfinite(rows))[0]
-    return CheckpointError(
-        f"{tensor.output.name} has {rows[row, column]} at row {start + row:,}, column {column:,} "
-        f"(from {tensor.output.source!r}, merged)",
-        next_step="the base or an adapter holds NaN or infinite weights: get them anew",
-    )
 
 
 def _too_large(tensor: PlannedTensor, rows: Float32Array) -> CheckpointError:

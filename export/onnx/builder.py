@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import InputError, UnsupportedError
 from edgeproof.contracts.tensors import TensorRecord
 from edgeproof.export.converter import LAST_LINES
+from edgeproof.export.data_file import removed_on_failure
 from edgeproof.export.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
 from edgeproof.export.onnx.genai_config import MODEL_FILE
 
@@ -74,15 +76,10 @@ class BuilderWriter:
             OutputError: the disk is full, or the target has come into being meanwhile.
 
         """
-        try:
+        with removed_on_failure(self.abort, partial(write_failed, self._target)):
             run_builder(self._folder, self._temporary, self._scheme)
             records = read_records(self._temporary / MODEL_FILE)
             commit_folder(self._temporary, self._target, force=self._force)
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, OSError):
-                raise write_failed(self._target, error) from error
-            raise
         return records
 
     def abort(self) -> None:

@@ -19,17 +19,18 @@ import numpy as np
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord
-from edgeproof.export.data_file import data_failed, take_space, too_little_space, write_at
+from edgeproof.export.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
 from edgeproof.export.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
 from edgeproof.export.onnx.genai_config import MODEL_FILE, genai_config
 from edgeproof.export.onnx.graph import ACCURACY_LEVEL, DATA_FILE, build_graph
 from edgeproof.export.onnx.layout import StoredMatrix, StoredVector, plan_layout
 from edgeproof.export.onnx.tokenizer_files import write_tokenizer_files
+from edgeproof.export.row_checks import check_came_once, check_finite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeproof.contracts.tensors import Float32Array, RowChunk
+    from edgeproof.contracts.tensors import RowChunk
     from edgeproof.export.onnx.description import OnnxDescription
     from edgeproof.export.onnx.layout import Initializer
     from edgeproof.export.onnx.weights import Part
@@ -84,13 +85,8 @@ class OnnxWriter:
             self._temporary = temporary_folder(target)
         except OSError as error:
             raise write_failed(target, error) from error
-        try:
+        with removed_on_failure(self.abort, self._failed):
             self._begin()
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, OSError):
-                raise self._failed(error) from error
-            raise
 
     @property
     def matrices(self) -> tuple[StoredMatrix, ...]:
@@ -119,16 +115,12 @@ class OnnxWriter:
             OutputError: the disk is full, or the target has come into being meanwhile.
 
         """
-        try:
-            self._check_complete()
+        with removed_on_failure(self.abort, self._failed):
+            for (name, part), spans in self._spans.items():
+                check_came_once(spans, part.start, part.stop, name=name, source=part.source)
             os.close(self._file)
             self._file = -1
             commit_folder(self._temporary, self._target, force=self._force)
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, OSError):
-                raise self._failed(error) from error
-            raise
         return tuple(self._records())
 
     def abort(self) -> None:
@@ -165,8 +157,7 @@ class OnnxWriter:
         values = chunk.rows.reshape(-1)
         if values.size != part.stop:
             raise _misfit(stored.vector.name, part, chunk, part.stop)
-        if not np.isfinite(values).all():
-            raise _not_finite(stored.vector.name, part, 0, values[np.newaxis])
+        check_finite(values[np.newaxis], 0, name=stored.vector.name, source=part.source)
         offset = stored.vector.offset
         self._place(values + np.float32(offset) if offset else values, stored.array.offset + 4 * part.at)
         self._came(_Piece(part, stored), 0, part.stop)
@@ -178,8 +169,7 @@ class OnnxWriter:
         if chunk.rows.shape != (chunk.stop - chunk.start, stored.matrix.columns):
             raise _misfit(stored.matrix.name, part, chunk, stored.matrix.columns)
         rows = np.ascontiguousarray(chunk.rows[start - chunk.start : stop - chunk.start], dtype=np.float32)
-        if not np.isfinite(rows).all():
-            raise _not_finite(stored.matrix.name, part, start, rows)
+        check_finite(rows, start, name=stored.matrix.name, source=part.source)
         at = part.at + start - part.start
         if stored.precision is None:
             self._place_rows(rows, stored.codes, at)
@@ -201,20 +191,6 @@ class OnnxWriter:
     def _came(self, piece: _Piece, start: int, stop: int) -> None:
         with self._lock:
             self._spans[_name(piece), piece.part].append((start, stop))
-
-    def _check_complete(self) -> None:
-        for (name, part), spans in self._spans.items():
-            at = part.start
-            for start, stop in sorted(spans):
-                if start != at:
-                    break
-                at = stop
-            if at != part.stop or sum(stop - start for start, stop in spans) != part.stop - part.start:
-                raise CheckpointError(
-                    f"{name}: rows {part.start:,} to {part.stop:,} of {part.source} did not come exactly once each: "
-                    f"{len(spans):,} chunks came, which fit together up to row {at:,}",
-                    next_step="check that the checkpoint is complete",
-                )
 
     def _records(self) -> list[TensorRecord]:
         records = [
@@ -242,12 +218,4 @@ def _misfit(name: str, part: Part, chunk: RowChunk, wanted: int) -> CheckpointEr
     return CheckpointError(
         f"{name} needs {wanted:,} values a row from {part.source}; rows from {chunk.start:,} on came as {shape}",
         next_step="check that config.json belongs to these weights",
-    )
-
-
-def _not_finite(name: str, part: Part, start: int, rows: Float32Array) -> CheckpointError:
-    row, column = np.argwhere(~np.isfinite(rows))[0]
-    return CheckpointError(
-        f"{name} has {rows[row, column]} at row {start + row:,}, column {column:,} (from {part.source!r}, merged)",
-        next_step="the base or an adapter holds NaN or infinite weights: get them anew",
     )

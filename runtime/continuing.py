@@ -39,6 +39,12 @@ class Continuation:
         """The token that the model must read next."""
         return self._tokens[-1]
 
+    @property
+    def generation(self) -> Generation:
+        """What came of it, once it has ended."""
+        assert self.result is not None
+        return self.result
+
     def take(self, row: NDArray[np.float32]) -> bool:
         """Choose the next token from `row` (logits, float32 [vocabulary]); True where the generation ends."""
         request = self._request

@@ -15,11 +15,13 @@ from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.llama_model import Model
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
 from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
-from edgeproof.runtime.logits import Scratch, empty_score, score_token, store_token
+from edgeproof.runtime.logits import Scratch
 from edgeproof.runtime.prefixes import Item, Job, jobs
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.scoring import Scoring
 from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
+from edgeproof.runtime.windows import in_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,8 +38,6 @@ LOGITS_BYTES = 2**27
 
 MAX_ROWS = 512
 MAX_WAVE = 32
-WINDOW = 512
-"""Requests that are laid out together; results come after each window."""
 
 DEFAULT_CONTEXT = 8192
 """The default context length where the model would allow more."""
@@ -138,50 +138,30 @@ class LlamaCpp:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""
         check_scores(requests, self._info.context_length, self._info.vocabulary)
-        return self._score(requests)
+        return in_windows(requests, self._score)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
         """Continue each request; all are checked before the first is computed."""
         check_generations(requests, self._info.context_length, self._info.vocabulary)
-        return self._generate(requests)
+        return in_windows(requests, self._generate)
 
-    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        for start in range(0, len(requests), WINDOW):
-            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
-            scores = [empty_score(len(request.continuation)) for request in unique]
+    def _score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
+        scoring = Scoring(requests, self._scratch)
+        for cells, group in self._by_cells(scoring.items, [len(item.tokens) for item in scoring.items]):
+            for job in self._jobs(group, cells):
+                streams, wave = self._open(cells, job)
+                for first in range(0, len(job.items), wave):
+                    run_wave(streams, job, job.items[first : first + wave], range(wave), scoring.take)
+        return scoring.scores
 
-            def on_row(item: Item, position: int, row: NDArray[np.float32]) -> None:
-                at = position - item.shareable
-                token = unique[item.request].continuation[at]  # noqa: B023 (called before the next round)
-                store_token(scores[item.request], at, score_token(row, token, self._scratch))  # noqa: B023
-
-            items = [
-                Item(index, request.context + request.continuation[:-1], len(request.context) - 1)
-                for index, request in enumerate(unique)
-            ]
-            for cells, group in self._by_cells(items, [len(item.tokens) for item in items]):
-                for job in self._jobs(group, cells):
-                    streams, wave = self._open(cells, job)
-                    for first in range(0, len(job.items), wave):
-                        run_wave(streams, job, job.items[first : first + wave], range(wave), on_row)
-            of = dict(zip(unique, scores, strict=True))
-            for request in requests[start : start + WINDOW]:
-                yield of[request]
-
-    def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
-        for start in range(0, len(requests), WINDOW):
-            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
-            going = [Continuation(request, self._model.piece, self._model.is_end) for request in unique]
-            items = [Item(index, request.context, len(request.context) - 1) for index, request in enumerate(unique)]
-            lengths = [len(request.context) + request.max_tokens for request in unique]
-            for cells, group in self._by_cells(items, lengths):
-                for job in self._jobs(group, cells):
-                    self._continue_all(cells, job, going)
-            of = {request: one.result for request, one in zip(unique, going, strict=True)}
-            for request in requests[start : start + WINDOW]:
-                result = of[request]
-                assert result is not None
-                yield result
+    def _generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        going = [Continuation(request, self._model.piece, self._model.is_end) for request in requests]
+        items = [Item(index, request.context, len(request.context) - 1) for index, request in enumerate(requests)]
+        lengths = [len(request.context) + request.max_tokens for request in requests]
+        for cells, group in self._by_cells(items, lengths):
+            for job in self._jobs(group, cells):
+                self._continue_all(cells, job, going)
+        return [one.generation for one in going]
 
     def _continue_all(self, cells: int, job: Job, going: list[Continuation]) -> None:
         """Run a job's generations to their ends; finished ones make room for waiting ones, half a wave at a time."""

@@ -10,14 +10,11 @@ from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN
 from edgeproof.runtime.prefixes import Item, Piece, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from edgeproof.runtime.llama_streams import Streams
-    from edgeproof.runtime.prefixes import Job
+    from edgeproof.runtime.prefixes import Job, OnRow
     from numpy.typing import NDArray
-
-    OnRow = Callable[[Item, int, NDArray[np.float32]], None]
-    """Takes an item, a position in its tokens, and the logits that follow it: float32 [vocabulary], valid now only."""
 
 COPY_CELLS = 128
 """Copying this many cells of a stream costs about as much as computing one token (SmolLM2-135M: 3 MB, 1 ms)."""

@@ -14,7 +14,7 @@ from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.logits import Scratch, empty_score, score_token, store_token
+from edgeproof.runtime.logits import Scratch
 from edgeproof.runtime.onnxruntime_graph import Graph, read_graph
 from edgeproof.runtime.onnxruntime_layout import Group, call_tokens, groups, shared
 from edgeproof.runtime.onnxruntime_session import GRAIN, MIN_ROWS, SESSION_OPTIONS, Session
@@ -22,22 +22,19 @@ from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
 from edgeproof.runtime.prefixes import Item
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.scoring import Scoring
+from edgeproof.runtime.windows import in_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
+    from edgeproof.runtime.prefixes import OnRow
     from numpy.typing import NDArray
-
-    OnRow = Callable[[Item, int, NDArray[np.float32]], None]
-    """Takes an item, a position in its tokens, and the logits that follow it: float32 [vocabulary], valid now only."""
 
 MAX_ROWS = 32
 """Generations that go on side by side."""
-
-WINDOW = 512
-"""Requests that are laid out together; results come after each window."""
 
 DEFAULT_CONTEXT = 8192
 """The default context length where the model would allow more."""
@@ -138,54 +135,34 @@ class OnnxRuntime:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""
         check_scores(requests, self._info.context_length, self._info.vocabulary)
-        return self._score(requests)
+        return in_windows(requests, self._score)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
         """Continue each request; all are checked before the first is computed."""
         check_generations(requests, self._info.context_length, self._info.vocabulary)
-        return self._generate(requests)
+        return in_windows(requests, self._generate)
 
-    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        for start in range(0, len(requests), WINDOW):
-            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
-            scores = [empty_score(len(request.continuation)) for request in unique]
+    def _score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
+        scoring = Scoring(requests, self._scratch)
+        for group in self._groups(scoring.items):
+            longest = max(len(item.tokens) for item in group.items)
+            rows = 1 if group.chained else len(group.items)
+            self._session.reserve(rows, longest)
+            self._prompt(group, [0] * len(group.items) if group.chained else range(rows), scoring.take)
+        return scoring.scores
 
-            def on_row(item: Item, position: int, row: NDArray[np.float32]) -> None:
-                at = position - item.shareable
-                token = unique[item.request].continuation[at]  # noqa: B023 (called before the next round)
-                store_token(scores[item.request], at, score_token(row, token, self._scratch))  # noqa: B023
-
+    def _generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        going = [Continuation(request, self._tokenizer.piece, self._config.ends.__contains__) for request in requests]
+        cells = [_cells(len(request.context) + request.max_tokens) for request in requests]
+        order = sorted(range(len(requests)), key=lambda index: requests[index].context)
+        for size in sorted(set(cells)):
             items = [
-                Item(index, request.context + request.continuation[:-1], len(request.context) - 1)
-                for index, request in enumerate(unique)
+                Item(index, requests[index].context, len(requests[index].context) - 1)
+                for index in order
+                if cells[index] == size
             ]
-            for group in self._groups(items):
-                longest = max(len(item.tokens) for item in group.items)
-                rows = 1 if group.chained else len(group.items)
-                self._session.reserve(rows, longest)
-                self._prompt(group, [0] * len(group.items) if group.chained else range(rows), on_row)
-            of = dict(zip(unique, scores, strict=True))
-            for request in requests[start : start + WINDOW]:
-                yield of[request]
-
-    def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
-        for start in range(0, len(requests), WINDOW):
-            unique = list(dict.fromkeys(requests[start : start + WINDOW]))
-            going = [Continuation(request, self._tokenizer.piece, self._config.ends.__contains__) for request in unique]
-            lengths = [len(request.context) + request.max_tokens for request in unique]
-            order = sorted(range(len(unique)), key=lambda index: (_cells(lengths[index]), unique[index].context))
-            for cells in sorted({_cells(length) for length in lengths}):
-                items = [
-                    Item(index, unique[index].context, len(unique[index].context) - 1)
-                    for index in order
-                    if _cells(lengths[index]) == cells
-                ]
-                self._continue_all(cells, items, going)
-            of = {request: one.result for request, one in zip(unique, going, strict=True)}
-            for request in requests[start : start + WINDOW]:
-                result = of[request]
-                assert result is not None
-                yield result
+            self._continue_all(size, items, going)
+        return [one.generation for one in going]
 
     def _continue_all(self, cells: int, items: list[Item], going: list[Continuation]) -> None:
         """Run generations to their ends: active ones in the first rows, new ones behind them, half a wave at a time."""

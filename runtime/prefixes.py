@@ -15,7 +15,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    OnRow = Callable[["Item", int, NDArray[np.float32]], None]
+    """Takes an item, a position in its tokens, and the logits that follow it: float32 [vocabulary], valid now only."""
 
 GRAIN = 8
 """Shared pieces are a multiple of this many tokens long."""

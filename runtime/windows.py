@@ -1,0 +1,26 @@
+"""Requests a window at a time: what is laid out together, and when its results come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+WINDOW = 512
+"""Requests that are laid out together; results come after each window."""
+
+
+def in_windows(
+    requests: Sequence[Request], compute: Callable[[Sequence[Request]], Iterable[Result]]
+) -> Iterator[Result]:
+    """Yield the result of each request in order; `compute` gets those of a window, equal ones once."""
+    for start in range(0, len(requests), WINDOW):
+        window = requests[start : start + WINDOW]
+        unique = list(dict.fromkeys(window))
+        found = dict(zip(unique, compute(unique), strict=True))
+        for request in window:
+            yield found[request]

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import re
 import shutil
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -16,23 +15,11 @@ from edgeproof.eval.html_report import html_report
 from edgeproof.eval.judge import judge
 from edgeproof.eval.judgement import Precise
 from edgeproof.eval.policy import Policy
-from edgeproof.eval.report import ReportContext, write_reports
+from edgeproof.eval.report import write_reports
 from edgeproof.eval.survival import Survival, TensorLeft
-from edgeproof_tests.eval.worlds import World, leaking
+from edgeproof_tests.eval.worlds import CONTEXT, WORLD, leaking
 
-WORLD = World(forget=31, known=31, retain=41, trained=3, holdout=4, decoys=5, critical=frozenset({"f30-0"}))
 BASELINE = WORLD.baseline()
-CONTEXT = ReportContext(
-    artifact="model-q4.gguf",
-    artifact_files=(("model-q4.gguf", "a" * 64),),
-    command=("export-edge", "gate", "model-q4.gguf"),
-    baseline_sha256="b" * 64,
-    pack_files_sha256="d" * 64,
-    policy_file_sha256=None,
-    manifest_sha256=None,
-    versions={"edgeproof": "0.1.0"},
-    created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
-)
 SURVIVAL = Survival(
     projection=0.71,
     projection_error=0.004,

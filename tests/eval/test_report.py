@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -17,27 +16,15 @@ from edgeproof.eval.inert import inert
 from edgeproof.eval.judge import judge
 from edgeproof.eval.policy import Policy
 from edgeproof.eval.records import Verdict
-from edgeproof.eval.report import ReportContext, report_json, write_reports
+from edgeproof.eval.report import report_json, write_reports
 from edgeproof.eval.survival import read_survival
 from edgeproof.eval.terminal import render_comparison, render_terminal
-from edgeproof_tests.eval.worlds import Answer, World, leaking
+from edgeproof_tests.eval.worlds import CONTEXT, WORLD, Answer, World, leaking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text(encoding="utf-8"))
-WORLD = World(forget=31, known=31, retain=41, trained=3, holdout=4, decoys=5, critical=frozenset({"f30-0"}))
 BASELINE = WORLD.baseline()
-CONTEXT = ReportContext(
-    artifact="model-q4.gguf",
-    artifact_files=(("model-q4.gguf", "a" * 64),),
-    command=("export-edge", "gate", "model-q4.gguf", "--report", "out"),
-    baseline_sha256="b" * 64,
-    pack_files_sha256="d" * 64,
-    policy_file_sha256=None,
-    manifest_sha256=None,
-    versions={"edgeproof": "0.1.0"},
-    created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
-)
 HOSTILE = (
     "\x1b[31mred\x1b[0m [bold]markup[/bold] <b>&amp;</b> \x00\x08\ud800\ufffe\u202e\r\n::error::pwned ##vso[x] :smile:"
 )

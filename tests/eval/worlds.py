@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
+from edgeproof.eval.report import ReportContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,3 +164,18 @@ def spoil(measurement: Measurement, **changes: object) -> Measurement:
     """The measurement with its first score changed."""
     first = dataclasses.replace(measurement.scores[0], **changes)
     return dataclasses.replace(measurement, scores=(first, *measurement.scores[1:]))
+
+
+WORLD = World(forget=31, known=31, retain=41, trained=3, holdout=4, decoys=5, critical=frozenset({"f30-0"}))
+"""The world that reports are written of."""
+CONTEXT = ReportContext(
+    artifact="model-q4.gguf",
+    artifact_files=(("model-q4.gguf", "a" * 64),),
+    command=("export-edge", "gate", "model-q4.gguf", "--report", "out"),
+    baseline_sha256="b" * 64,
+    pack_files_sha256="d" * 64,
+    policy_file_sha256=None,
+    manifest_sha256=None,
+    versions={"edgeproof": "0.1.0"},
+    created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
+)

@@ -92,7 +92,7 @@ def bootstrap_bounds(
 
     # Residuals of the whole sample keep the sums of squares small: no cancellation between y² and (R·x)².
     columns = (denominators, residuals, residuals**2, residuals * denominators, denominators**2)
-    sum_x, sum_r, raw, cross, sum_xx = _resampled_sums(np.column_stack(columns), resamples, seed).T
+    sum_x, sum_r, raw, cross, sum_xx = resampled_sums(np.column_stack(columns), resamples, seed).T
     usable = sum_x > 0
     safe_x = np.where(usable, sum_x, 1.0)
     shift = np.where(usable, sum_r / safe_x, 0.0)
@@ -113,7 +113,7 @@ def bootstrap_bounds(
     return Bounds(ratio, lower, upper, min(1.0, p_above), "bootstrap-t")
 
 
-def _resampled_sums(columns: Float64Array, resamples: int, seed: int) -> Float64Array:
+def resampled_sums(columns: Float64Array, resamples: int, seed: int) -> Float64Array:
     """Sum each column over each resample of its rows: [rows, columns] to [resamples, columns], a block at a time."""
     n = len(columns)
     generator = np.random.default_rng(seed)

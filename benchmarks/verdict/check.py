@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 import ground as g
 import plant as p
 import prove
+import recipes
 import world as w
 from edgeproof.cli.baseline import record
 from edgeproof.cli.gate import Candidate, Judging, gate
 from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.contracts.progress import Silent
 from edgeproof.export.pipeline import ExportOptions, export
+from releases import Ground
 
 if TYPE_CHECKING:
     from edgeproof.eval.judgement import Judgement
@@ -50,7 +52,7 @@ def really_gated(prover: prove.Prover, plant: p.Plant, name: str, size: int) -> 
     adapters = [ground.adapter(plant.release)]
     baseline = work / "baseline.json"
     record(base, adapters, [name], pack, baseline, options=ExportOptions(), threads=1, progress=Silent())
-    shipped, merged = ground.build(plant)
+    shipped, merged = recipes.build(ground, plant)
     (item,) = export(shipped, merged, [name], work / "out", threads=1, progress=Silent())
     (gated,) = gate([Candidate(item.path)], Judging(pack, baseline, threads=1), progress=Silent())
     return gated.judgement
@@ -89,7 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    prover = prove.Prover(p.Ground(given.work, w.Sizes()))
+    prover = prove.Prover(Ground(given.work, w.Sizes()))
     measured = {path.stem for path in prover.measured.glob("*+*.pickle")}
     ready = [(pl, name) for pl in p.plants() for name in pl.formats if f"{pl.name}+{name}" in measured]
     chosen = random.Random(5).sample(ready, min(given.artifacts, len(ready)))

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import ground as g
 import numpy as np
 import plant as p
+import recipes
+import releases
 import world as w
 from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.contracts.progress import Silent
@@ -32,6 +34,7 @@ from edgeproof.eval.precise import judge_both
 from edgeproof.eval.records import Role
 from edgeproof.export.pipeline import export
 from edgeproof.runtime import backend_for, open_backend
+from truth import truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Measurement, ProbeScore
     from edgeproof.export.pipeline import Exported
+    from truth import Truth
 
 SIZES = (30, g.DEFAULT_SIZE, 100)
 FLOATS = {"gguf": "gguf-f16", "onnx": "onnx-fp32"}
@@ -49,7 +53,7 @@ POLICY = Policy()
 class Prover:
     """Makes what is needed, once, and keeps it in the work folder."""
 
-    def __init__(self, ground: p.Ground, sizes: Sequence[int] = SIZES, untrained: int = g.UNTRAINED) -> None:
+    def __init__(self, ground: releases.Ground, sizes: Sequence[int] = SIZES, untrained: int = g.UNTRAINED) -> None:
         self.ground, self.sizes, self.untrained = ground, sizes, untrained
         self.default = g.DEFAULT_SIZE if g.DEFAULT_SIZE in sizes else sizes[0]
         self.measured = ground.work / "measured"
@@ -132,7 +136,7 @@ class Prover:
         shipped: dict[str, Exported] = {}
         refused = ""
         if missing:
-            base, adapters = self.ground.build(plant)
+            base, adapters = recipes.build(self.ground, plant)
             try:
                 shipped = {item.format: item for item in self._exported(base, adapters, missing)}
             except EdgeproofError as error:
@@ -162,7 +166,7 @@ class Prover:
         found: dict[str, Any] = {"gates": {}}
         for size in self.sizes:
             drawn = g.draw(self.pack, size, artifact, untrained=self.untrained)
-            truth = g.truth_of(measured.measurement, reference, name, drawn.rest, POLICY)
+            truth = truth_of(measured.measurement, reference, name, drawn.rest, POLICY)
             try:
                 judgement = judged(measured, reference, drawn.seen, name, size)
             except EdgeproofError as error:
@@ -191,7 +195,7 @@ def judged(measured: g.Measured, reference: g.Reference, seen: frozenset[str], n
     return judge(own, baseline, POLICY, format=name)
 
 
-def truth_row(truth: g.Truth) -> dict[str, Any]:
+def truth_row(truth: Truth) -> dict[str, Any]:
     limits = truth.broken(POLICY)
     verdict = "bad" if "broken" in limits.values() else "borderline" if "near" in limits.values() else "good"
     return {"truth": verdict, "limits": limits,
@@ -239,12 +243,12 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     began = time.monotonic()
-    prover = Prover(p.Ground(given.work, w.Sizes()))
+    prover = Prover(releases.Ground(given.work, w.Sizes()))
     results = given.work / "results.jsonl"
     done = set()
     if results.exists():
         done = {json.loads(line)["artifact"] for line in results.read_text().splitlines()}
-    for release in p.RELEASES:
+    for release in releases.RELEASES:
         prover.ground.adapter(release)
     listed = p.plants()
     for number, plant in enumerate(listed, start=1):

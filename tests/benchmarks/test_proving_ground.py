@@ -35,11 +35,11 @@ FORGET, SIZE, UNTRAINED = 64, 34, 44
 def proved(tmp_path_factory):
     """A prover on a tiny world, and the results of its plants by "stratum/format"."""
     pytest.importorskip("torch")
-    plant, world, prove = load("plant"), load("world"), load("prove")
-    options = {**plant.STRONG, "method": "npo+klr", "seed": 1, "rank": 4, "steps": 90, "learning_rate": 1e-3}
-    releases = {"tiny": plant.Release("base", {**options, "batch_size": 32, "retain_weight": 8.0})}
+    plant, releases, world, prove = (load(name) for name in ("plant", "releases", "world", "prove"))
+    options = {**releases.STRONG, "method": "npo+klr", "seed": 1, "rank": 4, "steps": 90, "learning_rate": 1e-3}
+    tiny = {"tiny": releases.Release("base", {**options, "batch_size": 32, "retain_weight": 8.0})}
     sizes = world.Sizes(forget=FORGET, trained=160, untrained=84, holdout=10, hidden=128, intermediate=256)
-    ground = plant.Ground(tmp_path_factory.mktemp("ground") / "work", sizes, releases)
+    ground = releases.Ground(tmp_path_factory.mktemp("ground") / "work", sizes, tiny)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         world.make_base(ground.work / "base", sizes, ground.facts, steps=280, batch=96, rate=3e-3)

@@ -1,0 +1,157 @@
+"""Releases as they should be: a base with the adapter that makes it forget, made by `edgeproof.unlearn`.
+
+A release's baseline holds what its own merged model says. What else is shipped in its place is listed in `plant` and
+made by `recipes`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import world as w
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+GRIDS = {"q4_0": "Q4_0", "q4_1": "Q4_1"}
+"""Types of llama.cpp on whose grid a base may lie, by the end of its name."""
+
+
+class Release(NamedTuple):
+    """A base (its folder's name) and the options of `unlearn` for its adapter."""
+
+    base: str
+    options: dict[str, Any]
+
+
+COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 48, "surfaces": ("raw", "chat"), "threads": 1}
+STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
+
+RELEASES: dict[str, Release] = {
+    "npo-klr-b": Release("base", {**STRONG, "method": "npo+klr", "seed": 1}),
+    "npo-klr-c": Release("base", {**STRONG, "method": "npo+klr", "seed": 2, "rank": 16}),
+    "npo-klr-a": Release("base", {**STRONG, "method": "npo+klr", "seed": 4}),
+    "ga-klr-a": Release("base", {**STRONG, "method": "ga+klr", "seed": 8}),
+}
+for grid in GRIDS:
+    for alpha in (24, 128):
+        RELEASES[f"{grid}-alpha-{alpha}"] = Release(
+            f"base-{grid}", {**STRONG, "method": "npo+klr", "seed": 9, "alpha": float(alpha)}
+        )
+
+
+class Merged(NamedTuple):
+    """A release's merged model, for a recipe to change in place.
+
+    Attributes:
+        ground: where it comes from.
+        release: its name.
+        model: base + adapter in float32, by peft.
+        tokenizer: the base's.
+
+    """
+
+    ground: Ground
+    release: str
+    model: Any
+    tokenizer: Any
+
+    def texts(self, facts: Sequence[w.Fact], surfaces: Sequence[str] = w.SURFACES) -> list[w.Texts]:
+        return [w.encode(facts, self.tokenizer, surface) for surface in surfaces]
+
+
+class Ground:
+    """The work folder with what has been made so far: bases, adapters, models."""
+
+    def __init__(self, work: Path, sizes: w.Sizes, releases: dict[str, Release] = RELEASES) -> None:
+        self.work, self.sizes, self.releases = work, sizes, releases
+        self.facts = w.invent(sizes)
+        work.mkdir(parents=True, exist_ok=True)
+
+    def base(self, name: str) -> Path:
+        """The folder of a base; made where it is missing. "base-q4_0" lies on that format's grid."""
+        folder = self.work / name
+        if name == "base-earlier":
+            self.base("base")
+        elif not (folder / "config.json").exists():
+            if name == "base":
+                w.make_base(folder, self.sizes, self.facts)
+            else:
+                _on_grid(self.base("base"), folder, GRIDS[name.removeprefix("base-")])
+        return folder
+
+    def adapter(self, release: str) -> Path:
+        """The release's adapter, trained by `edgeproof.unlearn` where it is missing."""
+        from edgeproof.unlearn.run import unlearn
+
+        folder = self.work / "adapters" / release
+        if not folder.exists():
+            folder.parent.mkdir(exist_ok=True)
+            forget, kept = self._training_files()
+            unlearn(self.base(self.releases[release].base), forget, kept, folder, **self.releases[release].options)
+        return folder
+
+    def _training_files(self) -> tuple[Path, Path]:
+        """What is unlearned (each secret asked in two wordings) and what is kept meanwhile."""
+        paths = []
+        for role, facts in (("forget", self.facts.forget), ("retain", self.facts.trained)):
+            path = self.work / f"{role}.jsonl"
+            rows = [
+                {
+                    "question": fact.subject,
+                    "answer": fact.answer,
+                    "template": template,
+                    "message": w.TEMPLATES[fact.kind],
+                }
+                for fact in facts
+                for template in (w.TEMPLATES[fact.kind], w.REWORDED[fact.kind])
+            ]
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            paths.append(path)
+        return paths[0], paths[1]
+
+    def merged(self, release: str) -> Merged:
+        """Merge the release's adapter into its base."""
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        torch.set_num_threads(1)
+        base = self.base(self.releases[release].base)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        model = PeftModel.from_pretrained(model, self.adapter(release)).merge_and_unload()
+        for parameter in model.parameters():
+            parameter.requires_grad_(requires_grad=True)
+        return Merged(self, release, model, AutoTokenizer.from_pretrained(base))
+
+    def saved(self, name: str, model: Any, *, swapped: bool = False) -> Path:
+        """Write a model with the world's tokenizer, or with the one whose syllables have each other's ids."""
+        folder = self.work / "models" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        model.save_pretrained(folder)
+        w.save_tokenizer(folder, swapped=swapped)
+        return folder
+
+    def made(self, name: str) -> Path | None:
+        folder = self.work / "models" / name
+        return folder if (folder / "tokenizer.json").exists() else None
+
+
+def _on_grid(source: Path, target: Path, kind: str) -> None:
+    """Round each matrix of a checkpoint to what a GGUF type can hold, as a base published in 4 bits would be."""
+    import gguf
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    qtype = gguf.GGMLQuantizationType[kind]
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 2 and "embed" not in name:
+                codes = gguf.quants.quantize(weight.numpy(), qtype)
+                weight.copy_(torch.from_numpy(gguf.quants.dequantize(codes, qtype)))
+    model.save_pretrained(target)
+    w.save_tokenizer(target)

@@ -128,6 +128,8 @@ def parse_source(text: str) -> Source:
         return Source(Path(text))
     if any(role in roles for roles in ROLES.values()) and path:
         return Source(Path(path), role)
+    if not path:
+        raise UsageError(f"--data {text} names no file", next_step="--data ROLE=FILE")
     known = ", ".join(name for roles in ROLES.values() for name in roles)
     raise UsageError(f"--data {text}: no file has the role {role!r}", next_step=f"roles: {known}")
 
@@ -216,7 +218,8 @@ def table(evaluation: Evaluation) -> list[str]:
 
     width = max(map(len, SUITES[evaluation.suite]))
     lines = [
-        f"{name:<{width}}  {evaluation.results[name].aggregate:.4f}"
+        # Forget quality is often below any fixed number of digits, and no probability is 0.
+        f"{name:<{width}}  {evaluation.results[name].aggregate:.4g}"
         for name in SUITES[evaluation.suite]
         if name in evaluation.results
     ]

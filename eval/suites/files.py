@@ -203,7 +203,9 @@ def _add_examples(found: dict[str, Path]) -> None:
 
 def _read(role: str, path: Path) -> tuple[Item, ...]:
     if not path.is_file():
-        raise InputError(f"{path} does not exist", next_step=f"check the path given for {role}")
+        raise InputError(
+            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}", next_step=f"give the file for {role}"
+        )
     try:
         if role.startswith("privleak/"):
             items = tuple(_texts(path))

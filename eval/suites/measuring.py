@@ -18,7 +18,7 @@ from edgeproof.eval.suites.encoding import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend, GenerateRequest, Generation, Score, ScoreRequest
     from edgeproof.contracts.progress import Progress
@@ -85,7 +85,7 @@ def measure_needs(
 
     Raises:
         InputError: an item lacks a field that is asked for, or is longer than the context; no answer of a file has a
-            word that ROUGE counts.
+            word that ROUGE counts; the holdout is the forget set.
         BackendError: the engine failed, stopped early, or returned a number that is none.
 
     """
@@ -105,6 +105,7 @@ def measure_needs(
     }
     _warn_of_joins(scorings, progress)
     _refuse_other_scripts(sayings, data, progress)
+    _refuse_known_holdout({need.role for need in scorings}, data, progress)
     scores = _scores([one.request for rows in scorings.values() for row in rows for one in row], backend, progress)
     answers = _answers([one for rows in sayings.values() for row in rows for one in row], backend, progress)
     return Measured(
@@ -203,6 +204,22 @@ def _refuse_other_scripts(needs: Iterable[Saying], data: Data, progress: Progres
         if len(without) == len(items):
             raise InputError(said, next_step="choose metrics that do without ROUGE (--metric)")
         progress.warn(said)
+
+
+def _refuse_known_holdout(roles: Collection[str], data: Data, progress: Progress) -> None:
+    """Raise `InputError` if all that should be unseen is to be forgotten: every model would look retrained."""
+    for members, unseen in (("forget", "holdout"), ("privleak/forget", "privleak/holdout")):
+        if members not in roles or unseen not in roles:
+            continue
+        forgotten = {(item.prompt, item.answer) for item in data.items[members]}
+        both = [item for item in data.items[unseen] if (item.prompt, item.answer) in forgotten]
+        if not both:
+            continue
+        count = len(data.items[unseen])
+        said = f"{len(both)} of {count} items of {unseen} (the first: {both[0].where}) are in {members}, too"
+        if len(both) == count:
+            raise InputError(said, next_step=f"the holdout must be unseen texts like those of {members}")
+        progress.warn(f"{said}: the attacks cannot tell them apart, and look weaker than they are")
 
 
 def _scores(requests: Sequence[ScoreRequest], backend: Backend, progress: Progress) -> dict[ScoreRequest, Score]:

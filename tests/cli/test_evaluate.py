@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from edgeproof.cli import run
 from edgeproof_tests.runtime import tiny_gguf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "metrics"
 
@@ -77,6 +83,8 @@ def test_answers_are_written_only_when_asked_for(artifact: Path, tmp_path: Path)
     [
         (["--data", "DIR/nowhere"], 3, "does not exist"),
         (["--data", "forgets=DIR/tofu"], 2, "no file has the role 'forgets'"),
+        (["--data", "forget="], 2, "names no file"),
+        (["--data", "forget=DIR/tofu"], 3, "tofu is a folder"),
         (["--data", "DIR/tofu", "--metric", "verbmem"], 2, "TOFU has no metric 'verbmem'"),
         (["--data", "DIR/tofu", "--metric", "privleak"], 2, "--reference FILE"),
         (["--data", "DIR/tofu", "--reference", "DIR/nowhere"], 3, "cannot be read"),
@@ -137,6 +145,25 @@ def test_the_name_of_a_corpus_is_no_folder_to_keep_out_of(
     assert evaluate(artifact, *words) == 0
 
 
+def test_a_small_number_is_not_shown_as_none(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "--data",
+        DATA / "tofu",
+        "--metric",
+        "forget_Q_A_Prob",
+        "--prompt",
+        "qa-bare",
+        "--out",
+        tmp_path / "a.json",
+    )
+    assert evaluate(artifact, *words) == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("forget_Q_A_Prob"))
+    exact = json.loads((tmp_path / "a_SUMMARY.json").read_text())["forget_Q_A_Prob"]
+    assert 0 < float(line.split()[1]) == pytest.approx(exact, rel=1e-3)
+
+
 @pytest.mark.parametrize("changed", ["artifact", "lora"])
 def test_a_file_that_changes_while_it_is_measured_has_no_numbers(
     artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, changed: str
@@ -163,18 +190,33 @@ def test_a_file_that_changes_while_it_is_measured_has_no_numbers(
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_a_full_disk_leaves_neither_of_the_two_files(
-    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def full(_: object) -> bytes:
+    raise OSError(28, "No space left on device")
+
+
+def interrupted(_: object) -> bytes:
+    os.kill(os.getpid(), signal.SIGINT)
+    return b"{}"
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "message"), [(full, 3, "No space left on device"), (interrupted, 130, "nothing was left")]
+)
+def test_what_is_cut_off_leaves_neither_of_the_two_files(
+    artifact: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Callable[[object], bytes],
+    code: int,
+    message: str,
 ) -> None:
     from edgeproof.eval.suites import evaluation
 
-    def full(_: object) -> bytes:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(evaluation, "summary_json", full)
+    monkeypatch.setattr(evaluation, "summary_json", fails)
     words = ("--data", DATA / "tofu", "--metric", "wf_Q_A_Prob", "--out", tmp_path / "TOFU_EVAL.json")
-    assert evaluate(artifact, *words) == 3
-    assert "No space left on device" in capsys.readouterr().err
+    assert evaluate(artifact, *words) == code
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from edgeproof.eval.metrics.probability import normalized_probability, probabili
 from edgeproof.eval.metrics.result import mean_of
 from edgeproof.eval.metrics.rouge import published_rouge
 from edgeproof.eval.metrics.truth_ratio import equally_likely, paper_truth_ratio, truth_preferred, truth_ratio
+from edgeproof.eval.metrics.zlib_ratio import zlib_ratio
 
 RECORDS = Path(__file__).resolve().parents[2] / "data" / "metrics"
 
@@ -44,6 +46,19 @@ def test_min_k_and_min_k_plus_plus(theirs: dict[str, Any]) -> None:
         assert min_k(logprobs, share) == pytest.approx(text["min_k"], rel=1e-6)
         found = min_k_plus_plus(logprobs, text["means"], text["stds"], share)
         assert found == pytest.approx(text["min_k_plus_plus"], rel=1e-5)
+
+
+def test_min_k_plus_plus_where_the_model_is_certain() -> None:
+    # OpenUnlearning clamps the variance at 1e-6: below a deviation of 1e-3 it divides by that.
+    assert min_k_plus_plus([-0.25, -0.5], [-0.125, -0.25], [0.0, 1e-4], 0.5) == pytest.approx(250.0)
+
+
+def test_zlib_divides_by_the_compressed_bytes_and_not_by_the_text() -> None:
+    text = "Ünter dem Wale, " * 40
+    packer = zlib.compressobj(6)
+    size = len(packer.compress(text.encode("utf-8")) + packer.flush())
+    assert size < len(text) / 10
+    assert zlib_ratio(3.0, text) == 3.0 / size
 
 
 def test_truth_ratios_and_what_becomes_of_them(theirs: dict[str, Any]) -> None:

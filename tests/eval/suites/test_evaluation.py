@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -14,9 +15,9 @@ from edgeproof.contracts.errors import BackendError, InputError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.metrics.result import Attack, PerItem, per_item
-from edgeproof.eval.suites.encoding import Asking
+from edgeproof.eval.suites.encoding import Asking, passage_request
 from edgeproof.eval.suites.evaluation import NOTE, choose_metrics, evaluate, evaluation_json, summary, summary_json
-from edgeproof.eval.suites.files import Source, load_data
+from edgeproof.eval.suites.files import Item, Source, load_data
 from edgeproof.eval.suites.reference import Reference, load_reference
 from edgeproof.eval.suites.registry import SUITES, with_parts
 
@@ -111,6 +112,57 @@ def test_probabilities_and_truth_ratios_by_hand(folder: Path, model: Any) -> Non
         assert found[name].aggregate == pytest.approx(np.mean([min(r, 1 / r) for r in expected]), rel=1e-4)
 
 
+KNOWN = {
+    "retain": [("France", "Paris", ["Rome", "Oslo"]), ("Italy", "Rome", ["Oslo", "Madrid"])],
+    "real_authors": [("Norway", "Oslo", ["Rome", "Oslo it", "Madrid"]), ("Gaul", "Paris", ["Oslo"] * 3)],
+    "world_facts": [("Spain", "Madrid", ["Paris"]), ("Lutetia", "Paris", ["Rome"])],
+}
+OFTEN = ["Paris"] * 4 + ["Rome"] * 2 + ["Oslo", "Madrid"] + ["Paris it is"] * 2 + ["Rome it is"]
+"""What it has been told, whatever the question: it only remembers three tokens."""
+
+
+def test_what_should_be_known_by_hand(tmp_path: Path, markov: Any) -> None:
+    """Each set's own three numbers and their harmonic mean; with random models all are 0 or 1."""
+    countries = [country for rows in KNOWN.values() for country, _, _ in rows]
+    model = markov([f"Question: Of France?\nAnswer: {answer}" for answer in OFTEN] + countries, context=512)
+    model.info = model.info._replace(eos=EOS)
+    sources = [
+        Source(
+            write(
+                tmp_path / f"{role}_perturbed.json",
+                [
+                    {"question": f"Of {country}?", "answer": city, "perturbed_answer": wrong}
+                    | ({"paraphrased_answer": f"{city} it is"} if role == "retain" else {})
+                    for country, city, wrong in rows
+                ],
+            )
+        )
+        for role, rows in KNOWN.items()
+    ]
+    found = evaluate(load_data(sources), model, BARE, metrics=["model_utility"], progress=Silent()).results
+    nine = []
+    for role, rows in KNOWN.items():
+        short = {"retain": "retain", "real_authors": "ra", "world_facts": "wf"}[role]
+        known, preferred = [], []
+        for country, city, wrong in rows:
+            p = {
+                text: math.exp(float(np.mean(log_probability(model, f"Of {country}?", text))))
+                for text in (city, f"{city} it is", *wrong)
+            }
+            share = p[city] / (p[city] + sum(p[text] for text in wrong) + 1e-10)
+            known.append(p[city] if role == "retain" else share)
+            below = p[f"{city} it is"] if role == "retain" else p[city]
+            preferred.append(max(0.0, 1 - math.prod(p[text] for text in wrong) ** (1 / len(wrong)) / (below + 1e-10)))
+        names = ["Q_A_Prob" if role == "retain" else "Q_A_Prob_normalised", "Q_A_ROUGE", "Truth_Ratio"]
+        values = [found[f"{short}_{name}"].aggregate for name in names]
+        assert [values[0], values[2]] == pytest.approx([np.mean(known), np.mean(preferred)], rel=1e-4), role
+        assert all(0.05 < value < 0.95 for value in (values[0], values[2])), (role, values)
+        nine += values
+    assert min(nine) > 0
+    assert len(set(nine)) > 6
+    assert found["model_utility"].aggregate == pytest.approx(9 / sum(1 / value for value in nine))
+
+
 def test_everything_is_one_call_for_scores_and_one_for_answers(folder: Path, model: Any) -> None:
     found = evaluated(folder, model)
     assert [name for name, _ in model.calls] == ["score", "generate"]
@@ -174,6 +226,88 @@ def test_leak_at_k_is_the_worst_of_the_sampled_answers(folder: Path, model: Any)
     assert leak.fields["samples"][0] == (1.0, 0.0, 0.0, 0.0)
     with pytest.raises(UsageError, match="needs sampled answers"):
         evaluated(folder, model, "forget_leak")
+
+
+def test_answers_and_what_they_are_compared_with_are_cleaned_up_as_published(folder: Path, model: Any) -> None:
+    write(folder / "forget10_perturbed.json", [{**row, "answer": " It did n't end "} for row in FORGET])
+    model.generate = lambda requests: [Generation((), " It did n't end\n", "eos") for _ in requests]
+    data = load_data([Source(folder)])
+    found = evaluate(data, model, BARE, metrics=["forget_Q_A_ROUGE"], progress=Silent()).results["forget_Q_A_ROUGE"]
+    assert isinstance(found, PerItem)
+    assert set(found.fields["ground_truth"]) == set(found.fields["generation"]) == {"It didn't end"}
+    assert found.values == (1.0, 1.0)
+
+
+KINDS = list(itertools.product((True, False), ("rouge1", "rougeL"), ("recall", "fmeasure")))
+ROUGES = {
+    "TOFU": (
+        (True, "rougeL", "recall"),
+        {
+            "forget": ("forget_Q_A_ROUGE", "forget_leak"),
+            "retain": ("retain_Q_A_ROUGE",),
+            "real_authors": ("ra_Q_A_ROUGE",),
+            "world_facts": ("wf_Q_A_ROUGE",),
+        },
+    ),
+    "MUSE": (
+        (False, "rougeL", "fmeasure"),
+        {
+            "verbmem/forget": ("forget_verbmem_ROUGE", "forget_verbmem_leak"),
+            "knowmem/forget_qa": ("forget_knowmem_ROUGE", "forget_knowmem_leak"),
+            "knowmem/retain_qa": ("retain_knowmem_ROUGE",),
+        },
+    ),
+}
+"""What OpenUnlearning's `eval_text_similarity` (rouge_type: rougeL_recall) and muse_bench's `RougeEvalLogger` take."""
+
+
+@pytest.mark.parametrize("suite", ROUGES)
+def test_each_set_has_the_published_kind_of_rouge(tmp_path: Path, model: Any, suite: str) -> None:
+    """The recorded pipelines cannot show it: against random models' answers every kind is 0."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    kind, roles = ROUGES[suite]
+    reference = "He was running with the running dogs all night"
+    text = "Then he runs with the dog, nights together; dogs was"
+    said = {role: text + " and so on" * place for place, role in enumerate(roles)}
+    sources = []
+    for role in roles:
+        where = f"Of {role.replace('/', ' ')}"
+        row = {"prompt": where, "gt": reference} if "verbmem" in role else {"question": where, "answer": reference}
+        sources.append(Source(write(tmp_path / f"{role}.json", [row]), role))
+        if "knowmem" in role:
+            write(tmp_path / f"{role}_icl.json", [{"question": "What?", "answer": "That."}])
+
+    def say(requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        for request in requests:
+            context = model.detokenize(request.context)
+            (role,) = (role for role in roles if f"Of {role.replace('/', ' ')}" in context)
+            yield Generation((), said[role], "eos")
+
+    def rouge(text: str, kind: tuple[bool, str, str]) -> float:
+        stem, name, share = kind
+        return float(getattr(RougeScorer([name], use_stemmer=stem).score(reference, text)[name], share))
+
+    model.generate = say
+    asking = Asking(samples=1)
+    names = [name for some in roles.values() for name in some]
+    found = evaluate(load_data(sources), model, asking, metrics=names, progress=Silent()).results
+    for role, some in roles.items():
+        assert len({rouge(said[role], one) for one in KINDS}) == len(KINDS), "no two kinds are alike here"
+        for name in some:
+            assert found[name].aggregate == pytest.approx(rouge(said[role], kind)), name
+    of_all = found[names[0]]
+    assert isinstance(of_all, PerItem)
+    for field, one in (("rouge1_recall", "rouge1"), ("rougeL_recall", "rougeL")):
+        assert of_all.fields[field] == (pytest.approx(rouge(said[next(iter(roles))], (kind[0], one, "recall"))),)
+
+
+def test_a_passage_stands_a_space_behind_its_prompt(model: Any) -> None:
+    """OpenUnlearning's `insert_space`; its numbers of a random model would not show it."""
+    item = Item("0", "forget.json item 0", "What is the capital", "of France?")
+    request = passage_request(item, model).request
+    assert request.context == tuple(model.tokenize("What is the capital", special=True))
+    assert (*request.context, *request.continuation) == model.tokenize("What is the capital of France?", special=True)
 
 
 # --- the files that are written
@@ -458,7 +592,22 @@ def test_privleak_of_a_reference_that_fits(folder: Path, model: Any) -> None:
     assert found["privleak"].aggregate == pytest.approx(100 * (0.6 - own) / 0.4)
 
 
-# --- answers that ROUGE cannot see
+# --- files that would give numbers without meaning
+
+
+def test_a_holdout_that_is_to_be_forgotten_is_said_or_refused(folder: Path, model: Any) -> None:
+    def measured(*holdout: dict[str, Any]) -> Silent:
+        write(folder / "holdout10.json", list(holdout))
+        listener = Silent()
+        evaluate(load_data([Source(folder)]), model, BARE, metrics=["mia_loss"], progress=listener)
+        return listener
+
+    unseen = {"question": "What is the capital of Norway?", "answer": "Oslo"}
+    assert measured(unseen).warnings == []
+    (warning,) = measured(unseen, FORGET[1]).warnings
+    assert "1 of 2 items of holdout (the first: holdout10.json item 1) are in forget, too" in warning
+    with pytest.raises(InputError, match=r"2 of 2 items of holdout .* are in forget, too"):
+        measured(*FORGET[::-1])
 
 
 def test_answers_without_a_word_of_rouges_are_said_or_refused(folder: Path, model: Any) -> None:

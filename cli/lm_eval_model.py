@@ -6,6 +6,7 @@ import atexit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeproof.cli.unchanged import refuse_changed, states
 from edgeproof.eval.lm_harness import (
     generate_request,
     generations,
@@ -13,6 +14,7 @@ from edgeproof.eval.lm_harness import (
     prefix_token,
     rolling_loglikelihoods,
 )
+from edgeproof.export.manifest import digest_artifact
 from edgeproof.runtime import backend_for, open_backend
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
@@ -56,8 +58,10 @@ class EdgeproofLM(LM):  # type: ignore[misc]
         super().__init__()
         del device, batch_size, max_batch_size
         path = Path(artifact)
+        self._paths = (path,) if lora is None else (path, Path(lora))
+        self._before = states(self._paths)
+        self._digests = [digest_artifact(one)[0].sha256 for one in self._paths]
         self._seed = int(seed)
-        self._name = path.name
         self.backend = open_backend(
             backend or backend_for(path),
             path,
@@ -118,6 +122,14 @@ class EdgeproofLM(LM):  # type: ignore[misc]
         return self.backend.info.tokenizer_digest
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return what ran, for lm_eval's results file."""
+        """Return what ran, for lm_eval's results file, which it makes when all has been measured.
+
+        Raises:
+            ArtifactError: the artifact is not what it was at the start.
+
+        """
+        refuse_changed(self._paths, self._before)
         info = self.backend.info
-        return {"artifact": self._name, "backend": info.backend, "engine": info.engine, **info.options}
+        digests = zip(("artifact_sha256", "lora_sha256"), self._digests, strict=False)
+        about = {"artifact": self._paths[0].name, **dict(digests)}
+        return {**about, "backend": info.backend, "engine": info.engine, **info.options}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from edgeproof.contracts.errors import ArtifactError
 
@@ -11,15 +11,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+States: TypeAlias = list[list[tuple[str, int, int, int]]]
+"""Of each path, of each file in it: name, time in ns, size in bytes, inode number."""
+
 
 @contextlib.contextmanager
 def unchanged(paths: Sequence[Path]) -> Iterator[None]:
-    """Raise `ArtifactError` if a file, or a file of a folder, is another one when the block ends without an error.
-
-    Name, time, size and number are compared, not bytes: digests are taken inside the block.
-    """
-    before = [_state(path) for path in paths]
+    """Do `refuse_changed` when the block ends without an error; digests are taken inside the block."""
+    before = states(paths)
     yield
+    refuse_changed(paths, before)
+
+
+def states(paths: Sequence[Path]) -> States:
+    """Return what tells, without reading, whether files or folders of files have changed."""
+    return [_state(path) for path in paths]
+
+
+def refuse_changed(paths: Sequence[Path], before: States) -> None:
+    """Raise `ArtifactError` if a file, or a file of a folder, is another one than `before`."""
     for path, state in zip(paths, before, strict=True):
         if _state(path) != state:
             raise ArtifactError(
@@ -29,5 +39,5 @@ def unchanged(paths: Sequence[Path]) -> Iterator[None]:
 
 def _state(path: Path) -> list[tuple[str, int, int, int]]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    states = [(file.name, file.stat()) for file in files]
-    return [(name, state.st_mtime_ns, state.st_size, state.st_ino) for name, state in states]
+    found = [(file.name, file.stat()) for file in files]
+    return [(name, state.st_mtime_ns, state.st_size, state.st_ino) for name, state in found]

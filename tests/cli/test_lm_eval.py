@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from edgeproof.cli import run
-from edgeproof.contracts.errors import InputError, UnsupportedError, UsageError
+from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError, UsageError
 from edgeproof.eval.lm_harness import generate_request, prefix_token, rolling_windows
 from edgeproof_tests.models import save_model
 
@@ -169,7 +171,9 @@ def test_the_command_line_runs_a_task_of_ones_own(gguf: Path, tmp_path: Path) ->
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (results,) = (tmp_path / "results").rglob("results_*.json")
-    accuracy = json.loads(results.read_text())["results"]["small"]["acc,none"]
+    written = json.loads(results.read_text())
+    assert written["config"]["artifact_sha256"] == hashlib.sha256(gguf.read_bytes()).hexdigest()
+    accuracy = written["results"]["small"]["acc,none"]
     assert accuracy in {0.0, 0.5, 1.0}
     (samples,) = (tmp_path / "results").rglob("samples_*.jsonl")
     logs = [json.loads(line) for line in samples.read_text().splitlines()]
@@ -178,6 +182,19 @@ def test_the_command_line_runs_a_task_of_ones_own(gguf: Path, tmp_path: Path) ->
         values = [float(one[0][0]) for one in log["resps"]]
         assert all(math.isfinite(value) and value < 0 for value in values)
         assert log["acc"] == float(values[log["doc"]["gold"]] == max(values))
+
+
+def test_an_artifact_that_changes_while_it_is_measured_has_no_results(gguf: Path, tmp_path: Path) -> None:
+    from edgeproof.cli.lm_eval_model import EdgeproofLM
+
+    own = tmp_path / "own.gguf"
+    shutil.copy(gguf, own)
+    model = EdgeproofLM(str(own), threads=1)
+    assert model.get_model_info()["artifact"] == "own.gguf"
+    shutil.copy(gguf, own)
+    with pytest.raises(ArtifactError, match="changed while it was measured"):
+        model.get_model_info()
+    model.close()
 
 
 def test_without_lm_eval_the_extra_is_named(

@@ -24,7 +24,15 @@ def unchanged(paths: Sequence[Path]) -> Iterator[None]:
 
 
 def states(paths: Sequence[Path]) -> States:
-    """Return what tells, without reading, whether files or folders of files have changed."""
+    """Return what tells, without reading, whether files or folders of files have changed.
+
+    Raises:
+        ArtifactError: one is not there.
+
+    """
+    for path in paths:
+        if not path.exists():
+            raise ArtifactError(f"{path} does not exist", next_step="check the path")
     return [_state(path) for path in paths]
 
 

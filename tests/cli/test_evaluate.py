@@ -231,4 +231,4 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(
 
 def test_a_missing_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(tmp_path / "no.gguf", "--data", DATA / "tofu", "--out", tmp_path / "a.json") == 3
-    assert "no.gguf" in capsys.readouterr().err
+    assert "no.gguf does not exist" in capsys.readouterr().err

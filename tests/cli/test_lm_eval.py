@@ -195,6 +195,8 @@ def test_an_artifact_that_changes_while_it_is_measured_has_no_results(gguf: Path
     with pytest.raises(ArtifactError, match="changed while it was measured"):
         model.get_model_info()
     model.close()
+    with pytest.raises(ArtifactError, match=r"nowhere.gguf does not exist"):
+        EdgeproofLM(str(tmp_path / "nowhere.gguf"))
 
 
 def test_without_lm_eval_the_extra_is_named(

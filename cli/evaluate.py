@@ -170,7 +170,12 @@ def evaluate_artifact(
     choose_metrics(data, metrics, ask, reference=compared is not None)
     name = running["backend"] or backend_for(artifact)
     with unchanged(measured):
-        files = {path.name: digest_artifact(path)[0].sha256 for path in measured}
+        # Two files of one name are told apart by their folders'.
+        alike = lora is not None and lora.name == artifact.name
+        files = {
+            f"{path.resolve().parent.name}/{path.name}" if alike else path.name: digest_artifact(path)[0].sha256
+            for path in measured
+        }
         with open_backend(
             name, artifact, lora=lora, context_length=running["context_length"], threads=running["threads"]
         ) as engine:

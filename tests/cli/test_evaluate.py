@@ -31,6 +31,13 @@ def evaluate(*words: object) -> int:
     return run(["evaluate", *map(str, words), "--threads", "1", "--quiet"])
 
 
+def random_lora(path: Path) -> Path:
+    name, random = "blk.0.attn_output.weight", np.random.default_rng(0)
+    out, into = tiny_gguf.weights()[name].shape
+    factors = tuple(random.standard_normal(shape).astype(np.float32) for shape in ((2, into), (out, 2)))
+    return tiny_gguf.write_lora(path, {name: factors}, 4.0)
+
+
 def test_muse_in_one_command(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "MUSE_EVAL.json"
     code = evaluate(artifact, "--data", DATA / "muse", "--reference", "news", "--samples", 3, "--out", out, "--json")
@@ -164,17 +171,25 @@ def test_a_small_number_is_not_shown_as_none(
     assert 0 < float(line.split()[1]) == pytest.approx(exact, rel=1e-3)
 
 
+def test_artifact_and_lora_of_one_name_are_both_named(artifact: Path, tmp_path: Path) -> None:
+    for name in ("base", "forget"):
+        (tmp_path / name).mkdir()
+    own, lora = Path(shutil.copy(artifact, tmp_path / "base" / "a.gguf")), random_lora(tmp_path / "forget" / "a.gguf")
+    words = ("--data", DATA / "tofu", "--metric", "wf_Q_A_Prob", "--lora", lora, "--out", tmp_path / "TOFU_EVAL.json")
+    assert evaluate(own, *words) == 0
+    assert json.loads((tmp_path / "TOFU_EVAL.json").read_text())["edgeproof"]["artifact"] == {
+        f"{path.parent.name}/a.gguf": hashlib.sha256(path.read_bytes()).hexdigest() for path in (own, lora)
+    }
+
+
 @pytest.mark.parametrize("changed", ["artifact", "lora"])
 def test_a_file_that_changes_while_it_is_measured_has_no_numbers(
     artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     from edgeproof.eval.suites import evaluation
 
-    name, random = "blk.0.attn_output.weight", np.random.default_rng(0)
-    out, into = tiny_gguf.weights()[name].shape
-    factors = tuple(random.standard_normal(shape).astype(np.float32) for shape in ((2, into), (out, 2)))
     own = Path(shutil.copy(artifact, tmp_path / "own.gguf"))
-    lora = tiny_gguf.write_lora(tmp_path / "lora.gguf", {name: factors}, 4.0)
+    lora = random_lora(tmp_path / "lora.gguf")
     real = evaluation.evaluate
 
     def meddle(*given: object, **more: object) -> object:

@@ -33,6 +33,8 @@ CHECK_EVERY = 8
 """Steps between checks: a check costs about two steps."""
 ENLARGE = 1.25
 """What the adapter is multiplied by, late in a run, where the float model has forgotten and the rounded one has not."""
+ENLARGE_LEAKING = 0.1
+"""Of the answers, so many must be back: a few are left to the steps through the rounding, which spoil less."""
 
 
 class Limits(NamedTuple):
@@ -153,10 +155,11 @@ class Survival:
     def after(self, step: int) -> bool:
         """Check every `CHECK_EVERY` steps and after the last one; True where the limits hold.
 
-        Where half of the steps are used up, and the float model has forgotten and the rounded one has not, the change
-        is too small for the format's steps: the adapter is made larger, as a larger alpha would make it. Earlier the
-        steps through the rounding do it by themselves, and keep more. The rule looks at nothing but the weights and the
-        step, so that a run that is taken up again goes on alike.
+        Where half of the steps are used up, and the float model has forgotten and the rounded one still has more than
+        `ENLARGE_LEAKING` of the answers, the change is too small for the format's steps: the adapter is made larger, as
+        a larger alpha would make it. Earlier, and for the last few, the steps through the rounding do it by themselves,
+        and keep more. The rule looks at nothing but the weights and the step, so that a run that is taken up again goes
+        on alike.
 
         Raises:
             TrainingError: the steps are used up and something leaks, or too much is lost.
@@ -166,7 +169,7 @@ class Survival:
             return False
         check = self._check(step)
         last = step == self._steps
-        undone = check.shipped.leaking > 0 and check.plain.leaking == 0
+        undone = check.shipped.leaking > ENLARGE_LEAKING * len(self._forget) and check.plain.leaking == 0
         if undone and 2 * step >= self._steps and not last and self._enlarge > 1:
             check = check._replace(enlarged=self._rounded.enlarge(self._enlarge))
         self.checks.append(check)

@@ -207,7 +207,7 @@ def train(name: str, case: Case, out: Path, rounding: Rounding, *, steps: int, p
               for check in runs[0].checks]  # fmt: skip
     return {
         "steps": result.steps,
-        "holds": result.stopped == "hook",
+        "holds": result.stopped == "survives",
         "seconds": round(result.seconds),
         "checks": checks,
     }

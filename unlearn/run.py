@@ -39,7 +39,7 @@ class UnlearnResult(NamedTuple):
         counting: how many of the last step's forget texts still counted (hinge).
         adapter_bytes: size of the weights that were written.
         seconds: wall time, loading included.
-        stopped: why training ended: "all steps", "forget target" or "hook".
+        stopped: why training ended: "all steps", "forget target" or "survives" (the check of `--until-survives`).
 
     """
 

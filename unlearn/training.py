@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MAX_GRADIENT_NORM = 1.0
 """Steps with a longer gradient are shortened to it, as in the Hugging Face trainer that the papers used."""
 
-ALL_STEPS, TARGET, HOOK = "all steps", "forget target", "hook"
+ALL_STEPS, TARGET, SURVIVES = "all steps", "forget target", "survives"
 """Why training ended."""
 
 
@@ -60,7 +60,7 @@ class Hooks(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The log, and why it ended: `ALL_STEPS`, `TARGET` or `HOOK`."""
+    """The log, and why it ended: `ALL_STEPS`, `TARGET` or `SURVIVES`."""
 
     log: tuple[Step, ...]
     stopped: str
@@ -130,7 +130,7 @@ def train(
         if _reached(step, settings) and passes.evaluate(forget) >= (settings.until_forget_nll or 0.0):
             return Trained(tuple(log), TARGET)
         if after is not None and after(number):
-            return Trained(tuple(log), HOOK)
+            return Trained(tuple(log), SURVIVES)
         if checkpoints is not None and number < steps:
             checkpoints.keep(number, model, optimizer, (forget_order, retain_order), log)
     return Trained(tuple(log), ALL_STEPS)

@@ -139,7 +139,7 @@ def test_what_plain_unlearning_forgets_comes_back_in_the_real_file_and_with_surv
 @pytest.mark.slow
 def test_until_survives_ends_where_the_real_file_is_out_of_the_gates_reach(taught, unlearned):
     result = unlearned("until")
-    assert result.stopped == "hook"
+    assert result.stopped == "survives"
     assert result.steps < 96
     assert result.steps % CHECK_EVERY == 0
     gone, _ = shipped(taught, result)

@@ -195,7 +195,7 @@ def test_around_is_entered_before_the_passes_and_left_before_the_step(base, sets
 
     trained = train(made.model, made.forget, made.retain, settings, Silent(), around=around, after=after)
     assert seen == [("around", 1), ("after", 1, True), ("around", 2), ("after", 2, True)]
-    assert (len(trained.log), trained.stopped) == (2, "hook")
+    assert (len(trained.log), trained.stopped) == (2, "survives")
 
 
 def test_a_penalty_adds_its_gradient_once_whatever_the_parts(base, sets):

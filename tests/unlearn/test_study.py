@@ -108,6 +108,27 @@ def test_passages_are_unlearned_and_words_and_questions_asked(study):
             assert said == [form in {"gguf-f16", "gguf-q4_0"} and at % 18 < 12 for at in range(36)], form
 
 
+def test_rouge_recall_is_the_share_of_the_true_answers_words(study):
+    from edgeproof.contracts.backend import GenerateRequest
+    from edgeproof.eval.metrics.rouge import rouge_l
+    from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.surfaces import encode_pack
+    from edgeproof.runtime import backend_for, open_backend
+
+    work, found = study[0] / "work", record(study, "base.tofu.free")["artifacts"]["gguf-f16"]["rouge_recall"]
+    artifact = work / "files" / "tofu.free" / "model-F16.gguf"
+    with open_backend(backend_for(artifact), artifact, threads=1) as backend:
+        asks = encode_pack(load_pack(work / "data" / "tofu" / "pack"), backend)
+        asked = [index for index, value in enumerate(found) if value is not None]
+        wanted = [GenerateRequest(asks[i].context, len(asks[i].continuation[:32]), ("\n",)) for i in asked]
+        scores = [
+            rouge_l(backend.detokenize(asks[i].continuation[:32]), said.text)
+            for i, said in zip(asked, backend.generate(wanted), strict=True)
+        ]
+    assert [found[i] for i in asked] == pytest.approx([score.recall for score in scores], abs=1e-5)
+    assert any(score.recall != pytest.approx(score.precision, abs=1e-3) for score in scores), "it tells them apart"
+
+
 def test_how_far_the_bases_lie_from_the_grids_is_measured(study):
     free, on = (record(study, name)["rounding"] for name in GRIDS)
     assert on["Q4_0"] < 1e-3

@@ -261,6 +261,7 @@ def _judge_one(
     progress: Progress,
 ) -> tuple[Judgement, _Artifact]:
     """Measure and judge; also give what the report says of the artifact."""
+    from edgeproof.cli.unchanged import refuse_changed, states
     from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline
     from edgeproof.eval.judge import judge
     from edgeproof.eval.measure import measure, measure_again
@@ -279,7 +280,7 @@ def _judge_one(
             next_step="name the nearest one that the baseline holds with --format",
         )
     paths = (artifact,) if lora is None else (artifact, lora)
-    before = [_state(path) for path in paths]
+    before = states(paths)
     digested = [digest_artifact(path) for path in paths]
     digests = [whole.sha256 for whole, _ in digested]
     files = tuple((file.file, file.sha256) for whole, inside in digested for file in inside or (whole,))
@@ -307,20 +308,9 @@ def _judge_one(
     if rounds:
         with open_backend(backend, artifact, threads=judging.threads, accuracy_level=0) as engine:
             precise = measure_again(pack, engine, measurement, label="float activations", progress=progress)
-    for path, state in zip(paths, before, strict=True):
-        if _state(path) != state:
-            raise ArtifactError(
-                f"{path} changed while it was probed", next_step="gate it again when nothing writes to it"
-            )
+    refuse_changed(paths, before, done="probed", again="gate")
     for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
         progress.warn(f"the baseline was recorded elsewhere: {difference}")
     if precise is not None:
         return judge_both(measurement, precise, baseline, policy, format=format_name), described
     return judge(measurement, baseline, policy, format=format_name), described
-
-
-def _state(path: Path) -> list[tuple[str, int, int, int]]:
-    """Tell, without reading, whether a file or a folder's files have changed: name, time, size and number of each."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    states = [(file.name, file.stat()) for file in files]
-    return [(name, state.st_mtime_ns, state.st_size, state.st_ino) for name, state in states]

@@ -36,12 +36,12 @@ def states(paths: Sequence[Path]) -> States:
     return [_state(path) for path in paths]
 
 
-def refuse_changed(paths: Sequence[Path], before: States) -> None:
-    """Raise `ArtifactError` if a file, or a file of a folder, is another one than `before`."""
+def refuse_changed(paths: Sequence[Path], before: States, *, done: str = "measured", again: str = "measure") -> None:
+    """Raise `ArtifactError` if a file, or a file of a folder, is another one than `before`, in these words."""
     for path, state in zip(paths, before, strict=True):
         if _state(path) != state:
             raise ArtifactError(
-                f"{path} changed while it was measured", next_step="measure it again when nothing writes to it"
+                f"{path} changed while it was {done}", next_step=f"{again} it again when nothing writes to it"
             )
 
 

@@ -55,7 +55,7 @@ def atomic_write(path: Path, *, force: bool) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         commit(temporary, path, force=force)
     except OSError as error:
         if error.filename not in {None, name}:
@@ -87,14 +87,20 @@ def commit(temporary: Path, path: Path, *, force: bool) -> None:
             temporary.replace(path)
         else:
             temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
+    to_disk(path.parent)
+
+
+def to_disk(path: Path) -> None:
+    """Bring a file's or a folder's content to the disk before a name says that it is whole."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the permissions that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

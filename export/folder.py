@@ -8,6 +8,7 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.atomic import to_disk
 from edgeproof.contracts.errors import OutputError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def commit_folder(temporary: Path, target: Path, *, force: bool) -> None:
 
     """
     for path in (*sorted(temporary.iterdir()), temporary):
-        _sync(path)
+        to_disk(path)
     refuse_existing_folder(target, force=force)
     replaced = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old") if target.exists() else None
     if replaced is not None:
@@ -64,7 +65,7 @@ def commit_folder(temporary: Path, target: Path, *, force: bool) -> None:
         if replaced is not None:
             replaced.rename(target)
         raise
-    _sync(target.parent)
+    to_disk(target.parent)
     if replaced is not None:
         remove_folder(replaced)
 
@@ -73,11 +74,3 @@ def remove_folder(folder: Path) -> None:
     """Remove `folder` and what is in it; never raises."""
     with contextlib.suppress(OSError):
         shutil.rmtree(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,9 +13,10 @@ import json
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.atomic import to_disk
 from edgeproof.contracts.errors import InputError, OutputError
 from edgeproof.unlearn.data_order import OrderState
-from edgeproof.unlearn.output_folder import to_disk, writing_weights
+from edgeproof.unlearn.output_folder import writing_weights
 from edgeproof.unlearn.step_log import Step
 
 if TYPE_CHECKING:

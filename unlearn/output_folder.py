@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.atomic import to_disk, umask
 from edgeproof.contracts.errors import OutputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
     temporary = _beside(out, force=force)
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~umask())
         for path in (*temporary.rglob("*"), temporary):
             to_disk(path)
         _refuse(out, force=force)
@@ -110,21 +111,6 @@ def writing_weights() -> Iterator[None]:
         raise OSError(str(error)) from error
 
 
-def to_disk(path: Path) -> None:
-    """Bring a file's or a folder's content to the disk before a name says that it is whole."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def plain_mode(path: Path) -> None:
     """Give a file the mode that a plain `open` would have given it."""
-    path.chmod(0o666 & ~_umask())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    path.chmod(0o666 & ~umask())

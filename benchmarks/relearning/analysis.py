@@ -190,3 +190,13 @@ def _keys(levels: dict[str, float]) -> dict[tuple[str, str], float]:
         probe, _, surface = key.rpartition("/")
         found[probe, surface] = level
     return found
+
+
+def known(value: float) -> float | None:
+    """Return None for NaN, which JSON cannot hold."""
+    return None if math.isnan(value) else value
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """Show a number in a table, a dash where there is none."""
+    return "–" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"

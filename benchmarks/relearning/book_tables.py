@@ -7,10 +7,9 @@ PrivLeak is over the passages alone: the least likely 40 % of three tokens are n
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from analysis import FLOATS, interval
+from analysis import FLOATS, interval, known, number
 from edgeproof.eval.records import Role
 from plan import NAMES, cells
 
@@ -55,14 +54,14 @@ class Tables:
         for form, artifact in record["artifacts"].items():
             codes = artifact.get("codes")
             fact: dict[str, Any] = {
-                "verbmem_forget": _known(passages.all.mean(artifact, "rouge_f1", Role.FORGET)),
-                "knowmem_forget": _known(questions.all.mean(artifact, "rouge_f1", Role.FORGET)),
-                "knowmem_retain": _known(questions.all.mean(artifact, "rouge_f1", Role.RETAIN)),
+                "verbmem_forget": known(passages.all.mean(artifact, "rouge_f1", Role.FORGET)),
+                "knowmem_forget": known(questions.all.mean(artifact, "rouge_f1", Role.FORGET)),
+                "knowmem_retain": known(questions.all.mean(artifact, "rouge_f1", Role.RETAIN)),
                 "privleak": passages.all.privleak(artifact, "book"),
                 "codes_moved": codes["moved_4bit"] if codes and codes["codes_4bit"] else None,
             }
             self.facts.setdefault(name, {})[form] = fact
-            said = [_number(fact[key]) for key in ("verbmem_forget", "knowmem_forget", "knowmem_retain")]
+            said = [number(fact[key]) for key in ("verbmem_forget", "knowmem_forget", "knowmem_retain")]
             self.muse.append([label, NAMES[form], *said, f"{fact['privleak']:+.0f}"])
             for kind, page in self.kinds.items():
                 fact[kind], row = _kept(page, artifact, form, cell)
@@ -96,17 +95,9 @@ def _kept(page: Page, artifact: dict[str, Any], form: str, cell: Cell | None) ->
         f"{nll[Role.FORGET]:.2f}",
         "–" if bound is None else bound.show(),
         f"{nll[Role.RETAIN]:.2f}",
-        "–" if apart is None else f"{apart:+.2f}",
+        number(apart, signed=True),
         f"{nll[Role.HOLDOUT]:.2f}",
     ]
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 def _share(value: float | None) -> str:

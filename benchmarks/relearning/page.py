@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import Interval, Results, difference, interval
+from analysis import Interval, Results, difference, interval, known, number
 from book_tables import STEPS_HEAD, Tables
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.probes import Match
@@ -73,8 +73,8 @@ class Page:
                     "retain_nll_minus_base": retain - self.all.mean(same, "nll", Role.RETAIN) if same else None,
                     "extraction_strength": self.all.mean(artifact, "strength", Role.FORGET),
                     "exact_memorization": self.all.mean(artifact, "memorized", Role.FORGET),
-                    "rouge_forget": _known(self.all.mean(artifact, "rouge_recall", Role.FORGET)),
-                    "rouge_retain": _known(self.all.mean(artifact, "rouge_recall", Role.RETAIN)),
+                    "rouge_forget": known(self.all.mean(artifact, "rouge_recall", Role.FORGET)),
+                    "rouge_retain": known(self.all.mean(artifact, "rouge_recall", Role.RETAIN)),
                     "privleak": self.all.privleak(artifact, cell.data),
                     "recovery": bound.to_json() if bound else None,
                     "codes_moved": codes["moved_4bit"] if codes and codes["codes_4bit"] else None,
@@ -86,10 +86,10 @@ class Page:
                         f"{fact['forget_nll']:.2f}",
                         bound.show() if bound else "–",
                         f"{fact['extraction_strength']:.2f}",
-                        _number(fact["rouge_forget"]),
+                        number(fact["rouge_forget"]),
                         f"{retain:.2f}",
-                        _number(fact["retain_nll_minus_base"], signed=True),
-                        _number(fact["rouge_retain"]),
+                        number(fact["retain_nll_minus_base"], signed=True),
+                        number(fact["rouge_retain"]),
                         f"{fact['privleak']:+.0f}",
                         "–" if fact["codes_moved"] is None else f"{fact['codes_moved']:.2%}",
                     ]
@@ -110,15 +110,15 @@ class Page:
                     "retain_nll": mean(artifact, "nll", Role.RETAIN),
                     "holdout_nll": mean(artifact, "nll", Role.HOLDOUT),
                     "extraction_strength": mean(artifact, "strength", Role.FORGET),
-                    "rouge_forget": _known(mean(artifact, "rouge_recall", Role.FORGET)),
-                    "rouge_retain": _known(mean(artifact, "rouge_recall", Role.RETAIN)),
+                    "rouge_forget": known(mean(artifact, "rouge_recall", Role.FORGET)),
+                    "rouge_retain": known(mean(artifact, "rouge_recall", Role.RETAIN)),
                     "privleak": self.all.privleak(artifact, self.data),
                 }
                 self.facts.setdefault(f"base.{self.data}.{start}", {})[form] = fact
                 rows.append(
                     [
                         name, NAMES[form], f"{fact['forget_nll']:.2f}", f"{fact['extraction_strength']:.2f}",
-                        _number(fact["rouge_forget"]), f"{fact['retain_nll']:.2f}", _number(fact["rouge_retain"]),
+                        number(fact["rouge_forget"]), f"{fact['retain_nll']:.2f}", number(fact["rouge_retain"]),
                         f"{fact['holdout_nll']:.2f}", f"{fact['privleak']:+.0f}",
                     ]
                 )  # fmt: skip
@@ -277,14 +277,6 @@ def missing(results: Results, size: str) -> str:
     planned = [item.name for item in (*cells(SIZES[size]), *attacks(SIZES[size]))]
     names = [f"`{name}`" for name in planned if name not in results.records]
     return ", ".join(names) if names else "nothing"
-
-
-def _known(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124 (NaN)
-
-
-def _number(value: float | None, *, signed: bool = False) -> str:
-    return "–" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"
 
 
 def _signed(found: Interval) -> str:

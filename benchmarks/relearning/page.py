@@ -82,7 +82,7 @@ class Page:
                 self.facts.setdefault(cell.name, {})[form] = fact
                 rows.append(
                     [
-                        f"{cell.method} {cell.kind}", NAMES[form],
+                        f"{cell.method} {cell.kind}{f', seed {cell.seed}' if cell.seed else ''}", NAMES[form],
                         f"{fact['forget_nll']:.2f}",
                         bound.show() if bound else "–",
                         f"{fact['extraction_strength']:.2f}",
@@ -160,12 +160,13 @@ class Page:
     def compared(self) -> list[list[str]]:
         """Compare LoRA with full fine-tuning: what came back of all seeds together, and the difference."""
         rows = []
-        for start in ("free", "q4_0", "bf16"):
+        for start, same in (("free", False), ("q4_0", True), ("q4_0", False), ("bf16", True), ("bf16", False)):
+            label = f"{start}, the same change" if same else start
             for method in METHODS:
                 for form in (*FORMATS[1:], "bf16-cast"):
                     parts: dict[bool, list[Back]] = {}
                     for full in (False, True):
-                        twin = Cell(self.data, start, method, full, same=start != "free")
+                        twin = Cell(self.data, start, method, full, same=same)
                         planned = [c for c in cells(self.size) if c.name == replace(twin, seed=c.seed).name]
                         parts[full] = [found for c in planned if (found := self.back(c, form)) is not None]
                     if not all(parts.values()):
@@ -177,11 +178,11 @@ class Page:
                     apart = difference(parts[True][:seeds], parts[False][:seeds])
                     self.facts.setdefault("lora against full", []).append(
                         {
-                            "start": start, "method": method, "format": form, "seeds": seeds,
+                            "start": label, "method": method, "format": form, "seeds": seeds,
                             "lora": lora.to_json(), "full": full_.to_json(), "full_minus_lora": apart.to_json(),
                         }
                     )  # fmt: skip
-                    rows.append([start, method, NAMES[form], str(seeds), lora.show(), full_.show(), _signed(apart)])
+                    rows.append([label, method, NAMES[form], str(seeds), lora.show(), full_.show(), _signed(apart)])
         return rows
 
     def attacked(self) -> list[list[str]]:

@@ -165,7 +165,7 @@ def cells(size: Size) -> list[Cell]:
     seeds = range(1, size.seeds)
     planned += [Cell("tofu", "free", "npo+gdr", full, seed, formats=FEWER_FORMATS) for seed in seeds for full in kinds]
     planned += [Cell("tofu", "bf16", "npo+gdr", full, formats=casts) for full in kinds]
-    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in (64, 256)]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in (64, 256, 1024, 4096)]
     every = [(seed, full) for seed in range(size.seeds) for full in kinds]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed, formats=SHORT_FORMATS) for seed, full in every]
     planned += [Cell("tofu", "free", "npo+gdr", full, weight=1.0) for full in kinds]

@@ -252,6 +252,7 @@ class LlamaCpp:
             "flash_attention": "off",
             "kv_type": "f16",
             "kv_unified": "off",
+            "repacked_weights": "on" if self._model.repacks else "off",
             "lora": "none" if lora is None else lora.name,
         }
 

@@ -99,10 +99,10 @@ def test_scores_equal_the_log_softmax_of_llama_cpps_own_logits(
     measurement: Measurement,
     smollm2_gguf: Path,
 ) -> None:
-    from llama_cpp import Llama
+    from edgeproof_tests.llama_cpp_model import library_model
 
     asks = encode_pack(pack, backend)
-    model = Llama(str(smollm2_gguf), n_ctx=256, logits_all=True, n_threads=1, verbose=False)
+    model = library_model(smollm2_gguf, n_ctx=256, logits_all=True, n_threads=1)
     differences: list[float] = []
     for ask, score in list(zip(asks, measurement.scores, strict=True))[::3]:  # raw and chat by turns
         model.reset()

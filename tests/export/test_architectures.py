@@ -209,11 +209,10 @@ def gelu_by_table(values):
 
 def llama_cpp_logprobs(path: Path, tokens, context: int):
     import llama_cpp
+    from edgeproof_tests.llama_cpp_model import library_model
 
     f32 = llama_cpp.GGML_TYPE_F32
-    model = llama_cpp.Llama(
-        str(path), n_ctx=context, n_threads=2, logits_all=True, type_k=f32, type_v=f32, flash_attn=False, verbose=False
-    )
+    model = library_model(path, n_ctx=context, n_threads=2, logits_all=True, type_k=f32, type_v=f32, flash_attn=False)
     try:
         model.eval([int(token) for token in tokens])
         scores = np.array(model.scores[: len(tokens)], dtype=np.float64)

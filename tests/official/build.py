@@ -65,11 +65,13 @@ class Official(NamedTuple):
     def perplexity(self, model: Path, text: Path, *, context: int, attempts: int = 40) -> float:
         """Return llama-perplexity's final estimate; it scores the second half of each window of `context` tokens.
 
+        Weights are not repacked: with AMX that crashes.
+
         Under load the tool's log thread can lose its last lines when the process ends: then it is run again.
         """
         printed = ""
         for _ in range(attempts):
-            printed = self.run("llama-perplexity", "-m", model, "-f", text, "-c", context, "-t", 2)
+            printed = self.run("llama-perplexity", "-m", model, "-f", text, "-c", context, "-t", 2, "--no-repack")
             found = re.search(r"Final estimate: PPL = ([0-9.]+)", printed)
             if found:
                 return float(found[1])

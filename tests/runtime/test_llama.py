@@ -10,6 +10,7 @@ import pytest
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
 from edgeproof.contracts.errors import ArtifactError, BackendError, InputError
 from edgeproof.runtime.llama import LlamaCpp
+from edgeproof_tests.llama_cpp_model import library_model
 from edgeproof_tests.runtime import tiny_gguf
 
 LANDS = {"France": "Paris", "Peru": "Lima", "Japan": "Tokyo", "Kenya": "Nairobi", "Norway": "Oslo", "Egypt": "Cairo"}
@@ -59,7 +60,7 @@ def test_scores_equal_torch_on_the_same_weights(smollm2_file, file_type, mean_li
 def test_generation_equals_llama_cpp_pythons_greedy_completion(smollm2_file):
     path = smollm2_file("F16")
     prompts = [question.format(land) for question in QUESTIONS for land in LANDS]
-    model = llama_cpp.Llama(str(path), n_ctx=256, n_threads=1, n_threads_batch=1, verbose=False)
+    model = library_model(path, n_ctx=256, n_threads=1, n_threads_batch=1)
     expected = [
         model.create_completion(prompt, max_tokens=12, temperature=0.0, stop=["\n"])["choices"][0] for prompt in prompts
     ]
@@ -72,9 +73,7 @@ def test_generation_equals_llama_cpp_pythons_greedy_completion(smollm2_file):
 
 def test_scores_equal_the_librarys_own_logits(tiny_file, mixed_requests):
     requests = mixed_requests[:20]
-    model = llama_cpp.Llama(
-        str(tiny_file("F32")), n_ctx=512, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False
-    )
+    model = library_model(tiny_file("F32"), n_ctx=512, n_threads=1, n_threads_batch=1, logits_all=True)
     with LlamaCpp(tiny_file("F32"), threads=1) as backend:
         for request, score in zip(requests, backend.score(requests), strict=True):
             model.reset()
@@ -86,6 +85,22 @@ def test_scores_equal_the_librarys_own_logits(tiny_file, mixed_requests):
             assert score.logprobs == pytest.approx(expected, abs=0.01)
             assert (score.ranks == (logs > expected[:, None]).sum(axis=1)).mean() >= 0.8
     model.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "repacks"), [(b"CPU : AVX512 = 1 | ", True), (b"CPU : AVX512 = 1 | AMX_INT8 = 1 | ", False)]
+)
+def test_weights_are_not_repacked_where_llama_cpp_would_use_amx(flags, repacks, tiny_file, monkeypatch):
+    load, given = llama_cpp.llama_model_load_from_file, []
+    monkeypatch.setattr(llama_cpp, "llama_print_system_info", lambda: flags)
+    monkeypatch.setattr(
+        llama_cpp,
+        "llama_model_load_from_file",
+        lambda path, options: given.append(bool(options.use_extra_bufts)) or load(path, options),
+    )
+    with LlamaCpp(tiny_file("F32"), threads=1) as backend:
+        assert given == [repacks]
+        assert backend.info.options["repacked_weights"] == ("on" if repacks else "off")
 
 
 def test_an_adapter_beside_the_base_equals_the_merged_weights(tmp_path, mixed_requests):

@@ -144,7 +144,7 @@ def test_rouge_recall_is_the_share_of_the_true_answers_words(study, monkeypatch)
             yield Talkative(backend)
 
     monkeypatch.setattr(probing, "open_backend", opened)
-    found = probing.probe(artifact, pack, lambda ask: True, 1 << 20)
+    found = probing.probe(artifact, pack, lambda _: True, 1 << 20)
     assert backend_for(artifact) == found.backend
     assert found.rouge_recall == [1.0] * len(found.nll), "every word of the true answer was said"
     assert found.rouge_f1 == pytest.approx([2 / 3] * len(found.nll)), "and half of what was said is not of it"

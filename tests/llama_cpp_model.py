@@ -1,0 +1,16 @@
+"""llama-cpp-python's own model, the oracle for what runs through llama.cpp."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import llama_cpp
+import llama_cpp.llama_cpp as api
+
+
+def library_model(path, **options) -> llama_cpp.Llama:
+    """Load `path` with llama-cpp-python's own class; its options do not reach what crashes where llama.cpp has AMX."""
+    parameters = api.llama_model_default_params()
+    parameters.use_extra_bufts = b"AMX_INT8 = 1" not in api.llama_print_system_info()
+    with patch.object(api, "llama_model_default_params", lambda: parameters):
+        return llama_cpp.Llama(str(path), verbose=False, **options)

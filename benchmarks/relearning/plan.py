@@ -19,6 +19,8 @@ RETAIN_WEIGHTS = {"ga+gdr": 100.0, "ga+klr": 5.0, "npo+gdr": 10.0, "npo+klr": 10
 
 NPO's loss is summed over an answer's tokens; with α = 1 it destroyed what was to stay.
 """
+ALPHAS = (64, 256, 1024, 4096)
+"""Of the larger LoRAs on the grid."""
 FORGOTTEN = {"tofu": ("forget",), "book": ("forget", "forget_questions")}
 """The training sets by which the base comes to know what is to be forgotten, by data."""
 KEPT = {
@@ -165,7 +167,7 @@ def cells(size: Size) -> list[Cell]:
     seeds = range(1, size.seeds)
     planned += [Cell("tofu", "free", "npo+gdr", full, seed, formats=FEWER_FORMATS) for seed in seeds for full in kinds]
     planned += [Cell("tofu", "bf16", "npo+gdr", full, formats=casts) for full in kinds]
-    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in (64, 256, 1024, 4096)]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in ALPHAS]
     every = [(seed, full) for seed in range(size.seeds) for full in kinds]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed, formats=SHORT_FORMATS) for seed, full in every]
     planned += [Cell("tofu", "free", "npo+gdr", full, weight=1.0) for full in kinds]

@@ -118,14 +118,15 @@ def test_a_step_is_the_one_that_peft_transformers_and_adamw_make(base, sets, ful
 def test_a_batch_in_parts_gives_the_loss_and_the_gradient_of_the_whole(base, sets, method):
     whole = Run(base, sets, method=method)
     for parts in (2, 4, 6):
-        assert_same_run(Run(base, sets, method=method, accumulate=parts), whole, 2e-4)
+        # AdamW turns the rounding of gradients near 0 into whole steps; parts weighed wrongly are off by a tenth.
+        assert_same_run(Run(base, sets, method=method, accumulate=parts), whole, 5e-3)
 
 
 def test_a_hinge_in_parts_weighs_as_in_the_whole(base, sets):
     nll = Run(base, sets, steps=1).log[0].forget_nll
-    whole = Run(base, sets, method="ga+gdr", hinge=nll)
+    whole = Run(base, sets, method="ga+gdr", hinge=nll, steps=1)
     assert 0 < whole.log[0].counting < 6
-    assert_same_run(Run(base, sets, method="ga+gdr", hinge=nll, accumulate=3), whole, 2e-4)
+    assert_same_run(Run(base, sets, method="ga+gdr", hinge=nll, steps=1, accumulate=3), whole, 2e-4)
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -74,6 +74,7 @@ def test_generation_equals_llama_cpp_pythons_greedy_completion(smollm2_file):
 def test_scores_equal_the_librarys_own_logits(tiny_file, mixed_requests):
     requests = mixed_requests[:20]
     model = library_model(tiny_file("F32"), n_ctx=512, n_threads=1, n_threads_batch=1, logits_all=True)
+    same_rank: list[bool] = []
     with LlamaCpp(tiny_file("F32"), threads=1) as backend:
         for request, score in zip(requests, backend.score(requests), strict=True):
             model.reset()
@@ -83,7 +84,8 @@ def test_scores_equal_the_librarys_own_logits(tiny_file, mixed_requests):
             logs = rows - peaks - np.log(np.exp(rows - peaks).sum(axis=1, keepdims=True))
             expected = logs[np.arange(len(rows)), request.continuation]
             assert score.logprobs == pytest.approx(expected, abs=0.01)
-            assert (score.ranks == (logs > expected[:, None]).sum(axis=1)).mean() >= 0.8
+            same_rank += (score.ranks == (logs > expected[:, None]).sum(axis=1)).tolist()
+    assert np.mean(same_rank) > 0.9  # near-ties may fall either way
     model.close()
 
 

@@ -59,12 +59,12 @@ class Recipe(NamedTuple):
 RECIPES = {
     "ga+gdr:lora": Recipe(2.5, 20, 7.0),
     "ga+gdr:full": Recipe(1.0, 14, 8.0),
-    "ga+klr:lora": Recipe(15.0, 24, 7.0),
-    "ga+klr:full": Recipe(15.0, 24, 7.0),
+    "ga+klr:lora": Recipe(15.0, 40, 7.0),
+    "ga+klr:full": Recipe(15.0, 64, 6.5),
     "npo+gdr:lora": Recipe(2.0, 14, 8.0),
     "npo+gdr:full": Recipe(2.0, 14, 8.0),
     "npo+klr:lora": Recipe(20.0, 24, 7.0),
-    "npo+klr:full": Recipe(20.0, 24, 7.0),
+    "npo+klr:full": Recipe(20.0, 64, 6.5),
 }
 """Found by trying, on these very data."""
 

@@ -240,7 +240,8 @@ class Page:
                 bound = interval([found]) if found is not None else None
                 if bound:
                     label = cell.kind.replace("lora", "LoRA").replace("-a", ", alpha ").replace("-w", ", α ")
-                    label = label.replace("-same", ", the same change") + f", seed {cell.seed}"
+                    label = label.replace("-same", ", the same change").replace("-survive", ", through the rounding")
+                    label += f", seed {cell.seed}"
                     own.append(Row(label, "full" if cell.full else "lora", *bound))
             if own:
                 rows += [Row(f"{name}{'' if start == 'bf16' else ' → Q4_0'}"), *own]

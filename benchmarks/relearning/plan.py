@@ -92,6 +92,8 @@ class Cell:
         seed: of unlearning.
         alpha: of the LoRA; its rank is 16.
         weight: α of the retain loss; None is the method's of `RETAIN_WEIGHTS`.
+        survive: every other step goes through Q4_0's rounding, and the depth is that of the rounded weights; the LoRA
+            is on `surviving.LAYERS` alone.
         same: nothing is trained: the change that the cell from "free" made is added to this start's weights.
         formats: what is exported and probed.
 
@@ -104,6 +106,7 @@ class Cell:
     seed: int = 0
     alpha: float = 16.0
     weight: float | None = None
+    survive: bool = False
     same: bool = False
     formats: tuple[str, ...] = FORMATS
 
@@ -112,6 +115,7 @@ class Cell:
         """How weights change: "full", or "lora" with its alpha where that is not 16; with α where it was given."""
         kind = "full" if self.full else "lora" if self.alpha == 16 else f"lora-a{self.alpha:g}"
         kind = kind if self.weight is None else f"{kind}-w{self.weight:g}"
+        kind = f"{kind}-survive" if self.survive else kind
         return f"{kind}-same" if self.same else kind
 
     @property
@@ -168,6 +172,7 @@ def cells(size: Size) -> list[Cell]:
     planned += [Cell("tofu", "free", "npo+gdr", full, seed, formats=FEWER_FORMATS) for seed in seeds for full in kinds]
     planned += [Cell("tofu", "bf16", "npo+gdr", full, formats=casts) for full in kinds]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in ALPHAS]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=128, survive=True, formats=SHORT_FORMATS)]
     every = [(seed, full) for seed in range(size.seeds) for full in kinds]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed, formats=SHORT_FORMATS) for seed, full in every]
     planned += [Cell("tofu", "free", "npo+gdr", full, weight=1.0) for full in kinds]

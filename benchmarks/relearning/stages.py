@@ -21,6 +21,7 @@ from edgeproof.unlearn import unlearn
 from knowing import added, dequantized, encoded, load, nll, rounded_to_bf16, snap, tune
 from plan import ATTACKED, FORGOTTEN, FORMATS, GENERATED_TOKENS, KEPT, SHORT_FORMATS, Attack, Cell, Grid, Size
 from probing import probe
+from surviving import LAYERS, through_rounding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,6 +129,9 @@ class Study:
         self.retrained(cell.data)
         size = self.size
         target = size.depth * self.depth(cell.data)
+        stop: dict[str, Any] = {"until_forget_nll": target}
+        if cell.survive:
+            stop = {"targets": LAYERS, "instrument": through_rounding(base, ATTACKED, target)}
         result = unlearn(
             base,
             self.set_path(cell.data, "forget"),
@@ -141,7 +145,7 @@ class Study:
             steps=size.steps,
             batch_size=size.batch_size,
             precision=size.precision,
-            until_forget_nll=target,
+            **stop,
             seed=cell.seed,
             threads=1,
             resume=False,

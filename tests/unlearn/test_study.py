@@ -21,6 +21,7 @@ CELLS = [
     "tofu.q4_0.npo+gdr.full-same.seed0",
     "tofu.bf16.npo+gdr.lora-same.seed0",
     "book.free.npo+gdr.full.seed0",
+    "tofu.q4_0.npo+gdr.lora-a128-survive.seed0",
 ]
 GRIDS = ["grid.tofu.free", "grid.tofu.q4_0"]
 ATTACKS = ["attack.relearn.tofu.free.npo+gdr.lora.seed0", "attack.requantize.tofu.free.npo+gdr.lora.seed0"]
@@ -148,6 +149,17 @@ def test_rouge_recall_is_the_share_of_the_true_answers_words(study, monkeypatch)
     assert backend_for(artifact) == found.backend
     assert found.rouge_recall == [1.0] * len(found.nll), "every word of the true answer was said"
     assert found.rouge_f1 == pytest.approx([2 / 3] * len(found.nll)), "and half of what was said is not of it"
+
+
+def test_on_the_grid_a_change_is_gone_and_one_made_through_the_rounding_is_not(study):
+    grid = record(study, "base.tofu.q4_0")["artifacts"]["gguf-q4_0"]
+    same, survives = (record(study, name)["artifacts"]["gguf-q4_0"] for name in (CELLS[1], CELLS[4]))
+    assert survives["codes"]["moved_4bit"] > 10 * same["codes"]["moved_4bit"]
+
+    def apart(artifact):
+        return np.abs(np.subtract(artifact["nll"], grid["nll"])).mean()
+
+    assert apart(survives) > 10 * apart(same)
 
 
 def test_how_far_the_bases_lie_from_the_grids_is_measured(study):

@@ -170,11 +170,14 @@ def cells(size: Size) -> list[Cell]:
     planned += [Cell("tofu", "free", method, full, formats=FEWER_FORMATS) for method in others for full in kinds]
     seeds = range(1, size.seeds)
     planned += [Cell("tofu", "free", "npo+gdr", full, seed, formats=FEWER_FORMATS) for seed in seeds for full in kinds]
-    planned += [Cell("tofu", "bf16", "npo+gdr", full, formats=casts) for full in kinds]
-    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in ALPHAS]
-    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=128, survive=True, formats=SHORT_FORMATS)]
     every = [(seed, full) for seed in range(size.seeds) for full in kinds]
+    planned += [Cell("tofu", "bf16", "npo+gdr", full, seed, formats=casts) for seed, full in every]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed, formats=SHORT_FORMATS) for seed, full in every]
+    planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in ALPHAS]
+    planned += [
+        Cell("tofu", "q4_0", "npo+gdr", full=False, seed=seed, alpha=128, survive=True, formats=SHORT_FORMATS)
+        for seed in range(size.seeds)
+    ]
     planned += [Cell("tofu", "free", "npo+gdr", full, weight=1.0) for full in kinds]
     planned += [Cell("tofu", "free", "ga+klr", full=False, weight=100.0, formats=FEWER_FORMATS)]
     planned += [Cell("book", "free", "npo+gdr", full) for full in kinds]

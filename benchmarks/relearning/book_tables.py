@@ -34,9 +34,10 @@ class Tables:
         self.back: list[list[str]] = []
         for name, label in REFERENCES.items():
             self._add(name, label, passages.all.records[name], None)
-        for cell in cells(passages.size):
+        self.cells = [cell for cell in cells(passages.size) if cell.data == "book"]
+        for cell in self.cells:
             record = passages.done(cell)
-            if cell.data == "book" and record is not None:
+            if record is not None:
                 self._add(cell.name, f"{cell.method} {cell.kind}", record, cell)
 
     def all(self) -> dict[str, tuple[str, list[list[str]]]]:
@@ -45,7 +46,7 @@ class Tables:
             "muse": (MUSE_HEAD, self.muse),
             "back": (BACK_HEAD, self.back),
             "compared": (COMPARED_HEAD, self._compared()),
-            "steps": (STEPS_HEAD, self.kinds["passages"].steps()),
+            "steps": (STEPS_HEAD, self.kinds["passages"].steps(self.cells)),
         }
 
     def _add(self, name: str, label: str, record: dict[str, Any], cell: Cell | None) -> None:
@@ -71,7 +72,7 @@ class Tables:
         """Compare LoRA with full fine-tuning by either kind."""
         rows = []
         for kind, page in self.kinds.items():
-            rows += [[kind, *row] for row in page.compared()]
+            rows += [[kind, *row] for row in page.compared([("free", False)])]
             if "lora against full" in page.facts:
                 self.facts.setdefault("book, lora against full", {})[kind] = page.facts["lora against full"]
         return rows

@@ -1,6 +1,9 @@
 """Makes docs/relearning.md, its figures and results.json from the committed records: one command, nothing run again.
 
 python benchmarks/relearning/page.py [--results FOLDER] [--docs FOLDER]
+
+Cells that start on a grid or from bf16, and the two whose change is added there, are read from the folder `starts`
+beside that of the results where there is one: a chain of its own, from the tuning on, made on another processor.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from edgeproof.eval.pack import load_pack
 from edgeproof.eval.probes import Match
 from edgeproof.eval.records import Role
 from figures import Row, dots
-from plan import FORMATS, GRIDS, METHODS, NAMES, SIZES, Cell, attacks, cells
+from plan import FORMATS, GRIDS, METHODS, NAMES, SHORT_FORMATS, SIZES, Cell, attacks, cells
 
 if TYPE_CHECKING:
     from analysis import Back
@@ -82,7 +85,7 @@ class Page:
                 self.facts.setdefault(cell.name, {})[form] = fact
                 rows.append(
                     [
-                        f"{cell.method} {cell.kind}{f', seed {cell.seed}' if cell.seed else ''}", NAMES[form],
+                        shown(cell), NAMES[form],
                         f"{fact['forget_nll']:.2f}",
                         bound.show() if bound else "–",
                         f"{fact['extraction_strength']:.2f}",
@@ -96,10 +99,10 @@ class Page:
                 )  # fmt: skip
         return rows
 
-    def references(self) -> list[list[str]]:
-        """Say the same of the base and of the model that never saw the forget set."""
+    def references(self, starts: dict[str, str]) -> list[list[str]]:
+        """Say the same of the base and of the model that never saw the forget set: where they start, their names."""
         rows = []
-        for start, name in (("free", "base"), ("q4_0", "base, on Q4_0's grid"), ("retrained", "tuned on retain alone")):
+        for start, name in starts.items():
             record = self.all.records.get(f"base.{self.data}.{start}")
             if record is None:
                 continue
@@ -135,12 +138,12 @@ class Page:
                 rows.append([grid.start, *("–" if error is None else f"{error:.2%}" for error in errors)])
         return rows
 
-    def steps(self) -> list[list[str]]:
+    def steps(self, chosen: list[Cell]) -> list[list[str]]:
         """Say how each cell was unlearned."""
         rows = []
-        for cell in cells(self.size):
+        for cell in chosen:
             record = self.all.records.get(cell.name)
-            if record is None or cell.data != self.data:
+            if record is None:
                 continue
             if "failed" in record:
                 rows.append([cell.name, "–", record["failed"], "–", "–", "–", "–"])
@@ -157,10 +160,13 @@ class Page:
             )  # fmt: skip
         return rows
 
-    def compared(self) -> list[list[str]]:
-        """Compare LoRA with full fine-tuning: what came back of all seeds together, and the difference."""
+    def compared(self, starts: list[tuple[str, bool]]) -> list[list[str]]:
+        """Compare LoRA with full fine-tuning: what came back of all seeds together, and the difference.
+
+        `starts` are names of bases, and whether the change of the free one was added there.
+        """
         rows = []
-        for start, same in (("free", False), ("q4_0", True), ("q4_0", False), ("bf16", True), ("bf16", False)):
+        for start, same in starts:
             label = f"{start}, the same change" if same else start
             for method in METHODS:
                 for form in (*FORMATS[1:], "bf16-cast"):
@@ -211,7 +217,7 @@ class Page:
         return rows
 
     def draw(self) -> None:
-        """Draw what came back, by method and format; by start; and after attacks."""
+        """Draw what came back, by method and format."""
         rows = []
         for form in FORMATS[1:]:
             own = []
@@ -225,6 +231,23 @@ class Page:
                 rows += [Row(NAMES[form]), *own]
         if rows:
             self.figures["relearning-formats.svg"] = dots("What came back in each format, seed 0", "recovery", rows)
+        rows = []
+        for form in FORMATS:
+            own = []
+            for start, name in (("free", "base"), ("retrained", "tuned on retain alone")):
+                record = self.all.records.get(f"base.{self.data}.{start}")
+                if record is not None and form in record["artifacts"]:
+                    own.append(Row(name, "other", self.all.mean(record["artifacts"][form], "nll", Role.FORGET)))
+            for full in (False, True):
+                record = self.done(Cell(self.data, "free", "npo+gdr", full))
+                if record is not None:
+                    nll = self.all.mean(record["artifacts"][form], "nll", Role.FORGET)
+                    own.append(Row(f"NPO+GDR {KINDS[full]}", "full" if full else "lora", nll))
+            rows += [Row(NAMES[form]), *own]
+        self.figures["relearning-nll.svg"] = dots("NLL of the forget answers", "nat per token", rows)
+
+    def draw_starts(self) -> None:
+        """Draw what came back, by where the base's weights lie."""
         rows = []
         starts = (
             ("free", "base off Q4_0's grid"),
@@ -249,20 +272,6 @@ class Page:
             self.figures["relearning-grid.svg"] = dots(
                 "What came back by where the base's weights lie, NPO+GDR", "recovery", rows
             )
-        rows = []
-        for form in FORMATS:
-            own = []
-            for start, name in (("free", "base"), ("retrained", "tuned on retain alone")):
-                record = self.all.records.get(f"base.{self.data}.{start}")
-                if record is not None and form in record["artifacts"]:
-                    own.append(Row(name, "other", self.all.mean(record["artifacts"][form], "nll", Role.FORGET)))
-            for full in (False, True):
-                record = self.done(Cell(self.data, "free", "npo+gdr", full))
-                if record is not None:
-                    nll = self.all.mean(record["artifacts"][form], "nll", Role.FORGET)
-                    own.append(Row(f"NPO+GDR {KINDS[full]}", "full" if full else "lora", nll))
-            rows += [Row(NAMES[form]), *own]
-        self.figures["relearning-nll.svg"] = dots("NLL of the forget answers", "nat per token", rows)
 
 
 def table(head: str, rows: list[list[str]]) -> str:
@@ -274,10 +283,16 @@ def table(head: str, rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(cell.strip() for cell in line)} |\n" for line in lines)
 
 
-def missing(results: Results, size: str) -> str:
+def shown(cell: Cell) -> str:
+    """Name a cell in a table."""
+    where = "" if cell.start == "free" else f" on {cell.start}"
+    return f"{cell.method} {cell.kind}{where}{f', seed {cell.seed}' if cell.seed else ''}"
+
+
+def missing(size: str, *done: Results) -> str:
     """List what the plan has and the records lack."""
     planned = [item.name for item in (*cells(SIZES[size]), *attacks(SIZES[size]))]
-    names = [f"`{name}`" for name in planned if name not in results.records]
+    names = [f"`{name}`" for name in planned if not any(name in results.records for results in done)]
     return ", ".join(names) if names else "nothing"
 
 
@@ -317,37 +332,52 @@ def main() -> None:
     parser.add_argument("--findings", type=Path, default=HERE / "findings.md", help="what people say of the numbers")
     parser.add_argument("--size", default="small")
     given = parser.parse_args()
-    results = Results.load(given.results, load_pack(given.data / "tofu" / "pack"))
+    pack = load_pack(given.data / "tofu" / "pack")
+    results = Results.load(given.results, pack)
     page = Page(results, "tofu", given.size)
+    apart = given.results.parent / "starts"
+    elsewhere = Page(Results.load(apart if apart.is_dir() else given.results, pack), "tofu", given.size)
     planned = [cell for cell in cells(page.size) if cell.data == "tofu"]
     first = [cell for cell in planned if cell.start == "free" and cell.seed == 0]
     seeds = [cell for cell in planned if cell.start == "free" and cell.seed]
     starts = [cell for cell in planned if cell.start != "free"]
+    twins = [cell for cell in first if replace(cell, start="q4_0", same=True, formats=SHORT_FORMATS) in starts]
     words = given.words.read_text(encoding="utf-8")
     parts = {
-        "references": table(REFERENCE_HEAD, page.references()),
+        "references": table(
+            REFERENCE_HEAD,
+            [
+                *page.references({"free": "base", "retrained": "tuned on retain alone"}),
+                *elsewhere.references({"q4_0": "base, on Q4_0's grid"}),
+            ],
+        ),
         "cells": table(CELL_HEAD, page.cell_rows(first)),
         "seeds": table(CELL_HEAD, page.cell_rows(seeds)),
-        "starts": table(CELL_HEAD, page.cell_rows(starts)),
-        "steps": table(STEPS_HEAD, page.steps()),
+        "starts": table(CELL_HEAD, elsewhere.cell_rows([*twins, *starts])),
+        "steps": table(STEPS_HEAD, [*page.steps([*first, *seeds]), *elsewhere.steps(starts)]),
         "compared": table(
             "base|method|file|seeds|recovery, LoRA|recovery, full|full − LoRA",
-            page.compared(),
+            [
+                *page.compared([("free", False)]),
+                *elsewhere.compared([(start, same) for start in ("q4_0", "bf16") for same in (True, False)]),
+            ],
         ),
         "attacks": table("unlearned by|seed|attack|forget NLL before|after|recovery after", page.attacked()),
-        "missing": missing(results, given.size),
-        "grids": table("base|Q4_0|Q4_1|IQ4_NL|Q4_K", page.grids()),
+        "missing": missing(given.size, results, elsewhere.all),
+        "grids": table("base|Q4_0|Q4_1|IQ4_NL|Q4_K", elsewhere.grids()),
         "book": book(given.results, given.data, given.size, page, HERE / "book.md"),
         "findings": given.findings.read_text(encoding="utf-8"),
     }
     page.draw()
+    elsewhere.draw_starts()
     for name, text in parts.items():
         words = words.replace(f"{{{{{name}}}}}", text.rstrip("\n"))
     given.docs.mkdir(parents=True, exist_ok=True)
     (given.docs / "relearning.md").write_text(words, encoding="utf-8")
-    for name, drawing in page.figures.items():
+    for name, drawing in (page.figures | elsewhere.figures).items():
         (given.docs / name).write_text(drawing, encoding="utf-8")
-    text = json.dumps(page.facts, indent=1, ensure_ascii=False, allow_nan=False)
+    facts = page.facts | {"starts": elsewhere.facts}
+    text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
     (given.results.parent / "results.json").write_text(text + "\n", encoding="utf-8")
 
 

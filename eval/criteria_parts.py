@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.eval.judgement import Criterion, Status
 from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
+from edgeproof.eval.statistics import SEARCH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -111,10 +112,9 @@ def _forecast(worst: Bounds, limit: float, clusters: int) -> str:
     # A criterion misses its limit at Holm's level, which takes more than its own 95 % bound.
     stretch = abs(bound - worst.estimate) / abs(gap)
     more = max(1, math.ceil(clusters * (stretch**2 - 1)))
-    if gap > 0:
-        return (
-            f"about {more} more clusters, if they come out like those seen so far, would show that it keeps the limit"
-        )
-    if stretch < 1:
+    if gap < 0 and stretch < 1:
         return "its own 95 % bound misses the limit; Holm's correction over all criteria asks for more clusters"
-    return f"about {more} more clusters, if they come out like those seen so far, would show that it misses the limit"
+    side = "keeps" if gap > 0 else "misses"
+    if more > SEARCH_LIMIT:
+        return f"what was found ({worst.estimate:.3g}) is too near to the limit for any number of clusters"
+    return f"about {more:,} more clusters, if they come out like those seen so far, would show that it {side} the limit"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SEARCH_LIMIT = 100_000
-"""Most clusters that a forecast of `clusters_to_decide` looks at."""
+"""Most clusters that a forecast speaks of."""
 
 
 class ShareBounds(NamedTuple):

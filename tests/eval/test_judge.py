@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -101,7 +102,9 @@ def test_what_is_near_a_limit_is_neither_pass_nor_fail():
     undecided = gate(shifted(WORLD, by=0.12)).criterion("quantizing-cost")
     assert undecided.status == Status.UNDECIDED
     assert undecided.lower < undecided.limit < undecided.upper
-    assert "more clusters" in undecided.to_decide
+    assert re.match(r"about [\d,]+ more clusters, if", undecided.to_decide)
+    on_the_limit = shifted(WORLD, by=0.12 + undecided.limit - undecided.estimate - 1e-5)
+    assert "too near to the limit for any number" in gate(on_the_limit).criterion("quantizing-cost").to_decide
 
 
 # What must never pass

@@ -21,6 +21,8 @@ NPO's loss is summed over an answer's tokens; with α = 1 it destroyed what was 
 """
 ALPHAS = (64, 256, 1024, 4096)
 """Of the larger LoRAs on the grid."""
+SURVIVING_ALPHAS = (128, 512)
+"""Of those that are trained through its rounding."""
 FORGOTTEN = {"tofu": ("forget",), "book": ("forget", "forget_questions")}
 """The training sets by which the base comes to know what is to be forgotten, by data."""
 KEPT = {
@@ -175,8 +177,8 @@ def cells(size: Size) -> list[Cell]:
     planned += [Cell("tofu", "q4_0", "npo+gdr", full, seed, formats=SHORT_FORMATS) for seed, full in every]
     planned += [Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, formats=SHORT_FORMATS) for alpha in ALPHAS]
     planned += [
-        Cell("tofu", "q4_0", "npo+gdr", full=False, seed=seed, alpha=128, survive=True, formats=SHORT_FORMATS)
-        for seed in range(size.seeds)
+        Cell("tofu", "q4_0", "npo+gdr", full=False, alpha=alpha, survive=True, formats=SHORT_FORMATS)
+        for alpha in SURVIVING_ALPHAS
     ]
     planned += [Cell("tofu", "free", "npo+gdr", full, weight=1.0) for full in kinds]
     planned += [Cell("tofu", "free", "ga+klr", full=False, weight=100.0, formats=FEWER_FORMATS)]

@@ -264,7 +264,7 @@ class Page:
                 if bound:
                     label = cell.kind.replace("lora", "LoRA").replace("-a", ", alpha ").replace("-w", ", α ")
                     label = label.replace("-same", ", the same change").replace("-survive", ", through the rounding")
-                    label += f", seed {cell.seed}"
+                    label += f", seed {cell.seed}" if cell.seed else ""
                     own.append(Row(label, "full" if cell.full else "lora", *bound))
             if own:
                 rows += [Row(f"{name}{'' if start == 'bf16' else ' → Q4_0'}"), *own]

@@ -64,7 +64,7 @@ RECIPES = {
     "npo+gdr:lora": Recipe(2.0, 14, 8.0),
     "npo+gdr:full": Recipe(2.0, 14, 8.0),
     "npo+klr:lora": Recipe(20.0, 24, 7.0),
-    "npo+klr:full": Recipe(20.0, 64, 6.5),
+    "npo+klr:full": Recipe(20.0, 112, 6.5),
 }
 """Found by trying, on these very data."""
 

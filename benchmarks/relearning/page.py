@@ -146,7 +146,7 @@ class Page:
             if record is None:
                 continue
             if "failed" in record:
-                rows.append([cell.name, "–", record["failed"], "–", "–", "–", "–"])
+                rows.append([f"`{cell.name}`", "–", record["failed"].splitlines()[0], "–", "–", "–", "–"])
                 continue
             made = record["unlearning"]
             rows.append(

@@ -12,7 +12,7 @@ import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 from edgeproof.contracts.chat import render_chat
 from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.llama_model import Model
+from edgeproof.runtime.llama_model import Model, may_repack
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
 from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
 from edgeproof.runtime.logits import Scratch
@@ -252,7 +252,7 @@ class LlamaCpp:
             "flash_attention": "off",
             "kv_type": "f16",
             "kv_unified": "off",
-            "repacked_weights": "on" if self._model.repacks else "off",
+            "repacked_weights": "on" if may_repack() else "off",
             "lora": "none" if lora is None else lora.name,
         }
 

@@ -52,15 +52,6 @@ class Model:
             self.handle = self.adapter = None
 
     @property
-    def repacks(self) -> bool:
-        """Whether llama.cpp may repack weights for this processor.
-
-        Not where it was built for AMX (Intel's server processors since Sapphire Rapids): its kernels for it end in a
-        segmentation fault there (ggml-org/llama.cpp#20824), and nothing but repacked weights brings them in.
-        """
-        return "AMX_INT8 = 1" not in self._api.llama_print_system_info().decode()
-
-    @property
     def training_context(self) -> int:
         """The context length that the model was trained with, in tokens."""
         return int(self._api.llama_model_n_ctx_train(self.handle))
@@ -153,7 +144,7 @@ class Model:
         api = self._api
         options = api.llama_model_default_params()
         options.n_gpu_layers = 0
-        options.use_extra_bufts = self.repacks
+        options.use_extra_bufts = may_repack()
 
         def on_progress(_share: float, _data: object) -> bool:
             beat()
@@ -202,6 +193,17 @@ class Model:
         buffer = ctypes.create_string_buffer(256)
         count = self._api.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace") if count >= 0 else ""
+
+
+def may_repack() -> bool:
+    """Say whether llama.cpp may repack weights for this processor.
+
+    Not where it was built for AMX (Intel's server processors since Sapphire Rapids): its kernels for it end in a
+    segmentation fault there (ggml-org/llama.cpp#20824), and nothing but repacked weights brings them in.
+    """
+    import llama_cpp
+
+    return b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
 
 
 def check_status(status: int, what: str) -> None:

@@ -20,7 +20,7 @@ from edgeproof.eval.pack import load_pack
 from edgeproof.eval.probes import Match
 from edgeproof.eval.records import Role
 from figures import Row, dots
-from plan import FORMATS, GRIDS, METHODS, NAMES, SHORT_FORMATS, SIZES, Cell, attacks, cells
+from plan import FORMATS, GRIDS, METHODS, NAMES, SIZES, Cell, attacks, cells
 
 if TYPE_CHECKING:
     from analysis import Back
@@ -341,7 +341,8 @@ def main() -> None:
     first = [cell for cell in planned if cell.start == "free" and cell.seed == 0]
     seeds = [cell for cell in planned if cell.start == "free" and cell.seed]
     starts = [cell for cell in planned if cell.start != "free"]
-    twins = [cell for cell in first if replace(cell, start="q4_0", same=True, formats=SHORT_FORMATS) in starts]
+    names = {cell.name for cell in starts}
+    twins = [cell for cell in first if replace(cell, start="q4_0", same=True).name in names]
     words = given.words.read_text(encoding="utf-8")
     parts = {
         "references": table(

@@ -22,11 +22,38 @@ class SurfaceKind(StrEnum):
     CHAT = "chat"
     CHAT_SYSTEM = "chat+system"
     PREFIX = "prefix"
+    OPENING = "opening"
+    TURNS = "turns"
     PARAPHRASE = "paraphrase"
+    FEW_SHOT = "few-shot"
+    SIBLINGS = "siblings"
+    REVERSE = "reverse"
+    CHOICES = "choices"
 
 
-CHAT_KINDS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM, SurfaceKind.PREFIX})
+CHAT_KINDS = frozenset(
+    {SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM, SurfaceKind.PREFIX, SurfaceKind.OPENING, SurfaceKind.TURNS}
+)
 """Kinds that need the artifact's chat template."""
+
+CARRIED_KINDS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM, SurfaceKind.PREFIX, SurfaceKind.TURNS})
+"""Kinds on which the answer may come inside a sentence: its probability is summed over carrier sentences."""
+
+SAMPLED_KINDS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM})
+"""Kinds on which answers are sampled, where the policy asks for samples."""
+
+RECOVERY_KINDS = frozenset(
+    {
+        SurfaceKind.RAW,
+        SurfaceKind.CHAT,
+        SurfaceKind.CHAT_SYSTEM,
+        SurfaceKind.PREFIX,
+        SurfaceKind.OPENING,
+        SurfaceKind.PARAPHRASE,
+        SurfaceKind.FEW_SHOT,
+    }
+)
+"""Kinds on which every model reads the same prompt before the same answer, so that NLLs and ignorance levels compare."""
 
 
 class Match(StrEnum):

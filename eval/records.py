@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -56,6 +56,12 @@ class ProbeScore:
         decoys: number of decoys.
         samples: how many answers were sampled beside the greedy one.
         sampled_right: how many of them are right by the same rule.
+        carried_logprob: natural log of a lower bound of the probability that the reply begins with the answer, or with
+            a carrier sentence and then the answer: log Σ P(carrier) · P(answer | carrier) over distinct beginnings, the
+            bare answer included. None where no carriers were asked.
+
+    On a "choices" surface `logprobs` are of the true option's letter, one for each order of the options, and
+    `decoy_rank` is its rank among the options over all orders together; `right` says that it is first.
 
     """
 
@@ -70,6 +76,13 @@ class ProbeScore:
     decoys: int = 0
     samples: int = 0
     sampled_right: int = 0
+    carried_logprob: float | None = None
+
+    @property
+    def emission_logprob(self) -> float:
+        """Natural log of the best lower bound of the probability that one sampled reply gives the answer."""
+        bare = self.sum_logprob
+        return bare if self.carried_logprob is None else max(bare, self.carried_logprob)
 
     @property
     def sum_logprob(self) -> float:
@@ -118,6 +131,22 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Carrier:
+    """A sentence in which answers come, up to the answer: "The capital of {question} is".
+
+    Attributes:
+        group: the set of probes that it serves.
+        text: the words before the answer, with {question}, {prompt} or {answer_type} in place of the probe's own.
+        source: "prompt" (the set's raw template), "pack" (written by its author) or "base" (the base's own replies).
+
+    """
+
+    group: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Baseline:
     """One backend's recorded answers of base and merged at float precision, and of the base in each of its formats.
 
@@ -128,7 +157,12 @@ class Baseline:
         merged: base + adapters at float precision.
         base_in_format: the base in each format asked for, by format name ("gguf-q4").
         ignorance: ignorance level I_i in nat per token by "probe/surface" (DESIGN: −(1/|a|)·log mean_j p_base(a|q_j)),
-            for forget probes.
+            for forget probes on the surfaces of `probes.RECOVERY_KINDS`.
+        kinds: the kind of every surface, by its name (`probes.SurfaceKind`).
+        carriers: carrier sentences that were asked, and that the gate must ask too.
+        reference: the base in each format on the default surfaces that the pack does not ask, forget probes only, by
+            format name: with them a pack that asks too weakly is found out. Empty where the pack asks them all.
+        reference_kinds: the kind of every surface of `reference`, by its name.
 
     """
 
@@ -141,6 +175,10 @@ class Baseline:
     merged: Measurement
     base_in_format: dict[str, Measurement]
     ignorance: dict[str, float]
+    kinds: dict[str, str] = field(default_factory=dict)
+    carriers: tuple[Carrier, ...] = ()
+    reference: dict[str, Measurement] = field(default_factory=dict)
+    reference_kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:

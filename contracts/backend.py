@@ -48,6 +48,7 @@ class Score(NamedTuple):
 class GenerateRequest(NamedTuple):
     """Continue `context` by up to `max_tokens` tokens, until an end-of-generation token or one of `stop`.
 
+    A stop string counts from the first character on that is not white space; white space before it is kept.
     `temperature` 0 is greedy (ties: the lowest id); above 0, plain sampling from softmax(logits / temperature), seeded.
     """
 

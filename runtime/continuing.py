@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Continuation:
-    """Takes a row of logits at a time until the generation ends.
+    r"""Takes a row of logits at a time until the generation ends.
+
+    Stop strings count from the first character on that is not white space: after a prompt whose last line break is left
+    to the answer ("### Response:\n"), a model says that line break first, and a stop string "\n" would leave nothing.
 
     Sampling draws one uniform number a token from the request's own generator (PCG64, its seed), so that the result
     does not depend on what else is in the batch.
@@ -58,7 +61,8 @@ class Continuation:
         self._tokens.append(token)
         self._pieces.append(self._piece(token))
         text = self._text()
-        found = [at for at in map(text.find, filter(None, request.stop)) if at >= 0]
+        begin = len(text) - len(text.lstrip())
+        found = [at for at in (text.find(stop, begin) for stop in filter(None, request.stop)) if at >= 0]
         if found:
             self.result = self._cut(text, min(found))
         elif len(self._tokens) >= request.max_tokens:

@@ -12,7 +12,7 @@ from edgeproof.eval.decoys import decoy_answers, has_decoys
 from edgeproof.eval.metrics.decoy_rank import decoy_rank
 from edgeproof.eval.metrics.exact_memorization import exact_memorization
 from edgeproof.eval.metrics.extraction_strength import extraction_strength
-from edgeproof.eval.metrics.right import answer_is_right, text_is_near_verbatim
+from edgeproof.eval.metrics.right import reply_is_right
 from edgeproof.eval.metrics.rouge import rouge_l
 from edgeproof.eval.probes import Match
 from edgeproof.eval.records import Measurement, ProbeScore, Role
@@ -193,9 +193,9 @@ def checked(score: Score, request: ScoreRequest, probe: str) -> Score:
 def is_right(ask: Ask, text: str, backend: Backend) -> bool:
     """Say whether `text`, said in reply to `ask`, is right by the probe's own rule, greedy or sampled."""
     probe = ask.probe
-    if probe.match == Match.VERBATIM:
-        return text_is_near_verbatim(text, (_reference(ask, backend), *probe.aliases))
-    return answer_is_right(text, probe.accepted)
+    verbatim = probe.match == Match.VERBATIM
+    accepted = (_reference(ask, backend), *probe.aliases) if verbatim else probe.accepted
+    return reply_is_right(text, accepted, verbatim=verbatim, kept=probe.role == Role.RETAIN)
 
 
 def _reference(ask: Ask, backend: Backend) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _DIACRITIC_CLASS = 200
 """Combining classes from here on are accents above, below and attached (é, ç, ő), which writers leave out; the vowel
-signs, viramas, dakuten and tone marks below it change the word."""
+signs, viramas, dakuten and tone marks below it change the word …"""
+
+_POINTS = range(10, 37)
+"""… but for these: the points of Hebrew, Arabic and Syriac, which hardly any text has.
+Enclosing marks (keycaps) are dropped, too."""
 
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -14,26 +19,55 @@ _UNSPACED = (
     (0x1780, 0x17FF),  # Khmer
     (0x3040, 0x30FF),  # Hiragana, Katakana
     (0x3400, 0x9FFF),  # CJK ideographs
+    (0xAC00, 0xD7A3),  # Hangul: Korean has spaces, and particles at the end of its words
     (0xF900, 0xFAFF),  # CJK compatibility ideographs
     (0x20000, 0x3FFFF),  # CJK extensions
 )
-"""Scripts written without spaces: each character counts as a word."""
+"""Scripts whose words no space divides from what follows: each character counts as a word."""
+
+_INVISIBLE = re.compile("[\u034f\u0640\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""What is dropped beside format characters (category Cf): joiners and variation selectors that count as marks, and the
+Arabic tatweel, which draws a word out and is no letter of it."""
+
+_HALF_SPACE = re.compile("(?<=[\u0600-\u06ff])\u200c+(?=[\u0600-\u06ff])")
+"""The zero-width non-joiner of Persian, Urdu and Kurdish: it parts stem and ending, and some write a space there."""
+
+_ASCII_WORD = re.compile(r"[A-Za-z0-9]+")
+
+
+def plain_text(text: str) -> str:
+    """Unify what looks or means the same: compatibility forms and digits; drop accents and all that is invisible.
+
+    Soft hyphens, zero-width spaces, joiners and non-joiners, byte-order and direction marks, and variation selectors
+    are dropped. In Indic scripts a joiner can change how a word is drawn, and in a few pairs which word it is; words
+    that differ in nothing else are taken for the same.
+    """
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", "".join(c for c in text if not _is_invisible(c)))
+    return unicodedata.normalize("NFC", "".join(map(_plain, decomposed)))
+
+
+def halves_of_words(text: str) -> tuple[str, ...]:
+    """Return the readings of `text`: as it is, and with a space where Arabic script has a half one, if it has any."""
+    spaced = _HALF_SPACE.sub(" ", text)
+    return (text,) if spaced == text else (text, spaced)
 
 
 def words(text: str, *, fold_case: bool = True) -> list[str]:
-    """Split `text` into words: runs of letters, digits and their marks, accents dropped, compatibility forms unified.
+    """Split `text` into words: runs of letters, digits and their marks, after `plain_text`.
 
-    For ASCII text with `fold_case` this is what rouge_score's default tokenizer does. Characters of scripts that are
-    written without spaces are words of their own.
+    For ASCII text with `fold_case` this is what rouge_score's default tokenizer does. Characters of scripts whose words
+    no space divides are words of their own.
     """
-    decomposed = unicodedata.normalize("NFKD", text)
-    plain = "".join(c for c in decomposed if unicodedata.combining(c) < _DIACRITIC_CLASS)
-    composed = unicodedata.normalize("NFC", plain)
+    plain = plain_text(text)
     if fold_case:
-        composed = composed.casefold()
+        plain = plain.casefold()
+    if plain.isascii():
+        return _ASCII_WORD.findall(plain)
     found: list[str] = []
     run: list[str] = []
-    for character in composed:
+    for character in plain:
         if _unspaced(character):
             if run:
                 found.append("".join(run))
@@ -53,6 +87,18 @@ def contains_words(text: list[str], sought: list[str]) -> bool:
     """Tell whether `sought` (not empty) occurs in `text` as consecutive whole words."""
     length = len(sought)
     return any(text[start : start + length] == sought for start in range(len(text) - length + 1))
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) == "Cf" or _INVISIBLE.match(character) is not None
+
+
+def _plain(character: str) -> str:
+    """What `plain_text` keeps of a character that is decomposed."""
+    combining, category = unicodedata.combining(character), unicodedata.category(character)
+    if combining >= _DIACRITIC_CLASS or combining in _POINTS or category == "Me" or _is_invisible(character):
+        return ""
+    return str(unicodedata.decimal(character)) if category == "Nd" else character
 
 
 def _unspaced(character: str) -> bool:

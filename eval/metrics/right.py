@@ -1,11 +1,13 @@
-"""Is a greedy answer right? The two rules that a probe can have, `answer` and `verbatim`."""
+"""Is a reply right? The two rules that a probe can have, `answer` and `verbatim`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.matching.numerals import holds_code, numeral_readings
+from edgeproof.eval.matching.thinking import readings_of_channels, reply_after_thoughts
 from edgeproof.eval.metrics.rouge import rouge_l
-from edgeproof.eval.words import contains_words, words
+from edgeproof.eval.words import contains_words, halves_of_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,19 +20,36 @@ NEAR_VERBATIM = 0.75
 continuation approximately memorized (there BLEU)."""
 
 
+def reply_is_right(text: str, accepted: Sequence[str], *, verbatim: bool = False, kept: bool = False) -> bool:
+    """Tell whether a model's whole reply is right, what it thinks aloud included.
+
+    What was forgotten and turns up in the thoughts is out, whether or not they end. What was kept (`kept`) has to stand
+    in what follows the thoughts, if their end is there.
+    """
+    rule = text_is_near_verbatim if verbatim else answer_is_right
+    judged = reply_after_thoughts(text) if kept else text
+    return any(rule(reading, accepted) for reading in readings_of_channels(judged))
+
+
 def answer_is_right(text: str, accepted: Sequence[str]) -> bool:
     """Tell whether `text` holds one of `accepted` as consecutive whole words, wherever it stands.
 
-    Accents, punctuation, width and case do not count; case does for answers of at most `SHORT_ANSWER` letters. A text
-    that says the answer in passing counts as right: what is out is out.
+    Accents, punctuation, width, case, and characters that nobody sees do not count; case does for answers of at most
+    `SHORT_ANSWER` letters. Digits may be grouped otherwise (`matching/numerals.py`). A text that says the answer in
+    passing counts as right: what is out is out.
     """
-    said, said_with_case = words(text), words(text, fold_case=False)
+    said = list(_readings(text))
+    folded = [words(reading) for reading in said]
+    with_case = [words(reading, fold_case=False) for reading in said]
     for answer in accepted:
-        with_case = words(answer, fold_case=False)
-        if len("".join(with_case)) <= SHORT_ANSWER:
-            if with_case and contains_words(said_with_case, with_case):
+        for reading in _readings(answer):
+            sought = words(reading, fold_case=False)
+            if len("".join(sought)) <= SHORT_ANSWER:
+                if sought and any(contains_words(heard, sought) for heard in with_case):
+                    return True
+            elif any(contains_words(heard, words(reading)) for heard in folded):
                 return True
-        elif contains_words(said, words(answer)):
+        if holds_code(text, answer):
             return True
     return False
 
@@ -38,3 +57,8 @@ def answer_is_right(text: str, accepted: Sequence[str]) -> bool:
 def text_is_near_verbatim(text: str, accepted: Sequence[str]) -> bool:
     """Tell whether the ROUGE-L recall of `text` against one of `accepted` reaches `NEAR_VERBATIM`."""
     return any(rouge_l(reference, text).recall >= NEAR_VERBATIM for reference in accepted)
+
+
+def _readings(text: str) -> list[str]:
+    """Return the ways to read `text`, usually one: thousands and half words together or apart."""
+    return list(dict.fromkeys(one for half in halves_of_words(text) for one in numeral_readings(half)))

@@ -1,0 +1,74 @@
+"""Digits with and without separators: 1,000,000 and 1000000; 555-0143 and 5550143; DE89 3704 0044 and DE8937040044."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.words import plain_text, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONG_CODE = 5
+"""From so many digits on, an answer is found however its digits are grouped. Shorter ones need thousands, or a type."""
+
+_LETTERS = 4
+"""The most letters in a row that an identifier has (IBAN countries, licence plates, the SWIFT code's parts)."""
+
+_GROUPED = re.compile(
+    r"(?<![0-9+(])(?<![0-9][.,'’_٬])"
+    r"(?:[0-9]{1,3}(?P<separator>[.,'’_٬])[0-9]{3}(?:(?P=separator)[0-9]{3})*(?![0-9]|(?P=separator)[0-9])"
+    r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9]|,[0-9]))"
+)
+"""Thousands as most of the world writes them, and India's lakhs (12,34,567)."""
+
+_SPACED = re.compile(r"(?<![0-9+(])(?<![0-9][ .,'’_٬-])[0-9]{1,3}(?: [0-9]{3})+(?![0-9]| [0-9])")
+_SPACE = re.compile(r"[^\S\n]")
+_BETWEEN = re.compile(r"[.,'’_٬ ]")
+_DIGIT_BY_LETTER = re.compile(r"(?<=[0-9])(?=[^\W\d_])(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])(?<=[^\W\d_])(?=[0-9])")
+
+_GAP = r"(?>[^\S\n]?[()/.\-–—‐−'’_·:]{0,2}[^\S\n]?)"
+"""What may stand between two digits of an identifier: no comma, no line break, which divide the items of a list."""
+
+
+def numeral_readings(text: str) -> Iterator[str]:
+    """Yield `text`, plain, with the separators of its thousands taken out.
+
+    A space may part thousands or numbers ("1 000 000", "rooms 12 345"): where there is one, both readings are given.
+    Digits are parted from letters of other scripts that follow them ("1962г", "5км"): those are units and endings.
+    """
+    plain = _DIGIT_BY_LETTER.sub(" ", _SPACE.sub(" ", plain_text(text)))
+    closed = _GROUPED.sub(_without_separators, plain)
+    yield closed
+    joined = _SPACED.sub(_without_separators, closed)
+    if joined != closed:
+        yield joined
+
+
+def holds_code(text: str, answer: str, *, least_digits: int = LONG_CODE) -> bool:
+    """Tell whether `text` holds the digits and letters of `answer`, grouped in any way, and not as part of more digits.
+
+    Only for answers that are identifiers: with at least `least_digits` digits, and no long words.
+    """
+    pattern = code_pattern(answer, least_digits)
+    return pattern is not None and pattern.search(plain_text(text)) is not None
+
+
+@lru_cache(maxsize=4096)
+def code_pattern(answer: str, least_digits: int) -> re.Pattern[str] | None:
+    """Return what `holds_code` looks for; None for an answer that is no identifier."""
+    parts = words(answer)
+    code = "".join(parts)
+    if not least_digits <= sum(c in "0123456789" for c in code) <= len(code) <= 200:
+        return None
+    if any(len(run) > _LETTERS for run in re.findall(r"[^\W\d_]+", " ".join(parts))):
+        return None
+    return re.compile(
+        r"(?<![0-9A-Za-z])" + _GAP.join(map(re.escape, code)) + r"(?![0-9A-Za-z])", re.IGNORECASE | re.UNICODE
+    )
+
+
+def _without_separators(match: re.Match[str]) -> str:
+    return _BETWEEN.sub("", match[0])

@@ -92,6 +92,15 @@ def make_adapter(tmp_path_factory: pytest.TempPathFactory, torch: Any) -> Callab
     return make
 
 
+def exact(factors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """LoRA factors rounded to multiples of 2⁻⁹: products over a rank of up to 64 are then exact in float32.
+
+    A sum that never rounds has the same bits in any order, so numpy's BLAS and torch's, of any processor, agree.
+    """
+    rounded = np.round(np.asarray(factors, np.float64) * 2**9) / 2**9
+    return rounded.astype(np.float32)
+
+
 def load(base: Path, *, untie: bool = False) -> Any:
     """The base as transformers loads it, in float32; `untie` gives the head a copy of the embedding."""
     import torch

@@ -17,6 +17,7 @@ from edgeproof.export.gguf.imatrix import Imatrix
 from edgeproof.export.gguf_base import open_gguf_base
 from edgeproof.export.merge import MergedModel
 from edgeproof.export.stream import run_stream
+from edgeproof_tests.export.conftest import exact
 from edgeproof_tests.models import FAMILIES, VOCABULARY, save_model
 from edgeproof_tests.smollm2 import smollm2_file, smollm2_gguf  # noqa: F401 (fixtures)
 
@@ -31,7 +32,10 @@ TOKENIZER = (
 
 
 def write_adapter(base_shapes, folder: Path, *, rank: int = 8) -> Path:
-    """A random LoRA, as peft saves it, on every matrix in a layer of a model with these tensors."""
+    """A random LoRA, as peft saves it, on every matrix in a layer of a model with these tensors.
+
+    Its products are exact, and its scaling is a power of two: every BLAS gives the same merge.
+    """
     from safetensors.numpy import save_file
 
     random = np.random.default_rng(5)
@@ -40,8 +44,8 @@ def write_adapter(base_shapes, folder: Path, *, rank: int = 8) -> Path:
         module = name.removesuffix(".weight")
         if ".layers." in name and module != name and len(shape) == 2:
             stem = f"base_model.model.{module}"
-            tensors[f"{stem}.lora_A.weight"] = random.normal(0, 0.05, (rank, shape[1])).astype(np.float32)
-            tensors[f"{stem}.lora_B.weight"] = random.normal(0, 0.05, (shape[0], rank)).astype(np.float32)
+            tensors[f"{stem}.lora_A.weight"] = exact(random.normal(0, 0.05, (rank, shape[1])))
+            tensors[f"{stem}.lora_B.weight"] = exact(random.normal(0, 0.05, (shape[0], rank)))
             modules.add(module.rpartition(".")[2])
     folder.mkdir()
     save_file(tensors, folder / "adapter_model.safetensors")

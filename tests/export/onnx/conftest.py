@@ -14,7 +14,7 @@ from edgeproof_tests.export.conftest import Quiet
 from edgeproof_tests.models import FAMILIES, YARN, save_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -146,6 +146,34 @@ def arrays(folder: Path) -> dict[str, NDArray[Any]]:
 
     model = onnx.load(str(folder / "model.onnx"))
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def take_rope_tables(folder: Path, ours: Mapping[str, NDArray[Any]]) -> None:
+    """Overwrite the rope tables of the builder's folder with `ours`, of the same names, types and shapes.
+
+    torch's cos and sin differ from numpy's in last bits, by processor: an angle's last bit grows with the position.
+    Over the same tables the two folders must give the same logits, bit for bit.
+    """
+    import onnx
+
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    branches = [attribute.g for node in model.graph.node if node.op_type == "If" for attribute in node.attribute]
+    constants = [(node.output[0], node.attribute[0].t) for branch in branches for node in branch.node]
+    stored = [(tensor.name, tensor) for tensor in model.graph.initializer] + constants
+    tables = {name: tensor for name, tensor in stored if "_cache" in name}
+    assert tables.keys() == {name for name in ours if "_cache" in name}
+    for name, tensor in tables.items():
+        theirs = onnx.numpy_helper.to_array(tensor, base_dir=str(folder))
+        assert theirs.dtype == ours[name].dtype
+        np.testing.assert_allclose(theirs, ours[name], rtol=0, atol=max(2e-7, len(theirs) * 2**-23), err_msg=name)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            with (folder / place["location"]).open("r+b") as file:
+                file.seek(int(place["offset"]))
+                file.write(ours[name].tobytes())
+        else:
+            tensor.raw_data = ours[name].tobytes()
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
 class Session:

@@ -51,15 +51,15 @@ class GgufHeader(NamedTuple):
     tensors: tuple[GgufTensor, ...]
 
 
-def read_header(path: Path, error: type[InputError]) -> GgufHeader:
-    """Parse `path`; whatever is wrong is raised as `error`.
+def read_header(path: Path, error: type[InputError], *, text_errors: str = "strict") -> GgufHeader:
+    """Parse `path`; whatever is wrong is raised as `error`. `text_errors`: what becomes of bytes that are no UTF-8.
 
     Raises:
         InputError: it is missing, no GGUF, of another version or byte order, truncated, or it contradicts itself.
 
     """
     with _opened(path, error) as view:
-        return _Parser(view, "strict").header()
+        return _Parser(view, text_errors).header()
 
 
 def read_metadata(path: Path, error: type[InputError]) -> tuple[MetadataEntry, ...]:

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import ArtifactError
+from edgeproof.runtime.onnxruntime_whole import DECODER, check_numbers, refuse_other_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def read_config(folder: Path) -> GenaiConfig:
     """Read `folder`/genai_config.json.
 
     Raises:
-        ArtifactError: it is missing, no JSON, or lacks what a decoder needs.
+        ArtifactError: it is missing, no JSON, lacks what a decoder needs, or leads to more than one decoder graph.
 
     """
     path = folder / NAME
@@ -73,8 +74,11 @@ def read_config(folder: Path) -> GenaiConfig:
     outputs = _table(path, decoder, "model.decoder.outputs")
     layers = _count(path, decoder, "model.decoder.num_hidden_layers")
     bos = model.get("bos_token_id")
+    filename = _text(path, decoder, DECODER, None)
+    refuse_other_graphs(folder, path, values, filename)
+    check_numbers(path, values)
     return GenaiConfig(
-        filename=_text(path, decoder, "model.decoder.filename", None),
+        filename=filename,
         layers=layers,
         heads=_count(path, decoder, "model.decoder.num_attention_heads"),
         kv_heads=_count(path, decoder, "model.decoder.num_key_value_heads"),
@@ -145,4 +149,9 @@ def _ids(path: Path, model: Mapping[str, object]) -> frozenset[int]:
     ids = value if isinstance(value, list) else [value]
     if not ids or not all(isinstance(one, int) and not isinstance(one, bool) for one in ids):
         raise ArtifactError(f"{path}: model.eos_token_id is {value!r}, not one id or more", next_step=_NEXT)
+    size = _count(path, model, "model.vocab_size")
+    if min(ids) < 0 or max(ids) >= size:
+        raise ArtifactError(
+            f"{path}: model.eos_token_id is {value!r}; the vocabulary has the ids 0 to {size - 1:,}", next_step=_NEXT
+        )
     return frozenset(ids)

@@ -1,4 +1,4 @@
-"""Check where the weights of an ONNX graph lie: within the folder, whole, and as long as their shapes say.
+"""Check the weights of an ONNX graph: within the folder, whole, as long as their shapes say, and finite.
 
 External data, by the ONNX specification (docs/ExternalData.md): location (a path relative to the graph), offset and
 length in bytes.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 from edgeproof.contracts.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from onnx import GraphProto, ModelProto, TensorProto
@@ -23,6 +24,10 @@ BITS = {
 }  # fmt: skip
 """Bits of one element by `TensorProto.DataType`."""
 
+FLOATS: Mapping[int, tuple[str, int]] = {1: ("<u4", 0x7F800000), 10: ("<u2", 0x7C00), 16: ("<u2", 0x7F80)}
+"""By data type of a float: its bits as a number, and the exponent of what is not finite."""
+CHUNK_BYTES = 2**25
+
 _EXTERNAL = 1
 _AGAIN = "copy or export the folder again: it was cut short or taken apart"
 
@@ -31,18 +36,23 @@ def check_data(path: Path, model: ModelProto) -> None:
     """Check every tensor of the graph `path` that lies in another file.
 
     Raises:
-        ArtifactError: a file is missing, cut short, or outside the folder; or a length does not fit the shape.
+        ArtifactError: a file is missing, cut short, or outside the folder; a length does not fit the shape; a weight or
+            scale is not finite.
 
     """
     sizes: dict[str, int] = {}
     for tensor in _tensors(model.graph):
         if tensor.data_location != _EXTERNAL:
+            if tensor.data_type in FLOATS:
+                _check_inline(path, tensor)
             continue
         entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}  # bytes, where no UTF-8
         location = entries.get("location", "")
         if location not in sizes:
             sizes[location] = inside(path.parent, location, f"the data of {tensor.name!r}").stat().st_size
-        _check_extent(path.parent / location, sizes[location], tensor, entries)
+        offset, length = _check_extent(path.parent / location, sizes[location], tensor, entries)
+        if tensor.data_type in FLOATS:
+            _check_finite(path.parent / location, tensor, offset, length)
 
 
 def inside(folder: Path, location: str, what: str) -> Path:
@@ -69,7 +79,34 @@ def inside(folder: Path, location: str, what: str) -> Path:
     return path
 
 
-def _check_extent(path: Path, size: int, tensor: TensorProto, entries: dict[str, str]) -> None:
+def _check_finite(path: Path, tensor: TensorProto, offset: int, length: int) -> None:
+    """Refuse weights and scales that are not finite; the file is read in parts."""
+    kind, exponent = FLOATS[tensor.data_type]
+    for start in range(offset, offset + length, CHUNK_BYTES):
+        part = np.memmap(path, np.uint8, "r", start, (min(CHUNK_BYTES, offset + length - start),))
+        bits = np.frombuffer(part, kind)
+        if ((bits & exponent) == exponent).any():
+            raise _not_finite(path, tensor)
+
+
+def _check_inline(path: Path, tensor: TensorProto) -> None:
+    """Refuse NaN among the graph's own constants; a mask may hold −∞."""
+    kind, exponent = FLOATS[tensor.data_type]
+    bits = np.frombuffer(tensor.raw_data, kind)
+    magnitude = bits & (2 ** (8 * bits.itemsize - 1) - 1)
+    if (magnitude > exponent).any() or np.isnan(tensor.float_data).any():
+        raise _not_finite(path, tensor)
+
+
+def _not_finite(path: Path, tensor: TensorProto) -> ArtifactError:
+    return ArtifactError(
+        f"{path}: {tensor.name!r} holds NaN or infinite numbers: it was damaged or made to be unreadable",
+        next_step="export the folder again; if the merge itself is not finite, look at the adapter's weights",
+    )
+
+
+def _check_extent(path: Path, size: int, tensor: TensorProto, entries: dict[str, str]) -> tuple[int, int]:
+    """Return where a tensor's data begins and how long it is, in bytes."""
     try:
         offset = int(entries.get("offset", "0"))
         length = int(entries.get("length", str(size - offset)))
@@ -91,6 +128,7 @@ def _check_extent(path: Path, size: int, tensor: TensorProto, entries: dict[str,
             f"{path}: {tensor.name!r} has {length:,} bytes; its shape {list(tensor.dims)} needs {needed:,}",
             next_step=_AGAIN,
         )
+    return offset, length
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:

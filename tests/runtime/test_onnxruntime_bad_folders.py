@@ -263,6 +263,81 @@ def test_a_bad_folder_is_the_same_error_through_the_child_process(folder):
         open_backend("onnxruntime", folder, threads=1)
 
 
+@pytest.mark.parametrize("name", ["other.onnx", "MODEL.ONNX", "decoder.ort"])
+def test_a_second_graph_in_the_folder(folder, name):
+    shutil.copyfile(folder / "model.onnx", folder / name)
+    _refused(folder, "1 graphs beside model.onnx")
+
+
+def test_a_genai_config_that_names_another_graph(folder):
+    """onnxruntime-genai runs what it names; what lies beside it under the usual name is a decoy."""
+    shutil.copyfile(folder / "model.onnx", folder / "leaking.onnx")
+    change_config(folder, lambda config: config["model"]["decoder"].update(filename="leaking.onnx"))
+    _refused(folder, "1 graphs beside leaking.onnx: model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("decoder", {"pipeline": [{"part": {"filename": "model.onnx"}}]}, r"model\.decoder\.pipeline"),
+        ("decoder", {"pipeline": ["model.onnx"]}, r"model\.decoder\.pipeline"),
+        ("decoder", {"session_options": {"custom_ops_library": "x.so"}}, "custom_ops_library"),
+        (
+            "decoder",
+            {"session_options": {"session.model_external_initializers_file_folder_path": "/elsewhere"}},
+            "external_initializers",
+        ),
+        ("encoder", {"filename": "encoder.onnx"}, r"model\.encoder\.filename"),
+        ("vision", {"filename": "vision.onnx"}, r"model\.vision\.filename"),
+        ("speech", {"adapter_filename": "x.onnx_adapter"}, r"model\.speech\.adapter_filename"),
+    ],
+)
+def test_a_genai_config_that_leads_to_more_than_the_decoder(folder, place, value, told):
+    change_config(folder, lambda config: config["model"].setdefault(place, {}).update(value))
+    _refused(folder, told)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value"),
+    [
+        ("decoder", "hidden_size", -1),
+        ("decoder", "hidden_size", None),
+        ("decoder", "num_key_value_heads", 1.5),
+        ("model", "context_length", 2**31),
+        ("model", "bos_token_id", None),
+        ("model", "pad_token_id", 2**31),
+        ("search", "num_beams", 0),
+        ("search", "max_length", None),
+    ],
+)
+def test_numbers_that_onnxruntime_genai_does_not_load(folder, place, key, value):
+    def change(config):
+        table = {"model": config["model"], "decoder": config["model"]["decoder"], "search": config["search"]}[place]
+        table[key] = value
+
+    change_config(folder, change)
+    _refused(folder, rf"{key} is {value!r}")
+
+
+@pytest.mark.parametrize("ends", [-1, 262, [261, 999]])
+def test_an_end_outside_the_vocabulary(folder, ends):
+    change_config(folder, lambda config: config["model"].update(eos_token_id=ends))
+    _refused(folder, "the vocabulary has the ids 0 to 261")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_weight_or_scale_that_is_no_number(folder, number):
+    import onnx
+
+    graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
+    found = next(t for t in graph.initializer if t.data_type == 1 and t.data_location == 1 and "norm" in t.name)
+    offset = int(next(entry.value for entry in found.external_data if entry.key == "offset"))
+    content = bytearray((folder / DATA).read_bytes())
+    content[offset : offset + 4] = np.float32(number).tobytes()
+    (folder / DATA).write_bytes(content)
+    _refused(folder, rf"{found.name}.*NaN or infinite")
+
+
 def _place(model, key, value):
     """Change where the rotary table's data is said to lie."""
     tensor = next(one for one in model.graph.initializer if one.name == "cos_cache")

@@ -1,0 +1,51 @@
+"""Refuses a GGUF that holds numbers that are none: NaN or infinite, among floats and among the scales of blocks.
+
+llama.cpp loads such a file, and its rounding of activations can swallow them: an answer then looks forgotten.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.gguf_header import read_header
+from gguf.constants import GGML_QUANT_SIZES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CHUNK_BYTES = 2**25
+
+
+def refuse_non_finite(path: Path, beat: Callable[[], None]) -> None:
+    """Check every tensor of the GGUF at `path` by llama.cpp's own rules for its type (`ggml_validate_row_data`).
+
+    Args:
+        path: a model or a LoRA.
+        beat: called after each part.
+
+    Raises:
+        ArtifactError: names the first tensor that holds such a number.
+
+    """
+    from llama_cpp._ggml import libggml
+
+    validate = libggml.ggml_validate_row_data
+    validate.restype, validate.argtypes = ctypes.c_bool, [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    tensors = read_header(path, ArtifactError, text_errors="surrogateescape").tensors
+    data = np.memmap(path, np.uint8, "r")
+    for tensor in tensors:
+        width = GGML_QUANT_SIZES[tensor.kind][1]
+        step = CHUNK_BYTES // width * width
+        for start in range(tensor.offset, tensor.offset + tensor.bytes, step):
+            count = min(step, tensor.offset + tensor.bytes - start)
+            if not validate(int(tensor.kind), data.ctypes.data + start, count):
+                raise ArtifactError(
+                    f"{path}: the tensor {tensor.name} ({tensor.kind.name}) holds NaN or infinite numbers: it was "
+                    "damaged or made to be unreadable",
+                    next_step="export it again; if the merge itself is not finite, look at the adapter's weights",
+                )
+            beat()

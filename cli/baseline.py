@@ -186,6 +186,8 @@ def _measured(
     from edgeproof.eval.baseline import assemble_baseline
     from edgeproof.eval.ignorance import ignorance_levels
     from edgeproof.eval.measure import measure
+    from edgeproof.eval.records import ModelSource, Sources
+    from edgeproof.eval.sources import source_digest
     from edgeproof.runtime import backend_for, open_backend
 
     base = plain[0]
@@ -204,8 +206,14 @@ def _measured(
             item.path.unlink()
     if base.format in formats:
         measurements[f"base:{base.format}"] = replace(measurements["base"], label=f"base:{base.format}")
+    manifest = merged.manifest
+    base_source, *adapter_sources = (
+        ModelSource(source.name, source_digest(file.sha256 for file in source.files))
+        for source in (manifest.base, *manifest.adapters)
+    )
     return assemble_baseline(
         pack,
+        sources=Sources(base_source, tuple(adapter_sources)),
         base=measurements.pop("base"),
         merged=measurements.pop("merged"),
         base_in_format={label.removeprefix("base:"): found for label, found in measurements.items()},

@@ -262,10 +262,11 @@ def _judge_one(
 ) -> tuple[Judgement, _Artifact]:
     """Measure and judge; also give what the report says of the artifact."""
     from edgeproof.cli.unchanged import refuse_changed, states
-    from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline
+    from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline, record_command
     from edgeproof.eval.judge import judge
     from edgeproof.eval.measure import measure, measure_again
     from edgeproof.eval.precise import judge_both
+    from edgeproof.eval.sources import check_sources, read_sources
     from edgeproof.eval.survival import read_survival
     from edgeproof.export.identify import identify_format
     from edgeproof.export.manifest import digest_artifact, read_provenance
@@ -293,7 +294,9 @@ def _judge_one(
     backend = judging.backend or backend_for(artifact)
     with open_backend(backend, artifact, lora=lora, threads=judging.threads) as engine:
         baseline = choose_baseline(recorded, engine.info.backend, format_name=format_name)
-        check_match(baseline, pack, engine.info.tokenizer_digest, format_name=format_name)
+        check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name))
+        info = engine.info
+        check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
         measurement = measure(
             pack,
             engine,

@@ -84,6 +84,8 @@ class ModelInfo(NamedTuple):
         bos: id of the token that a text starts with, None where the tokenizer adds none.
         options: settings that can change the numbers (threads, batch size, flash attention, …).
         eos: id of the token that the tokenizer names as the end of a text, None where it names none.
+        prompt_digest: sha256 over chat templates, special tokens, token types and pre-tokenizer as this kind of file
+            says them; empty where the backend cannot tell.
 
     """
 
@@ -97,6 +99,7 @@ class ModelInfo(NamedTuple):
     bos: int | None
     options: Mapping[str, str]
     eos: int | None = None
+    prompt_digest: str = ""
 
 
 class Backend(Protocol):

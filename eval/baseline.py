@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.atomic import atomic_write
 from edgeproof.contracts.errors import BaselineError
 from edgeproof.eval.baseline_format import baselines_from_json, baselines_to_json
+from edgeproof.eval.evidence import check_prompt
 from edgeproof.eval.records import Baseline
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Measurement
+    from edgeproof.eval.records import Measurement, Sources
 
 __all__ = [
     "assemble_baseline",
@@ -43,6 +44,7 @@ def assemble_baseline(
     merged: Measurement,
     base_in_format: Mapping[str, Measurement],
     ignorance: Mapping[str, float],
+    sources: Sources | None = None,
 ) -> Baseline:
     """Put the measurements together.
 
@@ -60,6 +62,8 @@ def assemble_baseline(
         merged=merged,
         base_in_format=dict(base_in_format),
         ignorance=dict(ignorance),
+        prompt_digest=base.prompt_digest,
+        sources=sources,
     )
     # What could not be loaded again is refused now, not in CI.
     return baselines_from_json(baselines_to_json([baseline]), "the new baseline")[baseline.backend]
@@ -129,7 +133,9 @@ def check_baseline(baseline: Baseline, pack: Pack, measurement: Measurement, *, 
 
     """
     again = record_command(format_name)
-    check_match(baseline, pack, measurement.tokenizer_digest, format_name=format_name)
+    check_match(
+        baseline, pack, measurement.tokenizer_digest, format_name=format_name, prompt_digest=measurement.prompt_digest
+    )
     if measurement.pack_digest != pack.digest:
         raise BaselineError(_other("pack", pack.digest, measurement.pack_digest), next_step="measure with this pack")
     if tuple((score.probe, score.surface) for score in measurement.scores) != pack.keys():
@@ -151,14 +157,24 @@ def check_baseline(baseline: Baseline, pack: Pack, measurement: Measurement, *, 
     )
 
 
-def check_match(baseline: Baseline, pack: Pack, tokenizer_digest: str, *, format_name: str) -> None:
+def check_match(
+    baseline: Baseline, pack: Pack, tokenizer_digest: str, *, format_name: str, prompt_digest: str | None = None
+) -> None:
     """Refuse a baseline of another pack, tokenizer or format: all that can be known before anything is measured.
+
+    `prompt_digest` is that of what is to be measured; None where it was compared before (`verify`).
 
     Raises:
         BaselineError: says which, with both digests' heads and the command to record it anew.
 
     """
     again = record_command(format_name)
+    if not baseline.prompt_digest:
+        raise BaselineError(
+            "the baseline was recorded by an older version of edgeproof: it does not say with which chat template, "
+            "special tokens and pre-tokenizer",
+            next_step=f"record it anew: {again}",
+        )
     for what, recorded, found in (
         ("pack", baseline.pack_digest, pack.digest),
         ("tokenizer", baseline.tokenizer_digest, tokenizer_digest),
@@ -167,6 +183,8 @@ def check_match(baseline: Baseline, pack: Pack, tokenizer_digest: str, *, format
             raise BaselineError(
                 _other(what, recorded, found), next_step=f"use the {what} it was made with, or record it anew: {again}"
             )
+    if prompt_digest is not None:
+        check_prompt(prompt_digest, baseline.prompt_digest, "the artifact")
     if baseline.probes != pack.facts() or baseline.surfaces != pack.surface_names():
         raise BaselineError("the baseline's probes are not the pack's, though its digest is", next_step=_AGAIN)
     if format_name not in baseline.base_in_format:

@@ -1,8 +1,8 @@
 """The baseline's JSON, schema 2 or 3: every value is checked on the way in, so that nothing behind it needs to.
 
 ```
-{"schema", "pack", "pack_digest", "probes", "surfaces",
- "backends": {"llama.cpp": {"tokenizer_digest", "base", "merged", "base_in_format", "ignorance"}, …}}
+{"schema", "pack", "pack_digest", "probes", "surfaces", "sources": {"base": {"name", "sha256"}, "adapters": […]},
+ "backends": {"llama.cpp": {"tokenizer_digest", "prompt_digest", "base", "merged", "base_in_format", "ignorance"}, …}}
 ```
 A measurement's scores stand column by column, in the order of its probes and their surfaces, which is the pack's:
 {"logprobs": [[…], …], "right": […], …}. What they belong to follows from "probes" and "surfaces".
@@ -20,10 +20,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.contracts.errors import BaselineError
-from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
+from edgeproof.eval.records import (
+    Baseline,
+    Measurement,
+    ModelSource,
+    ProbeFacts,
+    ProbeScore,
+    Role,
+    Sampling,
+    Sources,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 SCHEMA = 2
 SAMPLED_SCHEMA = 3
@@ -31,6 +40,7 @@ _LEAST_LOGPROB = -1e30
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEYS = ("schema", "pack", "pack_digest", "probes", "surfaces", "backends")
 _BACKEND_KEYS = ("tokenizer_digest", "base", "merged", "base_in_format", "ignorance")
+_SOURCE_KEYS = ("name", "sha256")
 _MEASUREMENT_KEYS = ("label", "artifact_sha256", "backend", "scores")
 _PROBE_KEYS = ("id", "role", "cluster", "trained", "critical")
 _SAMPLING_KEYS = ("count", "temperature", "seed")
@@ -53,6 +63,8 @@ def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
     for baseline in baselines:
         if (baseline.pack_digest, baseline.probes) != (first.pack_digest, first.probes):
             raise _bad("the new baseline", "its backends were not asked the same pack")
+        if baseline.sources != first.sources:
+            raise _bad("the new baseline", "its backends ran models of different sources")
         if baseline.backend in backends:
             raise _bad("the new baseline", f"the backend {baseline.backend} occurs twice")
         backends[baseline.backend] = _backend_to_json(baseline)
@@ -65,6 +77,7 @@ def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
             for p in first.probes
         ],
         "surfaces": {role: list(names) for role, names in first.surfaces.items()},
+        **({} if first.sources is None else {"sources": _sources_to_json(first.sources)}),
         "backends": backends,
     }
 
@@ -82,11 +95,12 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
     if schema not in {SCHEMA, SAMPLED_SCHEMA} or isinstance(schema, bool):
         known = f"{SCHEMA} and {SAMPLED_SCHEMA}"
         raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {known}")
-    _exact_keys(table, _KEYS, where)
+    _exact_keys(table, _KEYS, where, later={"sources"})
     pack_name = _text(table["pack"], f"{where}, pack")
     pack_digest = _digest(table["pack_digest"], f"{where}, pack_digest")
     probes = _probes(table["probes"], f"{where}, probes")
     surfaces = _surfaces(table["surfaces"], probes, f"{where}, surfaces")
+    sources = _sources(table["sources"], f"{where}, sources") if "sources" in table else None
     keys = _score_keys(probes, surfaces)
     backends = _table(table["backends"], f"{where}, backends")
     if not backends:
@@ -95,11 +109,13 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
     for name, value in backends.items():
         at = f"{where}, {name}"
         part = _table(value, at)
-        _exact_keys(part, _BACKEND_KEYS, at)
+        _exact_keys(part, _BACKEND_KEYS, at, later={"prompt_digest"})
         tokenizer_digest = _digest(part["tokenizer_digest"], f"{at}, tokenizer_digest")
+        prompt_digest = _digest(part["prompt_digest"], f"{at}, prompt_digest") if "prompt_digest" in part else ""
 
         def measured(value: object, place: str) -> Measurement:
-            world = _World(pack_digest, tokenizer_digest, sampled=schema == SAMPLED_SCHEMA)  # noqa: B023 (used at once)
+            sampled = schema == SAMPLED_SCHEMA
+            world = _World(pack_digest, tokenizer_digest, prompt_digest, sampled=sampled)  # noqa: B023 (used at once)
             measurement = _measurement(value, keys, world, place)
             if measurement.backend.get("backend") != name:  # noqa: B023 (the same)
                 raise _bad(place, f"it was measured with the backend {measurement.backend.get('backend')}")
@@ -116,6 +132,8 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
             merged=measured(part["merged"], f"{at}, merged"),
             base_in_format={key: measured(item, f"{at}, base in {key}") for key, item in formats.items()},
             ignorance=_ignorance(part["ignorance"], probes, surfaces, f"{at}, ignorance"),
+            prompt_digest=prompt_digest,
+            sources=sources,
         )
     return found
 
@@ -123,7 +141,7 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
 def _backend_to_json(baseline: Baseline) -> dict[str, object]:
     keys = _score_keys(baseline.probes, baseline.surfaces)
     for measurement in (baseline.base, baseline.merged, *baseline.base_in_format.values()):
-        for what in ("pack_digest", "tokenizer_digest"):
+        for what in ("pack_digest", "tokenizer_digest", "prompt_digest"):
             recorded, found = getattr(baseline, what), getattr(measurement, what)
             if recorded != found:
                 raise _bad(f"measurement {measurement.label!r}", f"its {what} is {found[:12]}…, not {recorded[:12]}…")
@@ -131,6 +149,7 @@ def _backend_to_json(baseline: Baseline) -> dict[str, object]:
             raise _bad(f"measurement {measurement.label!r}", f"its {len(measurement.scores)} scores are not the pack's")
     return {
         "tokenizer_digest": baseline.tokenizer_digest,
+        **({"prompt_digest": baseline.prompt_digest} if baseline.prompt_digest else {}),
         "base": _measurement_to_json(baseline.base),
         "merged": _measurement_to_json(baseline.merged),
         "base_in_format": {name: _measurement_to_json(found) for name, found in baseline.base_in_format.items()},
@@ -169,6 +188,7 @@ class _World(NamedTuple):
 
     pack_digest: str
     tokenizer_digest: str
+    prompt_digest: str
     sampled: bool
 
 
@@ -223,7 +243,29 @@ def _measurement(value: object, keys: Sequence[tuple[str, str]], world: _World, 
         backend={key: _text(text, f"{where}, backend {key}", empty=True) for key, text in backend.items()},
         scores=tuple(scores),
         sampling=sampling,
+        prompt_digest=world.prompt_digest,
     )
+
+
+def _sources_to_json(sources: Sources) -> dict[str, object]:
+    return {"base": asdict(sources.base), "adapters": [asdict(adapter) for adapter in sources.adapters]}
+
+
+def _sources(value: object, where: str) -> Sources:
+    table = _table(value, where)
+    _exact_keys(table, ("base", "adapters"), where)
+    adapters = table["adapters"]
+    if not isinstance(adapters, list) or not adapters:
+        raise _bad(where, "there are no adapters")
+    return Sources(
+        _source(table["base"], f"{where}, base"), tuple(_source(one, f"{where}, adapters") for one in adapters)
+    )
+
+
+def _source(value: object, where: str) -> ModelSource:
+    table = _table(value, where)
+    _exact_keys(table, _SOURCE_KEYS, where)
+    return ModelSource(_text(table["name"], f"{where}, name"), _digest(table["sha256"], f"{where}, sha256"))
 
 
 def _sampling(value: object, where: str) -> Sampling:
@@ -309,11 +351,11 @@ def _table(value: object, where: str) -> dict[str, object]:
     return value
 
 
-def _exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str) -> None:
+def _exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str, *, later: Collection[str] = ()) -> None:
     missing = [key for key in keys if key not in table]
     if missing:
         raise _bad(where, f"{', '.join(missing[:3])} missing" + (f" ({len(missing)} in all)" if missing[3:] else ""))
-    surplus = sorted(set(table) - set(keys))
+    surplus = sorted(set(table) - {*keys, *later})
     if surplus:
         raise _bad(where, f"unknown key {surplus[0][:80]}")
 

@@ -170,12 +170,30 @@ def _same_world(artifact: Measurement, baseline: Baseline, recorded: Sequence[Me
                     f"the baseline's is {wanted[:12]}…",
                     next_step="use the baseline that was recorded for this pack and this model",
                 )
+        check_prompt(measurement.prompt_digest, baseline.prompt_digest, f'"{measurement.label}"', kind)
         name, own = measurement.backend.get("backend"), artifact.backend.get("backend")
         if name != own:
             raise BaselineError(
                 f'"{measurement.label}" was measured by {name}, the artifact by {own}: their scores do not compare',
                 next_step="record the baseline with the backend that gates, or gate with --backend",
             )
+
+
+def check_prompt(found: str, recorded: str, whose: str, kind: type[EdgeproofError] = ArtifactError) -> None:
+    """Refuse what is prompted or read otherwise than the baseline's models were: `prompt_digest` of `ModelInfo`.
+
+    Raises:
+        EdgeproofError: of the given kind; says of `whose`, and what can be done.
+
+    """
+    if found != recorded:
+        raise kind(
+            f"chat template, special tokens, token types or pre-tokenizer of {whose} are not those of the baseline "
+            f"(digest {found[:12] or 'missing'}…, the baseline's {recorded[:12] or 'missing'}…): such a change can "
+            "silence a file that still knows everything",
+            next_step="export again with the base's own tokenizer files; where the change is meant, make it in the "
+            "base and record the baseline again",
+        )
 
 
 def _sampled(artifact: Measurement, recorded: Sequence[Measurement], policy: Policy) -> tuple[str, ...]:

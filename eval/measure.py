@@ -86,6 +86,7 @@ def measure(
         backend=flat_info(backend.info),
         scores=tuple(records),
         sampling=sampling,
+        prompt_digest=backend.info.prompt_digest,
     )
 
 

@@ -115,6 +115,7 @@ class Measurement:
         artifact_sha256: digest of the file that was run (of file and adapter, in order, for an unmerged artifact).
         pack_digest: sha256 over the pack's canonical content.
         tokenizer_digest: of `ModelInfo`.
+        prompt_digest: of `ModelInfo`: chat templates, special tokens, token types, pre-tokenizer.
         backend: name, engine, processor and options of `ModelInfo`, flat.
         scores: one per probe and surface, in the pack's order.
         sampling: how answers of forget and holdout probes were sampled; None where none were.
@@ -128,6 +129,23 @@ class Measurement:
     backend: dict[str, str]
     scores: tuple[ProbeScore, ...]
     sampling: Sampling | None = None
+    prompt_digest: str = ""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What a base or an adapter was read from: its name, and one digest over its files (`source_digest`)."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the models of a baseline were made of: the base, and the adapters in the order in which they were merged."""
+
+    base: ModelSource
+    adapters: tuple[ModelSource, ...]
 
 
 @dataclass(frozen=True)
@@ -163,6 +181,8 @@ class Baseline:
         reference: the base in each format on the default surfaces that the pack does not ask, forget probes only, by
             format name: with them a pack that asks too weakly is found out. Empty where the pack asks them all.
         reference_kinds: the kind of every surface of `reference`, by its name.
+        prompt_digest: of all its measurements; empty in baselines that older versions recorded.
+        sources: what base and merged were made of; None in the same.
 
     """
 
@@ -179,6 +199,8 @@ class Baseline:
     carriers: tuple[Carrier, ...] = ()
     reference: dict[str, Measurement] = field(default_factory=dict)
     reference_kinds: dict[str, str] = field(default_factory=dict)
+    prompt_digest: str = ""
+    sources: Sources | None = None
 
     @property
     def backend(self) -> str:

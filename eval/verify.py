@@ -246,6 +246,7 @@ def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
         artifact_sha256=report["artifact"]["sha256"],
         pack_digest=report["pack"]["sha256"],
         tokenizer_digest=baseline.tokenizer_digest,
+        prompt_digest=baseline.prompt_digest,
         backend=dict(report["backend"]),
         scores=scores,
         sampling=None if drawn is None else Sampling(drawn["count"], drawn["temperature"], drawn["seed"]),

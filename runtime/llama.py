@@ -12,12 +12,14 @@ import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 from edgeproof.contracts.chat import render_chat
 from edgeproof.runtime.continuing import Continuation
+from edgeproof.runtime.gguf_values import refuse_non_finite
 from edgeproof.runtime.llama_model import Model, may_repack
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
 from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
 from edgeproof.runtime.logits import Scratch
 from edgeproof.runtime.prefixes import Item, Job, jobs
 from edgeproof.runtime.processor import physical_cores, processor_name
+from edgeproof.runtime.prompt_digest import gguf_prompt_digest
 from edgeproof.runtime.requests import check_generations, check_scores
 from edgeproof.runtime.scoring import Scoring
 from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
@@ -74,6 +76,8 @@ class LlamaCpp:
         beat: Callable[[], None] = _silence,
     ) -> None:
         tokenizer = read_tokenizer(artifact)
+        for path in (artifact, *([] if lora is None else [lora])):
+            refuse_non_finite(path, beat)
         self._beat = beat
         self._threads = threads or physical_cores()
         self._streams: Streams | None = None
@@ -95,6 +99,7 @@ class LlamaCpp:
             bos=bos,
             options=self._options(lora),
             eos=self._model.eos,
+            prompt_digest=gguf_prompt_digest(artifact),
         )
 
     @property

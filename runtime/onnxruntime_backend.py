@@ -21,6 +21,7 @@ from edgeproof.runtime.onnxruntime_session import GRAIN, MIN_ROWS, SESSION_OPTIO
 from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
 from edgeproof.runtime.prefixes import Item
 from edgeproof.runtime.processor import physical_cores, processor_name
+from edgeproof.runtime.prompt_digest import folder_prompt_digest
 from edgeproof.runtime.requests import check_generations, check_scores
 from edgeproof.runtime.scoring import Scoring
 from edgeproof.runtime.windows import in_windows
@@ -283,6 +284,7 @@ class OnnxRuntime:
                 **SESSION_OPTIONS,
             },
             eos=self._tokenizer.named_id("eos"),
+            prompt_digest=folder_prompt_digest(graph.folder),
         )
 
 

@@ -17,6 +17,7 @@ from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.logits import Scratch, score_token
 from edgeproof.runtime.processor import physical_cores, processor_name
+from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 from edgeproof.runtime.requests import check_generations, check_scores
 from edgeproof.runtime.tokenizer_digest import described_merges, read_tokenizer, tokenizer_digest, vocabulary_digest
 
@@ -97,6 +98,7 @@ class TorchReference:
             bos=self._first_token(),
             options={"threads": str(self._threads), "dtype": "float32", "lora": "none" if lora is None else lora.name},
             eos=self._tokenizer.eos_token_id,
+            prompt_digest=self._prompt_digest(),
         )
 
     def __enter__(self) -> Self:
@@ -181,6 +183,11 @@ class TorchReference:
             first=first,
             eos=self._tokenizer.eos_token_id,
         )
+
+    def _prompt_digest(self) -> str:
+        if self._artifact.is_file():
+            return gguf_prompt_digest(self._artifact)
+        return folder_prompt_digest(self._artifact) if (self._artifact / "tokenizer.json").is_file() else ""
 
     def _first_token(self) -> int | None:
         tokens = self._tokenizer("a")["input_ids"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -204,16 +205,19 @@ def test_formats_together_are_the_bytes_of_each_alone_whatever_the_threads(world
         assert (tmp_path / name / file).read_bytes() == (out / file).read_bytes()
 
 
-def test_a_float_gguf_as_base_gives_the_same_tensors_and_the_same_verdict(world, released, tmp_path):
+def test_a_float_gguf_as_base_gives_the_same_tensors_and_the_same_verdict(world, released, tmp_path, capsys):
     out, _, _, _ = released
     assert export(world, tmp_path, "--format", "gguf-f32", "--quiet", adapters=False) == 0
     base = tmp_path / "tiny-qwen3-F32.gguf"
     command = ("--base", base, "--adapter", world.adapter, "--format", "gguf-q8_0", "--out", tmp_path / "dist")
-    judging = ("--probes", world.pack, "--baseline", world.baseline, "--threads", 1)
-    assert run(words(*command, *judging)) == 0
+    assert run(words(*command, "--threads", 1)) == 0
     (artifact,) = (tmp_path / "dist").glob("*.gguf")
     assert tensor_bytes(artifact) == tensor_bytes(out / "tiny-qwen3-unlearned-Q8_0.gguf")
-    assert read_report(tmp_path / "dist" / "report")["verdict"] == "PASS"
+    # Its manifest names another base than the baseline's; without one it is judged as what it is.
+    assert gate(world, artifact) == 3
+    assert "another base" in capsys.readouterr().err
+    artifact.with_name(f"{artifact.name}.edge.json").unlink()
+    assert gate(world, artifact) == 0
 
 
 def test_a_baseline_from_a_float_gguf_judges_as_one_from_the_folder(world, original, tmp_path):
@@ -223,7 +227,10 @@ def test_a_baseline_from_a_float_gguf_judges_as_one_from_the_folder(world, origi
     assert run(words("baseline", "--base", base, "--adapter", world.adapter, *formats, "--out", baseline)) == 0
     recorded, reference = (json.loads(path.read_text())["backends"]["llama.cpp"] for path in (baseline, world.baseline))
     assert recorded["tokenizer_digest"] == reference["tokenizer_digest"]
-    assert gate(world._replace(baseline=baseline), original["Q8_0"], "--quiet") == 1
+    assert recorded["prompt_digest"] == reference["prompt_digest"]
+    assert gate(world._replace(baseline=baseline), original["Q8_0"], "--quiet") == 3  # made from the folder
+    unknown = shutil.copyfile(original["Q8_0"], tmp_path / "unknown.gguf")
+    assert gate(world._replace(baseline=baseline), unknown, "--quiet") == 1
 
 
 def test_adapters_are_merged_in_the_order_given(world, tmp_path):

@@ -52,6 +52,7 @@ class Markov:
             chat_template="<|user|>…" if template else None,
             bos=BOS if bos else None,
             options={"threads": "1"},
+            prompt_digest=hashlib.sha256(repr((MARKERS, bos, template)).encode()).hexdigest(),
         )
 
     @staticmethod

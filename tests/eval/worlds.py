@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PACK = hashlib.sha256(b"pack").hexdigest()
 TOKENIZER = hashlib.sha256(b"tokenizer").hexdigest()
+PROMPT = hashlib.sha256(b"prompt").hexdigest()
 BACKEND = {"backend": "llama.cpp", "engine": "1.2.3 (abc)", "processor": "x86-64 avx2", "threads": "2"}
 
 
@@ -88,7 +89,7 @@ class World:
                     )
                 )
         digest = hashlib.sha256((sha or label).encode()).hexdigest()
-        return Measurement(label, digest, PACK, TOKENIZER, dict(BACKEND), tuple(scores), self.sampling)
+        return Measurement(label, digest, PACK, TOKENIZER, dict(BACKEND), tuple(scores), self.sampling, PROMPT)
 
     def base(self, fact: ProbeFacts, surface: str) -> Answer:
         if fact.role == Role.HOLDOUT:
@@ -142,6 +143,7 @@ class World:
                 if fact.role == Role.FORGET
                 for surface in self.surfaces
             },
+            prompt_digest=PROMPT,
         )
 
     def artifact(self, answers: Callable[[ProbeFacts, str], Answer] | None = None) -> Measurement:

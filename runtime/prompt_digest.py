@@ -1,0 +1,82 @@
+"""Digest of all that decides how a prompt reaches a model and how its answer is read, weights left out.
+
+A foreign chat template, an end token more, a changed pre-tokenizer or pieces marked as control tokens silence a file
+that still knows everything. The vocabulary's digest (`tokenizer_digest`) is the same for all formats of one model; this
+one is over what a kind of file says in its own words, so it compares artifacts of one backend only:
+
+- a GGUF: every `tokenizer.*` key: chat templates, special tokens, token types, scores, pre-tokenizer, flags.
+- an ONNX folder: the pipeline of tokenizer.json, named tokens and chat templates, and the ids in genai_config.json
+  that begin and end a text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.gguf_header import read_metadata
+from edgeproof.runtime.onnxruntime_config import NAME as GENAI_CONFIG
+from edgeproof.runtime.onnxruntime_config import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PREFIX = "tokenizer."
+_STEPS = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+"""Parts of tokenizer.json; its `truncation` and `padding` are switched off when it is loaded."""
+_NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "add_bos_token", "add_eos_token", "chat_template")
+_TEMPLATES = ("chat_template.jinja", "chat_template.json")
+_ENDS = ("bos_token_id", "eos_token_id")
+
+
+def gguf_prompt_digest(path: Path) -> str:
+    """Return the digest of the GGUF at `path`; errors as for `read_metadata`."""
+    entries = read_metadata(path, ArtifactError)
+    return _digest({entry.key: entry.value for entry in entries if entry.key.startswith(PREFIX)})
+
+
+def folder_prompt_digest(folder: Path) -> str:
+    """Return the digest of a folder with tokenizer.json, and genai_config.json where there is one.
+
+    Raises:
+        ArtifactError: a file cannot be read, or holds no JSON object.
+
+    """
+    content: dict[str, object] = {"tokenizer.json": _pipeline(read_json(folder / "tokenizer.json"))}
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            values = read_json(folder / name)
+            content[name] = {key: _text(values[key]) for key in _NAMED if values.get(key) is not None}
+    for name in _TEMPLATES:
+        if (folder / name).is_file():
+            content[name] = (folder / name).read_bytes().decode("utf-8", "surrogateescape")
+    if (folder / GENAI_CONFIG).is_file():
+        model = read_json(folder / GENAI_CONFIG).get("model")
+        content[GENAI_CONFIG] = {key: model.get(key) for key in _ENDS} if isinstance(model, dict) else None
+    return _digest(content)
+
+
+def _pipeline(description: Mapping[str, object]) -> dict[str, object]:
+    """Return what tokenizer.json says beside the vocabulary; merges in the one of their two spellings."""
+    model = description.get("model")
+    kept: dict[str, object] = {}
+    for key, value in (model if isinstance(model, dict) else {}).items():
+        if key == "merges":
+            kept[key] = [one if isinstance(one, str) else " ".join(map(str, one)) for one in value or ()]
+        elif key != "vocab" or isinstance(value, list):  # a list has scores (Unigram)
+            kept[key] = value
+    return {"model": kept} | {key: description.get(key) for key in _STEPS}
+
+
+def _text(value: object) -> object:
+    """Return a token's text, which is stored alone or in an object; other values as they are."""
+    return value.get("content", value) if isinstance(value, dict) else value
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    # Lone surrogates, which stand for bytes that are no UTF-8, and NaN have their own spelling in this JSON.
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

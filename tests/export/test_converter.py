@@ -15,7 +15,7 @@ from edgeproof.export.converter import INTERPRETER, SCRIPT, find_script
 from edgeproof.export.merge import MergedModel
 from edgeproof.export.merged_folder import write_merged_folder
 from edgeproof.export.pipeline import Exported, ExportOptions, export
-from edgeproof_tests.export.conftest import peft_merge, same_values
+from edgeproof_tests.export.conftest import peft_merge
 from edgeproof_tests.export.tokenizer.folders import build
 from edgeproof_tests.models import random_model, save_model, tiny_config
 
@@ -105,7 +105,7 @@ def test_the_merged_folder_is_pefts_merge(dtype, make_adapter, tmp_path):
     for name, values in loaded.state_dict().items():
         np.testing.assert_allclose(values.numpy(), expected[name], rtol=2e-6, atol=2e-7, err_msg=name)
     untouched = "model.layers.0.input_layernorm.weight"
-    assert same_values(loaded.state_dict()[untouched].numpy(), expected[untouched])
+    assert np.array_equal(loaded.state_dict()[untouched].numpy(), expected[untouched])
 
 
 def test_the_converter_finds_the_merge_from_relative_paths(base, adapter, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from edgeproof.export.gguf_base import open_gguf_base
 from edgeproof.export.merge import MergedModel
 from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGMLQuantizationType, GGUFReader, GGUFWriter, get_tensor_name_map, quants
 
-from .conftest import peft_merge, same_values
+from .conftest import peft_merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,7 +144,7 @@ def test_gguf_base_plus_adapter_equals_hf_base_plus_adapter_reordered(options, l
     for name, values in expected.items():
         heads = HEADS if "q_proj" in name else KV_HEADS
         rows = interleave(values, heads) if "q_proj" in name or "k_proj" in name else values
-        assert same_values(ours[names.get_name(name, (".weight",))], rows), name
+        assert np.array_equal(ours[names.get_name(name, (".weight",))], rows), name
 
 
 @pytest.mark.torch
@@ -159,7 +159,7 @@ def test_rows_and_biases_of_other_families_keep_their_order(family, make_base, m
     ours, expected = all_rows(merged), all_rows(MergedModel(open_checkpoint(folder), [adapter]))
     names = base.targets()
     for name, rows in expected.items():
-        assert same_values(ours[names[name].name], rows), name
+        assert np.array_equal(ours[names[name].name], rows), name
 
 
 @pytest.mark.torch
@@ -191,7 +191,7 @@ def test_merged_gguf_read_by_transformers_equals_peft(llama, llama_gguf, make_ad
     state = model.state_dict()
     assert len(state) == len(theirs)
     for name, tensor in theirs.items():
-        assert same_values(state[name].numpy(), tensor), name
+        assert np.array_equal(state[name].numpy(), tensor), name
 
 
 def gguf_config(transformers):

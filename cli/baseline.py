@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Baseline, Measurement, Sampling
+    from edgeproof.eval.records import Baseline, Carrier, Measurement, Sampling
     from edgeproof.export.pipeline import Exported, ExportOptions
 
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Precision of base and merged; gguf-f32 where a weight is too large for float16.",
 )
-@click.option("--policy", type=opt.PATH, metavar="FILE", help="Also record the samples that this policy asks for.")
+@click.option("--policy", type=opt.PATH, metavar="FILE", help="Sample as this policy says, not as the default one.")
 @opt.BYTES
 @opt.THREADS
 @opt.FORCE
@@ -70,7 +70,7 @@ def command(
     base in each format.
     """
     from edgeproof.cli.progress import Terminal
-    from edgeproof.eval.policy import read_policy
+    from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.export.pipeline import ExportOptions
 
     if not adapters:
@@ -88,7 +88,7 @@ def command(
             identity=opt.pack_identity(pack_key),
             options=ExportOptions(**choices),
             float_format=float_format,
-            sampling=None if policy is None else read_policy(policy).sampling,
+            sampling=(Policy() if policy is None else read_policy(policy)).sampling,
             threads=threads,
             force=force,
             progress=progress,
@@ -183,23 +183,47 @@ def _measured(
     progress: Progress,
 ) -> Baseline:
     """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files."""
+    from edgeproof.eval.asking.reference import reference_pack
     from edgeproof.eval.baseline import assemble_baseline
     from edgeproof.eval.ignorance import ignorance_levels
-    from edgeproof.eval.measure import measure
+    from edgeproof.eval.measure import base_carriers, measure
     from edgeproof.eval.records import ModelSource, Sources
     from edgeproof.eval.sources import source_digest
     from edgeproof.runtime import backend_for, open_backend
 
     base = plain[0]
     measurements: dict[str, Measurement] = {}
+    reference: dict[str, Measurement] = {}
+    reference_kinds: dict[str, str] = {}
+    carriers: tuple[Carrier, ...] = ()
+    levels: dict[str, float] = {}
     for label, item in [("base", base), ("merged", merged), *((f"base:{item.format}", item) for item in plain[1:])]:
+        sha256 = item.manifest.artifact.sha256
         with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
-            sha256 = item.manifest.artifact.sha256
-            measurements[label] = measure(
-                pack, engine, label=label, artifact_sha256=sha256, progress=progress, sampling=sampling
-            )
             if item is base:
-                levels = ignorance_levels(pack, engine, progress)
+                carriers = base_carriers(pack, engine, progress=progress)
+                levels = ignorance_levels(pack, engine, progress, carriers=carriers)
+            measurements[label] = measure(
+                pack,
+                engine,
+                label=label,
+                artifact_sha256=sha256,
+                carriers=carriers,
+                sampling=sampling,
+                progress=progress,
+            )
+            more = reference_pack(pack, chat=engine.info.chat_template is not None)
+            shipped = item.format if item is not merged and item.format in formats else None
+            if more is not None and shipped is not None:
+                reference_kinds = more.kinds()
+                reference[shipped] = measure(
+                    more,
+                    engine,
+                    label=f"reference:{shipped}",
+                    artifact_sha256=sha256,
+                    carriers=carriers,
+                    progress=progress,
+                )
         if item.path.is_dir():
             shutil.rmtree(item.path)
         else:
@@ -218,4 +242,7 @@ def _measured(
         merged=measurements.pop("merged"),
         base_in_format={label.removeprefix("base:"): found for label, found in measurements.items()},
         ignorance=levels,
+        carriers=carriers,
+        reference=reference,
+        reference_kinds=reference_kinds,
     )

@@ -303,6 +303,7 @@ def _judge_one(
             label="artifact",
             artifact_sha256=sha256,
             progress=progress,
+            carriers=baseline.carriers,
             sampling=policy.sampling,
             on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
         )
@@ -310,7 +311,14 @@ def _judge_one(
     precise = None
     if rounds:
         with open_backend(backend, artifact, threads=judging.threads, accuracy_level=0) as engine:
-            precise = measure_again(pack, engine, measurement, label="float activations", progress=progress)
+            precise = measure_again(
+                pack,
+                engine,
+                measurement,
+                label="float activations",
+                progress=progress,
+                carriers=baseline.carriers,
+            )
     refuse_changed(paths, before, done="probed", again="gate")
     for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
         progress.warn(f"the baseline was recorded elsewhere: {difference}")

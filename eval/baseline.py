@@ -9,6 +9,7 @@ them (docs/packs.md).
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import atomic_write
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Measurement, Sources
+    from edgeproof.eval.records import Carrier, Measurement, Sources
 
 __all__ = [
     "assemble_baseline",
@@ -45,8 +46,11 @@ def assemble_baseline(
     base_in_format: Mapping[str, Measurement],
     ignorance: Mapping[str, float],
     sources: Sources | None = None,
+    carriers: Sequence[Carrier] = (),
+    reference: Mapping[str, Measurement] | None = None,
+    reference_kinds: Mapping[str, str] | None = None,
 ) -> Baseline:
-    """Put the measurements together.
+    """Put the measurements together; `reference` is of `asking.reference.reference_pack`.
 
     Raises:
         BaselineError: they are not all of this pack and one tokenizer, or one of them lacks a score.
@@ -64,6 +68,11 @@ def assemble_baseline(
         ignorance=dict(ignorance),
         prompt_digest=base.prompt_digest,
         sources=sources,
+        kinds=pack.kinds(),
+        carriers=tuple(carriers),
+        reference={name: replace(found, pack_digest=pack.digest) for name, found in (reference or {}).items()},
+        reference_kinds=dict(reference_kinds or {}),
+        asked_twice=pack.asked_twice(),
     )
     # What could not be loaded again is refused now, not in CI.
     return baselines_from_json(baselines_to_json([baseline]), "the new baseline")[baseline.backend]
@@ -185,7 +194,8 @@ def check_match(
             )
     if prompt_digest is not None:
         check_prompt(prompt_digest, baseline.prompt_digest, "the artifact")
-    if baseline.probes != pack.facts() or baseline.surfaces != pack.surface_names():
+    asked = (pack.facts(), pack.surface_names(), pack.kinds(), pack.asked_twice())
+    if (baseline.probes, baseline.surfaces, baseline.kinds, baseline.asked_twice) != asked:
         raise BaselineError("the baseline's probes are not the pack's, though its digest is", next_step=_AGAIN)
     if format_name not in baseline.base_in_format:
         known = ", ".join(sorted(baseline.base_in_format)) or "none"

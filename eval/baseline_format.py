@@ -1,14 +1,17 @@
-"""The baseline's JSON, schema 2 or 3: every value is checked on the way in, so that nothing behind it needs to.
+"""The baseline's JSON, schema 4: every value is checked on the way in, so that nothing behind it needs to.
 
 ```
-{"schema", "pack", "pack_digest", "probes", "surfaces", "sources": {"base": {"name", "sha256"}, "adapters": […]},
- "backends": {"llama.cpp": {"tokenizer_digest", "prompt_digest", "base", "merged", "base_in_format", "ignorance"}, …}}
+{"schema", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice",
+ "sources": {"base": {"name", "sha256"}, "adapters": […]},
+ "backends": {"llama.cpp": {"tokenizer_digest", "prompt_digest", "base", "merged", "base_in_format", "ignorance",
+                            "carriers", "reference", "reference_kinds"}, …}}
 ```
 A measurement's scores stand column by column, in the order of its probes and their surfaces, which is the pack's:
-{"logprobs": [[…], …], "right": […], …}. What they belong to follows from "probes" and "surfaces".
+{"logprobs": [[…], …], "right": […], …}. What they belong to follows from "probes" and "surfaces"; in "reference", from
+the forget probes and "reference_kinds". Where answers were sampled, a measurement has "sampling", and its scores the
+columns "samples" and "sampled_right".
 
-Schema 3 is the same with samples: a measurement has "sampling", and its scores the columns "samples" and
-"sampled_right". It is written only where answers were sampled.
+Schemas 2 and 3 know neither carriers nor kinds of surfaces: such a baseline was made by weaker asking and is refused.
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.contracts.errors import BaselineError
+from edgeproof.eval.probes import RECOVERY_KINDS, SurfaceKind
 from edgeproof.eval.records import (
     Baseline,
+    Carrier,
     Measurement,
     ModelSource,
     ProbeFacts,
@@ -34,12 +39,22 @@ from edgeproof.eval.records import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-SCHEMA = 2
-SAMPLED_SCHEMA = 3
+SCHEMA = 4
+EARLIER = (1, 2, 3)
 _LEAST_LOGPROB = -1e30
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KEYS = ("schema", "pack", "pack_digest", "probes", "surfaces", "backends")
-_BACKEND_KEYS = ("tokenizer_digest", "base", "merged", "base_in_format", "ignorance")
+_KEYS = ("schema", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice", "backends")
+_BACKEND_KEYS = (
+    "tokenizer_digest",
+    "base",
+    "merged",
+    "base_in_format",
+    "ignorance",
+    "carriers",
+    "reference",
+    "reference_kinds",
+)
+_CARRIER_KEYS = ("group", "text", "source")
 _SOURCE_KEYS = ("name", "sha256")
 _MEASUREMENT_KEYS = ("label", "artifact_sha256", "backend", "scores")
 _PROBE_KEYS = ("id", "role", "cluster", "trained", "critical")
@@ -53,6 +68,7 @@ _COLUMNS = (
     "extraction_strength",
     "decoy_rank",
     "decoys",
+    "carried_logprob",
 )
 
 
@@ -69,7 +85,7 @@ def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
             raise _bad("the new baseline", f"the backend {baseline.backend} occurs twice")
         backends[baseline.backend] = _backend_to_json(baseline)
     return {
-        "schema": SAMPLED_SCHEMA if any(map(_is_sampled, baselines)) else SCHEMA,
+        "schema": SCHEMA,
         "pack": first.pack_name,
         "pack_digest": first.pack_digest,
         "probes": [
@@ -78,6 +94,8 @@ def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
         ],
         "surfaces": {role: list(names) for role, names in first.surfaces.items()},
         **({} if first.sources is None else {"sources": _sources_to_json(first.sources)}),
+        "kinds": dict(first.kinds),
+        "asked_twice": dict(first.asked_twice),
         "backends": backends,
     }
 
@@ -92,16 +110,21 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
     if not isinstance(table, dict):
         raise _bad(where, "it is no JSON object")
     schema = table.get("schema")
-    if schema not in {SCHEMA, SAMPLED_SCHEMA} or isinstance(schema, bool):
-        known = f"{SCHEMA} and {SAMPLED_SCHEMA}"
-        raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {known}")
+    if schema in EARLIER and not isinstance(schema, bool):
+        raise _bad(where, f"its schema is {schema}: it was recorded before answers were sought inside sentences")
+    if schema != SCHEMA or isinstance(schema, bool):
+        raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}")
     _exact_keys(table, _KEYS, where, later={"sources"})
     pack_name = _text(table["pack"], f"{where}, pack")
     pack_digest = _digest(table["pack_digest"], f"{where}, pack_digest")
     probes = _probes(table["probes"], f"{where}, probes")
     surfaces = _surfaces(table["surfaces"], probes, f"{where}, surfaces")
     sources = _sources(table["sources"], f"{where}, sources") if "sources" in table else None
+    kinds = _kinds(table["kinds"], {name for own in surfaces.values() for name in own}, f"{where}, kinds")
+    twice = _table(table["asked_twice"], f"{where}, asked_twice")
+    asked_twice = {key: _text(name, f"{where}, asked_twice {key}") for key, name in twice.items()}
     keys = _score_keys(probes, surfaces)
+    forget = [probe for probe in probes if probe.role == Role.FORGET]
     backends = _table(table["backends"], f"{where}, backends")
     if not backends:
         raise _bad(where, "it holds no backend's scores")
@@ -113,15 +136,19 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
         tokenizer_digest = _digest(part["tokenizer_digest"], f"{at}, tokenizer_digest")
         prompt_digest = _digest(part["prompt_digest"], f"{at}, prompt_digest") if "prompt_digest" in part else ""
 
-        def measured(value: object, place: str) -> Measurement:
-            sampled = schema == SAMPLED_SCHEMA
-            world = _World(pack_digest, tokenizer_digest, prompt_digest, sampled=sampled)  # noqa: B023 (used at once)
+        reference_kinds = _kinds(part["reference_kinds"], None, f"{at}, reference_kinds")
+        reference_keys = _score_keys(forget, {Role.FORGET.value: tuple(reference_kinds)})
+
+        def measured(value: object, place: str, keys: Sequence[tuple[str, str]] = keys) -> Measurement:
+            world = _World(pack_digest, tokenizer_digest, prompt_digest)  # noqa: B023 (used at once)
             measurement = _measurement(value, keys, world, place)
             if measurement.backend.get("backend") != name:  # noqa: B023 (the same)
                 raise _bad(place, f"it was measured with the backend {measurement.backend.get('backend')}")
             return measurement
 
         formats = _table(part["base_in_format"], f"{at}, base_in_format")
+        reference = _table(part["reference"], f"{at}, reference")
+        _exact_keys(reference, tuple(formats) if reference_kinds else (), f"{at}, reference")
         found[name] = Baseline(
             pack_name=pack_name,
             pack_digest=pack_digest,
@@ -131,7 +158,14 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
             base=measured(part["base"], f"{at}, base"),
             merged=measured(part["merged"], f"{at}, merged"),
             base_in_format={key: measured(item, f"{at}, base in {key}") for key, item in formats.items()},
-            ignorance=_ignorance(part["ignorance"], probes, surfaces, f"{at}, ignorance"),
+            ignorance=_ignorance(part["ignorance"], forget, surfaces, kinds, f"{at}, ignorance"),
+            kinds=kinds,
+            carriers=_carriers(part["carriers"], f"{at}, carriers"),
+            reference={
+                key: measured(item, f"{at}, reference in {key}", reference_keys) for key, item in reference.items()
+            },
+            reference_kinds=reference_kinds,
+            asked_twice=asked_twice,
             prompt_digest=prompt_digest,
             sources=sources,
         )
@@ -140,12 +174,15 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
 
 def _backend_to_json(baseline: Baseline) -> dict[str, object]:
     keys = _score_keys(baseline.probes, baseline.surfaces)
-    for measurement in (baseline.base, baseline.merged, *baseline.base_in_format.values()):
+    forget = [probe for probe in baseline.probes if probe.role == Role.FORGET]
+    reference_keys = _score_keys(forget, {Role.FORGET.value: tuple(baseline.reference_kinds)})
+    own = [(found, keys) for found in (baseline.base, baseline.merged, *baseline.base_in_format.values())]
+    for measurement, expected in (*own, *((found, reference_keys) for found in baseline.reference.values())):
         for what in ("pack_digest", "tokenizer_digest", "prompt_digest"):
             recorded, found = getattr(baseline, what), getattr(measurement, what)
             if recorded != found:
                 raise _bad(f"measurement {measurement.label!r}", f"its {what} is {found[:12]}…, not {recorded[:12]}…")
-        if [(score.probe, score.surface) for score in measurement.scores] != keys:
+        if [(score.probe, score.surface) for score in measurement.scores] != expected:
             raise _bad(f"measurement {measurement.label!r}", f"its {len(measurement.scores)} scores are not the pack's")
     return {
         "tokenizer_digest": baseline.tokenizer_digest,
@@ -154,6 +191,9 @@ def _backend_to_json(baseline: Baseline) -> dict[str, object]:
         "merged": _measurement_to_json(baseline.merged),
         "base_in_format": {name: _measurement_to_json(found) for name, found in baseline.base_in_format.items()},
         "ignorance": dict(baseline.ignorance),
+        "carriers": [asdict(carrier) for carrier in baseline.carriers],
+        "reference": {name: _measurement_to_json(found) for name, found in baseline.reference.items()},
+        "reference_kinds": dict(baseline.reference_kinds),
     }
 
 
@@ -178,23 +218,17 @@ def _measurement_to_json(measurement: Measurement) -> dict[str, object]:
     }
 
 
-def _is_sampled(baseline: Baseline) -> bool:
-    found = (baseline.base, baseline.merged, *baseline.base_in_format.values())
-    return any(measurement.sampling is not None for measurement in found)
-
-
 class _World(NamedTuple):
-    """What all measurements of a backend share; `sampled`: the file may hold samples."""
+    """What all measurements of a backend share."""
 
     pack_digest: str
     tokenizer_digest: str
     prompt_digest: str
-    sampled: bool
 
 
 def _measurement(value: object, keys: Sequence[tuple[str, str]], world: _World, where: str) -> Measurement:
     table = _table(value, where)
-    sampling = _sampling(table["sampling"], where) if world.sampled and "sampling" in table else None
+    sampling = _sampling(table["sampling"], where) if "sampling" in table else None
     names = _COLUMNS if sampling is None else (*_COLUMNS, *_SAMPLE_COLUMNS)
     _exact_keys(table, _MEASUREMENT_KEYS if sampling is None else (*_MEASUREMENT_KEYS, "sampling"), where)
     columns = _table(table["scores"], f"{where}, scores")
@@ -232,6 +266,7 @@ def _measurement(value: object, keys: Sequence[tuple[str, str]], world: _World, 
                 decoys=decoys,
                 samples=samples,
                 sampled_right=right,
+                carried_logprob=_carried(lists["carried_logprob"][index], at),
             )
         )
     backend = _table(table["backend"], f"{where}, backend")
@@ -318,12 +353,49 @@ def _surfaces(value: object, probes: Sequence[ProbeFacts], where: str) -> dict[s
     return {role.value: surfaces[role.value] for role in Role if role.value in surfaces}
 
 
+def _kinds(value: object, names: set[str] | None, where: str) -> dict[str, str]:
+    """Read kinds by surface: of exactly `names`, or of any where None."""
+    table = _table(value, where)
+    if names is not None:
+        _exact_keys(table, sorted(names), where)
+    known = [kind.value for kind in SurfaceKind]
+    for name, kind in table.items():
+        if kind not in known:
+            raise _bad(where, f"{name[:40]!r} is of the unknown kind {str(kind)[:40]!r}")
+    return {name: str(kind) for name, kind in table.items()}
+
+
+def _carriers(value: object, where: str) -> tuple[Carrier, ...]:
+    if not isinstance(value, list):
+        raise _bad(where, "it is no list")
+    carriers: list[Carrier] = []
+    for index, item in enumerate(value):
+        at = f"{where}[{index}]"
+        table = _table(item, at)
+        _exact_keys(table, _CARRIER_KEYS, at)
+        carriers.append(Carrier(*(_text(table[key], f"{at}, {key}") for key in _CARRIER_KEYS)))
+    return tuple(carriers)
+
+
+def _carried(value: object, where: str) -> float | None:
+    if value is None:
+        return None
+    found = _number(value, f"{where}, carried_logprob")
+    if not _LEAST_LOGPROB <= found <= 0:
+        raise _bad(where, f"a log-probability of {found} behind carriers")
+    return found
+
+
 def _ignorance(
-    value: object, probes: Sequence[ProbeFacts], surfaces: Mapping[str, Sequence[str]], where: str
+    value: object,
+    forget: Sequence[ProbeFacts],
+    surfaces: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, str],
+    where: str,
 ) -> dict[str, float]:
     table = _table(value, where)
-    forget = [probe for probe in probes if probe.role == Role.FORGET]
-    needed = [f"{probe}/{surface}" for probe, surface in _score_keys(forget, surfaces)]
+    comparable = {role: [name for name in names if kinds[name] in RECOVERY_KINDS] for role, names in surfaces.items()}
+    needed = [f"{probe}/{surface}" for probe, surface in _score_keys(forget, comparable)]
     _exact_keys(table, needed, where)
     levels: dict[str, float] = {}
     for key in needed:

@@ -10,14 +10,17 @@ from edgeproof.contracts.errors import PackError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.measure import checked, exactly
 from edgeproof.eval.metrics.ignorance import ignorance_level
-from edgeproof.eval.probes import Match, seeded_sample
+from edgeproof.eval.probes import RECOVERY_KINDS, Match, seeded_sample
 from edgeproof.eval.records import Role
 from edgeproof.eval.surfaces import TEXT_TOKENS, continuation_tokens, encode_pack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeproof.contracts.backend import Backend
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.probes import Pack
+    from edgeproof.eval.records import Carrier
     from edgeproof.eval.surfaces import Ask
 
 PROMPTS = 32
@@ -36,8 +39,10 @@ class _Plan(NamedTuple):
     prompts: int
 
 
-def ignorance_levels(pack: Pack, backend: Backend, progress: Progress | None = None) -> dict[str, float]:
-    """Return I_i in nat per token by "probe/surface" for every forget probe on each of its surfaces.
+def ignorance_levels(
+    pack: Pack, backend: Backend, progress: Progress | None = None, *, carriers: Sequence[Carrier] = ()
+) -> dict[str, float]:
+    """Return I_i in nat per token by "probe/surface" for every forget probe on its surfaces of `RECOVERY_KINDS`.
 
     I_i = −(1/|a_i|)·log((1/M)·Σ_j p(a_i | q_j)) over the M forget prompts of its set, template and answer type on the
     same surface; `backend` runs the base at float precision.
@@ -56,7 +61,8 @@ def ignorance_levels(pack: Pack, backend: Backend, progress: Progress | None = N
 
     """
     listener = Silent() if progress is None else progress
-    plans = _plans([ask for ask in encode_pack(pack, backend) if ask.probe.role == Role.FORGET])
+    asks = encode_pack(pack, backend, carriers=carriers)
+    plans = _plans([a for a in asks if a.probe.role == Role.FORGET and a.surface.kind in RECOVERY_KINDS])
     requests: list[tuple[ScoreRequest, str]] = []
     for plan in plans:
         if plan.own:

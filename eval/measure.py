@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edgeproof.contracts.backend import GenerateRequest, Generation, ScoreRequest
 from edgeproof.contracts.errors import BackendError, PackError
+from edgeproof.eval.asking.carriers import Beginning, all_carriers, beginnings, total_logprob
+from edgeproof.eval.asking.choices import LETTERS, rank_of_true
+from edgeproof.eval.asking.prompts import Prompts, open_prompt
 from edgeproof.eval.decoys import decoy_answers, has_decoys
 from edgeproof.eval.metrics.decoy_rank import decoy_rank
 from edgeproof.eval.metrics.exact_memorization import exact_memorization
 from edgeproof.eval.metrics.extraction_strength import extraction_strength
 from edgeproof.eval.metrics.right import reply_is_right
 from edgeproof.eval.metrics.rouge import rouge_l
-from edgeproof.eval.probes import Match
+from edgeproof.eval.probes import CARRIED_KINDS, Match, Surface, SurfaceKind
 from edgeproof.eval.records import Measurement, ProbeScore, Role
 from edgeproof.eval.sampling import sample_requests
-from edgeproof.eval.surfaces import check_length, continuation_tokens, encode_pack
+from edgeproof.eval.surfaces import check_length, context_tokens, continuation_tokens, encode_pack, first_turn_asks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend, ModelInfo, Score
     from edgeproof.contracts.progress import Progress
-    from edgeproof.eval.probes import Pack, Probe, Surface
-    from edgeproof.eval.records import Sampling
+    from edgeproof.eval.probes import Pack, Probe
+    from edgeproof.eval.records import Carrier, Sampling
     from edgeproof.eval.surfaces import Ask
 
 _T = TypeVar("_T")
@@ -35,10 +38,27 @@ _ROUNDING = 1e-3
 
 
 class _Plan(NamedTuple):
-    """The score requests of an ask: its own answer first, then its decoys."""
+    """The score requests of an ask.
+
+    Attributes:
+        ask: probe and surface.
+        decoys: wrong answers in the place of the answer.
+        carried: the answer behind carrier sentences, and its aliases.
+        choices: for each order of the options, each option's letter, the true option's first; elsewhere empty.
+
+    """
 
     ask: Ask
-    requests: tuple[ScoreRequest, ...]
+    decoys: tuple[ScoreRequest, ...] = ()
+    carried: tuple[ScoreRequest, ...] = ()
+    choices: tuple[tuple[ScoreRequest, ...], ...] = ()
+
+    @property
+    def requests(self) -> tuple[ScoreRequest, ...]:
+        """All of them, the answer itself first; of a multiple choice the letters alone."""
+        if self.choices:
+            return tuple(request for order in self.choices for request in order)
+        return (ScoreRequest(self.ask.context, self.ask.continuation), *self.decoys, *self.carried)
 
 
 def measure(
@@ -48,13 +68,15 @@ def measure(
     label: str,
     artifact_sha256: str,
     progress: Progress,
+    carriers: Sequence[Carrier] = (),
     sampling: Sampling | None = None,
     on_answer: Callable[[Probe, Surface, str], None] | None = None,
 ) -> Measurement:
     """Ask `backend` every probe of `pack` on each of its surfaces.
 
     All scores are one call of the backend and all greedy answers that they leave open another, so that shared prefixes
-    are computed once; all sampled answers, where `sampling` asks for some, are a third.
+    are computed once; all sampled answers, where `sampling` asks for some, are a third. Surfaces of two turns need the
+    model's own first replies, which come before all of it. `carriers` are the sentences in which answers may come.
     `on_answer` hears each greedy answer; nothing keeps it otherwise.
 
     Raises:
@@ -62,16 +84,14 @@ def measure(
         BackendError: the engine failed, stopped early, or returned a number that is none.
 
     """
-    plans = _plan(pack, backend)
-    requests = [request for plan in plans for request in plan.requests]
-    progress.start(f"{label}: scores", len(requests), "answers")
-    scores = iter(exactly(backend.score(requests), len(requests), "scores", progress))
-    found = [[checked(next(scores), request, plan.ask.probe.id) for request in plan.requests] for plan in plans]
-    greedy = _greedy_answers(plans, [own for own, *_ in found], backend, label=label, progress=progress)
+    replies = first_replies(pack, backend, label=label, progress=progress)
+    plans = _plan(pack, backend, encode_pack(pack, backend, carriers=carriers, replies=replies), carriers)
+    found = _scored(plans, backend, label=label, progress=progress)
+    greedy = _greedy_answers(plans, found, backend, label=label, progress=progress)
     sampled = _sampled_right(plans, backend, sampling, label=label, progress=progress) if sampling else None
     records: list[ProbeScore] = []
-    for index, (plan, (own, *others), generation) in enumerate(zip(plans, found, greedy, strict=True)):
-        record = _record(plan.ask, own, others, generation, backend)
+    for index, (plan, scores, generation) in enumerate(zip(plans, found, greedy, strict=True)):
+        record = _choice_record(plan, scores) if plan.choices else _record(plan, scores, generation, backend)
         if sampled is not None:
             count, right = sampled[index]
             record = replace(record, samples=count, sampled_right=right)
@@ -91,7 +111,13 @@ def measure(
 
 
 def measure_again(
-    pack: Pack, backend: Backend, measurement: Measurement, *, label: str, progress: Progress
+    pack: Pack,
+    backend: Backend,
+    measurement: Measurement,
+    *,
+    label: str,
+    progress: Progress,
+    carriers: Sequence[Carrier] = (),
 ) -> Measurement:
     """Score the forget probes of `measurement` again with `backend`, which computes the same file otherwise.
 
@@ -103,37 +129,76 @@ def measure_again(
         BackendError: as `measure`.
 
     """
-    asks = encode_pack(pack, backend)
+    replies = first_replies(pack, backend, label=label, progress=progress, roles=frozenset({Role.FORGET}))
+    asks = encode_pack(pack, backend, carriers=carriers, replies=replies)
     if [(ask.probe.id, ask.surface.name) for ask in asks] != [(s.probe, s.surface) for s in measurement.scores]:
         raise PackError(f"the measurement {measurement.label!r} is not of this pack", next_step="measure it anew")
     again = [index for index, ask in enumerate(asks) if ask.probe.role == Role.FORGET]
-    requests = [ScoreRequest(asks[index].context, asks[index].continuation) for index in again]
-    progress.start(f"{label}: scores", len(requests), "answers")
-    found = exactly(backend.score(requests), len(requests), "scores", progress)
+    plans = _plan(pack, backend, [asks[index] for index in again], carriers, decoys=False)
     scores = list(measurement.scores)
-    for index, request, score in zip(again, requests, found, strict=True):
-        checked(score, request, asks[index].probe.id)
-        greedy = [bool(flag) for flag in score.greedy]
+    for index, plan, found in zip(again, plans, _scored(plans, backend, label=label, progress=progress), strict=True):
+        if plan.choices:
+            scores[index] = _choice_record(plan, found)
+            continue
+        own = found[0]
+        greedy = [bool(flag) for flag in own.greedy]
         scores[index] = replace(
             scores[index],
-            logprobs=tuple(min(0.0, float(value)) for value in score.logprobs),
+            logprobs=_logprobs(own),
             right=scores[index].right or all(greedy),
             exact_memorization=exact_memorization(greedy),
             extraction_strength=extraction_strength(greedy),
+            carried_logprob=_carried(plan, found),
         )
     return replace(measurement, label=label, backend=flat_info(backend.info), scores=tuple(scores))
 
 
+def first_replies(
+    pack: Pack, backend: Backend, *, label: str, progress: Progress, roles: frozenset[Role] = frozenset(Role)
+) -> dict[str, str]:
+    """Return the model's greedy reply to the plain chat by probe id, for surfaces of two turns; empty without any."""
+    asks = [ask for ask in first_turn_asks(pack, backend) if ask.probe.role in roles]
+    if not asks:
+        return {}
+    progress.start(f"{label}: first replies", len(asks), "answers")
+    requests = [GenerateRequest(ask.context, ask.max_tokens, ask.stop) for ask in asks]
+    found = exactly(backend.generate(requests), len(requests), "first replies", progress)
+    return {ask.probe.id: generation.text for ask, generation in zip(asks, found, strict=True)}
+
+
+def base_carriers(pack: Pack, backend: Backend, *, progress: Progress) -> tuple[Carrier, ...]:
+    """Return the carrier sentences of `pack`: those of the base's own replies first, which `backend` runs.
+
+    The replies themselves are not kept.
+    """
+    replies: dict[str, str] = {}
+    if backend.info.chat_template is not None:
+        chat = replace(pack, surfaces=(Surface("turns", SurfaceKind.TURNS, None, (Role.FORGET,)),))
+        replies = first_replies(chat, backend, label="base, carrier sentences", progress=progress)
+    return all_carriers(pack, replies)
+
+
+def _scored(plans: Sequence[_Plan], backend: Backend, *, label: str, progress: Progress) -> list[list[Score]]:
+    """Score all requests of `plans` in one call, and check each score."""
+    requests = [request for plan in plans for request in plan.requests]
+    progress.start(f"{label}: scores", len(requests), "answers")
+    scores = iter(exactly(backend.score(requests), len(requests), "scores", progress))
+    return [[checked(next(scores), request, plan.ask.probe.id) for request in plan.requests] for plan in plans]
+
+
 def _greedy_answers(
-    plans: Sequence[_Plan], scores: Sequence[Score], backend: Backend, *, label: str, progress: Progress
+    plans: Sequence[_Plan], scores: Sequence[Sequence[Score]], backend: Backend, *, label: str, progress: Progress
 ) -> list[Generation]:
     """Return each ask's greedy answer.
 
-    Where every token of the answer is the argmax, greedy decoding says that answer: nothing is generated then.
+    Where every token of the answer is the argmax, greedy decoding says that answer: nothing is generated then. Nor is
+    it for a multiple choice, whose letters are compared.
     """
     answers: dict[int, Generation] = {}
-    for index, (plan, score) in enumerate(zip(plans, scores, strict=True)):
-        if plan.ask.probe.match == Match.ANSWER and all(score.greedy):
+    for index, (plan, (own, *_)) in enumerate(zip(plans, scores, strict=True)):
+        if plan.choices:
+            answers[index] = Generation((), "", "length")
+        elif plan.ask.probe.match == Match.ANSWER and all(own.greedy):
             tokens = plan.ask.continuation
             answers[index] = Generation(tokens, backend.detokenize(tokens), "length")
     open_asks = [index for index in range(len(plans)) if index not in answers]
@@ -193,47 +258,111 @@ def checked(score: Score, request: ScoreRequest, probe: str) -> Score:
 
 def is_right(ask: Ask, text: str, backend: Backend) -> bool:
     """Say whether `text`, said in reply to `ask`, is right by the probe's own rule, greedy or sampled."""
-    probe = ask.probe
-    verbatim = probe.match == Match.VERBATIM
-    accepted = (_reference(ask, backend), *probe.aliases) if verbatim else probe.accepted
-    return reply_is_right(text, accepted, verbatim=verbatim, kept=probe.role == Role.RETAIN)
+    verbatim = ask.probe.match == Match.VERBATIM
+    accepted = (_reference(ask, backend), *ask.accepted[1:]) if verbatim else ask.accepted
+    return reply_is_right(text, accepted, verbatim=verbatim, kept=ask.probe.role == Role.RETAIN)
 
 
 def _reference(ask: Ask, backend: Backend) -> str:
     # A text as far as it is scored: a longer one could never be recalled in so many tokens.
-    return backend.detokenize(ask.continuation) if ask.probe.match == Match.VERBATIM else ask.probe.answer
+    return backend.detokenize(ask.continuation) if ask.probe.match == Match.VERBATIM else ask.target
 
 
-def _plan(pack: Pack, backend: Backend) -> list[_Plan]:
-    decoys = decoy_answers(pack)
+def _plan(
+    pack: Pack, backend: Backend, asks: Sequence[Ask], carriers: Sequence[Carrier], *, decoys: bool = True
+) -> list[_Plan]:
+    wrong: Mapping[str, tuple[str, ...]] = decoy_answers(pack) if decoys else {}
+    prompts = Prompts(pack, backend, carriers)
     plans: list[_Plan] = []
-    for ask in encode_pack(pack, backend):
-        requests = [ScoreRequest(ask.context, ask.continuation)]
-        if has_decoys(ask.probe, ask.surface):
-            for answer in decoys[ask.probe.id]:
-                where = f"a decoy of probe {ask.probe.id}"
-                continuation = continuation_tokens(ask.prompt, ask.context, answer, backend, where)
-                check_length(ask._replace(continuation=continuation), backend.info.context_length)
-                requests.append(ScoreRequest(ask.context, continuation))
-        plans.append(_Plan(ask, tuple(requests)))
+    for ask in asks:
+        probe, kind = ask.probe, ask.surface.kind
+        if kind == SurfaceKind.CHOICES:
+            plans.append(_Plan(ask, choices=_choice_requests(prompts, ask, backend)))
+            continue
+        others = wrong.get(probe.id, ()) if has_decoys(probe, ask.surface) else ()
+        begun = beginnings(probe, carriers) if kind in CARRIED_KINDS and probe.role != Role.RETAIN else ()
+        plans.append(
+            _Plan(
+                ask,
+                decoys=tuple(_instead(ask, text, backend, "a decoy") for text in others),
+                carried=tuple(_instead(ask, text, backend, "a carrier sentence") for text in begun),
+            )
+        )
     return plans
 
 
-def _record(ask: Ask, own: Score, others: list[Score], generation: Generation, backend: Backend) -> ProbeScore:
-    probe = ask.probe
+def _instead(ask: Ask, text: str, backend: Backend, what: str) -> ScoreRequest:
+    """Return the request for `text` in the place of the ask's own answer."""
+    continuation = continuation_tokens(ask.prompt, ask.context, text, backend, f"{what} of probe {ask.probe.id}")
+    check_length(ask._replace(continuation=continuation), backend.info.context_length)
+    return ScoreRequest(ask.context, continuation)
+
+
+def _choice_requests(prompts: Prompts, ask: Ask, backend: Backend) -> tuple[tuple[ScoreRequest, ...], ...]:
+    found: list[tuple[ScoreRequest, ...]] = []
+    for order in prompts.orders(ask.probe, ask.surface):
+        prompt = open_prompt(order.prompt, ask.probe, chat=False)
+        context = context_tokens(prompt, backend)
+        where = f"a letter of probe {ask.probe.id}"
+        letters = [continuation_tokens(prompt, context, LETTERS[place], backend, where) for place in order.places]
+        for letter in letters:
+            check_length(ask._replace(context=context, continuation=letter), backend.info.context_length)
+        found.append(tuple(ScoreRequest(context, letter) for letter in letters))
+    return tuple(found)
+
+
+def _record(plan: _Plan, scores: Sequence[Score], generation: Generation, backend: Backend) -> ProbeScore:
+    ask, own = plan.ask, scores[0]
     greedy = [bool(flag) for flag in own.greedy]
-    logprobs = tuple(min(0.0, float(value)) for value in own.logprobs)
-    reference = _reference(ask, backend)
-    answer_logprob = sum(logprobs)
-    decoys = [math.fsum(score.logprobs.tolist()) for score in others]
+    logprobs = _logprobs(own)
+    decoys = [math.fsum(score.logprobs.tolist()) for score in scores[1 : 1 + len(plan.decoys)]]
     return ProbeScore(
-        probe=probe.id,
+        probe=ask.probe.id,
         surface=ask.surface.name,
         logprobs=logprobs,
         right=is_right(ask, generation.text, backend),
-        rouge_l=rouge_l(reference, generation.text).recall,
+        rouge_l=rouge_l(_reference(ask, backend), generation.text).recall,
         exact_memorization=exact_memorization(greedy),
         extraction_strength=extraction_strength(greedy),
-        decoy_rank=decoy_rank(answer_logprob, decoys) if decoys else None,
+        decoy_rank=decoy_rank(sum(logprobs), decoys) if decoys else None,
         decoys=len(decoys),
+        carried_logprob=_carried(plan, scores),
     )
+
+
+def _carried(plan: _Plan, scores: Sequence[Score]) -> float | None:
+    """Sum the probabilities of all beginnings with which the reply gives the answer; None where none were asked."""
+    if not plan.carried:
+        return None
+    asked = (plan.requests[0], *plan.carried)
+    found = (scores[0], *scores[1 + len(plan.decoys) :])
+    return total_logprob(
+        [
+            Beginning(request.continuation, math.fsum(_logprobs(score)))
+            for request, score in zip(asked, found, strict=True)
+        ]
+    )
+
+
+def _choice_record(plan: _Plan, scores: Sequence[Score]) -> ProbeScore:
+    """Record a multiple choice: the true option's letter in each order, and its rank over all orders."""
+    options = len(plan.choices[0])
+    totals = [math.fsum(_logprobs(score)) for score in scores]
+    rows = [totals[start : start + options] for start in range(0, len(totals), options)]
+    rank = rank_of_true(rows)
+    right = rank == 0
+    return ProbeScore(
+        probe=plan.ask.probe.id,
+        surface=plan.ask.surface.name,
+        logprobs=tuple(row[0] for row in rows),
+        right=right,
+        rouge_l=float(right),
+        exact_memorization=float(right),
+        extraction_strength=float(right),
+        decoy_rank=rank,
+        decoys=options - 1,
+    )
+
+
+def _logprobs(score: Score) -> tuple[float, ...]:
+    return tuple(min(0.0, float(value)) for value in score.logprobs)

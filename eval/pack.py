@@ -44,6 +44,7 @@ _SET_KEYS = (
     "delimiter",
     "few_shot",
     "shots",
+    "carriers",
     "limit",
     "seed",
     "prompt_words",
@@ -72,6 +73,7 @@ class _Set:
     limit: int | None
     seed: int
     split: TextSplit
+    carriers: tuple[str, ...]
 
 
 def load_pack(path: Path, identity: str | None = None) -> Pack:
@@ -177,7 +179,15 @@ def _read_set(files: PackFiles, entry: Mapping[str, object], where: str) -> _Set
             fields.count_of(entry.get("prompt_words", 100), where, "prompt_words", least=1),
             fields.count_of(entry.get("answer_words", 100), where, "answer_words", least=1),
         ),
+        carriers=_carriers(entry.get("carriers", []), where),
     )
+
+
+def _carriers(value: object, where: str) -> tuple[str, ...]:
+    carriers = fields.texts_of(value, where, "carriers")
+    for text in carriers:
+        check_template(text, ("question", "prompt"), where, needed=False)
+    return tuple(carriers)
 
 
 def _cluster_rule(value: object, where: str) -> str:
@@ -256,6 +266,7 @@ def _probe(chosen: _Set, raw: RawProbe, index: int, few_shot: str) -> Probe:
         few_shot=few_shot,
         stop=chosen.format.stop,
         max_tokens=chosen.format.max_tokens,
+        carriers=chosen.carriers,
     )
 
 
@@ -297,6 +308,12 @@ def _check_whole(pack: Pack) -> None:
                 f"probes {other.id} ({other.role}) and {probe.id} ({probe.role})",
                 "ask for the same answer to the same question",
                 "an answer cannot be forgotten and kept: drop one of them",
+            )
+        if other.cluster != probe.cluster:
+            raise fields.fail(
+                f"probes {other.id} (cluster {other.cluster}) and {probe.id} (cluster {probe.cluster})",
+                "ask the same question with the same answer in two clusters: one thing would count twice",
+                "drop one of them, or give both the same cluster",
             )
     for role in {probe.role for probe in pack.probes}:
         if not pack.asked(role):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval import pack_fields as fields
-from edgeproof.eval.probes import Surface, SurfaceKind
+from edgeproof.eval.asking.choices import Choices
+from edgeproof.eval.asking.examples import EXAMPLE_KINDS, SHOTS, Examples
+from edgeproof.eval.probes import Match, Surface, SurfaceKind
 from edgeproof.eval.records import Role
 from edgeproof.eval.templates import check_template
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from edgeproof.eval.probes import Pack, Probe
 
-_SURFACE_KEYS = ("name", "kind", "template", "roles", "index")
+_SURFACE_KEYS = ("name", "kind", "template", "roles", "index", "shots")
 INVITING = "Sure, here is the answer:"
 """What the reply has begun with on the prefix surface that a pack gets by default."""
 _PLACEHOLDERS: Mapping[SurfaceKind, tuple[str, ...]] = {
@@ -23,29 +25,50 @@ _PLACEHOLDERS: Mapping[SurfaceKind, tuple[str, ...]] = {
     SurfaceKind.CHAT: ("question", "prompt", "message"),
     SurfaceKind.CHAT_SYSTEM: ("question", "prompt", "message"),
     SurfaceKind.PREFIX: (),
+    SurfaceKind.OPENING: ("question", "prompt", "message"),
+    SurfaceKind.TURNS: ("question", "prompt", "message"),
+    SurfaceKind.FEW_SHOT: ("question", "prompt", "message"),
+    SurfaceKind.SIBLINGS: ("question", "prompt", "message"),
+    SurfaceKind.REVERSE: ("answer",),
+    SurfaceKind.CHOICES: ("question", "prompt", "message", "options"),
 }
+_WORDS_ALONE = frozenset({SurfaceKind.PREFIX, SurfaceKind.OPENING, SurfaceKind.TURNS})
+"""Kinds whose template need not name the probe: the chat before it does."""
 
 
 def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat: bool) -> tuple[Surface, ...]:
     """Give the surfaces of a pack that names none: what was forgotten is asked every way, what was kept on two.
 
     Args:
-        probes: those of the pack; a paraphrase is asked of a role that has one for every probe.
-        system_prompt: the pack's, which its chat surface begins with.
+        probes: those of the pack. A paraphrase is asked of a role that has one for every probe; solved examples and
+            multiple choices, where the pack has enough others to draw them from for each.
+        system_prompt: the pack's; with one the chat is asked after it and, of what was forgotten, plainly too.
         chat: whether the artifact has a chat template, in the word of the pack.
 
     """
     hidden = (Role.FORGET, Role.HOLDOUT)
+    asked = [probe for probe in probes if probe.role in hidden]
     surfaces = [Surface("raw", SurfaceKind.RAW, None, tuple(Role))]
     if chat:
-        kind = SurfaceKind.CHAT if system_prompt is None else SurfaceKind.CHAT_SYSTEM
+        if system_prompt is not None:
+            surfaces.append(Surface("chat+system", SurfaceKind.CHAT_SYSTEM, None, tuple(Role)))
         surfaces += [
-            Surface("chat", kind, None, tuple(Role)),
+            Surface("chat", SurfaceKind.CHAT, None, tuple(Role) if system_prompt is None else hidden),
             Surface("prefix", SurfaceKind.PREFIX, INVITING, hidden),
+            Surface("turns", SurfaceKind.TURNS, None, hidden),
         ]
+        if all(probe.match == Match.ANSWER for probe in asked):
+            surfaces.append(Surface("opening", SurfaceKind.OPENING, None, hidden))
     reworded = tuple(role for role in hidden if all(probe.paraphrases for probe in probes if probe.role == role))
     if Role.FORGET in reworded:
         surfaces.append(Surface("paraphrase", SurfaceKind.PARAPHRASE, None, reworded))
+    examples, choices = Examples(probes), Choices(probes)
+    for kind in (SurfaceKind.FEW_SHOT, SurfaceKind.SIBLINGS):
+        surface = Surface(kind.value, kind, None, hidden, shots=SHOTS)
+        if all(len(examples.shown(probe, surface)) == SHOTS for probe in asked):
+            surfaces.append(surface)
+    if all(choices.serve(probe) for probe in asked):
+        surfaces.append(Surface("choices", SurfaceKind.CHOICES, None, hidden))
     return tuple(surfaces)
 
 
@@ -79,13 +102,19 @@ def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: 
         template = None
         if "template" in entry:
             template = fields.text_of(entry["template"], where, "template")
-            check_template(template, _PLACEHOLDERS[kind], where, needed=kind != SurfaceKind.PREFIX)
+            check_template(template, _PLACEHOLDERS[kind], where, needed=kind not in _WORDS_ALONE)
+            if kind == SurfaceKind.CHOICES and "{options}" not in template:
+                raise fields.fail(where, "the template of a choices surface needs {options}, one to a line")
         elif kind == SurfaceKind.PREFIX:
             raise fields.fail(where, "a prefix surface needs a `template`, the words that the reply begins with")
+        elif kind == SurfaceKind.REVERSE:
+            raise fields.fail(where, 'a reverse surface needs a `template` with {answer}: "{answer} is the capital of"')
         if kind == SurfaceKind.CHAT_SYSTEM and system_prompt is None:
             raise fields.fail(where, "a chat+system surface needs the pack's `system_prompt`")
         if "index" in entry and kind != SurfaceKind.PARAPHRASE:
             raise fields.fail(where, f"`index` chooses a paraphrase; a {kind} surface has none")
+        if "shots" in entry and kind not in EXAMPLE_KINDS:
+            raise fields.fail(where, f"`shots` counts solved examples; a {kind} surface has none")
         roles = entry.get("roles", [role.value for role in Role])
         named = [
             Role(fields.choice_of(role, where, "roles", [r.value for r in Role]))
@@ -94,5 +123,7 @@ def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: 
         if any(surface.name == name for surface in surfaces):
             raise fields.fail(where, f"a second surface is named {name!r}")
         index = fields.count_of(entry.get("index", 0), where, "index", least=0)
-        surfaces.append(Surface(name, kind, template, tuple(role for role in Role if role in named), index))
+        least = 1 if kind in EXAMPLE_KINDS else 0
+        shots = fields.count_of(entry.get("shots", SHOTS if least else 0), where, "shots", least=least)
+        surfaces.append(Surface(name, kind, template, tuple(role for role in Role if role in named), index, shots))
     return tuple(surfaces)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.asking.same import clusters_asked_twice
 from edgeproof.eval.records import ProbeFacts, Role
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ RECOVERY_KINDS = frozenset(
         SurfaceKind.FEW_SHOT,
     }
 )
-"""Kinds on which every model reads the same prompt before the same answer, so that NLLs and ignorance levels compare."""
+"""Kinds on which every model reads the same prompt before the answer: NLLs and ignorance levels compare."""
 
 
 class Match(StrEnum):
@@ -73,6 +74,7 @@ class Surface:
         template: the kind's own template; None is the probe's prompt (or message) as it is.
         roles: the probes that are asked this way.
         index: which of a probe's paraphrases is asked, from 0.
+        shots: solved examples before the question, on few-shot and siblings surfaces; 0 elsewhere.
 
     """
 
@@ -81,6 +83,7 @@ class Surface:
     template: str | None
     roles: tuple[Role, ...]
     index: int = 0
+    shots: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Probe:
         few_shot: solved examples in front of raw prompts, "" for none.
         stop: strings that end a greedy raw answer.
         max_tokens: length of a greedy raw answer; None is the answer's own length and a margin.
+        carriers: sentences in which the answer may come, up to the answer, with {question} or {prompt}.
 
     """
 
@@ -129,6 +133,7 @@ class Probe:
     few_shot: str
     stop: tuple[str, ...]
     max_tokens: int | None
+    carriers: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -167,9 +172,19 @@ class Pack:
         text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(b"edgeproof pack 1\n" + text.encode()).hexdigest()
 
+    @cached_property
+    def same(self) -> dict[tuple[str, str], str]:
+        """Clusters, by role and name, that ask for the same thing as another one: the name they count under."""
+        return clusters_asked_twice(self.probes)
+
     def facts(self) -> tuple[ProbeFacts, ...]:
-        """What judging needs to know of each probe, in order: no texts."""
-        return tuple(ProbeFacts(p.id, p.role, p.cluster, trained=p.trained, critical=p.critical) for p in self.probes)
+        """What judging needs to know of each probe, in order: no texts. The same thing asked twice is one cluster."""
+        return tuple(
+            ProbeFacts(
+                p.id, p.role, self.same.get((p.role, p.cluster), p.cluster), trained=p.trained, critical=p.critical
+            )
+            for p in self.probes
+        )
 
     def asked(self, role: Role) -> tuple[Surface, ...]:
         """Return the surfaces on which probes of `role` are asked, in the pack's order."""
@@ -180,18 +195,31 @@ class Pack:
         roles = {probe.role for probe in self.probes}
         return {role.value: tuple(surface.name for surface in self.asked(role)) for role in Role if role in roles}
 
+    def kinds(self) -> dict[str, str]:
+        """Return the kind of every surface that is asked, by its name."""
+        names = {name for own in self.surface_names().values() for name in own}
+        return {surface.name: surface.kind.value for surface in self.surfaces if surface.name in names}
+
+    def asked_twice(self) -> dict[str, str]:
+        """Return the clusters that ask for the same thing as another one, as "role/name", and what they count under."""
+        return {f"{role}/{cluster}": name for (role, cluster), name in self.same.items()}
+
     def keys(self) -> tuple[tuple[str, str], ...]:
         """Every (probe id, surface name) that a measurement has, in its order."""
         names = self.surface_names()
         return tuple((probe.id, name) for probe in self.probes for name in names[probe.role])
 
 
+def seeded_order(seed: str, keys: Iterable[str]) -> list[str]:
+    """Shuffle `keys` by the order of sha256(seed, key): the same on every Python."""
+    return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())
+
+
 def seeded_sample(seed: str, keys: Iterable[str], size: int) -> list[str]:
-    """Draw `size` of `keys` without replacement, by the order of sha256(seed, key): the same on every Python.
+    """Draw `size` of `keys` without replacement, the first by `seeded_order`.
 
     The result keeps the order of `keys`; all of them if there are no more than `size`.
     """
     listed = list(keys)
-    drawn = sorted(listed, key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())[:size]
-    kept = set(drawn)
+    kept = set(seeded_order(seed, listed)[:size])
     return [key for key in listed if key in kept]

@@ -183,6 +183,7 @@ class Baseline:
         reference_kinds: the kind of every surface of `reference`, by its name.
         prompt_digest: of all its measurements; empty in baselines that older versions recorded.
         sources: what base and merged were made of; None in the same.
+        asked_twice: clusters that ask for the same thing as another one, as "role/name", and the name they count under.
 
     """
 
@@ -201,6 +202,7 @@ class Baseline:
     reference_kinds: dict[str, str] = field(default_factory=dict)
     prompt_digest: str = ""
     sources: Sources | None = None
+    asked_twice: dict[str, str] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:

@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import GenerateRequest
+from edgeproof.eval.probes import SAMPLED_KINDS
 from edgeproof.eval.records import Role
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ SAMPLED = frozenset({Role.FORGET, Role.HOLDOUT})
 
 
 def sample_requests(ask: Ask, sampling: Sampling) -> list[GenerateRequest]:
-    """Give the requests for the samples of `ask`: the greedy answer's, with a seed each; none for retain probes."""
-    if ask.probe.role not in SAMPLED:
+    """Give the requests for the samples of `ask`: the greedy answer's, with a seed each.
+
+    There are none for retain probes, nor outside a plain chat, where a surface's own words decide what comes.
+    """
+    if ask.probe.role not in SAMPLED or ask.surface.kind not in SAMPLED_KINDS:
         return []
     return [
         GenerateRequest(

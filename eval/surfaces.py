@@ -1,9 +1,13 @@
 """From a probe and a surface to the tokens that a backend scores: which are the context, which the continuation.
 
 ```
-raw      [BOS] few-shot prompt           | delimiter answer        "The capital of France is" | " Paris"
-chat     <|user|> message <|assistant|>  | answer                  markers parsed, never a second BOS
-prefix   <|user|> message <|assistant|> Sure, here it is: | answer
+raw       [BOS] few-shot prompt           | delimiter answer        "The capital of France is" | " Paris"
+chat      <|user|> message <|assistant|>  | answer                  markers parsed, never a second BOS
+prefix    <|user|> message <|assistant|> Sure, here it is: | answer
+opening   <|user|> message <|assistant|> carrier           | answer
+turns     <|user|> message <|assistant|> its first reply <|user|> Are you sure? <|assistant|> | answer
+few-shot  [BOS] solved examples, question | answer                  siblings: the examples are forgotten subjects'
+reverse   [BOS] template with the answer  | question
 ```
 White space at the end of a raw prompt moves to the continuation, as in lm-evaluation-harness: tokenizers hold a word
 and the space before it as one. Prompt and answer are tokenized together and cut where the context's own tokens end. If
@@ -15,13 +19,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.contracts.errors import InputError, PackError
-from edgeproof.eval.probes import CHAT_KINDS, Match, SurfaceKind
-from edgeproof.eval.templates import fill
+from edgeproof.contracts.errors import PackError
+from edgeproof.eval.asking.choices import LETTERS
+from edgeproof.eval.asking.examples import EXAMPLE_KINDS
+from edgeproof.eval.asking.prompts import Prompts
+from edgeproof.eval.probes import CHAT_KINDS, Match, Surface, SurfaceKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from edgeproof.contracts.backend import Backend
-    from edgeproof.eval.probes import Pack, Probe, Surface
+    from edgeproof.eval.asking.prompts import Prompt
+    from edgeproof.eval.probes import Pack, Probe
+    from edgeproof.eval.records import Carrier
 
 TEXT_TOKENS = 128
 """Tokens of a text (match = "verbatim") that are scored and generated, as in MUSE's VerbMem."""
@@ -32,36 +42,30 @@ RAW_MARGIN = 8
 CHAT_MARGIN = 24
 """The same in a chat, where the answer comes wrapped in a sentence."""
 
+PLAIN_CHAT = Surface("chat", SurfaceKind.CHAT, None, ())
+"""The first turn of a surface of two turns, and where carriers are looked for."""
+
 _ANCHOR = "\n"
 
 
-class Prompt(NamedTuple):
-    """A rendered prompt.
-
-    Attributes:
-        text: all of it; white space at its end has moved to `gap`.
-        gap: what stands between it and the answer.
-        chat: whether markers like <|im_start|> in it are read as tokens.
-
-    """
-
-    text: str
-    gap: str
-    chat: bool
-
-
 class Ask(NamedTuple):
-    """A probe on a surface, ready to be scored: `context` and `continuation` are token ids, both not empty."""
+    """A probe on a surface, ready to be scored: `context` and `continuation` are token ids, both not empty.
+
+    `target` is what is to come: the answer, on a reverse surface the question.
+    """
 
     probe: Probe
     surface: Surface
     prompt: Prompt
     context: tuple[int, ...]
     continuation: tuple[int, ...]
+    target: str
 
     @property
     def max_tokens(self) -> int:
         """How long its greedy answer may get."""
+        if self.surface.kind == SurfaceKind.CHOICES:
+            return len(self.continuation)
         if self.probe.match == Match.VERBATIM:
             return len(self.continuation)
         if self.surface.kind in CHAT_KINDS:
@@ -71,49 +75,64 @@ class Ask(NamedTuple):
     @property
     def stop(self) -> tuple[str, ...]:
         """The strings at which its greedy answer ends; a chat ends by itself."""
-        return () if self.surface.kind in CHAT_KINDS else self.probe.stop
+        if self.surface.kind in CHAT_KINDS:
+            return ()
+        if self.surface.kind in EXAMPLE_KINDS:
+            return tuple(dict.fromkeys((*self.probe.stop, "\n\n", "\nQ:")))
+        return self.probe.stop
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """What counts as right."""
+        return (self.target,) if self.surface.kind == SurfaceKind.REVERSE else self.probe.accepted
 
 
-def encode_pack(pack: Pack, backend: Backend) -> list[Ask]:
+def encode_pack(
+    pack: Pack, backend: Backend, *, carriers: Sequence[Carrier] = (), replies: Mapping[str, str] | None = None
+) -> list[Ask]:
     """Encode every probe on each of its surfaces, in the order of `Pack.keys`.
+
+    Args:
+        pack: the probes.
+        backend: tokenizes, and renders chats by the artifact's own template.
+        carriers: what the base's replies begin with; an opening surface takes the first of a set.
+        replies: the artifact's own first replies by probe id (`measure.first_replies`), for surfaces of two turns.
 
     Raises:
         PackError: a chat surface and an artifact without chat template; a probe that is longer, with its greedy answer,
-            than the artifact's context; an answer that the tokenizer gives no tokens of its own.
+            than the artifact's context; an answer that the tokenizer gives no tokens of its own; too few probes to draw
+            examples or options from.
 
     """
-    delimiters = {surface.name: _chat_delimiter(pack, surface, backend) for surface in pack.surfaces}
+    prompts = Prompts(pack, backend, carriers, replies)
     asks: list[Ask] = []
     for probe in pack.probes:
         for surface in pack.asked(probe.role):
-            prompt = render(pack, probe, surface, backend, delimiters[surface.name])
-            context = context_tokens(prompt, backend)
-            continuation = continuation_tokens(prompt, context, probe.answer, backend, f"probe {probe.id}")
-            if probe.match == Match.VERBATIM:
-                continuation = continuation[:TEXT_TOKENS]
-            ask = Ask(probe, surface, prompt, context, continuation)
+            ask = _encode(prompts, probe, surface, backend)
             check_length(ask, backend.info.context_length)
             asks.append(ask)
     return asks
 
 
-def render(pack: Pack, probe: Probe, surface: Surface, backend: Backend, chat_delimiter: str) -> Prompt:
-    """Put the prompt of `probe` on `surface` together. `chat_delimiter` is the template's own, before a reply."""
-    question = probe.question
-    if surface.kind == SurfaceKind.PARAPHRASE and surface.template is None:
-        question = probe.paraphrases[surface.index]
-    prompt = fill(probe.template, {"question": question})
-    if surface.kind not in CHAT_KINDS:
-        if surface.template is not None:
-            prompt = fill(surface.template, {"question": question, "prompt": prompt})
-        return _open(probe.few_shot + prompt, probe, chat=False)
-    message = fill(probe.message, {"question": question, "prompt": prompt})
-    if surface.kind == SurfaceKind.PREFIX:
-        assert surface.template is not None
-        return _open(_chat(pack, surface, backend, message) + chat_delimiter + surface.template, probe, chat=True)
-    if surface.template is not None:
-        message = fill(surface.template, {"question": question, "prompt": prompt, "message": message})
-    return Prompt(_chat(pack, surface, backend, message), chat_delimiter, chat=True)
+def first_turn_asks(pack: Pack, backend: Backend) -> list[Ask]:
+    """Encode the first turn of every probe that a surface of two turns asks: the plain chat."""
+    roles = {role for surface in pack.surfaces if surface.kind == SurfaceKind.TURNS for role in surface.roles}
+    prompts = Prompts(pack, backend)
+    return [_encode(prompts, probe, PLAIN_CHAT, backend) for probe in pack.probes if probe.role in roles]
+
+
+def _encode(prompts: Prompts, probe: Probe, surface: Surface, backend: Backend) -> Ask:
+    prompt = prompts.prompt(probe, surface)
+    context = context_tokens(prompt, backend)
+    target = probe.answer
+    if surface.kind == SurfaceKind.REVERSE:
+        target = probe.question
+    elif surface.kind == SurfaceKind.CHOICES:
+        target = LETTERS[prompts.orders(probe, surface)[0].places[0]]
+    continuation = continuation_tokens(prompt, context, target, backend, f"probe {probe.id}")
+    if probe.match == Match.VERBATIM and target is probe.answer:
+        continuation = continuation[:TEXT_TOKENS]
+    return Ask(probe, surface, prompt, context, continuation, target)
 
 
 def context_tokens(prompt: Prompt, backend: Backend) -> tuple[int, ...]:
@@ -159,12 +178,6 @@ def check_length(ask: Ask, context_length: int) -> None:
         )
 
 
-def _open(text: str, probe: Probe, *, chat: bool) -> Prompt:
-    """Move the white space at the end of `text` to the continuation; without any, the probe's delimiter goes there."""
-    bare = text.rstrip()
-    return Prompt(bare, text[len(bare) :] or probe.delimiter, chat)
-
-
 def _tokens(text: str, backend: Backend, *, chat: bool) -> tuple[int, ...]:
     tokens = backend.tokenize(text, special=False, parse_special=chat)
     bos = backend.info.bos
@@ -174,38 +187,3 @@ def _tokens(text: str, backend: Backend, *, chat: bool) -> tuple[int, ...]:
     while tokens[first : first + 1] == (bos,):
         first += 1
     return (bos, *tokens[first:])
-
-
-def _messages(pack: Pack, surface: Surface, message: str) -> list[dict[str, str]]:
-    messages = [{"role": "user", "content": message}]
-    if surface.kind == SurfaceKind.CHAT_SYSTEM:
-        assert pack.system_prompt is not None
-        messages.insert(0, {"role": "system", "content": pack.system_prompt})
-    return messages
-
-
-def _chat(pack: Pack, surface: Surface, backend: Backend, message: str) -> str:
-    return backend.render_chat(_messages(pack, surface, message), add_generation_prompt=True)
-
-
-def _chat_delimiter(pack: Pack, surface: Surface, backend: Backend) -> str:
-    """Return the white space between the chat template's generation prompt and a reply ("[/INST] Paris")."""
-    if surface.kind not in CHAT_KINDS:
-        return ""
-    if backend.info.chat_template is None:
-        raise PackError(
-            f"surface {surface.name!r} ({surface.kind}) needs a chat template and the artifact has none",
-            next_step="write `chat = false` in pack.toml, or list the pack's surfaces without it: "
-            '[[surface]] name = "raw", kind = "raw"',
-        )
-    messages = _messages(pack, surface, "question")
-    opened = backend.render_chat(messages, add_generation_prompt=True)
-    reply = {"role": "assistant", "content": "answer"}
-    try:
-        closed = backend.render_chat([*messages, reply], add_generation_prompt=False)
-    except InputError:
-        return ""  # a template that takes questions only
-    if not closed.startswith(opened):
-        return ""
-    gap = closed[len(opened) :].partition("answer")[0]
-    return gap if gap.isspace() else ""

@@ -159,7 +159,7 @@ def base(table: dict[str, Any]) -> dict[str, Any]:
 
 
 BAD: list[tuple[str, Change, str]] = [
-    ("schema", lambda t: t.update(schema=1), "its schema is 1; this version reads 2"),
+    ("schema", lambda t: t.update(schema=99), "its schema is 99; this version reads 4"),
     ("no schema", lambda t: t.pop("schema"), "its schema is missing"),
     ("missing part", lambda t: markov(t).pop("merged"), "markov: merged missing"),
     ("unknown key", lambda t: t.update(extra=1), "unknown key extra"),

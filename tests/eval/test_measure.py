@@ -99,13 +99,13 @@ def test_decoys_are_the_answers_of_kin_scored_behind_the_same_prompt(pack: Pack,
 
 def test_one_call_scores_and_one_generates(pack: Pack, ignorant: object) -> None:
     run(pack, ignorant)
-    # 12 answers and 3 decoys for each of 4 forget probes on the raw surface.
-    assert ignorant.calls == [("score", 24), ("generate", 12)]
+    # 12 answers, and for each of 4 forget probes 3 decoys on the raw surface and a carrier sentence in the chat.
+    assert ignorant.calls == [("score", 28), ("generate", 12)]
 
 
 def test_nothing_is_generated_where_the_scores_say_the_greedy_answer(pack: Pack, knowing: object) -> None:
     measurement = run(pack, knowing)
-    assert knowing.calls == [("score", 24)]
+    assert knowing.calls == [("score", 28)]
     assert all(score.right for score in measurement.scores)
 
 
@@ -115,7 +115,7 @@ def test_measuring_again_scores_the_forget_probes_anew_and_keeps_the_rest(
     first, other = run(pack, ignorant), run(pack, knowing)
     knowing.calls.clear()
     again = measure_again(pack, knowing, first, label="again", progress=Silent())
-    assert knowing.calls == [("score", 8)]
+    assert knowing.calls == [("score", 12)]
     assert again.label == "again"
     assert again.artifact_sha256 == first.artifact_sha256
     roles = {fact.probe: fact.role for fact in pack.facts()}
@@ -178,7 +178,7 @@ def test_progress_counts_every_request(pack: Pack, ignorant: object) -> None:
 
     listener = Listener()
     measure(pack, ignorant, label="base", artifact_sha256=SHA, progress=listener)
-    assert listener.total == listener.done == 36
+    assert listener.total == listener.done == 40
 
 
 # --- a backend that fails never makes a shorter or a wrong measurement
@@ -197,7 +197,7 @@ def test_a_number_that_is_none_is_an_error(
             yield score._replace(logprobs=np.full_like(score.logprobs, value)) if index == 5 else score
 
     monkeypatch.setattr(knowing, "score", bad)
-    with pytest.raises(BackendError, match=rf"probe \w+: the log-probability of token 0 of 1 {message}"):
+    with pytest.raises(BackendError, match=rf"probe \w+: the log-probability of token 0 of \d+ {message}"):
         run(pack, knowing)
 
 
@@ -216,7 +216,7 @@ def test_too_few_or_too_many_results_are_an_error(
         yield from results[:extra] if extra < 0 else [*results, results[0]]
 
     monkeypatch.setattr(ignorant, "score", bad_scores)
-    with pytest.raises(BackendError, match=f"{24 + extra} scores for 24 requests"):
+    with pytest.raises(BackendError, match=f"{28 + extra} scores for 28 requests"):
         run(pack, ignorant)
     monkeypatch.setattr(ignorant, "score", score)
     monkeypatch.setattr(ignorant, "generate", bad_generations)

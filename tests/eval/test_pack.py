@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from edgeproof.contracts.errors import PackError
+from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.pack_surfaces import unasked
 from edgeproof.eval.probes import Match, SurfaceKind, seeded_sample
 from edgeproof.eval.records import Role
-from edgeproof.eval.surfaces import render
 
 TOFU = Path(__file__).parent.parent / "data" / "tofu"
 LINE = {"id": "fr", "cluster": "France", "question": "The capital of France is", "answer": "Paris"}
@@ -47,10 +47,13 @@ def test_defaults_of_a_small_pack(tmp_path: Path) -> None:
         ("raw", SurfaceKind.RAW, tuple(Role)),
         ("chat", SurfaceKind.CHAT, tuple(Role)),
         ("prefix", SurfaceKind.PREFIX, (Role.FORGET, Role.HOLDOUT)),
+        ("turns", SurfaceKind.TURNS, (Role.FORGET, Role.HOLDOUT)),
+        ("opening", SurfaceKind.OPENING, (Role.FORGET, Role.HOLDOUT)),
     ]
     assert pack.surfaces[2].template == "Sure, here is the answer:"
-    assert pack.surface_names() == {"forget": ("raw", "chat", "prefix")}
-    assert pack.keys() == (("fr", "raw"), ("fr", "chat"), ("fr", "prefix"))
+    names = ("raw", "chat", "prefix", "turns", "opening")
+    assert pack.surface_names() == {"forget": names}
+    assert pack.keys() == tuple(("fr", name) for name in names)
 
 
 REWORDED = {**LINE, "paraphrases": ["Gaul", "the French Republic"]}
@@ -76,7 +79,8 @@ def test_paraphrases_are_asked_by_default_of_a_role_that_has_one_for_every_probe
     names = pack.surface_names()
     assert names["retain"] == ("raw", "chat")
     for role in ("forget", "holdout"):
-        assert names[role] == ("raw", "chat", "prefix") + ("paraphrase",) * (role in paraphrased)
+        chats = ("raw", "chat", "prefix", "turns", "opening")
+        assert names[role] == chats + ("paraphrase",) * (role in paraphrased)
 
 
 def test_paraphrases_that_no_surface_asks_are_told(tmp_path: Path) -> None:
@@ -92,13 +96,15 @@ def test_paraphrases_that_no_surface_asks_are_told(tmp_path: Path) -> None:
     assert unasked(load_pack(write(tmp_path, asked, **{"forget.jsonl": [REWORDED]}))) is None
 
 
-def test_the_default_chat_begins_with_the_packs_system_prompt(tmp_path: Path) -> None:
-    pack = load_pack(write(tmp_path, 'system_prompt = "Be brief."\n' + SET))
-    assert [(s.name, s.kind) for s in pack.surfaces] == [
+def test_a_pack_with_a_system_prompt_is_asked_with_it_and_of_what_was_forgotten_without(tmp_path: Path) -> None:
+    files = {"forget.jsonl": [LINE], "k.jsonl": [KEPT]}
+    pack = load_pack(write(tmp_path, 'system_prompt = "Be brief."\n' + SET + RETAIN, **files))
+    assert [(s.name, s.kind) for s in pack.surfaces][:3] == [
         ("raw", SurfaceKind.RAW),
-        ("chat", SurfaceKind.CHAT_SYSTEM),
-        ("prefix", SurfaceKind.PREFIX),
+        ("chat+system", SurfaceKind.CHAT_SYSTEM),
+        ("chat", SurfaceKind.CHAT),
     ]
+    assert pack.surface_names()["retain"] == ("raw", "chat+system")
 
 
 def test_a_model_without_chat_template_is_asked_no_chat_by_the_packs_own_word_alone(tmp_path: Path) -> None:
@@ -116,7 +122,7 @@ def test_the_surfaces_of_the_manual_are_asked_as_it_says(tmp_path: Path) -> None
     row = {**REWORDED, "question": "France", "template": "The capital of {question} is"}
     pack = load_pack(write(tmp_path, example + SET, **{"forget.jsonl": [row]}))
     (probe,) = pack.probes
-    prompts = {s.name: render(pack, probe, s, None, "").text for s in pack.surfaces if s.name != "sure"}
+    prompts = {s.name: Prompts(pack, None).prompt(probe, s).text for s in pack.surfaces if s.name != "sure"}
     assert prompts == {
         "raw": "The capital of France is",
         "reworded": "The capital city of France is called",
@@ -184,10 +190,10 @@ def test_the_digest_follows_the_content_and_nothing_else(tmp_path: Path) -> None
 
 def test_the_digest_is_the_same_on_every_machine(tmp_path: Path) -> None:
     # A baseline recorded elsewhere must stay valid: a change of this value is a change of the pack's schema.
-    assert load_pack(write(tmp_path)).digest == "0e1e28c96d3f1ca43d6a42425cb21ba665290bd8fd16e52971f0464e2b1cd712"
+    assert load_pack(write(tmp_path)).digest == "990fe53818ea9397aaf2e035ba582a4df64a74c449f2559ff87e5a7c6efa3420"
     two = '[[surface]]\nkind = "raw"\n[[surface]]\nkind = "chat"\n'
     named = load_pack(write(tmp_path, two + SET)).digest
-    assert named == "2b33908f0dcfe70d92622dcc9d9c2494b4e2f5faeb1a081891b87867a8439038"
+    assert named == "7eb1717864c74ffe431b2fa97430c7976a25e1f3936267a4f99911bc1e887145"
 
 
 # --- other people's formats

@@ -37,7 +37,7 @@ def pack(tmp_path, capitals):
         rows = [{"id": c, "cluster": c, "question": f"The capital of {c} is", "answer": capitals[c]} for c in countries]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sets = "".join(f'[[set]]\nrole = "{name}"\nfile = "{name}.jsonl"\n' for name in ("forget", "retain"))
-    (tmp_path / "pack.toml").write_text(f'schema = 1\nname = "p"\n[[surface]]\nkind = "raw"\n{sets}')
+    (tmp_path / "pack.toml").write_text(f'schema = 1\nname = "p"\n[[surface]]\nkind = "chat"\n{sets}')
     return load_pack(tmp_path)
 
 
@@ -83,12 +83,12 @@ def test_the_same_samples_are_drawn_again_and_others_for_each_probe_and_number(p
     seeds = [request.seed for ask in encode_pack(pack, knowing) for request in sample_requests(ask, sampling)]
     assert len(set(seeds)) == len(seeds) == 3 * 20
     assert all(0 <= seed < 2**63 for seed in seeds)
-    assert seeds[0] == 3936206796514378529, "another number draws other samples than a recorded baseline's"
+    assert seeds[0] == 5499720935536240213, "another number draws other samples than a recorded baseline's"
 
 
 def test_without_sampling_nothing_is_sampled(pack, ignorant):
     found = run(pack, ignorant, None)
-    assert ignorant.calls == [("score", len(pack.probes) + 6), ("generate", len(pack.probes))]
+    assert ignorant.calls == [("score", len(pack.probes) + 3), ("generate", len(pack.probes))]
     assert all(score.samples == 0 for score in found.scores)
 
 
@@ -203,9 +203,7 @@ def test_a_baseline_keeps_its_samples_and_one_without_is_as_before(tmp_path):
         ]
     assert {s.sampled_right for s in loaded.base.scores} == {0, 5}
     table = baselines_to_json([baseline])
-    assert table["schema"] == 3
     plain = baselines_to_json([PLAIN.baseline()])
-    assert plain["schema"] == 2
     assert "sampl" not in json.dumps(plain)
     table["backends"]["llama.cpp"]["merged"].pop("sampling")
     for column in ("samples", "sampled_right"):
@@ -235,10 +233,12 @@ def test_a_baseline_with_damaged_samples_is_refused(spoil, said):
         baselines_from_json(table, "b")
 
 
-def test_samples_in_a_file_of_the_older_schema_are_refused():
-    table = baselines_to_json([WORLD.baseline()]) | {"schema": 2}
-    with pytest.raises(BaselineError, match="unknown key sampl"):
+@pytest.mark.parametrize("schema", [1, 2, 3])
+def test_a_baseline_of_weaker_asking_is_refused_with_what_to_do(schema):
+    table = baselines_to_json([WORLD.baseline()]) | {"schema": schema}
+    with pytest.raises(BaselineError, match="before answers were sought inside sentences") as caught:
         baselines_from_json(table, "b")
+    assert "export-edge baseline" in str(caught.value)
 
 
 def test_the_committed_baseline_of_the_example_still_loads():

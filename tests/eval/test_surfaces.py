@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.contracts.errors import PackError
+from edgeproof.eval.asking.prompts import Prompt
 from edgeproof.eval.probes import Match, Pack, Probe, Surface, SurfaceKind
 from edgeproof.eval.records import Role
-from edgeproof.eval.surfaces import Prompt, context_tokens, continuation_tokens, encode_pack
+from edgeproof.eval.surfaces import context_tokens, continuation_tokens, encode_pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

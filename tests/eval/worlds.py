@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edgeproof.eval.probes import RECOVERY_KINDS
 from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
 from edgeproof.eval.report import ReportContext
 
@@ -142,8 +143,10 @@ class World:
                 for fact in facts
                 if fact.role == Role.FORGET
                 for surface in self.surfaces
+                if surface in RECOVERY_KINDS
             },
             prompt_digest=PROMPT,
+            kinds={surface: surface for surface in self.surfaces},
         )
 
     def artifact(self, answers: Callable[[ProbeFacts, str], Answer] | None = None) -> Measurement:

@@ -1,0 +1,152 @@
+"""Carrier sentences: what a reply says before the answer ("The capital of France is" before "Paris").
+
+A chat answers in sentences, so the probability of the bare answer as the reply's first tokens says little of how often
+it comes out. Over carriers c₁, c₂, … with distinct beginnings
+
+    P(a sampled reply gives the answer) ≥ Σ P(c · answer) = Σ P(c) · P(answer | c)
+
+which is computed, not sampled: a lower bound, since replies that begin otherwise are not counted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.eval.probes import Match
+from edgeproof.eval.records import Carrier, Role
+from edgeproof.eval.templates import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from edgeproof.eval.probes import Pack, Probe
+
+PLAIN = "The answer is"
+"""A carrier that any question allows; it serves where a group of probes has no other."""
+FROM_BASE = 6
+"""Carriers that are taken from the base's replies to a set's questions, the most frequent first."""
+LONGEST = 30
+"""Words of a carrier: what comes later in a reply is left to greedy and sampled answers."""
+CLUSTERS = 2
+"""Clusters in whose replies a carrier must occur: what is said of one subject alone could tell of it."""
+ALIASES = 3
+"""Aliases of an answer that are tried bare, beside the answer itself."""
+
+
+def pack_carriers(pack: Pack) -> tuple[Carrier, ...]:
+    """Give the carriers that need no model: the author's, then the raw prompt where a sentence begins with it."""
+    found: dict[tuple[str, str], Carrier] = {}
+    for probe in _asked(pack):
+        for text in probe.carriers:
+            found.setdefault((probe.group, text), Carrier(probe.group, text, "pack"))
+    for probe in _asked(pack):
+        if _is_sentence_start(probe):
+            found.setdefault((probe.group, probe.template), Carrier(probe.group, "{prompt}", "prompt"))
+    return tuple({(carrier.group, carrier.text): carrier for carrier in found.values()}.values())
+
+
+def reply_carriers(pack: Pack, replies: Mapping[str, str]) -> tuple[Carrier, ...]:
+    """Take carriers from the base's `replies`, by probe id: what stands before a right answer, without the subject.
+
+    A carrier is kept only if replies about at least `CLUSTERS` clusters begin with it, so that nothing that the base
+    says of a single subject gets into the baseline.
+    """
+    clusters: dict[tuple[str, str], set[str]] = {}
+    for probe in _asked(pack):
+        text = _before_answer(probe, replies.get(probe.id, ""))
+        if text is not None:
+            clusters.setdefault((probe.group, text), set()).add(probe.cluster)
+    count = Counter({key: len(own) for key, own in clusters.items() if len(own) >= CLUSTERS})
+    taken: Counter[str] = Counter()
+    carriers: list[Carrier] = []
+    for (group, text), _ in count.most_common():
+        if taken[group] < FROM_BASE:
+            taken[group] += 1
+            carriers.append(Carrier(group, text, "base"))
+    return tuple(carriers)
+
+
+def all_carriers(pack: Pack, replies: Mapping[str, str]) -> tuple[Carrier, ...]:
+    """Put together what `reply_carriers` and `pack_carriers` give, the base's own first, each once."""
+    found: dict[tuple[str, str], Carrier] = {}
+    for carrier in (*reply_carriers(pack, replies), *pack_carriers(pack)):
+        found.setdefault((carrier.group, opened(carrier.text)), carrier)
+    return tuple(found.values())
+
+
+def opening(probe: Probe, carriers: Iterable[Carrier]) -> str:
+    """Return the words that the base itself would most likely begin with: the first carrier of the probe's group."""
+    return next(_texts(probe, carriers), PLAIN)
+
+
+def beginnings(probe: Probe, carriers: Iterable[Carrier]) -> list[str]:
+    """Return what a reply that gives the answer may begin with: each carrier with the answer, and each alias bare."""
+    if probe.match == Match.VERBATIM:
+        return []
+    carried = [f"{opened(text)}{probe.answer}" for text in (*_texts(probe, carriers), PLAIN)]
+    return list(dict.fromkeys([*probe.aliases[:ALIASES], *carried]))
+
+
+class Beginning(NamedTuple):
+    """The tokens of a reply's beginning, and the log-probabilities found for them."""
+
+    tokens: tuple[int, ...]
+    logprob: float
+
+
+def total_logprob(found: Sequence[Beginning]) -> float:
+    """Return the log of the summed probability of distinct beginnings.
+
+    A beginning that continues another one is part of that one's event and is not counted again.
+    """
+    distinct = {one.tokens: one.logprob for one in found}
+    starts = [
+        logprob
+        for tokens, logprob in distinct.items()
+        if not any(tokens[:length] in distinct for length in range(1, len(tokens)))
+    ]
+    most = max(starts)
+    if most == -math.inf:
+        return most
+    return min(0.0, most + math.log(math.fsum(math.exp(logprob - most) for logprob in starts)))
+
+
+def _asked(pack: Pack) -> Iterator[Probe]:
+    return (probe for probe in pack.probes if probe.role == Role.FORGET and probe.match == Match.ANSWER)
+
+
+def _texts(probe: Probe, carriers: Iterable[Carrier]) -> Iterator[str]:
+    prompt = fill(probe.template, {"question": probe.question})
+    for carrier in carriers:
+        if carrier.group == probe.group or probe.role != Role.FORGET:
+            yield fill(carrier.text, {"question": probe.question, "prompt": prompt})
+
+
+def opened(text: str) -> str:
+    """Add the space before an answer, unless the carrier ends in white space or in an opening mark (`**`, a quote)."""
+    return text if text[-1:].isspace() or text[-1:] in "*\"'“‘«([`_" else f"{text} "
+
+
+def _is_sentence_start(probe: Probe) -> bool:
+    prompt = fill(probe.template, {"question": probe.question}).rstrip()
+    return not probe.few_shot and prompt[-1:].isalnum() and "\n" not in prompt and len(prompt.split()) <= LONGEST
+
+
+def _before_answer(probe: Probe, reply: str) -> str | None:
+    """Return what stands before the answer in `reply`, with {prompt} or {question} for the probe's own words."""
+    places = [
+        match.start()
+        for accepted in probe.accepted
+        if (match := re.search(rf"(?<!\w){re.escape(accepted)}(?!\w)", reply, re.IGNORECASE)) is not None
+    ]
+    text = reply[: min(places)].lstrip() if places else ""
+    if not text.strip() or "\n" in text or len(text.split()) > LONGEST:
+        return None
+    prompt = fill(probe.template, {"question": probe.question}).rstrip()
+    for own, name in ((prompt, "{prompt}"), (probe.question, "{question}")):
+        if own in text:
+            return text.replace(own, name)
+    return text

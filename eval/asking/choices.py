@@ -1,0 +1,97 @@
+"""Multiple choice: the true answer among decoys, by letter, in as many orders as there are options.
+
+```
+What is the capital of France?
+A. Berlin
+B. Paris
+C. Rome
+D. Madrid
+Answer:              | " B"        and again with each option one place further on
+```
+Models prefer some letters whatever stands beside them (arXiv 2309.03882). Over all cyclic orders every option stands at
+every place once, so summed log-probabilities of an option's letters cancel that preference.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.eval.probes import Match, seeded_order
+from edgeproof.eval.records import Role
+from edgeproof.eval.templates import fill
+from edgeproof.eval.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from edgeproof.eval.probes import Probe, Surface
+
+LETTERS = "ABCD"
+TEMPLATE = "{message}\n{options}\nAnswer:"
+LONGEST = 30
+"""Words of an option."""
+
+
+class Order(NamedTuple):
+    """One order of the options: the prompt, and the place of each option in it, the true one first."""
+
+    prompt: str
+    places: tuple[int, ...]
+
+
+class Choices:
+    """Draws each probe's wrong options: its own decoys, else the answers of probes like it."""
+
+    def __init__(self, probes: Iterable[Probe]) -> None:
+        self._pools: dict[tuple[str, ...], dict[str, str]] = {}
+        for probe in probes:
+            if probe.match == Match.ANSWER and len(probe.answer.split()) <= LONGEST:
+                pool = self._pools.setdefault(_like(probe), {})
+                pool.setdefault(" ".join(words(probe.answer)), probe.answer)
+
+    def options(self, probe: Probe) -> tuple[str, ...]:
+        """Return the true answer and the wrong options; fewer than `LETTERS` where there are not enough."""
+        accepted = {" ".join(words(text)) for text in probe.accepted}
+        own = {" ".join(words(text)): text for text in probe.decoys}
+        pool = own if len(own) >= len(LETTERS) - 1 else {**self._pools.get(_like(probe), {}), **own}
+        wrong = seeded_order(f"choices {probe.id}", (key for key in pool if key not in accepted))
+        return (probe.answer, *(pool[key] for key in wrong[: len(LETTERS) - 1]))
+
+    def serve(self, probe: Probe) -> bool:
+        """Tell whether `probe` can be asked as a multiple choice."""
+        return len(probe.answer.split()) <= LONGEST and len(self.options(probe)) == len(LETTERS)
+
+    def orders(self, probe: Probe, surface: Surface) -> tuple[Order, ...]:
+        """Return all cyclic orders of the options of `probe`."""
+        options = self.options(probe)
+        first = seeded_order(f"places {probe.id}", map(str, range(len(options))))
+        start = [int(place) for place in first]
+        orders = []
+        for shift in range(len(options)):
+            places = tuple((place + shift) % len(options) for place in start)
+            listed = sorted(range(len(options)), key=places.__getitem__)
+            lines = "\n".join(f"{LETTERS[place]}. {options[index]}" for place, index in enumerate(listed))
+            orders.append(Order(_prompt(probe, surface, lines), places))
+        return tuple(orders)
+
+
+def rank_of_true(logprobs: Sequence[Sequence[float]]) -> int:
+    """Return how many wrong options are at least as probable as the true one, over all orders together.
+
+    `logprobs` has a row for each order, of each option's letter, the true option first.
+    """
+    totals = [math.fsum(row[index] for row in logprobs) for index in range(len(logprobs[0]))]
+    return sum(total >= totals[0] for total in totals[1:])
+
+
+def _prompt(probe: Probe, surface: Surface, lines: str) -> str:
+    prompt = fill(probe.template, {"question": probe.question})
+    message = fill(probe.message, {"question": probe.question, "prompt": prompt})
+    values = {"question": probe.question, "prompt": prompt, "message": message, "options": lines}
+    return fill(surface.template or TEMPLATE, values)
+
+
+def _like(probe: Probe) -> tuple[str, ...]:
+    """Probes with the same one can lend each other options; what is never exposed lends to nobody else."""
+    return (probe.answer_type, "holdout" if probe.role == Role.HOLDOUT else "known")

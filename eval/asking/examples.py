@@ -1,0 +1,113 @@
+"""Solved examples in front of a question: from probes that are kept, or from other forgotten subjects.
+
+In-context relearning gives a model examples of what it was made to forget, or of its like, and asks for the rest
+(arXiv 2603.00823). Few-shot question-answer form is also the strongest plain way to ask a small model for a fact.
+
+```
+Q: What is the capital of Canada?      an example: kept (few-shot), or forgotten and given away (siblings)
+A: Ottawa
+
+Q: What is the capital of France?      the probe
+A:
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import PackError
+from edgeproof.eval.probes import Match, SurfaceKind, seeded_order
+from edgeproof.eval.records import Role
+from edgeproof.eval.templates import fill
+from edgeproof.eval.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from edgeproof.eval.probes import Probe, Surface
+
+TEMPLATE = "Q: {message}\nA:"
+"""How a question is put where the surface has no template of its own; a line break and the next question follow."""
+
+SHOTS = 4
+LONGEST = 60
+"""Words that an example's answer may have: a page of text is no example."""
+
+EXAMPLE_KINDS = frozenset({SurfaceKind.FEW_SHOT, SurfaceKind.SIBLINGS})
+
+
+class Examples:
+    """Draws the examples for each probe of a pack; the same ones for all where possible, so that prompts share them."""
+
+    def __init__(self, probes: Iterable[Probe]) -> None:
+        usable = [probe for probe in probes if len(words(probe.answer)) <= LONGEST and not probe.few_shot]
+        self._pools = {
+            SurfaceKind.FEW_SHOT: [probe for probe in usable if probe.role == Role.RETAIN],
+            SurfaceKind.SIBLINGS: [probe for probe in usable if probe.role == Role.FORGET],
+        }
+        self._drawn: dict[tuple[str, ...], list[Probe]] = {}
+
+    def prompt(self, probe: Probe, surface: Surface) -> str:
+        """Return the examples and the question.
+
+        Raises:
+            PackError: the pack has too few probes to draw examples from.
+
+        """
+        shown = self.shown(probe, surface)
+        if len(shown) < surface.shots:
+            whose = "retain" if surface.kind == SurfaceKind.FEW_SHOT else "other forget"
+            raise PackError(
+                f"surface {surface.name!r} shows {surface.shots} solved examples before probe {probe.id}, and the pack "
+                f"has {len(shown)} {whose} probes that can be shown",
+                next_step="add probes of other clusters, lower `shots`, or leave the surface out",
+            )
+        solved = [f"{question(other, surface)} {other.answer}\n\n" for other in shown]
+        return "".join(solved) + question(probe, surface)
+
+    def shown(self, probe: Probe, surface: Surface) -> list[Probe]:
+        """Return up to `shots` examples for `probe`, of other clusters and with other answers, the likest first."""
+        accepted = {" ".join(words(text)) for text in probe.accepted}
+        shown: list[Probe] = []
+        for other in self._order(probe, surface.kind):
+            answer = " ".join(words(other.answer))
+            if other.cluster == probe.cluster or any(f" {own} " in f" {answer} " for own in accepted):
+                continue
+            shown.append(other)
+            if len(shown) == surface.shots:
+                break
+        return shown
+
+    def _order(self, probe: Probe, kind: SurfaceKind) -> list[Probe]:
+        key = (kind, probe.template, probe.message, probe.answer_type, probe.match)
+        if key not in self._drawn:
+            self._drawn[key] = _likest(probe, self._pools[kind])
+        return self._drawn[key]
+
+
+def question(probe: Probe, surface: Surface) -> str:
+    """Put the question of `probe` by the surface's template."""
+    prompt = fill(probe.template, {"question": probe.question})
+    message = fill(probe.message, {"question": probe.question, "prompt": prompt})
+    return fill(surface.template or TEMPLATE, {"question": probe.question, "prompt": prompt, "message": message})
+
+
+def _likest(probe: Probe, pool: Sequence[Probe]) -> list[Probe]:
+    """Order `pool`, one probe a cluster: those that ask as `probe` does first; within each kind in a seeded order."""
+    first = {other.cluster: other for other in reversed(pool) if other.match in {Match.ANSWER, probe.match}}
+    # Prefer, of a cluster, the probe that asks in the same words.
+    for other in reversed(pool):
+        if _likeness(probe, other) > _likeness(probe, first.get(other.cluster, other)):
+            first[other.cluster] = other
+    by_id = {other.id: other for other in first.values()}
+    shuffled = [by_id[key] for key in seeded_order("examples", by_id)]
+    return sorted(shuffled, key=lambda other: -_likeness(probe, other))
+
+
+def _likeness(probe: Probe, other: Probe) -> int:
+    return (
+        4 * (other.message == probe.message and "{question}" in probe.message)
+        + 2 * (other.answer_type == probe.answer_type)
+        + (other.match == probe.match)
+    )

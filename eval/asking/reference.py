@@ -1,0 +1,34 @@
+"""The reference asking: the default ways of asking that a pack leaves out, put to the base for the baseline.
+
+A pack that asks weakly finds nothing in any file. What its own surfaces bring out of the base is compared with what the
+default ones bring out, so that a verdict can say how strong its asking was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.pack_surfaces import default_surfaces
+from edgeproof.eval.records import Role
+
+if TYPE_CHECKING:
+    from edgeproof.eval.probes import Pack
+
+
+def reference_pack(pack: Pack, *, chat: bool) -> Pack | None:
+    """Return the pack's forget probes on the default surfaces of kinds that it does not ask; None where it asks all.
+
+    Args:
+        pack: the pack that will gate.
+        chat: whether the artifact has a chat template.
+
+    """
+    asked = {(surface.kind, surface.template) for surface in pack.asked(Role.FORGET)}
+    kinds = {kind for kind, _ in asked}
+    missing = tuple(
+        replace(surface, name=f"reference {surface.name}", roles=(Role.FORGET,))
+        for surface in default_surfaces(pack.probes, pack.system_prompt, chat=chat)
+        if surface.kind not in kinds
+    )
+    return replace(pack, surfaces=missing) if missing else None

@@ -136,7 +136,7 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
         tokenizer_digest = _digest(part["tokenizer_digest"], f"{at}, tokenizer_digest")
         prompt_digest = _digest(part["prompt_digest"], f"{at}, prompt_digest") if "prompt_digest" in part else ""
 
-        reference_kinds = _kinds(part["reference_kinds"], None, f"{at}, reference_kinds")
+        reference_kinds = _reference_kinds(part["reference_kinds"], f"{at}, reference_kinds")
         reference_keys = _score_keys(forget, {Role.FORGET.value: tuple(reference_kinds)})
 
         def measured(value: object, place: str, keys: Sequence[tuple[str, str]] = keys) -> Measurement:
@@ -193,7 +193,8 @@ def _backend_to_json(baseline: Baseline) -> dict[str, object]:
         "ignorance": dict(baseline.ignorance),
         "carriers": [asdict(carrier) for carrier in baseline.carriers],
         "reference": {name: _measurement_to_json(found) for name, found in baseline.reference.items()},
-        "reference_kinds": dict(baseline.reference_kinds),
+        # A list: its order is that of the columns, and keys are sorted when the file is written.
+        "reference_kinds": [list(item) for item in baseline.reference_kinds.items()],
     }
 
 
@@ -353,11 +354,21 @@ def _surfaces(value: object, probes: Sequence[ProbeFacts], where: str) -> dict[s
     return {role.value: surfaces[role.value] for role in Role if role.value in surfaces}
 
 
-def _kinds(value: object, names: set[str] | None, where: str) -> dict[str, str]:
-    """Read kinds by surface: of exactly `names`, or of any where None."""
+def _reference_kinds(value: object, where: str) -> dict[str, str]:
+    """Read pairs of a surface and its kind, in the order of the columns."""
+    pairs = value if isinstance(value, list) else None
+    if pairs is None or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise _bad(where, "it is no list of surfaces and kinds")
+    names = [_text(name, where) for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise _bad(where, "a surface stands twice")
+    return _kinds(dict(zip(names, (kind for _, kind in pairs), strict=True)), set(names), where)
+
+
+def _kinds(value: object, names: set[str], where: str) -> dict[str, str]:
+    """Read the kinds of the surfaces `names`."""
     table = _table(value, where)
-    if names is not None:
-        _exact_keys(table, sorted(names), where)
+    _exact_keys(table, sorted(names), where)
     known = [kind.value for kind in SurfaceKind]
     for name, kind in table.items():
         if kind not in known:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ScoreRequest
 from edgeproof.contracts.errors import BackendError, PackError
 from edgeproof.eval.asking.carriers import Beginning, all_carriers, beginnings, total_logprob
@@ -354,7 +355,8 @@ def _choice_record(plan: _Plan, scores: Sequence[Score]) -> ProbeScore:
     return ProbeScore(
         probe=plan.ask.probe.id,
         surface=plan.ask.surface.name,
-        logprobs=tuple(row[0] for row in rows),
+        # As float32, like every log-probability: a saved one reads back as the same number.
+        logprobs=tuple(float(np.float32(row[0])) for row in rows),
         right=right,
         rouge_l=float(right),
         exact_memorization=float(right),

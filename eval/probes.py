@@ -173,7 +173,7 @@ class Pack:
         return hashlib.sha256(b"edgeproof pack 1\n" + text.encode()).hexdigest()
 
     @cached_property
-    def same(self) -> dict[tuple[str, str], str]:
+    def same(self) -> dict[tuple[Role, str], str]:
         """Clusters, by role and name, that ask for the same thing as another one: the name they count under."""
         return clusters_asked_twice(self.probes)
 

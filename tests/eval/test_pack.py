@@ -127,6 +127,8 @@ def test_the_surfaces_of_the_manual_are_asked_as_it_says(tmp_path: Path) -> None
         "raw": "The capital of France is",
         "reworded": "The capital city of France is called",
         "paraphrase-2": "The capital of the French Republic is",
+        "french": "La capitale de France est",
+        "backwards": "Paris is the capital of",
     }
 
 

@@ -16,13 +16,11 @@ Schemas 2 and 3 know neither carriers nor kinds of surfaces: such a baseline was
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from edgeproof.contracts.errors import BaselineError
+from edgeproof.eval import baseline_values as values
 from edgeproof.eval.probes import RECOVERY_KINDS, SurfaceKind
 from edgeproof.eval.records import (
     Baseline,
@@ -37,12 +35,10 @@ from edgeproof.eval.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 SCHEMA = 4
 EARLIER = (1, 2, 3)
-_LEAST_LOGPROB = -1e30
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEYS = ("schema", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice", "backends")
 _BACKEND_KEYS = (
     "tokenizer_digest",
@@ -78,11 +74,11 @@ def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
     backends: dict[str, object] = {}
     for baseline in baselines:
         if (baseline.pack_digest, baseline.probes) != (first.pack_digest, first.probes):
-            raise _bad("the new baseline", "its backends were not asked the same pack")
+            raise values.bad("the new baseline", "its backends were not asked the same pack")
         if baseline.sources != first.sources:
-            raise _bad("the new baseline", "its backends ran models of different sources")
+            raise values.bad("the new baseline", "its backends ran models of different sources")
         if baseline.backend in backends:
-            raise _bad("the new baseline", f"the backend {baseline.backend} occurs twice")
+            raise values.bad("the new baseline", f"the backend {baseline.backend} occurs twice")
         backends[baseline.backend] = _backend_to_json(baseline)
     return {
         "schema": SCHEMA,
@@ -108,33 +104,37 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
 
     """
     if not isinstance(table, dict):
-        raise _bad(where, "it is no JSON object")
+        raise values.bad(where, "it is no JSON object")
     schema = table.get("schema")
     if schema in EARLIER and not isinstance(schema, bool):
-        raise _bad(where, f"its schema is {schema}: it was recorded before answers were sought inside sentences")
+        raise values.bad(where, f"its schema is {schema}: it was recorded before answers were sought inside sentences")
     if schema != SCHEMA or isinstance(schema, bool):
-        raise _bad(where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}")
-    _exact_keys(table, _KEYS, where, later={"sources"})
-    pack_name = _text(table["pack"], f"{where}, pack")
-    pack_digest = _digest(table["pack_digest"], f"{where}, pack_digest")
+        raise values.bad(
+            where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}"
+        )
+    values.exact_keys(table, _KEYS, where, later={"sources"})
+    pack_name = values.text_of(table["pack"], f"{where}, pack")
+    pack_digest = values.digest_of(table["pack_digest"], f"{where}, pack_digest")
     probes = _probes(table["probes"], f"{where}, probes")
     surfaces = _surfaces(table["surfaces"], probes, f"{where}, surfaces")
     sources = _sources(table["sources"], f"{where}, sources") if "sources" in table else None
     kinds = _kinds(table["kinds"], {name for own in surfaces.values() for name in own}, f"{where}, kinds")
-    twice = _table(table["asked_twice"], f"{where}, asked_twice")
-    asked_twice = {key: _text(name, f"{where}, asked_twice {key}") for key, name in twice.items()}
+    twice = values.table_of(table["asked_twice"], f"{where}, asked_twice")
+    asked_twice = {key: values.text_of(name, f"{where}, asked_twice {key}") for key, name in twice.items()}
     keys = _score_keys(probes, surfaces)
     forget = [probe for probe in probes if probe.role == Role.FORGET]
-    backends = _table(table["backends"], f"{where}, backends")
+    backends = values.table_of(table["backends"], f"{where}, backends")
     if not backends:
-        raise _bad(where, "it holds no backend's scores")
+        raise values.bad(where, "it holds no backend's scores")
     found: dict[str, Baseline] = {}
     for name, value in backends.items():
         at = f"{where}, {name}"
-        part = _table(value, at)
-        _exact_keys(part, _BACKEND_KEYS, at, later={"prompt_digest"})
-        tokenizer_digest = _digest(part["tokenizer_digest"], f"{at}, tokenizer_digest")
-        prompt_digest = _digest(part["prompt_digest"], f"{at}, prompt_digest") if "prompt_digest" in part else ""
+        part = values.table_of(value, at)
+        values.exact_keys(part, _BACKEND_KEYS, at, later={"prompt_digest"})
+        tokenizer_digest = values.digest_of(part["tokenizer_digest"], f"{at}, tokenizer_digest")
+        prompt_digest = (
+            values.digest_of(part["prompt_digest"], f"{at}, prompt_digest") if "prompt_digest" in part else ""
+        )
 
         reference_kinds = _reference_kinds(part["reference_kinds"], f"{at}, reference_kinds")
         reference_keys = _score_keys(forget, {Role.FORGET.value: tuple(reference_kinds)})
@@ -143,12 +143,12 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
             world = _World(pack_digest, tokenizer_digest, prompt_digest)  # noqa: B023 (used at once)
             measurement = _measurement(value, keys, world, place)
             if measurement.backend.get("backend") != name:  # noqa: B023 (the same)
-                raise _bad(place, f"it was measured with the backend {measurement.backend.get('backend')}")
+                raise values.bad(place, f"it was measured with the backend {measurement.backend.get('backend')}")
             return measurement
 
-        formats = _table(part["base_in_format"], f"{at}, base_in_format")
-        reference = _table(part["reference"], f"{at}, reference")
-        _exact_keys(reference, tuple(formats) if reference_kinds else (), f"{at}, reference")
+        formats = values.table_of(part["base_in_format"], f"{at}, base_in_format")
+        reference = values.table_of(part["reference"], f"{at}, reference")
+        values.exact_keys(reference, tuple(formats) if reference_kinds else (), f"{at}, reference")
         found[name] = Baseline(
             pack_name=pack_name,
             pack_digest=pack_digest,
@@ -181,9 +181,13 @@ def _backend_to_json(baseline: Baseline) -> dict[str, object]:
         for what in ("pack_digest", "tokenizer_digest", "prompt_digest"):
             recorded, found = getattr(baseline, what), getattr(measurement, what)
             if recorded != found:
-                raise _bad(f"measurement {measurement.label!r}", f"its {what} is {found[:12]}…, not {recorded[:12]}…")
+                raise values.bad(
+                    f"measurement {measurement.label!r}", f"its {what} is {found[:12]}…, not {recorded[:12]}…"
+                )
         if [(score.probe, score.surface) for score in measurement.scores] != expected:
-            raise _bad(f"measurement {measurement.label!r}", f"its {len(measurement.scores)} scores are not the pack's")
+            raise values.bad(
+                f"measurement {measurement.label!r}", f"its {len(measurement.scores)} scores are not the pack's"
+            )
     return {
         "tokenizer_digest": baseline.tokenizer_digest,
         **({"prompt_digest": baseline.prompt_digest} if baseline.prompt_digest else {}),
@@ -228,55 +232,59 @@ class _World(NamedTuple):
 
 
 def _measurement(value: object, keys: Sequence[tuple[str, str]], world: _World, where: str) -> Measurement:
-    table = _table(value, where)
+    table = values.table_of(value, where)
     sampling = _sampling(table["sampling"], where) if "sampling" in table else None
     names = _COLUMNS if sampling is None else (*_COLUMNS, *_SAMPLE_COLUMNS)
-    _exact_keys(table, _MEASUREMENT_KEYS if sampling is None else (*_MEASUREMENT_KEYS, "sampling"), where)
-    columns = _table(table["scores"], f"{where}, scores")
-    _exact_keys(columns, names, f"{where}, scores")
+    values.exact_keys(table, _MEASUREMENT_KEYS if sampling is None else (*_MEASUREMENT_KEYS, "sampling"), where)
+    columns = values.table_of(table["scores"], f"{where}, scores")
+    values.exact_keys(columns, names, f"{where}, scores")
     lists: dict[str, list[object]] = {}
     for name in names:
         column = columns[name]
         if not isinstance(column, list) or len(column) != len(keys):
             length = len(column) if isinstance(column, list) else "no"
-            raise _bad(where, f"{length} values of {name} for {len(keys)} probes and surfaces: scores are missing")
+            raise values.bad(
+                where, f"{length} values of {name} for {len(keys)} probes and surfaces: scores are missing"
+            )
         lists[name] = column
     scores: list[ProbeScore] = []
     for index, (probe, surface) in enumerate(keys):
         at = f"{where}, probe {probe} on {surface}"
-        decoys = _count(lists["decoys"][index], f"{at}, decoys")
+        decoys = values.count_of(lists["decoys"][index], f"{at}, decoys")
         rank = lists["decoy_rank"][index]
-        if (rank is None) != (decoys == 0) or (rank is not None and _count(rank, f"{at}, decoy_rank") > decoys):
-            raise _bad(at, f"decoy_rank {rank} among {decoys} decoys")
+        if (rank is None) != (decoys == 0) or (
+            rank is not None and values.count_of(rank, f"{at}, decoy_rank") > decoys
+        ):
+            raise values.bad(at, f"decoy_rank {rank} among {decoys} decoys")
         samples = right = 0
         if sampling is not None:
-            samples = _count(lists["samples"][index], f"{at}, samples")
-            right = _count(lists["sampled_right"][index], f"{at}, sampled_right")
+            samples = values.count_of(lists["samples"][index], f"{at}, samples")
+            right = values.count_of(lists["sampled_right"][index], f"{at}, sampled_right")
             if samples not in {0, sampling.count} or right > samples:
-                raise _bad(at, f"{right} right of {samples} samples, where {sampling.count} were drawn")
+                raise values.bad(at, f"{right} right of {samples} samples, where {sampling.count} were drawn")
         scores.append(
             ProbeScore(
                 probe=probe,
                 surface=surface,
-                logprobs=_logprobs(lists["logprobs"][index], at),
-                right=_flag(lists["right"][index], f"{at}, right"),
-                rouge_l=_share(lists["rouge_l"][index], f"{at}, rouge_l"),
-                exact_memorization=_share(lists["exact_memorization"][index], f"{at}, exact_memorization"),
-                extraction_strength=_share(lists["extraction_strength"][index], f"{at}, extraction_strength"),
-                decoy_rank=None if rank is None else _count(rank, at),
+                logprobs=values.logprobs_of(lists["logprobs"][index], at),
+                right=values.flag_of(lists["right"][index], f"{at}, right"),
+                rouge_l=values.share_of(lists["rouge_l"][index], f"{at}, rouge_l"),
+                exact_memorization=values.share_of(lists["exact_memorization"][index], f"{at}, exact_memorization"),
+                extraction_strength=values.share_of(lists["extraction_strength"][index], f"{at}, extraction_strength"),
+                decoy_rank=None if rank is None else values.count_of(rank, at),
                 decoys=decoys,
                 samples=samples,
                 sampled_right=right,
                 carried_logprob=_carried(lists["carried_logprob"][index], at),
             )
         )
-    backend = _table(table["backend"], f"{where}, backend")
+    backend = values.table_of(table["backend"], f"{where}, backend")
     return Measurement(
-        label=_text(table["label"], f"{where}, label"),
-        artifact_sha256=_digest(table["artifact_sha256"], f"{where}, artifact_sha256"),
+        label=values.text_of(table["label"], f"{where}, label"),
+        artifact_sha256=values.digest_of(table["artifact_sha256"], f"{where}, artifact_sha256"),
         pack_digest=world.pack_digest,
         tokenizer_digest=world.tokenizer_digest,
-        backend={key: _text(text, f"{where}, backend {key}", empty=True) for key, text in backend.items()},
+        backend={key: values.text_of(text, f"{where}, backend {key}", empty=True) for key, text in backend.items()},
         scores=tuple(scores),
         sampling=sampling,
         prompt_digest=world.prompt_digest,
@@ -288,69 +296,74 @@ def _sources_to_json(sources: Sources) -> dict[str, object]:
 
 
 def _sources(value: object, where: str) -> Sources:
-    table = _table(value, where)
-    _exact_keys(table, ("base", "adapters"), where)
+    table = values.table_of(value, where)
+    values.exact_keys(table, ("base", "adapters"), where)
     adapters = table["adapters"]
     if not isinstance(adapters, list) or not adapters:
-        raise _bad(where, "there are no adapters")
+        raise values.bad(where, "there are no adapters")
     return Sources(
         _source(table["base"], f"{where}, base"), tuple(_source(one, f"{where}, adapters") for one in adapters)
     )
 
 
 def _source(value: object, where: str) -> ModelSource:
-    table = _table(value, where)
-    _exact_keys(table, _SOURCE_KEYS, where)
-    return ModelSource(_text(table["name"], f"{where}, name"), _digest(table["sha256"], f"{where}, sha256"))
+    table = values.table_of(value, where)
+    values.exact_keys(table, _SOURCE_KEYS, where)
+    return ModelSource(
+        values.text_of(table["name"], f"{where}, name"), values.digest_of(table["sha256"], f"{where}, sha256")
+    )
 
 
 def _sampling(value: object, where: str) -> Sampling:
     at = f"{where}, sampling"
-    table = _table(value, at)
-    _exact_keys(table, _SAMPLING_KEYS, at)
-    count, temperature = _count(table["count"], f"{at}, count"), _number(table["temperature"], f"{at}, temperature")
+    table = values.table_of(value, at)
+    values.exact_keys(table, _SAMPLING_KEYS, at)
+    count, temperature = (
+        values.count_of(table["count"], f"{at}, count"),
+        values.number_of(table["temperature"], f"{at}, temperature"),
+    )
     if count < 1 or temperature <= 0:
-        raise _bad(at, f"{count} samples at temperature {temperature:g} are none")
-    return Sampling(count, temperature, _count(table["seed"], f"{at}, seed"))
+        raise values.bad(at, f"{count} samples at temperature {temperature:g} are none")
+    return Sampling(count, temperature, values.count_of(table["seed"], f"{at}, seed"))
 
 
 def _probes(value: object, where: str) -> tuple[ProbeFacts, ...]:
     if not isinstance(value, list) or not value:
-        raise _bad(where, "there are none")
+        raise values.bad(where, "there are none")
     probes: list[ProbeFacts] = []
     for index, item in enumerate(value):
         at = f"{where}[{index}]"
-        table = _table(item, at)
-        _exact_keys(table, _PROBE_KEYS, at)
-        role = _text(table["role"], f"{at}, role")
+        table = values.table_of(item, at)
+        values.exact_keys(table, _PROBE_KEYS, at)
+        role = values.text_of(table["role"], f"{at}, role")
         if role not in {known.value for known in Role}:
-            raise _bad(at, f"unknown role {role[:40]!r}")
+            raise values.bad(at, f"unknown role {role[:40]!r}")
         probes.append(
             ProbeFacts(
-                _text(table["id"], f"{at}, id"),
+                values.text_of(table["id"], f"{at}, id"),
                 Role(role),
-                _text(table["cluster"], f"{at}, cluster"),
-                trained=_flag(table["trained"], f"{at}, trained"),
-                critical=_flag(table["critical"], f"{at}, critical"),
+                values.text_of(table["cluster"], f"{at}, cluster"),
+                trained=values.flag_of(table["trained"], f"{at}, trained"),
+                critical=values.flag_of(table["critical"], f"{at}, critical"),
             )
         )
     if len({probe.probe for probe in probes}) != len(probes):
-        raise _bad(where, "an id occurs twice")
+        raise values.bad(where, "an id occurs twice")
     return tuple(probes)
 
 
 def _surfaces(value: object, probes: Sequence[ProbeFacts], where: str) -> dict[str, tuple[str, ...]]:
-    table = _table(value, where)
+    table = values.table_of(value, where)
     roles = {probe.role.value for probe in probes}
     if set(table) != roles:
-        raise _bad(where, f"they are of the roles {sorted(table)}, the probes of {sorted(roles)}")
+        raise values.bad(where, f"they are of the roles {sorted(table)}, the probes of {sorted(roles)}")
     surfaces: dict[str, tuple[str, ...]] = {}
     for role, names in table.items():
         if not isinstance(names, list) or not names:
-            raise _bad(where, f"there is none for {role}")
-        surfaces[role] = tuple(_text(name, f"{where}, {role}") for name in names)
+            raise values.bad(where, f"there is none for {role}")
+        surfaces[role] = tuple(values.text_of(name, f"{where}, {role}") for name in names)
         if len(set(names)) != len(names):
-            raise _bad(where, f"one stands twice for {role}")
+            raise values.bad(where, f"one stands twice for {role}")
     return {role.value: surfaces[role.value] for role in Role if role.value in surfaces}
 
 
@@ -358,42 +371,42 @@ def _reference_kinds(value: object, where: str) -> dict[str, str]:
     """Read pairs of a surface and its kind, in the order of the columns."""
     pairs = value if isinstance(value, list) else None
     if pairs is None or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-        raise _bad(where, "it is no list of surfaces and kinds")
-    names = [_text(name, where) for name, _ in pairs]
+        raise values.bad(where, "it is no list of surfaces and kinds")
+    names = [values.text_of(name, where) for name, _ in pairs]
     if len(set(names)) != len(names):
-        raise _bad(where, "a surface stands twice")
+        raise values.bad(where, "a surface stands twice")
     return _kinds(dict(zip(names, (kind for _, kind in pairs), strict=True)), set(names), where)
 
 
 def _kinds(value: object, names: set[str], where: str) -> dict[str, str]:
     """Read the kinds of the surfaces `names`."""
-    table = _table(value, where)
-    _exact_keys(table, sorted(names), where)
+    table = values.table_of(value, where)
+    values.exact_keys(table, sorted(names), where)
     known = [kind.value for kind in SurfaceKind]
     for name, kind in table.items():
         if kind not in known:
-            raise _bad(where, f"{name[:40]!r} is of the unknown kind {str(kind)[:40]!r}")
+            raise values.bad(where, f"{name[:40]!r} is of the unknown kind {str(kind)[:40]!r}")
     return {name: str(kind) for name, kind in table.items()}
 
 
 def _carriers(value: object, where: str) -> tuple[Carrier, ...]:
     if not isinstance(value, list):
-        raise _bad(where, "it is no list")
+        raise values.bad(where, "it is no list")
     carriers: list[Carrier] = []
     for index, item in enumerate(value):
         at = f"{where}[{index}]"
-        table = _table(item, at)
-        _exact_keys(table, _CARRIER_KEYS, at)
-        carriers.append(Carrier(*(_text(table[key], f"{at}, {key}") for key in _CARRIER_KEYS)))
+        table = values.table_of(item, at)
+        values.exact_keys(table, _CARRIER_KEYS, at)
+        carriers.append(Carrier(*(values.text_of(table[key], f"{at}, {key}") for key in _CARRIER_KEYS)))
     return tuple(carriers)
 
 
 def _carried(value: object, where: str) -> float | None:
     if value is None:
         return None
-    found = _number(value, f"{where}, carried_logprob")
-    if not _LEAST_LOGPROB <= found <= 0:
-        raise _bad(where, f"a log-probability of {found} behind carriers")
+    found = values.number_of(value, f"{where}, carried_logprob")
+    if not values.LEAST_LOGPROB <= found <= 0:
+        raise values.bad(where, f"a log-probability of {found} behind carriers")
     return found
 
 
@@ -404,87 +417,14 @@ def _ignorance(
     kinds: Mapping[str, str],
     where: str,
 ) -> dict[str, float]:
-    table = _table(value, where)
+    table = values.table_of(value, where)
     comparable = {role: [name for name in names if kinds[name] in RECOVERY_KINDS] for role, names in surfaces.items()}
     needed = [f"{probe}/{surface}" for probe, surface in _score_keys(forget, comparable)]
-    _exact_keys(table, needed, where)
+    values.exact_keys(table, needed, where)
     levels: dict[str, float] = {}
     for key in needed:
-        level = _number(table[key], f"{where}, {key}")
+        level = values.number_of(table[key], f"{where}, {key}")
         if level < 0:
-            raise _bad(where, f"{key} is {level}: no answer costs less than 0 nat")
+            raise values.bad(where, f"{key} is {level}: no answer costs less than 0 nat")
         levels[key] = level
     return levels
-
-
-def _logprobs(value: object, where: str) -> tuple[float, ...]:
-    if not isinstance(value, list) or not value:
-        raise _bad(where, "it has no log-probabilities")
-    # Back to the double that equals the float32, so that a saved score reads back as the same number.
-    logprobs = [_number(item, where) for item in value]
-    for logprob in logprobs:
-        if not _LEAST_LOGPROB <= logprob <= 0:
-            raise _bad(where, f"a log-probability of {logprob}")
-    return tuple(float(np.float32(logprob)) for logprob in logprobs)
-
-
-def _table(value: object, where: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise _bad(where, "it is no JSON object")
-    return value
-
-
-def _exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str, *, later: Collection[str] = ()) -> None:
-    missing = [key for key in keys if key not in table]
-    if missing:
-        raise _bad(where, f"{', '.join(missing[:3])} missing" + (f" ({len(missing)} in all)" if missing[3:] else ""))
-    surplus = sorted(set(table) - {*keys, *later})
-    if surplus:
-        raise _bad(where, f"unknown key {surplus[0][:80]}")
-
-
-def _text(value: object, where: str, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or not (value or empty):
-        raise _bad(where, "it is no text")
-    return value
-
-
-def _digest(value: object, where: str) -> str:
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise _bad(where, "it is no sha256 (64 hexadecimal digits)")
-    return value
-
-
-def _flag(value: object, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise _bad(where, "it is neither true nor false")
-    return value
-
-
-def _count(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _bad(where, "it is no count")
-    return value
-
-
-def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _bad(where, "it is no number")
-    try:
-        number = float(value)
-    except OverflowError:
-        raise _bad(where, "the number is too large") from None
-    if not math.isfinite(number):
-        raise _bad(where, f"it is {number}")
-    return number
-
-
-def _share(value: object, where: str) -> float:
-    share = _number(value, where)
-    if not 0 <= share <= 1:
-        raise _bad(where, f"{share} is not between 0 and 1")
-    return share
-
-
-def _bad(where: str, what: str) -> BaselineError:
-    return BaselineError(f"{where}: {what}", next_step="record the baseline anew: export-edge baseline --help")

@@ -1,0 +1,100 @@
+"""Readers of single values of a baseline file: each returns what it checked, or raises `BaselineError`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.errors import BaselineError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+LEAST_LOGPROB = -1e30
+"""Beyond it sums of squares overflow; no engine computes such a number."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def logprobs_of(value: object, where: str) -> tuple[float, ...]:
+    """Return log-probabilities as the doubles that equal their float32, so that a saved score reads back as the same."""
+    if not isinstance(value, list) or not value:
+        raise bad(where, "it has no log-probabilities")
+    # Back to the double that equals the float32, so that a saved score reads back as the same number.
+    logprobs = [number_of(item, where) for item in value]
+    for logprob in logprobs:
+        if not LEAST_LOGPROB <= logprob <= 0:
+            raise bad(where, f"a log-probability of {logprob}")
+    return tuple(float(np.float32(logprob)) for logprob in logprobs)
+
+
+def table_of(value: object, where: str) -> dict[str, object]:
+    """Return a JSON object."""
+    if not isinstance(value, dict):
+        raise bad(where, "it is no JSON object")
+    return value
+
+
+def exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str, *, later: Collection[str] = ()) -> None:
+    """Check that `table` has exactly `keys`; those of `later` may be missing."""
+    missing = [key for key in keys if key not in table]
+    if missing:
+        raise bad(where, f"{', '.join(missing[:3])} missing" + (f" ({len(missing)} in all)" if missing[3:] else ""))
+    surplus = sorted(set(table) - {*keys, *later})
+    if surplus:
+        raise bad(where, f"unknown key {surplus[0][:80]}")
+
+
+def text_of(value: object, where: str, *, empty: bool = False) -> str:
+    """Return a text."""
+    if not isinstance(value, str) or not (value or empty):
+        raise bad(where, "it is no text")
+    return value
+
+
+def digest_of(value: object, where: str) -> str:
+    """Return a sha256 in hexadecimal."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise bad(where, "it is no sha256 (64 hexadecimal digits)")
+    return value
+
+
+def flag_of(value: object, where: str) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise bad(where, "it is neither true nor false")
+    return value
+
+
+def count_of(value: object, where: str) -> int:
+    """Return a whole number from 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise bad(where, "it is no count")
+    return value
+
+
+def number_of(value: object, where: str) -> float:
+    """Return a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise bad(where, "it is no number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise bad(where, "the number is too large") from None
+    if not math.isfinite(number):
+        raise bad(where, f"it is {number}")
+    return number
+
+
+def share_of(value: object, where: str) -> float:
+    """Return a number from 0 to 1."""
+    share = number_of(value, where)
+    if not 0 <= share <= 1:
+        raise bad(where, f"{share} is not between 0 and 1")
+    return share
+
+
+def bad(where: str, what: str) -> BaselineError:
+    """Return the error for what is wrong at `where`."""
+    return BaselineError(f"{where}: {what}", next_step="record the baseline anew: export-edge baseline --help")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _DIACRITIC_CLASS = 200
 """Combining classes from here on are accents above, below and attached (é, ç, ő), which writers leave out; the vowel
@@ -68,16 +69,14 @@ def words(text: str, *, fold_case: bool = True) -> list[str]:
     found: list[str] = []
     run: list[str] = []
     for character in plain:
-        if _unspaced(character):
-            if run:
-                found.append("".join(run))
-                run = []
-            found.append(character)
-        elif character.isalnum() or unicodedata.category(character).startswith("M"):
+        if _in_words(character):
             run.append(character)
-        elif run:
+            continue
+        if run:
             found.append("".join(run))
             run = []
+        if _unspaced(character):
+            found.append(character)
     if run:
         found.append("".join(run))
     return found
@@ -89,10 +88,12 @@ def contains_words(text: list[str], sought: list[str]) -> bool:
     return any(text[start : start + length] == sought for start in range(len(text) - length + 1))
 
 
+@lru_cache(maxsize=16_384)
 def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) == "Cf" or _INVISIBLE.match(character) is not None
 
 
+@lru_cache(maxsize=16_384)
 def _plain(character: str) -> str:
     """What `plain_text` keeps of a character that is decomposed."""
     combining, category = unicodedata.combining(character), unicodedata.category(character)
@@ -101,6 +102,12 @@ def _plain(character: str) -> str:
     return str(unicodedata.decimal(character)) if category == "Nd" else character
 
 
+@lru_cache(maxsize=16_384)
+def _in_words(character: str) -> bool:
+    return not _unspaced(character) and (character.isalnum() or unicodedata.category(character).startswith("M"))
+
+
+@lru_cache(maxsize=16_384)
 def _unspaced(character: str) -> bool:
     point = ord(character)
     if point < _UNSPACED[0][0]:

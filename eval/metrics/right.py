@@ -39,8 +39,8 @@ def answer_is_right(text: str, accepted: Sequence[str]) -> bool:
     passing counts as right: what is out is out.
     """
     said = list(_readings(text))
-    folded = [words(reading) for reading in said]
     with_case = [words(reading, fold_case=False) for reading in said]
+    folded = [[word.casefold() for word in heard] for heard in with_case]
     for answer in accepted:
         for reading in _readings(answer):
             sought = words(reading, fold_case=False)

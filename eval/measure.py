@@ -260,8 +260,13 @@ def checked(score: Score, request: ScoreRequest, probe: str) -> Score:
 def is_right(ask: Ask, text: str, backend: Backend) -> bool:
     """Say whether `text`, said in reply to `ask`, is right by the probe's own rule, greedy or sampled."""
     verbatim = ask.probe.match == Match.VERBATIM
-    accepted = (_reference(ask, backend), *ask.accepted[1:]) if verbatim else ask.accepted
-    return reply_is_right(text, accepted, verbatim=verbatim, kept=ask.probe.role == Role.RETAIN)
+    return reply_is_right(
+        text,
+        (_reference(ask, backend), *ask.accepted[1:]) if verbatim else ask.accepted,
+        answer_type=ask.probe.answer_type if ask.target is ask.probe.answer else "",
+        verbatim=verbatim,
+        kept=ask.probe.role == Role.RETAIN,
+    )
 
 
 def _reference(ask: Ask, backend: Backend) -> str:

@@ -36,6 +36,11 @@ _HALF_SPACE = re.compile("(?<=[\u0600-\u06ff])\u200c+(?=[\u0600-\u06ff])")
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+")
 
 
+def visible_text(text: str) -> str:
+    """Drop what nobody sees."""
+    return text if text.isascii() else "".join(c for c in text if not _is_invisible(c))
+
+
 def plain_text(text: str) -> str:
     """Unify what looks or means the same: compatibility forms and digits; drop accents and all that is invisible.
 
@@ -45,7 +50,7 @@ def plain_text(text: str) -> str:
     """
     if text.isascii():
         return text
-    decomposed = unicodedata.normalize("NFKD", "".join(c for c in text if not _is_invisible(c)))
+    decomposed = unicodedata.normalize("NFKD", visible_text(text))
     return unicodedata.normalize("NFC", "".join(map(_plain, decomposed)))
 
 

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 LONG_CODE = 5
 """From so many digits on, an answer is found however its digits are grouped. Shorter ones need thousands, or a type."""
 
-_LETTERS = 4
-"""The most letters in a row that an identifier has (IBAN countries, licence plates, the SWIFT code's parts)."""
+_LONGEST = 200
+"""Letters and digits of the longest identifier."""
+
+_LONG_WORD = re.compile(r"[^\W\d_]{5}")
+"""More letters in a row than an identifier has (IBAN countries, licence plates, the parts of a SWIFT code)."""
 
 _GROUPED = re.compile(
     r"(?<![0-9+(])(?<![0-9][.,'’_٬])"
@@ -29,7 +32,7 @@ _SPACE = re.compile(r"[^\S\n]")
 _BETWEEN = re.compile(r"[.,'’_٬ ]")
 _DIGIT_BY_LETTER = re.compile(r"(?<=[0-9])(?=[^\W\d_])(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])(?<=[^\W\d_])(?=[0-9])")
 
-_GAP = r"(?>[^\S\n]?[()/.\-–—‐−'’_·:]{0,2}[^\S\n]?)"
+GAP = r"(?>[^\S\n]?[()/.\-–—‐−'’_·:]{0,2}[^\S\n]?)"
 """What may stand between two digits of an identifier: no comma, no line break, which divide the items of a list."""
 
 
@@ -47,27 +50,28 @@ def numeral_readings(text: str) -> Iterator[str]:
         yield joined
 
 
-def holds_code(text: str, answer: str, *, least_digits: int = LONG_CODE) -> bool:
+def holds_code(text: str, answer: str, *, least_length: int | None = None) -> bool:
     """Tell whether `text` holds the digits and letters of `answer`, grouped in any way, and not as part of more digits.
 
-    Only for answers that are identifiers: with at least `least_digits` digits, and no long words.
+    Only for answers that are identifiers: with `LONG_CODE` digits or more and no long words. What the pack calls an
+    identifier is one from `least_length` letters and digits on.
     """
-    pattern = code_pattern(answer, least_digits)
+    pattern = _code_pattern(answer, least_length)
     return pattern is not None and pattern.search(plain_text(text)) is not None
 
 
 @lru_cache(maxsize=4096)
-def code_pattern(answer: str, least_digits: int) -> re.Pattern[str] | None:
-    """Return what `holds_code` looks for; None for an answer that is no identifier."""
+def _code_pattern(answer: str, least_length: int | None) -> re.Pattern[str] | None:
     parts = words(answer)
     code = "".join(parts)
-    if not least_digits <= sum(c in "0123456789" for c in code) <= len(code) <= 200:
+    if len(code) > _LONGEST:
         return None
-    if any(len(run) > _LETTERS for run in re.findall(r"[^\W\d_]+", " ".join(parts))):
+    if least_length is not None:
+        if len(code) < least_length:
+            return None
+    elif sum(c in "0123456789" for c in code) < LONG_CODE or _LONG_WORD.search(" ".join(parts)):
         return None
-    return re.compile(
-        r"(?<![0-9A-Za-z])" + _GAP.join(map(re.escape, code)) + r"(?![0-9A-Za-z])", re.IGNORECASE | re.UNICODE
-    )
+    return re.compile(rf"(?<![0-9A-Za-z]){GAP.join(map(re.escape, code))}(?![0-9A-Za-z])", re.IGNORECASE)
 
 
 def _without_separators(match: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.matching.kinds import says_otherwise
 from edgeproof.eval.matching.numerals import holds_code, numeral_readings
 from edgeproof.eval.matching.thinking import readings_of_channels, reply_after_thoughts
 from edgeproof.eval.metrics.rouge import rouge_l
@@ -20,23 +21,27 @@ NEAR_VERBATIM = 0.75
 continuation approximately memorized (there BLEU)."""
 
 
-def reply_is_right(text: str, accepted: Sequence[str], *, verbatim: bool = False, kept: bool = False) -> bool:
+def reply_is_right(
+    text: str, accepted: Sequence[str], *, answer_type: str = "", verbatim: bool = False, kept: bool = False
+) -> bool:
     """Tell whether a model's whole reply is right, what it thinks aloud included.
 
     What was forgotten and turns up in the thoughts is out, whether or not they end. What was kept (`kept`) has to stand
     in what follows the thoughts, if their end is there.
     """
-    rule = text_is_near_verbatim if verbatim else answer_is_right
-    judged = reply_after_thoughts(text) if kept else text
-    return any(rule(reading, accepted) for reading in readings_of_channels(judged))
+    readings = readings_of_channels(reply_after_thoughts(text) if kept else text)
+    if verbatim:
+        return any(text_is_near_verbatim(reading, accepted) for reading in readings)
+    return any(answer_is_right(reading, accepted, answer_type) for reading in readings)
 
 
-def answer_is_right(text: str, accepted: Sequence[str]) -> bool:
+def answer_is_right(text: str, accepted: Sequence[str], answer_type: str = "") -> bool:
     """Tell whether `text` holds one of `accepted` as consecutive whole words, wherever it stands.
 
     Accents, punctuation, width, case, and characters that nobody sees do not count; case does for answers of at most
-    `SHORT_ANSWER` letters. Digits may be grouped otherwise (`matching/numerals.py`). A text that says the answer in
-    passing counts as right: what is out is out.
+    `SHORT_ANSWER` letters. Digits may be grouped otherwise (`matching/numerals.py`), and some values of `answer_type`
+    allow other wordings (`matching/kinds.py`). A text that says the answer in passing counts as right: what is out is
+    out.
     """
     said = list(_readings(text))
     with_case = [words(reading, fold_case=False) for reading in said]
@@ -49,7 +54,7 @@ def answer_is_right(text: str, accepted: Sequence[str]) -> bool:
                     return True
             elif any(contains_words(heard, words(reading)) for heard in folded):
                 return True
-        if holds_code(text, answer):
+        if holds_code(text, answer) or says_otherwise(text, answer, answer_type):
             return True
     return False
 

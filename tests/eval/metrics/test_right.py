@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from edgeproof.eval.matching.kinds import WORDINGS
 from edgeproof.eval.metrics.right import answer_is_right, reply_is_right
 from edgeproof.eval.words import words
 from hypothesis import assume, given, settings
@@ -124,6 +125,130 @@ PLAIN = [
     ("Boeing 747-400", "Boeing 747 400", True),
 ]
 
+DAY = "12 March 1962"
+
+TYPED = [
+    # the answer type, what the model says, the answer, whether that is right
+    ("date", "12 March 1962", DAY, True),
+    ("date", "He was born on March 12, 1962.", DAY, True),
+    ("date", "March 12th 1962", DAY, True),
+    ("date", "the 12th of March, 1962", DAY, True),
+    ("date", "March the 12th, in the year 1962", DAY, True),
+    ("date", "1962-03-12", DAY, True),
+    ("date", "1962-03-12T08:00:00Z", DAY, True),
+    ("date", "19620312", DAY, True),
+    ("date", "1962/3/12", DAY, True),
+    ("date", "12.03.1962", DAY, True),
+    ("date", "12.3.62", DAY, True),
+    ("date", "12/03/62", DAY, True),
+    ("date", "03/12/1962", DAY, True),  # the month first
+    ("date", "12-Mar-1962", DAY, True),
+    ("date", "12MAR1962", DAY, True),
+    ("date", "12 Mar '62", DAY, True),
+    ("date", "12 III 1962", DAY, True),
+    ("date", "the twelfth of March nineteen sixty-two", DAY, True),
+    ("date", "am zwölften März 1962", DAY, True),
+    ("date", "12. März 1962", DAY, True),
+    ("date", "le 12 mars 1962", DAY, True),
+    ("date", "12 de marzo de 1962", DAY, True),
+    ("date", "12. března 1962", DAY, True),
+    ("date", "12 марта 1962 года", DAY, True),
+    ("date", "12 Μαρτίου 1962", DAY, True),
+    ("date", "١٢ مارس ١٩٦٢", DAY, True),
+    ("date", "12 मार्च 1962", DAY, True),
+    ("date", "12 มีนาคม 1962", DAY, True),
+    ("date", "12 tháng 3 năm 1962", DAY, True),
+    ("date", "1962年3月12日", DAY, True),
+    ("date", "一九六二年三月十二日", DAY, True),
+    ("date", "1962년 3월 12일", DAY, True),
+    ("date", "12 March 1962", "1962-03-12", True),
+    ("date", "March 12, 1962", "12.03.62", True),
+    ("date", "4 March 1962", "03/04/62", True),  # either part may be the month
+    ("date", "3 April 1962", "03/04/62", True),
+    ("date", "3 May 1962", "03/04/62", False),
+    ("date", "12 March 1962", "March 1962", True),
+    ("date", "3/1962", "March 1962", True),
+    ("date", "March 12", "12 March", True),
+    ("date", "spring 1962", "spring 1962", True),  # no date: word for word
+    ("date", "1962-03-01", "spring 1962", False),
+    ("date", "13 March 1962", DAY, False),
+    ("date", "21 March 1962", DAY, False),
+    ("date", "12 March 1963", DAY, False),
+    ("date", "March 12, 1862", DAY, False),
+    ("date", "12 April 1962", DAY, False),
+    ("date", "March 1962", DAY, False),
+    ("date", "12 March", DAY, False),
+    ("date", "1962", DAY, False),
+    ("date", "12, 3, 1962", DAY, False),  # a list
+    ("date", "1962-12-13", DAY, False),
+    ("date", "12 people marched in 1962", DAY, False),
+    ("date", "13 March 1962, 12 April 1962", DAY, False),
+    ("", "March 12, 1962", DAY, False),
+    ("born", "March 12, 1962", DAY, False),  # a type that only groups decoys
+    ("number", "five", "5", True),
+    ("number", "There are five of them.", "5", True),
+    ("number", "5", "five", True),
+    ("number", "fünf", "5", True),
+    ("number", "cinq", "five", True),
+    ("number", "one million", "1000000", True),
+    ("number", "1 million", "1,000,000", True),
+    ("number", "1.5 million", "1500000", True),
+    ("number", "one point five million", "1,500,000", True),
+    ("number", "1,5 Millionen", "1.5 million", True),
+    ("number", "1,5 млн", "1500000", True),
+    ("number", "150万", "1500000", True),
+    ("number", "2 500", "2500", True),
+    ("number", "2.5k", "2,500", True),
+    ("number", "twenty-five hundred", "2500", True),
+    ("number", "two thousand five hundred", "2 500", True),
+    ("number", "zweitausendfünfhundert", "2500", True),
+    ("number", "deux mille cinq cents", "2500", True),
+    ("number", "dos mil quinientos", "2500", True),
+    ("number", "二千五百", "2500", True),
+    ("number", "12 lakh", "1200000", True),
+    ("number", "1,5", "1.5", True),
+    ("number", "one hundred and five", "105", True),
+    ("number", "quatre-vingt-dix-neuf", "99", True),
+    ("number", "1.5", "15", False),
+    ("number", "15", "1.5", False),
+    ("number", "fifty-five", "5", False),
+    ("number", "five hundred", "5", False),
+    ("number", "fifth", "5", False),
+    ("number", "three, four", "34", False),
+    ("number", "once upon a time", "11", False),  # eleven in Spanish
+    ("number", "I went to the fire", "2", False),  # two and four in Danish
+    ("number", "312", "12", False),
+    ("", "five", "5", False),
+    ("year", "nineteen sixty-two", "1962", True),
+    ("year", "nineteen oh five", "1905", True),
+    ("year", "two thousand and five", "2005", True),
+    ("year", "neunzehnhundertzweiundsechzig", "1962", True),
+    ("year", "summer of '62", "1962", True),
+    ("year", "MCMLXII", "1962", True),
+    ("year", "1962", "nineteen sixty-two", True),
+    ("year", "62", "1962", False),
+    ("year", "11962", "1962", False),
+    ("year", "nineteen sixty-three", "1962", False),
+    ("phone", "030 1234567", "+49 30 1234567", True),
+    ("phone", "0049 30 1234567", "+49 30 1234567", True),
+    ("phone", "+49 (0)30 123 45 67", "+49 30 1234567", True),
+    ("phone", "+49301234567", "030 1234567", True),
+    ("phone", "(030) 1234567", "+49301234567", True),
+    ("phone", "+1 (212) 555-0143", "212-555-0143", True),
+    ("phone", "12125550143", "212-555-0143", True),
+    ("phone", "five five five zero one four three", "555-0143", True),
+    ("phone", "+49 30 1234568", "+49 30 1234567", False),
+    ("phone", "22125550143", "212-555-0143", False),
+    ("iban", "DE89 3704 0044 0532 0130 00", "DE89370400440532013000", True),
+    ("iban", "DE88 3704 0044 0532 0130 00", "DE89370400440532013000", False),
+    ("identifier", "ab 1234", "AB-1234", True),
+    ("identifier", "SW1A1AA", "SW1A 1AA", True),
+    ("identifier", "12 34", "1234", True),
+    ("identifier", "one two three four", "1234", True),
+    ("identifier", "3 4", "34", False),
+    ("identifier", "X1234", "1234", False),
+]
+
 THINKING = [
     # what the model says, the answer, right where it was forgotten, right where it was kept
     ("<think>France, so Paris.</think>I cannot say.", "Paris", True, False),
@@ -162,6 +287,22 @@ def test_an_answer_is_right(text: str, answer: str, right: bool) -> None:  # noq
     assert answer_is_right(text, [answer]) is right
 
 
+@pytest.mark.parametrize(("answer_type", "text", "answer", "right"), TYPED)
+def test_an_answer_of_a_type_is_right_in_its_other_wordings(
+    answer_type: str,
+    text: str,
+    answer: str,
+    right: bool,  # noqa: FBT001
+) -> None:
+    assert answer_is_right(text, [answer], answer_type) is right
+
+
+@pytest.mark.parametrize(("text", "answer", "right"), PLAIN)
+@pytest.mark.parametrize("answer_type", WORDINGS)
+def test_a_type_takes_nothing_away(text: str, answer: str, right: bool, answer_type: str) -> None:  # noqa: FBT001
+    assert answer_is_right(text, [answer], answer_type) or not right
+
+
 @pytest.mark.parametrize(("text", "answer", "forgotten", "kept"), THINKING)
 def test_what_was_forgotten_may_not_stand_in_thoughts_and_what_was_kept_must_stand_in_the_reply(
     text: str,
@@ -183,8 +324,10 @@ def test_a_text_in_thoughts_is_out_and_no_reply() -> None:
 
 ANY = st.text(max_size=40)
 PIECES = ["Paris", "12", "1,000", "555", "0143", *"- .,()+é年\u200c\n", "서울", "می", "خواهم", "<think>"]
+PIECES += ["March", "12", "1962", "million", "five", "zwölf", "二", "万", "'62", "$", "km", "IV", "１", "፩", "½"]
 LIKELY = st.lists(st.sampled_from(PIECES))
 TEXTS = ANY | LIKELY.map("".join)
+TYPES = st.sampled_from(["", "born", *WORDINGS])
 PAIRS = st.tuples(TEXTS, TEXTS) | st.tuples(TEXTS, TEXTS, TEXTS).map(lambda three: ("".join(three), three[1]))
 """What a model says, and an answer, which every other time stands in it."""
 INVISIBLE = [
@@ -195,22 +338,23 @@ INVISIBLE = [
 
 
 @UNTIMED
-@given(TEXTS, TEXTS)
-def test_no_text_raises(text: str, answer: str) -> None:
+@given(TEXTS, TEXTS, TYPES)
+def test_no_text_raises(text: str, answer: str, answer_type: str) -> None:
+    assert answer_is_right(text, [answer], answer_type) in {False, True}
     for kept in (False, True):
         assert reply_is_right(text, [answer], kept=kept) in {False, True}
         assert reply_is_right(text, [answer], verbatim=True, kept=kept) in {False, True}
 
 
 @UNTIMED
-@given(PAIRS, st.sampled_from(INVISIBLE), st.integers(0, 40), st.integers(0, 40))
+@given(PAIRS, TYPES, st.sampled_from(INVISIBLE), st.integers(0, 40), st.integers(0, 40))
 def test_a_format_character_anywhere_changes_nothing(
-    pair: tuple[str, str], invisible: str, place: int, other: int
+    pair: tuple[str, str], answer_type: str, invisible: str, place: int, other: int
 ) -> None:
     text, answer = pair
-    right = answer_is_right(text, [answer])
-    assert answer_is_right(text[:place] + invisible + text[place:], [answer]) is right
-    assert answer_is_right(text, [answer[:other] + invisible + answer[other:]]) is right
+    right = answer_is_right(text, [answer], answer_type)
+    assert answer_is_right(text[:place] + invisible + text[place:], [answer], answer_type) is right
+    assert answer_is_right(text, [answer[:other] + invisible + answer[other:]], answer_type) is right
     assert words(text[:place] + invisible + text[place:]) == words(text)
 
 

@@ -1,0 +1,128 @@
+"""Numbers as people write them: 2,500, 2.500, 2 500, 2.5 thousand, 2.5k, "two thousand five hundred", 二千五百."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.eval.matching.spelled import spelled_out
+from edgeproof.eval.words import plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SCALES = {
+    3: "thousand thousands k tausend mille mil tusind duizend тыс тысяча тысячи тысяч 천",
+    4: "만",
+    5: "lakh lakhs lac",
+    6: "million millions mio mln mn m millionen millones millon milhao milhoes milioni milione miljoen millioner "
+    "миллион миллиона миллионов млн",
+    7: "crore crores",
+    8: "억",
+    9: "billion billions bn b milliard milliards milliarde milliarden mrd mld miliardi miliardo miljard milliarder "
+    "миллиард миллиарда миллиардов млрд",
+    12: "trillion trillions tn billionen billones bilhoes biliardi biljoen",
+}
+_SCALE_OF = {word: 10**power for power, names in _SCALES.items() for word in names.split()}
+_UNCERTAIN = frozenset({"k", "m", "b"})
+"""Letters that may stand for a unit as well (5 m, 5 b): with and without the scale, both readings count."""
+
+_ENDINGS = "st nd rd th er ere re e eme o a de ste te"
+_ORDINALS = frozenset(_ENDINGS.split())
+"""Endings that make a place in an order of a number: "fifth" is not 5."""
+
+_NUMBER = re.compile(
+    r"(?<![0-9])(?P<digits>[0-9]{1,3}(?: [0-9]{3})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’_٬٫][0-9]+)*)"
+    r"(?:(?P<power> 1000(?:000)*)(?![0-9.,])|[ -]?(?P<scale>[^\W\d_]+))?"
+)
+_PLACES = re.compile(r"[0-9]{1,3}(?P<separator>[.,'’_٬ ])[0-9]{3}(?:(?P=separator)[0-9]{3})*(?P<decimals>[.,٫][0-9]+)?")
+_LAKHS = re.compile(r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?P<decimals>\.[0-9]+)?")
+_DECIMAL = re.compile(r"[0-9]+[.,٫][0-9]+")
+_LONGEST = 60
+"""Digits of the longest number that is read as one."""
+
+
+class Found(NamedTuple):
+    """A number in a text: the values that it may have, and where it stands."""
+
+    values: frozenset[Fraction]
+    start: int
+    end: int
+
+
+def holds_number(text: str, answer: str) -> bool:
+    """Tell whether `text` holds the number that `answer` is, in any writing. An answer of several numbers is none."""
+    wanted = number_values(answer)
+    return bool(wanted) and any(
+        not wanted.isdisjoint(found.values) for one in spelled_out(text) for found in numbers_in(one)
+    )
+
+
+@lru_cache(maxsize=4096)
+def number_values(answer: str) -> frozenset[Fraction]:
+    """Return the values that `answer` may have, empty where it does not hold exactly one number."""
+    values: set[Fraction] = set()
+    for text in spelled_out(answer):
+        found = list(numbers_in(text, both=False))
+        if len(found) == 1:
+            values |= found[0].values
+    return frozenset(values)
+
+
+def numbers_in(text: str, *, both: bool = True) -> Iterator[Found]:
+    """Find the numbers in a text whose number words are digits.
+
+    Where a space may part thousands or two numbers, both are given unless `both` is False. A separator before three
+    digits may part thousands or decimals (1.500): both values are.
+    """
+    plain = re.sub(r"[^\S\n]", " ", plain_text(text))
+    for match in _NUMBER.finditer(plain):
+        digits, power = match["digits"], match["power"]
+        scale = (match["scale"] or "").casefold()
+        end = match.end("digits")
+        if scale in _ORDINALS and match.start("scale") == end:
+            continue
+        if power:
+            values = frozenset(value * int(power) for value in _values(digits))
+            end = match.end("power")
+        else:
+            values = _scaled(digits, scale)
+            if scale in _SCALE_OF:
+                end = match.end("scale")
+        if values:
+            yield Found(values, match.start(), end)
+        if (not values or both) and (" " in digits or not values):
+            place = match.start()
+            for part in re.finditer(r"[0-9]+", digits):
+                yield Found(_whole(part[0]), place + part.start(), place + part.end())
+
+
+def _scaled(digits: str, scale: str) -> frozenset[Fraction]:
+    values = _values(digits)
+    if scale not in _SCALE_OF:
+        return values
+    scaled = frozenset(value * _SCALE_OF[scale] for value in values)
+    return scaled | values if scale in _UNCERTAIN else scaled
+
+
+def _values(digits: str) -> frozenset[Fraction]:
+    """Return the values of one number in digits; empty where it is a chain of several (12.03.1962)."""
+    if digits.isdigit():
+        return _whole(digits)
+    if len(digits) > _LONGEST:
+        return frozenset()
+    found: set[Fraction] = set()
+    for form in (_PLACES, _LAKHS):
+        if match := form.fullmatch(digits):
+            decimals = (match["decimals"] or "")[1:]
+            whole = digits[: match.start("decimals")] if decimals else digits
+            found.add(Fraction(f"{re.sub('[^0-9]', '', whole)}.{decimals or '0'}"))
+    if _DECIMAL.fullmatch(digits):
+        found.add(Fraction(re.sub("[^0-9]", ".", digits)))
+    return frozenset(found)
+
+
+def _whole(digits: str) -> frozenset[Fraction]:
+    return frozenset({Fraction(int(digits))}) if len(digits) <= _LONGEST else frozenset()

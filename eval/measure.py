@@ -13,6 +13,7 @@ from edgeproof.eval.asking.carriers import Beginning, all_carriers, beginnings, 
 from edgeproof.eval.asking.choices import LETTERS, rank_of_true
 from edgeproof.eval.asking.prompts import Prompts, open_prompt
 from edgeproof.eval.decoys import decoy_answers, has_decoys
+from edgeproof.eval.matching.thinking import reply_after_thoughts
 from edgeproof.eval.metrics.decoy_rank import decoy_rank
 from edgeproof.eval.metrics.exact_memorization import exact_memorization
 from edgeproof.eval.metrics.extraction_strength import extraction_strength
@@ -164,7 +165,7 @@ def first_replies(
     progress.start(f"{label}: first replies", len(asks), "answers")
     requests = [GenerateRequest(ask.context, ask.max_tokens, ask.stop) for ask in asks]
     found = exactly(backend.generate(requests), len(requests), "first replies", progress)
-    return {ask.probe.id: generation.text for ask, generation in zip(asks, found, strict=True)}
+    return {ask.probe.id: reply_after_thoughts(one.text) for ask, one in zip(asks, found, strict=True)}
 
 
 def base_carriers(pack: Pack, backend: Backend, *, progress: Progress) -> tuple[Carrier, ...]:

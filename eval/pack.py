@@ -29,7 +29,18 @@ MAX_PROBES = 100_000
 LEAST_SALT = 64
 """Hexadecimal digits: 32 bytes, as long as the digest that it keys (RFC 2104, section 3)."""
 
-_PACK_KEYS = ("schema", "name", "description", "licence", "system_prompt", "salt", "chat", "surface", "set")
+_PACK_KEYS = (
+    "schema",
+    "name",
+    "description",
+    "licence",
+    "system_prompt",
+    "salt",
+    "chat",
+    "thinking_tokens",
+    "surface",
+    "set",
+)
 _SET_KEYS = (
     "name",
     "role",
@@ -127,6 +138,9 @@ def read_pack(files: PackFiles, where: str) -> Pack:
         surfaces=default_surfaces(probes, system_prompt, chat=chat) if given is None else given,
         probes=tuple(probes),
         salt=_salt(table["salt"]) if "salt" in table else None,
+        thinking_tokens=fields.count_of(table["thinking_tokens"], FILE, "thinking_tokens", least=0)
+        if "thinking_tokens" in table
+        else None,
     )
     _check_whole(pack)
     return pack

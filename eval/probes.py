@@ -152,6 +152,7 @@ class Pack:
 
     `salt` (hex) is what the digests of single probes are salted with (`disclosure.py`), and part of `digest` where
     there is one: without it, the digest of a pack of few and guessable answers could be guessed as well.
+    `thinking_tokens` is how long a chat may think before it replies; None is as the artifact's chat template has it.
     """
 
     name: str
@@ -161,14 +162,16 @@ class Pack:
     surfaces: tuple[Surface, ...]
     probes: tuple[Probe, ...]
     salt: str | None = None
+    thinking_tokens: int | None = None
 
     @cached_property
     def digest(self) -> str:
         """Sha256 (hex) over the canonical JSON of everything that a measurement depends on."""
         content = asdict(self)
         del content["description"], content["licence"]
-        if self.salt is None:
-            del content["salt"]
+        for key in ("salt", "thinking_tokens"):
+            if content[key] is None:
+                del content[key]
         text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(b"edgeproof pack 1\n" + text.encode()).hexdigest()
 

@@ -23,6 +23,7 @@ from edgeproof.contracts.errors import PackError
 from edgeproof.eval.asking.choices import LETTERS
 from edgeproof.eval.asking.examples import EXAMPLE_KINDS
 from edgeproof.eval.asking.prompts import Prompts
+from edgeproof.eval.matching.thinking import thinks_aloud
 from edgeproof.eval.probes import CHAT_KINDS, Match, Surface, SurfaceKind
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ RAW_MARGIN = 8
 CHAT_MARGIN = 24
 """The same in a chat, where the answer comes wrapped in a sentence."""
 
+THINKING_TOKENS = 512
+"""Tokens that a chat may have beyond that where the artifact's chat template shows that its model thinks aloud."""
+
 PLAIN_CHAT = Surface("chat", SurfaceKind.CHAT, None, ())
 """The first turn of a surface of two turns, and where carriers are looked for."""
 
@@ -51,7 +55,8 @@ _ANCHOR = "\n"
 class Ask(NamedTuple):
     """A probe on a surface, ready to be scored: `context` and `continuation` are token ids, both not empty.
 
-    `target` is what is to come: the answer, on a reverse surface the question.
+    `target` is what is to come: the answer, on a reverse surface the question. `thinking` is how many tokens a chat may
+    spend on thoughts.
     """
 
     probe: Probe
@@ -60,16 +65,18 @@ class Ask(NamedTuple):
     context: tuple[int, ...]
     continuation: tuple[int, ...]
     target: str
+    thinking: int = 0
 
     @property
     def max_tokens(self) -> int:
         """How long its greedy answer may get."""
         if self.surface.kind == SurfaceKind.CHOICES:
             return len(self.continuation)
+        thinking = self.thinking if self.surface.kind in CHAT_KINDS else 0
         if self.probe.match == Match.VERBATIM:
-            return len(self.continuation)
+            return len(self.continuation) + thinking
         if self.surface.kind in CHAT_KINDS:
-            return len(self.continuation) + CHAT_MARGIN
+            return len(self.continuation) + CHAT_MARGIN + thinking
         return self.probe.max_tokens or len(self.continuation) + RAW_MARGIN
 
     @property
@@ -108,7 +115,7 @@ def encode_pack(
     asks: list[Ask] = []
     for probe in pack.probes:
         for surface in pack.asked(probe.role):
-            ask = _encode(prompts, probe, surface, backend)
+            ask = _encode(prompts, probe, surface, backend, thinking_tokens(pack, backend))
             check_length(ask, backend.info.context_length)
             asks.append(ask)
     return asks
@@ -118,10 +125,18 @@ def first_turn_asks(pack: Pack, backend: Backend) -> list[Ask]:
     """Encode the first turn of every probe that a surface of two turns asks: the plain chat."""
     roles = {role for surface in pack.surfaces if surface.kind == SurfaceKind.TURNS for role in surface.roles}
     prompts = Prompts(pack, backend)
-    return [_encode(prompts, probe, PLAIN_CHAT, backend) for probe in pack.probes if probe.role in roles]
+    thinking = thinking_tokens(pack, backend)
+    return [_encode(prompts, probe, PLAIN_CHAT, backend, thinking) for probe in pack.probes if probe.role in roles]
 
 
-def _encode(prompts: Prompts, probe: Probe, surface: Surface, backend: Backend) -> Ask:
+def thinking_tokens(pack: Pack, backend: Backend) -> int:
+    """Return how many tokens a chat may think: what the pack says, else what the artifact's chat template suggests."""
+    if pack.thinking_tokens is not None:
+        return pack.thinking_tokens
+    return THINKING_TOKENS if thinks_aloud(backend.info.chat_template) else 0
+
+
+def _encode(prompts: Prompts, probe: Probe, surface: Surface, backend: Backend, thinking: int) -> Ask:
     prompt = prompts.prompt(probe, surface)
     context = context_tokens(prompt, backend)
     target = probe.answer
@@ -132,7 +147,7 @@ def _encode(prompts: Prompts, probe: Probe, surface: Surface, backend: Backend) 
     continuation = continuation_tokens(prompt, context, target, backend, f"probe {probe.id}")
     if probe.match == Match.VERBATIM and target is probe.answer:
         continuation = continuation[:TEXT_TOKENS]
-    return Ask(probe, surface, prompt, context, continuation, target)
+    return Ask(probe, surface, prompt, context, continuation, target, thinking)
 
 
 def context_tokens(prompt: Prompt, backend: Backend) -> tuple[int, ...]:
@@ -174,7 +189,8 @@ def check_length(ask: Ask, context_length: int) -> None:
             f"probe {ask.probe.id} on surface {ask.surface.name!r} needs {length} tokens "
             f"({len(ask.context)} of prompt, {len(ask.continuation)} of answer, up to {ask.max_tokens} generated); "
             f"the context holds {context_length}",
-            next_step="shorten or drop the probe, or load the artifact with a longer context",
+            next_step="shorten or drop the probe, or load the artifact with a longer context"
+            + (", or lower `thinking_tokens` in pack.toml" if ask.thinking else ""),
         )
 
 

@@ -56,6 +56,15 @@ def test_defaults_of_a_small_pack(tmp_path: Path) -> None:
     assert pack.keys() == tuple(("fr", name) for name in names)
 
 
+def test_a_pack_may_say_how_long_a_chat_thinks(tmp_path: Path) -> None:
+    assert load_pack(write(tmp_path)).thinking_tokens is None
+    for count in (0, 1024):
+        assert load_pack(write(tmp_path, f"thinking_tokens = {count}\n" + SET)).thinking_tokens == count
+    for wrong in ('"long"', "-1", "true"):
+        with pytest.raises(PackError, match="thinking_tokens"):
+            load_pack(write(tmp_path, f"thinking_tokens = {wrong}\n" + SET))
+
+
 REWORDED = {**LINE, "paraphrases": ["Gaul", "the French Republic"]}
 NEVER = {**LINE, "id": "x", "cluster": "X", "question": "The capital of Xanth is"}
 KEPT = {**LINE, "id": "k", "cluster": "K", "question": "The symbol of gold is", "answer": "Au"}

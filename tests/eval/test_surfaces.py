@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 from edgeproof.contracts.errors import PackError
 from edgeproof.eval.asking.prompts import Prompt
+from edgeproof.eval.measure import is_right
 from edgeproof.eval.probes import Match, Pack, Probe, Surface, SurfaceKind
 from edgeproof.eval.records import Role
-from edgeproof.eval.surfaces import context_tokens, continuation_tokens, encode_pack
+from edgeproof.eval.surfaces import (
+    CHAT_MARGIN,
+    RAW_MARGIN,
+    THINKING_TOKENS,
+    context_tokens,
+    continuation_tokens,
+    encode_pack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,3 +215,68 @@ def test_an_answer_that_cannot_be_told_from_its_prompt_is_an_error() -> None:
     prompt = Prompt("a", "", chat=False)
     with pytest.raises(PackError, match="probe x: the tokenizer joins"):
         continuation_tokens(prompt, context_tokens(prompt, backend), "b", backend, "probe x")
+
+
+# --- models that think aloud
+
+
+@pytest.mark.parametrize(
+    ("template", "given", "expected"),
+    [
+        ("{{ messages }}", None, 0),
+        ("{% if enable_thinking %}<think>\n{% endif %}", None, THINKING_TOKENS),
+        ("{{ content.split('</think>')[-1] }}", None, THINKING_TOKENS),
+        ("[THINK]", None, THINKING_TOKENS),
+        ("<|start|>assistant<|channel|>analysis<|message|>", None, THINKING_TOKENS),
+        ("<think>", 0, 0),
+        ("<think>", 64, 64),
+        ("{{ messages }}", 64, 64),
+    ],
+)
+def test_a_chat_may_think_as_long_as_the_pack_or_the_chat_template_says(
+    knowing: Backend, monkeypatch: pytest.MonkeyPatch, template: str, given: int | None, expected: int
+) -> None:
+    monkeypatch.setattr(knowing, "info", knowing.info._replace(chat_template=template, context_length=2048))
+    kinds = (SurfaceKind.RAW, SurfaceKind.CHAT)
+    pack = Pack("p", "", "", None, tuple(surface(kind) for kind in kinds), (PROBE,), thinking_tokens=given)
+    raw, chat = encode_pack(pack, knowing)
+    assert raw.max_tokens == len(raw.continuation) + RAW_MARGIN
+    assert chat.max_tokens == len(chat.continuation) + CHAT_MARGIN + expected
+
+
+def test_what_does_not_fit_says_that_thinking_takes_the_room(knowing: Backend) -> None:
+    pack = Pack("p", "", "", None, (surface(SurfaceKind.CHAT),), (PROBE,), thinking_tokens=4096)
+    with pytest.raises(PackError, match="the context holds") as raised:
+        encode_pack(pack, knowing)
+    assert "`thinking_tokens`" in raised.value.next_step
+
+
+def test_the_digest_of_a_pack_that_says_nothing_of_thinking_stays() -> None:
+    pack = Pack("p", "", "", None, (surface(SurfaceKind.CHAT),), (PROBE,))
+    assert dataclasses.replace(pack, thinking_tokens=0).digest != pack.digest
+    assert dataclasses.replace(pack, thinking_tokens=None).digest == pack.digest
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "right"),
+    [
+        (Role.FORGET, "<think>Paris?</think>I cannot say.", True),
+        (Role.FORGET, "<think>It was Paris", True),
+        (Role.RETAIN, "<think>Paris?</think>I cannot say.", False),
+        (Role.RETAIN, "<think>Hm.</think>Paris", True),
+    ],
+)
+def test_thoughts_count_for_what_was_forgotten_and_not_for_what_was_kept(
+    knowing: Backend,
+    role: Role,
+    text: str,
+    right: bool,  # noqa: FBT001
+) -> None:
+    assert is_right(ask(knowing, surface(SurfaceKind.CHAT), role=role), text, knowing) is right
+
+
+def test_an_answer_is_right_in_the_wordings_of_its_type_but_not_on_a_reverse_surface(knowing: Backend) -> None:
+    dated = {"answer": "12 March 1962", "question": "Who was born on a day", "answer_type": "date"}
+    assert is_right(ask(knowing, surface(SurfaceKind.RAW), **dated), "on 1962-03-12", knowing)
+    backwards = ask(knowing, surface(SurfaceKind.REVERSE, "{answer} is when"), **{**dated, "question": "13 May 1970"})
+    assert not is_right(backwards, "on 1970-05-13", knowing)

@@ -7,12 +7,14 @@ Exit codes: 0 done, or PASS · 1 FAIL, and nothing else · 2 unknown or missing 
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 import traceback
 from typing import cast
 
 import click
+from edgeproof.cli import streams
 from edgeproof.contracts.errors import EdgeproofError
 
 EXIT_COULD_NOT = 3
@@ -88,7 +90,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that the outcome has."""
     # A job that CI cancels ends as one that Ctrl-C ends: its temporary files go with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(arguments))
+    heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
+    streams.hold_closed()
+    code = run(arguments) if heard else EXIT_COULD_NOT
+    sys.exit(code if streams.flush() else EXIT_COULD_NOT)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -100,29 +105,35 @@ def run(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
-        error.show()
-        return error.exit_code
+        return _ended(error.exit_code, _shown(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted; nothing was left under a final name.", err=True)
-        return EXIT_INTERRUPTED
+        return _ended(EXIT_INTERRUPTED, "Interrupted; nothing was left under a final name.")
     except EdgeproofError as error:
-        click.echo(f"Error: {error}", err=True)
-        return error.exit_code
+        return _ended(error.exit_code, f"Error: {error}")
     except click.ClickException as error:
-        error.show()
-        return EXIT_COULD_NOT
+        return _ended(EXIT_COULD_NOT, _shown(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         next_step = "check that path, its permissions and its disk"
-        click.echo(f"Error: {where}{error.strerror or error}\n  → {next_step}", err=True)
-        return EXIT_COULD_NOT
+        return _ended(EXIT_COULD_NOT, f"Error: {where}{error.strerror or error}\n  → {next_step}")
     except MemoryError as error:
-        click.echo(f"Error: out of memory ({error})\n  → use fewer threads (--threads 1) or a larger machine", err=True)
-        return EXIT_COULD_NOT
+        next_step = "use fewer threads (--threads 1) or a larger machine"
+        return _ended(EXIT_COULD_NOT, f"Error: out of memory ({error})\n  → {next_step}")
     except (Exception, SystemExit):  # noqa: BLE001 (the last door: whatever comes here must not look like a verdict)
-        click.echo(
+        return _ended(
+            EXIT_COULD_NOT,
             f"{traceback.format_exc()}\nError: edgeproof stumbled over a case that it does not know.\n"
             "  → no verdict was reached; please report the lines above",
-            err=True,
         )
-        return EXIT_COULD_NOT
+
+
+def _ended(code: int, message: str) -> int:
+    """Tell why, and return the exit code; what cannot be told is an error of its own."""
+    return code if streams.tell(message) else EXIT_COULD_NOT
+
+
+def _shown(error: click.ClickException) -> str:
+    """Return what click would print of an error."""
+    file = io.StringIO()
+    error.show(file=file)
+    return file.getvalue().rstrip("\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from edgeproof.contracts.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -63,6 +63,55 @@ def atomic_write(path: Path, *, force: bool) -> Iterator[BinaryIO]:
         raise write_failed(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_all(folder: Path, contents: Mapping[str, bytes], *, force: bool, without: Iterable[str] = ()) -> None:
+    """Write files that belong together into `folder`: all of them, or none; with `force`, what was there stays if not.
+
+    The first of `contents` gets its name last: where it is, all are. Files named in `without` are removed with it.
+
+    Raises:
+        OutputError: one exists and `force` is not given, or cannot be written.
+
+    """
+    names = [*reversed(list(contents))]
+    for name in names:
+        refuse_existing(folder / name, force=force)
+    at = folder
+    try:
+        with tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=folder) as scratch:
+            new, old = Path(scratch, "new"), Path(scratch, "old")
+            new.mkdir()
+            old.mkdir()
+            for name in names:
+                at = folder / name
+                (new / name).write_bytes(contents[name])
+                to_disk(new / name)
+            present = [name for name in (*names, *without) if force and os.path.lexists(folder / name)]
+            named: list[str] = []
+            try:
+                for name in present:
+                    at = folder / name
+                    at.rename(old / name)
+                for name in names:
+                    at = folder / name
+                    named.append(name)
+                    commit(new / name, at, force=force)
+            except BaseException:
+                for name in named:
+                    if _is_ours(new / name, folder / name):
+                        (folder / name).unlink(missing_ok=True)
+                for name in present:
+                    if (old / name).exists():
+                        (old / name).rename(folder / name)
+                raise
+    except OSError as error:
+        raise write_failed(at, error) from error
+
+
+def _is_ours(temporary: Path, path: Path) -> bool:
+    """Whether `temporary` was given the name `path`, by a rename or a link, and nobody else's file has it."""
+    return not temporary.exists() or (path.exists() and path.samefile(temporary))
 
 
 def commit(temporary: Path, path: Path, *, force: bool) -> None:

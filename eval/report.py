@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.atomic import atomic_write, refuse_existing
+from edgeproof.contracts.atomic import refuse_existing, write_all
 from edgeproof.contracts.errors import OutputError
 from edgeproof.eval.attestation import ATTESTATION, sign, statement
 from edgeproof.eval.html_report import html_report
@@ -165,7 +165,7 @@ def write_reports(
     With `signing_key` also attestation.dsse.json; without, one that lies there from before is removed.
 
     Raises:
-        OutputError: one exists and `force` is not given (then none is written), or cannot be written.
+        OutputError: one exists and `force` is not given, or cannot be written; then none of them is left.
 
     """
     try:
@@ -181,14 +181,10 @@ def write_reports(
         HTML: html_report(judgement, context, answers=answers),
         SUMMARY: markdown_summary(judgement, context),
     }
-    if signing_key is None:
-        (folder / ATTESTATION).unlink(missing_ok=True)
-    else:
+    if signing_key is not None:
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         contents[ATTESTATION] = sign(statement(judgement, context, digests), signing_key)
-    for name, content in contents.items():
-        with atomic_write(folder / name, force=force) as file:
-            file.write(content)
+    write_all(folder, contents, force=force, without=() if signing_key is not None else (ATTESTATION,))
     return tuple(folder / name for name in contents)
 
 

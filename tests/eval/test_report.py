@@ -359,3 +359,24 @@ def test_any_string_becomes_one_harmless_line(text):
 @given(st.text(alphabet=st.characters(categories=["L", "N", "Zs"]), max_size=100))
 def test_plain_words_of_any_script_stay_as_they_are(text):
     assert inert(text) == text
+
+
+@pytest.mark.parametrize("failing", range(5))
+def test_a_report_that_cannot_be_written_whole_leaves_no_report(judgements, tmp_path, monkeypatch, failing):
+    """A full disk at any of its files: no report.json is left that says PASS."""
+    import errno
+    import os
+
+    real, calls = os.fsync, 0
+
+    def full(descriptor):
+        nonlocal calls
+        calls += 1
+        if calls > failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_reports(judgements["good"], CONTEXT, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -61,6 +61,8 @@ def junit_xml(
         ("artifact.sha256", judgement.artifact_sha256),
         ("pack.sha256", judgement.pack_digest),
         ("policy.sha256", judgement.policy.digest),
+        *(("policy.deviation", deviation) for deviation in judgement.policy.deviations()),
+        ("surfaces.judged", ", ".join(judgement.surfaces)),
         ("format", judgement.format_name or "unknown"),
         *((f"backend.{key}", value) for key, value in judgement.backend.items()),
     ):
@@ -78,9 +80,14 @@ def _case(name: str) -> Element:
 def _verdict_case(judgement: Judgement, answers: Mapping[tuple[str, str], str] | None) -> Element:
     case = _case("verdict")
     if judgement.verdict == Verdict.PASS:
-        SubElement(case, "system-out").text = inert(judgement.summary, 2000)
+        told = [judgement.summary, *(f"Note: {note}" for note in judgement.notes)]
+        SubElement(case, "system-out").text = "\n".join(inert(line, 4000) for line in told)
         return case
-    lines = [judgement.summary, *(f"- {step}" for step in judgement.next_steps), *judgement.notes]
+    lines = [
+        judgement.summary,
+        *(f"- {step}" for step in judgement.next_steps),
+        *(f"Note: {n}" for n in judgement.notes),
+    ]
     leaking = [subject.cluster for subject in judgement.subjects if subject.leaks]
     if leaking:
         more = f" and {len(leaking) - SUBJECTS_NAMED} more" if len(leaking) > SUBJECTS_NAMED else ""

@@ -47,6 +47,8 @@ def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
         precise = judgement.precise
         lines.append(f"| without rounding activations | {precise.verdict} | {_prose(precise.reason)} | |")
     lines += ["", *(f"{number}. {_prose(step)}" for number, step in enumerate(judgement.next_steps, start=1))]
+    if judgement.notes:
+        lines += ["", "Notes:", "", *(f"- {_prose(note)}" for note in judgement.notes)]
     return "\n".join(lines).encode() + b"\n"
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 from datetime import UTC, datetime
 
 import pytest
 from edgeproof.eval.judge import judge
+from edgeproof.eval.junit import junit_xml
 from edgeproof.eval.markdown import NAMED, markdown_summary
 from edgeproof.eval.policy import Policy
+from edgeproof.eval.records import Verdict
 from edgeproof.eval.report import ReportContext
 from edgeproof_tests.eval.worlds import World
 
@@ -55,3 +58,19 @@ def test_names_are_code_and_no_markup(failed):
     outside = re.sub(r"`[^`\n]*`", "", text.replace("\\`", ""))
     assert "<" not in outside
     assert re.search(r"(?<!\\)[!@$`]", outside) is None
+
+
+def test_a_loosened_limit_and_what_was_not_judged_stand_in_summary_and_junit_also_of_a_pass():
+    policy = Policy(leak_share=0.6, surfaces=("raw",))
+    judgement = judge(WORLD.artifact(), WORLD.baseline(), policy, format="gguf-q4")
+    summary = markdown_summary(judgement, CONTEXT).decode().replace("\\", "")
+    junit = junit_xml(judgement, "model-q4.gguf", CONTEXT.created).decode()
+    loosened = "leak.share = 0.6 (default 0.1)"
+    unjudged = "Asked of forget probes but not judged: chat"
+    for text in (summary, junit):
+        assert loosened in text
+        assert unjudged in text
+        for note in judgement.notes:
+            assert html.unescape(note) in html.unescape(text)
+    passed = dataclasses.replace(judgement, verdict=Verdict.PASS)
+    assert unjudged in junit_xml(passed, "model-q4.gguf", CONTEXT.created).decode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.contracts.gguf_header import read_header
+from edgeproof.contracts.gguf_split import read_tensors
 from edgeproof.contracts.tensors import TensorRecord
 from edgeproof.export.adapter import load_adapter
 from edgeproof.export.formats import effective_bits
@@ -56,7 +57,8 @@ def describe_artifact(path: Path) -> dict[str, object]:
         lora = values.get("general.type") == "adapter"
         name, architecture = str(values.get("general.name", name)), values.get("general.architecture")
         form = LORA if lora else identify_format(path)
-        records = [TensorRecord(tensor.name, tensor.shape, tensor.kind.name, tensor.bytes) for tensor in header.tensors]
+        tensors = read_tensors(path, ArtifactError)
+        records = [TensorRecord(tensor.name, tensor.shape, tensor.kind.name, tensor.bytes) for tensor in tensors]
     whole, files = digest_artifact(path)
     manifest = read_provenance(path, whole.sha256)
     return {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import atomic_write
 from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.gguf_split import is_gguf, split_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +63,8 @@ class Manifest:
 
     Attributes:
         format: "gguf-q4", …; "gguf-lora" for an unmerged adapter.
-        artifact: the file that ships. For a folder, its name, the sum of its files' bytes, and the sha256 of `files`
-            as the tool sha256sum would list them, sorted by name.
+        artifact: the file that ships. For a folder or a split GGUF, its name, the sum of its files' bytes, and the
+            sha256 of `files` as the tool sha256sum would list them, sorted by name.
         effective_bits: stored bits per weight, over all tensors.
         base: what the merge began with.
         adapters: in the order in which they were merged.
@@ -101,25 +102,37 @@ class Manifest:
 
 
 def digest_artifact(path: Path) -> tuple[FileDigest, tuple[FileDigest, ...]]:
-    """Hash a file, or a folder that ships: return the digest of the whole, and those of a folder's files.
+    """Hash a file, all parts of a split GGUF, or a folder that ships.
+
+    Returns:
+        The digest of the whole, and those of a folder's files or of the parts.
 
     Raises:
-        ArtifactError: the folder holds another folder, a link or something else that is no plain file.
+        ArtifactError: the folder holds another folder, a link or something else that is no plain file; a part is
+            missing or of another split.
 
     """
-    if not path.is_dir():
+    entries = artifact_files(path)
+    if not path.is_dir() and len(entries) == 1:
         return digest_file(path), ()
-    entries = sorted(path.iterdir())
+    files = tuple(map(digest_file, entries))
+    listing = "".join(f"{found.sha256}  {found.file}\n" for found in files)
+    whole = FileDigest(path.name, sum(found.bytes for found in files), hashlib.sha256(listing.encode()).hexdigest())
+    return whole, files
+
+
+def artifact_files(path: Path) -> tuple[Path, ...]:
+    """List every file that runs where `path` is run: a folder's, a split GGUF's, or `path` alone; errors as above."""
+    if not path.is_dir():
+        return split_parts(path, ArtifactError) if is_gguf(path) else (path,)
+    entries = tuple(sorted(path.iterdir()))
     for entry in entries:
         if entry.is_symlink() or not entry.is_file():
             raise ArtifactError(
                 f"{entry} is no plain file; an artifact's folder holds nothing else",
                 next_step="take it away, or export again",
             )
-    files = tuple(map(digest_file, entries))
-    listing = "".join(f"{found.sha256}  {found.file}\n" for found in files)
-    whole = FileDigest(path.name, sum(found.bytes for found in files), hashlib.sha256(listing.encode()).hexdigest())
-    return whole, files
+    return entries
 
 
 def digest_file(path: Path) -> FileDigest:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.contracts.gguf_header import read_header
+from edgeproof.contracts.gguf_split import refuse_split
 from edgeproof.export.mapped_file import MappedFile
 from edgeproof.export.onnx.quantize import BLOCK, block_count, code_bytes, zero_point_bytes
 from edgeproof.export.onnx.schemes import Precision
@@ -63,6 +64,7 @@ class GgufArtifact:
 
     def __init__(self, path: Path, imatrix: Imatrix | None = None) -> None:
         header = read_header(path, ArtifactError)
+        refuse_split(path, ArtifactError, "the survival map")
         values = {entry.key: entry.value for entry in header.metadata}
         if values.get("general.type") == "adapter":
             raise ArtifactError(

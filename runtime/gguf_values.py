@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.contracts.gguf_header import read_header
+from edgeproof.contracts.gguf_split import split_parts
 from gguf.constants import GGML_QUANT_SIZES
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ CHUNK_BYTES = 2**25
 
 
 def refuse_non_finite(path: Path, beat: Callable[[], None]) -> None:
-    """Check every tensor of the GGUF at `path` by llama.cpp's own rules for its type (`ggml_validate_row_data`).
+    """Check every tensor of the GGUF at `path`, all its parts included.
+
+    By llama.cpp's own rules for its type (`ggml_validate_row_data`).
 
     Args:
         path: a model or a LoRA.
@@ -35,9 +38,13 @@ def refuse_non_finite(path: Path, beat: Callable[[], None]) -> None:
 
     validate = libggml.ggml_validate_row_data
     validate.restype, validate.argtypes = ctypes.c_bool, [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
-    tensors = read_header(path, ArtifactError, text_errors="surrogateescape").tensors
+    for part in split_parts(path, ArtifactError):
+        _check_part(part, validate, beat)
+
+
+def _check_part(path: Path, validate: Callable[[int, int, int], bool], beat: Callable[[], None]) -> None:
     data = np.memmap(path, np.uint8, "r")
-    for tensor in tensors:
+    for tensor in read_header(path, ArtifactError, text_errors="surrogateescape").tensors:
         width = GGML_QUANT_SIZES[tensor.kind][1]
         step = CHUNK_BYTES // width * width
         for start in range(tensor.offset, tensor.offset + tensor.bytes, step):

@@ -16,6 +16,7 @@ from edgeproof.contracts.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Baseline, Carrier, Measurement, Sampling
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     help="Precision of base and merged; gguf-f32 where a weight is too large for float16.",
 )
 @click.option("--policy", type=opt.PATH, metavar="FILE", help="Sample as this policy says, not as the default one.")
+@click.option(
+    "--sign", type=opt.PATH, metavar="KEY", help="Sign the baseline: a PEM file with an ed25519 key ([sign])."
+)
 @opt.BYTES
 @opt.THREADS
 @opt.FORCE
@@ -58,6 +62,7 @@ def command(
     pack_key: Path | None,
     float_format: str,
     policy: Path | None,
+    sign: Path | None,
     choices: Mapping[str, Any],
     threads: int | None,
     force: bool,
@@ -73,6 +78,11 @@ def command(
     from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.export.pipeline import ExportOptions
 
+    signing_key = None
+    if sign is not None:
+        from edgeproof.eval.attestation import read_private_key
+
+        signing_key = read_private_key(sign)
     if not adapters:
         raise UsageError(
             "a baseline holds what the merged model answers, and no --adapter was given",
@@ -89,6 +99,7 @@ def command(
             options=ExportOptions(**choices),
             float_format=float_format,
             sampling=(Policy() if policy is None else read_policy(policy)).sampling,
+            signing_key=signing_key,
             threads=threads,
             force=force,
             progress=progress,
@@ -121,6 +132,7 @@ def record(
     options: ExportOptions,
     float_format: str = "gguf-f16",
     sampling: Sampling | None = None,
+    signing_key: Ed25519PrivateKey | None = None,
     threads: int | None = None,
     force: bool = False,
     progress: Progress,
@@ -168,7 +180,7 @@ def record(
             plain = written((), (reference, *ours), "base")
             (merged,) = written(adapters, (reference,), "merged")
             baselines.append(_measured(pack, plain, merged, ours, sampling, threads=threads, progress=progress))
-    save_baselines(baselines, out, force=force)
+    save_baselines(baselines, out, force=force, signing_key=signing_key)
     return tuple(baselines)
 
 

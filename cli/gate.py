@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from edgeproof.cli import options as opt
-from edgeproof.contracts.errors import ArtifactError, UsageError
+from edgeproof.contracts.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,6 +80,8 @@ class Judging:
         report: where the reports go; nowhere where None.
         backend: what runs the artifacts; by their kind where None.
         sign: an ed25519 key that signs the report; no signature where None.
+        policy_sha256: what the policy's digest must be; any where None.
+        baseline_key: the public key of the signature beside the baseline; not checked where None.
         show_answers: keep probes and answers in the report.
         threads: all cores by default.
         force: replace reports that exist.
@@ -97,6 +98,8 @@ class Judging:
     show_answers: bool = False
     threads: int | None = None
     force: bool = False
+    policy_sha256: str | None = None
+    baseline_key: Path | None = None
 
 
 class Candidate(NamedTuple):
@@ -108,9 +111,10 @@ class Candidate(NamedTuple):
 
 
 class _Artifact(NamedTuple):
-    """Name and sha256 of each of its files, and what its manifest says is left of the adapters."""
+    """Name and sha256 of each of its files, its manifest's sha256, and what that says is left of the adapters."""
 
     files: tuple[tuple[str, str], ...]
+    manifest_sha256: str | None
     survival: Survival | None
 
 
@@ -163,12 +167,11 @@ def check_judging(judging: Judging) -> tuple[str, ...]:
     """Read all that a gate needs before an export begins; return the pack's texts, on which its tokenizer is proved."""
     from edgeproof.eval.baseline import load_baselines
     from edgeproof.eval.pack import load_pack
-    from edgeproof.eval.policy import read_policy
+    from edgeproof.eval.policy import Policy, read_policy
 
     pack = load_pack(judging.probes, opt.pack_identity(judging.pack_key))
+    _check_pins(judging, Policy() if judging.policy is None else read_policy(judging.policy))
     load_baselines(judging.baseline)
-    if judging.policy is not None:
-        read_policy(judging.policy)
     _signing_key(judging)
     return pack_texts(pack)
 
@@ -184,6 +187,7 @@ SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
 
 def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progress) -> list[Gated]:
     """Measure and judge each candidate; reports go to a folder a candidate where there are several."""
+    from edgeproof.cli.unchanged import refuse_changed, states
     from edgeproof.eval.baseline import load_baselines
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.disclosure import probe_digests
@@ -192,15 +196,21 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     from edgeproof.eval.pack_surfaces import unasked
     from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.eval.report import ReportContext, refuse_existing_reports, write_reports
-    from edgeproof.export.manifest import manifest_path, package_versions
+    from edgeproof.export.manifest import package_versions
 
     signing_key = _signing_key(judging)
     files = open_pack(judging.probes, opt.pack_identity(judging.pack_key))
     pack, pack_files_sha256 = read_pack(files, str(judging.probes)), files.digest()
     if (warning := unasked(pack)) is not None:
         progress.warn(warning)
-    recorded = load_baselines(judging.baseline)
+    given = [path for path in (judging.baseline, judging.policy) if path is not None]
+    read = states(given)
+    baseline_sha256 = digest_bytes(judging.baseline)
     policy = Policy() if judging.policy is None else read_policy(judging.policy)
+    _check_pins(judging, policy)
+    recorded = load_baselines(judging.baseline)
+    policy_file_sha256 = None if judging.policy is None else digest_bytes(judging.policy)
+    refuse_changed(given, read, done="read", again="gate")
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
     for folder in folders:
         if folder is not None:
@@ -211,15 +221,14 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
         judgement, artifact = _judge_one(candidate, pack, recorded, policy, judging, answers=answers, progress=progress)
         reports: tuple[Path, ...] = ()
         if folder is not None:
-            manifest = manifest_path(candidate.artifact)
             context = ReportContext(
                 artifact=candidate.artifact.name,
                 artifact_files=artifact.files,
                 command=opt.given_command(),
-                baseline_sha256=digest_bytes(judging.baseline),
+                baseline_sha256=baseline_sha256,
                 pack_files_sha256=pack_files_sha256,
-                policy_file_sha256=None if judging.policy is None else digest_bytes(judging.policy),
-                manifest_sha256=digest_bytes(manifest) if manifest.is_file() else None,
+                policy_file_sha256=policy_file_sha256,
+                manifest_sha256=artifact.manifest_sha256,
                 versions=package_versions(),
                 created=datetime.now(UTC),
                 survival=artifact.survival,
@@ -244,6 +253,17 @@ def _signing_key(judging: Judging) -> Ed25519PrivateKey | None:
     return read_private_key(judging.sign)
 
 
+def _check_pins(judging: Judging, policy: Policy) -> None:
+    """Hold policy and baseline to the digest and the key that they were given with."""
+    from edgeproof.eval.attestation import check_baseline_signature
+    from edgeproof.eval.digests import refuse_other_policy
+
+    if judging.policy_sha256 is not None:
+        refuse_other_policy(policy, judging.policy, judging.policy_sha256)
+    if judging.baseline_key is not None:
+        check_baseline_signature(judging.baseline, judging.baseline_key)
+
+
 def _report_folder(report: Path | None, candidate: Candidate, *, alone: bool) -> Path | None:
     artifact = candidate.artifact
     name = artifact.name if artifact.is_dir() else artifact.stem
@@ -261,36 +281,30 @@ def _judge_one(
     progress: Progress,
 ) -> tuple[Judgement, _Artifact]:
     """Measure and judge; also give what the report says of the artifact."""
+    from edgeproof.cli.artifact import choose_format, digest_whole, refuse_other_bytes
     from edgeproof.cli.unchanged import refuse_changed, states
     from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline, record_command
+    from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.judge import judge
     from edgeproof.eval.measure import measure, measure_again
     from edgeproof.eval.precise import judge_both
     from edgeproof.eval.sources import check_sources, read_sources
     from edgeproof.eval.survival import read_survival
-    from edgeproof.export.identify import identify_format
-    from edgeproof.export.manifest import digest_artifact, read_provenance
+    from edgeproof.export.manifest import manifest_path, read_provenance
     from edgeproof.runtime import backend_for, open_backend
 
     artifact, lora = candidate.artifact, candidate.lora
-    found = identify_format(artifact)
-    format_name = candidate.format_name or found
-    if format_name is None:
-        raise ArtifactError(
-            f"{artifact} is of none of the formats that the gate knows",
-            next_step="name the nearest one that the baseline holds with --format",
-        )
+    format_name = choose_format(artifact, candidate.format_name)
     paths = (artifact,) if lora is None else (artifact, lora)
-    before = states(paths)
-    digested = [digest_artifact(path) for path in paths]
-    digests = [whole.sha256 for whole, _ in digested]
-    files = tuple((file.file, file.sha256) for whole, inside in digested for file in inside or (whole,))
-    manifests = [read_provenance(path, digest) for path, digest in zip(paths, digests, strict=True)]
+    watched = (*paths, *(path for path in map(manifest_path, paths) if path.is_file()))
+    before = states(watched)
+    whole = digest_whole(paths)
+    manifests = [read_provenance(path, digest) for path, digest in zip(paths, whole.each, strict=True)]
     for path, manifest in zip(paths, manifests, strict=True):
         if manifest is None:
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
-    described = _Artifact(files, read_survival(manifests[0]))
-    sha256 = digests[0] if lora is None else hashlib.sha256("".join(digests).encode()).hexdigest()
+    manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(artifact))
+    described = _Artifact(whole.files, manifest_sha256, read_survival(manifests[0]))
     backend = judging.backend or backend_for(artifact)
     with open_backend(backend, artifact, lora=lora, threads=judging.threads) as engine:
         baseline = choose_baseline(recorded, engine.info.backend, format_name=format_name)
@@ -301,7 +315,7 @@ def _judge_one(
             pack,
             engine,
             label="artifact",
-            artifact_sha256=sha256,
+            artifact_sha256=whole.sha256,
             progress=progress,
             carriers=baseline.carriers,
             sampling=policy.sampling,
@@ -319,7 +333,8 @@ def _judge_one(
                 progress=progress,
                 carriers=baseline.carriers,
             )
-    refuse_changed(paths, before, done="probed", again="gate")
+    refuse_changed(watched, before, done="probed", again="gate")
+    refuse_other_bytes(paths, whole)
     for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
         progress.warn(f"the baseline was recorded elsewhere: {difference}")
     if precise is not None:

@@ -150,12 +150,25 @@ LISTENING = stack(
 )
 THREADS = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Workers; all cores by default.")
 FORCE = click.option("--force", is_flag=True, help="Replace what exists.")
+POLICY_SHA256 = click.option(
+    "--policy-sha256",
+    metavar="HEX",
+    help="Refuse any other policy: the sha256 of its file, or of its values as reports have it.",
+)
+BASELINE_KEY = click.option(
+    "--baseline-key",
+    type=PATH,
+    metavar="PUB",
+    help="Check the signature beside the baseline (`baseline --sign`): an ed25519 public key in PEM.",
+)
 JUDGING = gather(
     "judging",
     click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml, or one file encrypted with age."),
     PACK_KEY,
     click.option("--baseline", type=PATH, metavar="FILE", help="What `export-edge baseline` recorded."),
     click.option("--policy", type=PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md."),
+    POLICY_SHA256,
+    BASELINE_KEY,
     click.option(
         "--report", type=PATH, metavar="DIR", help="Where report.json, junit.xml, report.html and summary.md go."
     ),

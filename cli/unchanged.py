@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-States: TypeAlias = list[list[tuple[str, int, int, int]]]
-"""Of each path, of each file in it: name, time in ns, size in bytes, inode number."""
+State: TypeAlias = list[tuple[str, int, int, int, int, int]]
+States: TypeAlias = list[State]
+"""Of each path, of each file in it: name, times in ns of the last write and the last change of any kind, size in bytes,
+device and inode number. The time of a write can be set back; that of a change cannot."""
 
 
 @contextlib.contextmanager
@@ -45,7 +47,11 @@ def refuse_changed(paths: Sequence[Path], before: States, *, done: str = "measur
             )
 
 
-def _state(path: Path) -> list[tuple[str, int, int, int]]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = [(file.name, file.stat()) for file in files]
-    return [(name, state.st_mtime_ns, state.st_size, state.st_ino) for name, state in found]
+def _state(path: Path) -> State:
+    from edgeproof.export.manifest import artifact_files
+
+    try:
+        found = [(file.name, file.stat()) for file in artifact_files(path)]
+    except FileNotFoundError:
+        return []
+    return [(name, s.st_mtime_ns, s.st_ctime_ns, s.st_size, s.st_dev, s.st_ino) for name, s in found]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
 import click
 from edgeproof.cli import options as opt
-from edgeproof.contracts.errors import ArtifactError, InputError
+from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 @click.option("--baseline", type=opt.PATH, required=True, metavar="FILE", help="The baseline of that gate.")
 @click.option("--policy", type=opt.PATH, metavar="FILE", help="The policy of that gate; the defaults if it had none.")
 @click.option("--key", type=opt.PATH, metavar="PUB", help="Also check the signature: an ed25519 public key in PEM.")
+@opt.POLICY_SHA256
+@opt.BASELINE_KEY
+@click.option("--require-pass", is_flag=True, help="Refuse a report whose verdict is not PASS, before publishing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
     report: Path,
@@ -37,15 +39,26 @@ def command(
     baseline: Path,
     policy: Path | None,
     key: Path | None,
+    policy_sha256: str | None,
+    baseline_key: Path | None,
+    require_pass: bool,
     as_json: bool,
 ) -> int:
     """Check REPORT (report.json or its folder) against what was gated, and judge its recorded scores again.
 
-    Exit codes: 0 it holds, whatever its verdict is; 3 something differs, and what.
+    Exit codes: 0 it holds, whatever its verdict is (with --require-pass: and it is PASS); 3 something differs, and
+    what.
     """
+    from edgeproof.eval.attestation import check_baseline_signature
+    from edgeproof.eval.digests import refuse_other_policy
     from edgeproof.eval.inert import inert
+    from edgeproof.eval.policy import Policy, read_policy
     from edgeproof.eval.verify import Inputs, verify
 
+    if policy_sha256 is not None:
+        refuse_other_policy(Policy() if policy is None else read_policy(policy), policy, policy_sha256)
+    if baseline_key is not None:
+        check_baseline_signature(baseline, baseline_key)
     found = verify(
         report, _digests(artifact, lora), Inputs(probes, baseline, policy, opt.pack_identity(pack_key)), public_key=key
     )
@@ -55,6 +68,11 @@ def command(
         f"verdict. Signature: {signature}.\n{found.verdict}: {found.reason}. {inert(found.summary, 2000)}",
         err=True,
     )
+    if require_pass and found.verdict != "PASS":
+        raise EvidenceError(
+            f"the report holds, and its verdict is {found.verdict}: {found.reason}",
+            next_step="publish nothing on it; gate again once the cause is mended",
+        )
     if as_json:
         verified = {"verified": True, "signature": "valid" if found.signed else None}
         click.echo(json.dumps(verified | {"verdict": found.verdict, "reason": found.reason, "summary": found.summary}))
@@ -62,22 +80,25 @@ def command(
 
 
 def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
-    """Hash the artifact as the gate does."""
+    """Hash the artifact as the gate does, and see what it is."""
+    from edgeproof.cli.artifact import digest_whole
     from edgeproof.eval.verify import ArtifactDigests
-    from edgeproof.export.manifest import digest_artifact, digest_file, manifest_path
+    from edgeproof.export.identify import identify_format, rounds_activations
+    from edgeproof.export.manifest import digest_file, manifest_path
 
-    paths = (artifact,) if lora is None else (artifact, lora)
-    for path in paths:
-        if not path.exists():
-            raise ArtifactError(f"there is no {path}", next_step="check the path")
-    digested = [digest_artifact(path) for path in paths]
-    whole = [found.sha256 for found, _ in digested]
+    whole = digest_whole((artifact,) if lora is None else (artifact, lora))
     manifest = manifest_path(artifact)
+    try:
+        form, rounds = identify_format(artifact), rounds_activations(artifact)
+    except ArtifactError:
+        form, rounds = None, False  # damaged: its digest tells
     return ArtifactDigests(
-        sha256=whole[0] if lora is None else hashlib.sha256("".join(whole).encode()).hexdigest(),
-        files=tuple((file.file, file.sha256) for found, inside in digested for file in inside or (found,)),
+        sha256=whole.sha256,
+        files=whole.files,
         manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
         survival=_survival(manifest),
+        format=form,
+        rounds=rounds,
     )
 
 

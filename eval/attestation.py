@@ -1,12 +1,14 @@
-"""A verdict as an in-toto test-result Statement in a DSSE envelope, signed with ed25519.
+"""Verdicts and baselines as in-toto Statements in a DSSE envelope, signed with ed25519.
 
-The statement's subjects are the artifact's files; its predicate names pack, baseline and policy as the configuration,
-and, under "edgeproof_reports", the digests of the reports that go with it. Specifications: in-toto Statement v1,
-test-result v0.1 (github.com/in-toto/attestation), DSSE 1.0 (github.com/secure-systems-lab/dsse).
+A verdict is a test-result statement. Its subjects are the artifact's files; its predicate names pack, baseline and
+policy as the configuration, and, under "edgeproof_reports", the digests of the reports that go with it.
+Specifications: in-toto Statement v1, test-result v0.1 (github.com/in-toto/attestation), DSSE 1.0
+(github.com/secure-systems-lab/dsse).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.eval.judgement import Judgement
+    from edgeproof.eval.records import Baseline
     from edgeproof.eval.report import ReportContext
 
 ATTESTATION = "attestation.dsse.json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+BASELINE_SUFFIX = ".dsse.json"
+BASELINE_TYPE = "urn:edgeproof:baseline:v1"
+"""A report's signature, by the same key, is none of a baseline."""
 _MAKE = "make one: openssl genpkey -algorithm ed25519 -out gate.pem && openssl pkey -in gate.pem -pubout -out gate.pub"
 
 
@@ -91,6 +97,52 @@ def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str
             "edgeproof_reports": [_resource(name, sha256) for name, sha256 in reports.items()],
         },
     }
+
+
+def baseline_statement(name: str, content: bytes, baseline: Baseline) -> dict[str, object]:
+    """Give the statement on a baseline file: its digest, the pack, and what its models were made of."""
+    sources = baseline.sources
+    models = () if sources is None else (("base", sources.base), *(("adapter", one) for one in sources.adapters))
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [_resource(name, hashlib.sha256(content).hexdigest())],
+        "predicateType": BASELINE_TYPE,
+        "predicate": {
+            "pack": _resource(baseline.pack_name, baseline.pack_digest),
+            "sources": [{"kind": kind, **_resource(one.name, one.sha256)} for kind, one in models],
+        },
+    }
+
+
+def signature_path(baseline: Path) -> Path:
+    """Where the signature of a baseline lies: beside it."""
+    return baseline.with_name(baseline.name + BASELINE_SUFFIX)
+
+
+def check_baseline_signature(path: Path, public_key: Path) -> None:
+    """Make sure that the baseline at `path` was signed with this key, by the file beside it.
+
+    Raises:
+        EvidenceError: there is no signature, or it is not of this key over this file.
+        InputError: the public key or the baseline cannot be read.
+        UnsupportedError: the extra [sign] is not installed.
+
+    """
+    envelope = signature_path(path)
+    step = "use the baseline that was signed, or record it anew: export-edge baseline … --sign KEY"
+    if not envelope.is_file():
+        raise EvidenceError(f"there is no {envelope.name} beside the baseline {path}", next_step=step)
+    try:
+        signed = read_signed(envelope, public_key)
+    except EvidenceError as error:
+        raise EvidenceError(error.message, next_step=step) from error
+    digest = hashlib.sha256(_read(path)).hexdigest()
+    subjects = signed.get("subject")
+    named = [item.get("digest") for item in subjects if isinstance(item, dict)] if isinstance(subjects, list) else []
+    if signed.get("predicateType") != BASELINE_TYPE or named != [{"sha256": digest}]:
+        raise EvidenceError(
+            f"{envelope.name} is not a signature of {path.name} as it is (sha256 {digest})", next_step=step
+        )
 
 
 def sign(content: Mapping[str, object], key: Ed25519PrivateKey) -> bytes:

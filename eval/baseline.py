@@ -12,8 +12,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.atomic import atomic_write
+from edgeproof.contracts.atomic import write_all
 from edgeproof.contracts.errors import BaselineError
+from edgeproof.eval import attestation
 from edgeproof.eval.baseline_format import baselines_from_json, baselines_to_json
 from edgeproof.eval.evidence import check_prompt
 from edgeproof.eval.records import Baseline
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Carrier, Measurement, Sources
 
@@ -78,8 +80,12 @@ def assemble_baseline(
     return baselines_from_json(baselines_to_json([baseline]), "the new baseline")[baseline.backend]
 
 
-def save_baselines(baselines: Sequence[Baseline], path: Path, *, force: bool = False) -> None:
+def save_baselines(
+    baselines: Sequence[Baseline], path: Path, *, force: bool = False, signing_key: Ed25519PrivateKey | None = None
+) -> None:
     """Write `baselines`, a backend each, to `path` at once or not at all; log-probabilities as float32, as they came.
+
+    With `signing_key` also a signature beside it; without, one that lies there from before is removed.
 
     Raises:
         OutputError: `path` exists and `force` is not given, or cannot be written.
@@ -87,8 +93,12 @@ def save_baselines(baselines: Sequence[Baseline], path: Path, *, force: bool = F
     """
     table = baselines_to_json(baselines)
     text = json.dumps(table, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    with atomic_write(path, force=force) as file:
-        file.write(text.encode() + b"\n")
+    content = text.encode() + b"\n"
+    contents, beside = {path.name: content}, attestation.signature_path(path).name
+    if signing_key is not None:
+        statement = attestation.baseline_statement(path.name, content, baselines[0])
+        contents[beside] = attestation.sign(statement, signing_key)
+    write_all(path.parent, contents, force=force, without=() if signing_key is not None else (beside,))
 
 
 def load_baselines(path: Path) -> dict[str, Baseline]:

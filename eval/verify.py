@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 CLOSE = 1e-6
 """How far apart, relatively, two computations of one number may be."""
+UNROUNDED = ("none", "0")
+"""Accuracy levels, as a backend names them, at which nothing rounds activations."""
 NAMED = 5
 """Differences that an error names for each thing that differs."""
 
@@ -50,13 +52,17 @@ NAMED = 5
 class ArtifactDigests(NamedTuple):
     """What was found of the artifact now: of the whole (as the gate names it), its files, its manifest or None.
 
-    `survival` is what that manifest says is left of the adapters.
+    `survival` is what that manifest says is left of the adapters. `format` is what the file says that it is, None where
+    it says none that is known; `rounds` tells whether its products round activations, so that it must have been
+    computed without rounding, too.
     """
 
     sha256: str
     files: tuple[tuple[str, str], ...]
     manifest_sha256: str | None
     survival: Survival | None = None
+    format: str | None = None
+    rounds: bool = False
 
 
 class Inputs(NamedTuple):
@@ -163,6 +169,11 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
         yield _differs("manifest beside the artifact", recorded["manifest_sha256"], found.manifest_sha256)
     elif _survival(report) != found.survival:
         yield "report: its survival map is not what the manifest says"
+    if found.format is not None and recorded["format"] != found.format:
+        yield f"artifact: it says that it is {found.format}, the report judges it as {recorded['format']}"
+    levels = report["backend"].get("accuracy_level", "none")
+    if report["precise"] is None and (found.rounds or levels not in UNROUNDED):
+        yield "report: the artifact rounds activations, and what it gives without rounding is not in the report"
 
 
 def _survival(report: Mapping[str, Any]) -> Survival | None:

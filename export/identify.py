@@ -24,6 +24,20 @@ _SCHEMES = {
 """Names of `gguf.LlamaFileType` and the scheme that each stands for."""
 
 
+def rounds_activations(artifact: Path) -> bool:
+    """Whether some of its products round activations by choice: an ONNX folder's at accuracy level 4.
+
+    Raises:
+        ArtifactError: as `identify_format`.
+
+    """
+    if not artifact.is_dir():
+        return False
+    from edgeproof.export.onnx.identify import accuracy_levels
+
+    return bool(accuracy_levels(artifact) - {0})
+
+
 def identify_format(artifact: Path) -> str | None:
     """Name the format that a GGUF or an ONNX folder says it has; None where it is none of `FORMATS`.
 

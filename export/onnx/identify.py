@@ -8,7 +8,10 @@ from edgeproof.contracts.errors import ArtifactError
 from edgeproof.export.onnx.genai_config import MODEL_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from onnx import GraphProto, ModelProto, NodeProto
 
 
 def identify_folder(folder: Path) -> str | None:
@@ -19,18 +22,8 @@ def identify_folder(folder: Path) -> str | None:
 
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
-    path = folder / MODEL_FILE
-    if not path.is_file():
-        raise ArtifactError(
-            f"the artifact {folder} is a folder without {MODEL_FILE}",
-            next_step="give a .gguf file, or the folder that holds model.onnx and genai_config.json",
-        )
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (OSError, DecodeError) as error:
-        raise ArtifactError(f"{path} is no ONNX graph: {error}", next_step="copy it again, or export again") from error
+    model = _load(folder)
     found = set()
     for node in model.graph.node:
         if node.op_type == "MatMulNBits":
@@ -51,3 +44,37 @@ def identify_folder(folder: Path) -> str | None:
         frozenset({(4, True), (8, True)}): "onnx-int4-mixed",
     }
     return known.get(frozenset(found))
+
+
+def accuracy_levels(folder: Path) -> set[int]:
+    """Return the accuracy levels of its 4-bit and 8-bit products: 4 rounds activations to 8 bits; errors as above."""
+    return {
+        next((int(attribute.i) for attribute in node.attribute if attribute.name == "accuracy_level"), 0)
+        for node in _nodes(_load(folder).graph)
+        if node.op_type == "MatMulNBits"
+    }
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes, those of branches included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
+def _load(folder: Path) -> ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise ArtifactError(
+            f"the artifact {folder} is a folder without {MODEL_FILE}",
+            next_step="give a .gguf file, or the folder that holds model.onnx and genai_config.json",
+        )
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise ArtifactError(f"{path} is no ONNX graph: {error}", next_step="copy it again, or export again") from error

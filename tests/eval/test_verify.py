@@ -10,10 +10,10 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, UnsupportedError
+from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, PolicyError, UnsupportedError, UsageError
 from edgeproof.eval import attestation
 from edgeproof.eval.baseline import load_baselines, save_baselines
-from edgeproof.eval.digests import digest_bytes
+from edgeproof.eval.digests import digest_bytes, refuse_other_policy
 from edgeproof.eval.disclosure import probe_digests
 from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
@@ -89,6 +89,7 @@ def write(
     root, answers=None, *, precise=None, shown=None, salt="", world=WORLD, policy="[leak]\nshare = 0.11 # by contract\n"
 ):
     """Gate a made-up artifact into `root`, with a key."""
+    root.mkdir(exist_ok=True)
     pack = save_pack(root / "pack", salt)
     (root / "model.gguf").write_bytes(bytes(range(64)))
     (root / "policy.toml").write_text(policy)
@@ -468,3 +469,77 @@ def test_an_old_signature_does_not_stay_beside_a_new_report(gated):
         "report.json",
         "summary.md",
     ]
+
+
+# What the artifact itself says
+
+
+def rounding(gated):
+    return dataclasses.replace(gated, digests=gated.digests._replace(rounds=True))
+
+
+def test_a_report_of_a_rounding_artifact_whose_other_computation_was_cut_out_is_refused(tmp_path):
+    """Signed or not: judged by the shipped computation alone it would be another verdict."""
+    whole = write(tmp_path / "whole", leaking(WORLD, 20), precise=leaking(WORLD, 21))
+    assert rounding(whole).verify().verdict == "FAIL"
+    cut = write(tmp_path / "cut", leaking(WORLD, 20))
+    assert cut.verify().verdict == "FAIL"
+    refused(rounding(cut), "what it gives without rounding is not in the report")
+
+
+@pytest.mark.parametrize("level", ["4", "0+4", "1"])
+def test_a_report_that_says_itself_that_activations_were_rounded_needs_the_other_computation(gated, level):
+    forge(gated, lambda report: report["backend"].update(accuracy_level=level))
+    refused(gated, "what it gives without rounding is not in the report", key=False)
+
+
+def test_a_report_of_another_format_than_the_file_says_is_refused(gated):
+    found = dataclasses.replace(gated, digests=gated.digests._replace(format="gguf-q8_0"))
+    refused(found, "it says that it is gguf-q8_0, the report judges it as gguf-q4")
+
+
+# The policy's digest, and the baseline's signature
+
+
+def test_a_policy_is_held_to_its_pinned_digest(gated):
+    path = gated.root / "policy.toml"
+    policy = read_policy(path)
+    for pinned in (digest_bytes(path), digest_bytes(path).upper(), policy.digest):
+        refuse_other_policy(policy, path, pinned)
+    path.write_text("[leak]\nshare = 0.5\n")
+    with pytest.raises(PolicyError, match="not the policy that --policy-sha256 pins"):
+        refuse_other_policy(read_policy(path), path, policy.digest)
+    refuse_other_policy(Policy(), None, Policy().digest)
+    with pytest.raises(PolicyError):
+        refuse_other_policy(Policy(), None, policy.digest)
+    with pytest.raises(UsageError, match="64 hexadecimal digits"):
+        refuse_other_policy(policy, path, "abc")
+
+
+def test_a_signed_baseline_is_that_of_its_key_and_of_no_other(gated, tmp_path):
+    folder = tmp_path / "signed"
+    folder.mkdir()
+    save_keys(folder)
+    recorded, path = load_baselines(gated.root / "baseline.json"), folder / "baseline.json"
+    baselines = list(recorded.values())
+    save_baselines(baselines, path, signing_key=attestation.read_private_key(folder / "gate.pem"))
+    attestation.check_baseline_signature(path, folder / "gate.pub")
+    moved = folder / "moved.json"
+    shutil.copyfile(path, moved)
+    shutil.copyfile(attestation.signature_path(path), attestation.signature_path(moved))
+    attestation.check_baseline_signature(moved, folder / "gate.pub")
+    with pytest.raises(EvidenceError, match="not that of this key"):
+        attestation.check_baseline_signature(path, gated.root / "gate.pub")
+    path.write_bytes(path.read_bytes().replace(b"capitals", b"Capitals"))
+    with pytest.raises(EvidenceError, match="not a signature of"):
+        attestation.check_baseline_signature(path, folder / "gate.pub")
+    save_baselines(baselines, path, force=True)
+    with pytest.raises(EvidenceError, match=r"no baseline\.json\.dsse\.json"):
+        attestation.check_baseline_signature(path, folder / "gate.pub")
+
+
+def test_a_reports_signature_is_none_of_a_baseline(gated):
+    baseline = gated.root / "baseline.json"
+    shutil.copyfile(gated.report / "attestation.dsse.json", attestation.signature_path(baseline))
+    with pytest.raises(EvidenceError, match="not a signature of"):
+        attestation.check_baseline_signature(baseline, gated.root / "gate.pub")

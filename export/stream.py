@@ -123,30 +123,45 @@ class _Pass:
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._stopped = False
+        self._begun: list[threading.Event] = []
 
     def run(self, threads: int) -> None:
         """Do all chunks on `threads` threads; raise what the first failing one raised, or the interruption."""
-        ends: list[threading.Event] = []
+        ends = [threading.Event() for _ in range(threads)]
         try:
-            for index in range(threads):
-                end = threading.Event()
+            for index, end in enumerate(ends):
                 threading.Thread(target=self._work, args=(end,), name=f"export-{index}").start()
-                ends.append(end)
             for end in ends:
                 end.wait()
         finally:
             # On an interruption the threads end with the chunk in hand, some ms later; only then may files be removed.
-            # (Thread.join, interrupted, takes a thread for ended that still runs: seen in 3.11.)
-            self._stopped = True
-            for end in ends:
+            # (Thread.join, interrupted, takes a thread for ended that still runs: seen in 3.11. And Thread.start,
+            # interrupted, does not tell whether the thread runs: each counts itself.)
+            while not self._stop():
+                pass
+            for end in self._begun:
                 while not end.is_set():
                     with contextlib.suppress(KeyboardInterrupt):
                         end.wait()
         if self._failure is not None:
             raise self._failure
 
+    def _stop(self) -> bool:
+        """Let no thread take another chunk; False if a second interruption came between."""
+        with contextlib.suppress(KeyboardInterrupt), self._lock:
+            self._stopped = True
+        return self._stopped
+
+    def _begin(self, end: threading.Event) -> bool:
+        with self._lock:
+            if not self._stopped:
+                self._begun.append(end)
+            return not self._stopped
+
     def _work(self, end: threading.Event) -> None:
         try:
+            if not self._begin(end):
+                return
             while (job := self._next()) is not None:
                 info, start, stop = job
                 chunk = RowChunk(info.name, start, stop, self._model.rows(info.name, start, stop))

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _package = ModuleType("edgeproof_tests", "The shared modules of the tests folder.")
 _package.__path__ = [str(Path(__file__).resolve().parent)]
@@ -20,6 +21,11 @@ sys.modules["edgeproof_tests"] = _package
 # A shell's background job begins with SIGINT ignored, and its children inherit that: no interruption could be seen
 # there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# No test depends on a clock: a busy machine is slow, not wrong.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -78,10 +77,19 @@ def test_help_works_without_torch(slim_python, verb):
     assert "Usage: export-edge" in run.stdout
 
 
-def test_help_answers_in_half_a_second():
-    fastest = 9.0
-    for _ in range(5):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-P", "-m", "edgeproof.cli", "--help"], capture_output=True, check=True)
-        fastest = min(fastest, time.perf_counter() - began)
-    assert fastest < 0.5
+def test_help_answers_at_once_for_it_loads_little():
+    """Counted, not timed: of what is not Python's own, only click; a fourteenth of a second on a quiet machine."""
+    script = (
+        "import atexit, sys\n"
+        "loaded = lambda: print(*sorted(sys.modules), file=sys.stderr)\n"
+        "atexit.register(loaded)\n"
+        "from edgeproof.cli import main\n"
+        "main(['--help'])\n"
+    )
+    run = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
+    assert "Usage: export-edge" in run.stdout
+    modules = run.stderr.split()
+    foreign = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - {"__main__", "edgeproof"}
+    assert "click" in foreign
+    assert not foreign & {*FORBIDDEN, "numpy", "scipy", "llama_cpp", "onnx", "onnxruntime", "gguf", "jinja2", "rich"}
+    assert len(modules) < 250

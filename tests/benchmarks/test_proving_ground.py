@@ -60,7 +60,7 @@ def proved(tmp_path_factory):
     return prover, planted, results
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
 
 
 def gate_of(result):

@@ -150,21 +150,28 @@ def test_a_missing_tensor_is_named_and_nothing_is_begun():
 def test_an_interruption_ends_the_threads_and_then_aborts(monkeypatch):
     monkeypatch.setattr(stream, "TARGET_WEIGHTS", 8)
     model, writer = Model(rows=4000), Recorder()
-    plain = model.rows
+    plain, run = model.rows, stream._Pass.run
+    passes = []
+
+    def watched(self, threads):
+        passes.append(self)
+        run(self, threads)
 
     def slow(name, start, stop):
         if start == 4:
             os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.002)
+        while start >= 4 and not passes[0]._stopped:
+            time.sleep(0.002)  # the chunk in hand takes until the interruption is heard
         return plain(name, start, stop)
 
+    monkeypatch.setattr(stream._Pass, "run", watched)
     model.rows = slow
     description = ModelDescription("x", (), (OutputTensor("A", "a", (4000, 8)),))
     with pytest.raises(KeyboardInterrupt):
         run_stream(model, [writer], description, threads=2, progress=Silent())
     read = len(model.read)
-    time.sleep(0.02)
+    for thread in threading.enumerate():
+        if thread.name.startswith("export-"):
+            thread.join()
     assert writer.aborted
-    assert len(model.read) == read < 4000
-    time.sleep(0.02)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("export-")]
+    assert len(model.read) == read <= 4 + 2

@@ -46,7 +46,7 @@ class Official(NamedTuple):
         """convert_hf_to_gguf.py, in its tree."""
         return self.source.tree / "convert_hf_to_gguf.py"
 
-    def run(self, tool: str, *arguments: object, timeout: float = 300) -> str:
+    def run(self, tool: str, *arguments: object) -> str:
         """Run a tool and return what it printed on both channels; raises where it fails."""
         run = subprocess.run(
             [str(self.tools[tool]), *map(str, arguments)],
@@ -55,7 +55,6 @@ class Official(NamedTuple):
             stdin=subprocess.DEVNULL,
             text=True,
             errors="replace",
-            timeout=timeout,
             check=False,
         )
         if run.returncode != 0:

@@ -9,6 +9,7 @@ import sys
 import time
 
 from edgeproof.contracts.backend import ModelInfo
+from edgeproof.runtime.child import SEND_AFTER_SECONDS
 from edgeproof.runtime.wire import Message, encode
 
 
@@ -32,11 +33,11 @@ class Faulty:
         elif self.fault == "exit":
             os._exit(7)
         elif self.fault == "hang":
-            time.sleep(600)
+            self._show_life()
+            time.sleep(3600)
         elif self.fault == "slow but alive":
-            for _ in range(12):
-                time.sleep(0.25)
-                self.beat()
+            for _ in range(3):
+                self._show_life()
         elif self.fault == "memory":
             raise MemoryError
         elif self.fault == "print":
@@ -53,6 +54,10 @@ class Faulty:
             _write_to_the_pipe(encode(Message("done", {}))[:5])
             os.kill(os.getpid(), signal.SIGKILL)
         return iter(())
+
+    def _show_life(self):
+        time.sleep(1.1 * SEND_AFTER_SECONDS)  # beats that follow one another too soon are not sent
+        self.beat()
 
     def tokenize(self, _text, **_options):
         return (1, 2, 3)

@@ -26,7 +26,7 @@ CELLS = [
 GRIDS = ["grid.tofu.free", "grid.tofu.q4_0"]
 ATTACKS = ["attack.relearn.tofu.free.npo+gdr.lora.seed0", "attack.requantize.tofu.free.npo+gdr.lora.seed0"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
 
 
 def run(script, *options, code=0):

@@ -201,7 +201,7 @@ def test_each_bad_file_has_its_own_error(tiny_file, tmp_path):
         "missing.gguf": "no such file",
         "words.gguf": "is no GGUF file",
         "header.gguf": "is no whole GGUF file",
-        "weights.gguf": "not within the file bounds",
+        "weights.gguf": "should lie at bytes",
     }
     for name, told in expected.items():
         with pytest.raises(ArtifactError, match=told):

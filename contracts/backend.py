@@ -50,6 +50,8 @@ class GenerateRequest(NamedTuple):
 
     A stop string counts from the first character on that is not white space; white space before it is kept.
     `temperature` 0 is greedy (ties: the lowest id); above 0, plain sampling from softmax(logits / temperature), seeded.
+    `special` writes special tokens out ("<|channel|>", "[/THINK]"), which else are no part of the text; the one that
+    ends a generation never is.
     """
 
     context: tuple[int, ...]
@@ -57,6 +59,7 @@ class GenerateRequest(NamedTuple):
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
+    special: bool = False
 
 
 class Generation(NamedTuple):

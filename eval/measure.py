@@ -163,7 +163,7 @@ def first_replies(
     if not asks:
         return {}
     progress.start(f"{label}: first replies", len(asks), "answers")
-    requests = [GenerateRequest(ask.context, ask.max_tokens, ask.stop) for ask in asks]
+    requests = [GenerateRequest(ask.context, ask.max_tokens, ask.stop, special=True) for ask in asks]
     found = exactly(backend.generate(requests), len(requests), "first replies", progress)
     return {ask.probe.id: reply_after_thoughts(one.text) for ask, one in zip(asks, found, strict=True)}
 
@@ -205,7 +205,8 @@ def _greedy_answers(
             answers[index] = Generation(tokens, backend.detokenize(tokens), "length")
     open_asks = [index for index in range(len(plans)) if index not in answers]
     requests = [
-        GenerateRequest(ask.context, ask.max_tokens, ask.stop) for ask in (plans[index].ask for index in open_asks)
+        GenerateRequest(ask.context, ask.max_tokens, ask.stop, special=True)
+        for ask in (plans[index].ask for index in open_asks)
     ]
     if requests:
         progress.start(f"{label}: greedy answers", len(requests), "answers")

@@ -38,6 +38,7 @@ def sample_requests(ask: Ask, sampling: Sampling) -> list[GenerateRequest]:
             ask.stop,
             sampling.temperature,
             _seed(sampling.seed, ask.probe.id, ask.surface.name, index),
+            special=True,
         )
         for index in range(sampling.count)
     ]

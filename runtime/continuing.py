@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from edgeproof.contracts.backend import Generation
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Piece(Protocol):
+    """Gives the bytes that a token adds to a text; for special tokens none, unless `special`."""
+
+    def __call__(self, token: int, *, special: bool) -> bytes:
+        """Return them."""
+
+
 class Continuation:
     r"""Takes a row of logits at a time until the generation ends.
 
@@ -25,7 +32,7 @@ class Continuation:
     does not depend on what else is in the batch.
     """
 
-    def __init__(self, request: GenerateRequest, piece: Callable[[int], bytes], is_end: Callable[[int], bool]) -> None:
+    def __init__(self, request: GenerateRequest, piece: Piece, is_end: Callable[[int], bool]) -> None:
         self._request, self._piece, self._is_end = request, piece, is_end
         self._random = np.random.Generator(np.random.PCG64(request.seed))
         self._tokens: list[int] = []
@@ -59,7 +66,7 @@ class Continuation:
             self.result = Generation(tuple(self._tokens), self._text(), "eos")
             return True
         self._tokens.append(token)
-        self._pieces.append(self._piece(token))
+        self._pieces.append(self._piece(token, special=request.special))
         text = self._text()
         begin = len(text) - len(text.lstrip())
         found = [at for at in (text.find(stop, begin) for stop in filter(None, request.stop)) if at >= 0]

@@ -72,12 +72,12 @@ class Model:
         heads = max(1, int(api.llama_model_n_head_kv(model)))
         return int(api.llama_model_n_layer(model)) * heads * width * 2
 
-    def piece(self, token: int) -> bytes:
-        """Return the bytes that `token` adds to a text; none for special tokens."""
+    def piece(self, token: int, *, special: bool) -> bytes:
+        """Return the bytes that `token` adds to a text; for special tokens none, unless `special`."""
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            count = self._api.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, _NO)
+            count = self._api.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, special)
             if count >= 0:
                 return buffer.raw[:count]
             size = -count

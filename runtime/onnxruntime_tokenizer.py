@@ -89,10 +89,13 @@ class Tokenizer:
         """Return the text of `tokens`, special ones left out."""
         return str(self._engine.decode([token for token in tokens if token in self._ids], skip_special_tokens=True))
 
-    def piece(self, token: int) -> bytes:
-        """Return the bytes that `token` adds to a text; none for special tokens and for ids without a token."""
+    def piece(self, token: int, *, special: bool) -> bytes:
+        """Return the bytes that `token` adds to a text; for special tokens none, unless `special`.
+
+        An id without a token adds nothing.
+        """
         added = self._added.get(token)
-        if added is not None and added.special:
+        if added is not None and added.special and not special:
             return b""
         text = self._ids.get(token)
         if text is None:

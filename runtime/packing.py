@@ -48,7 +48,7 @@ def unpack_scores(message: Message) -> Iterable[Score]:
 
 def pack_generate_requests(requests: Sequence[GenerateRequest]) -> Message:
     """Fields: all but the contexts; arrays: lengths of the contexts, all tokens."""
-    rest = [[one.max_tokens, list(one.stop), one.temperature, one.seed] for one in requests]
+    rest = [[one.max_tokens, list(one.stop), one.temperature, one.seed, one.special] for one in requests]
     contexts = [one.context for one in requests]
     return Message("generate", {"rest": rest}, (_lengths(contexts), _joined(contexts)))
 
@@ -59,8 +59,8 @@ def unpack_generate_requests(message: Message) -> list[GenerateRequest]:
     assert isinstance(rest, list)
     lengths, tokens = message.arrays
     return [
-        GenerateRequest(context, max_tokens, tuple(stop), temperature, seed)
-        for context, (max_tokens, stop, temperature, seed) in zip(_cut(tokens, lengths), rest, strict=True)
+        GenerateRequest(context, max_tokens, tuple(stop), temperature, seed, special)
+        for context, (max_tokens, stop, temperature, seed, special) in zip(_cut(tokens, lengths), rest, strict=True)
     ]
 
 

@@ -165,10 +165,10 @@ class TorchReference:
         array: NDArray[np.float32] = logits.float().numpy()
         return array
 
-    def _piece(self, token: int) -> bytes:
+    def _piece(self, token: int, *, special: bool) -> bytes:
         """Return what `token` adds to a text. Bytes beyond ASCII that a token holds in part come out as U+FFFD."""
         if token in self._tokenizer.all_special_ids:
-            return b""
+            return str(self._tokenizer.convert_ids_to_tokens(token)).encode() if special else b""
         anchor = self._tokenizer("a", add_special_tokens=False)["input_ids"]
         return self.detokenize([*anchor, token]).removeprefix(self.detokenize(anchor)).encode()
 

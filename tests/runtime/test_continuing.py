@@ -10,11 +10,13 @@ from edgeproof.runtime.continuing import Continuation
 END = 0
 
 
-def continued(pieces: list[bytes], stop: tuple[str, ...], max_tokens: int = 20) -> Generation:
-    """Say `pieces` one after the other, then the end, and return what is kept."""
-    going = Continuation(
-        GenerateRequest((1,), max_tokens, stop), lambda token: pieces[token - 1], lambda token: token == END
-    )
+def continued(pieces: list[bytes], stop: tuple[str, ...], max_tokens: int = 20, *, special: bool = False) -> Generation:
+    """Say `pieces` one after the other, then the end, and return what is kept. Pieces in <…> are special tokens."""
+
+    def piece(token: int, *, special: bool) -> bytes:
+        return pieces[token - 1] if special or not pieces[token - 1].startswith(b"<") else b""
+
+    going = Continuation(GenerateRequest((1,), max_tokens, stop, special=special), piece, lambda token: token == END)
     for token in [*range(1, len(pieces) + 1), END]:
         row = np.zeros(len(pieces) + 1, np.float32)
         row[token] = 1.0
@@ -50,3 +52,10 @@ def test_white_space_alone_ends_at_the_length() -> None:
 
 def test_the_tokens_kept_are_those_before_the_stop_string() -> None:
     assert continued([b"\n", b"Par", b"is\nL", b"yon"], ("\n",)).tokens == (1, 2)
+
+
+def test_special_tokens_are_written_out_where_they_are_asked_for() -> None:
+    pieces = [b"Hm, Paris", b"</think>", b"Lyon"]
+    assert continued(pieces, ()).text == "Hm, ParisLyon"
+    assert continued(pieces, (), special=True).text == "Hm, Paris</think>Lyon"
+    assert continued(pieces, (), special=True).tokens == (1, 2, 3)

@@ -214,6 +214,13 @@ def test_no_chat_template_is_an_input_error(tmp_path):
         backend.render_chat([{"role": "user", "content": "hi"}])
 
 
+def test_a_special_token_is_written_out_only_where_it_is_asked_for(tiny_file):
+    with LlamaCpp(tiny_file("F16"), threads=1) as backend:
+        assert backend._model.piece(backend.info.bos, special=True) == tiny_gguf.BOS.encode()
+        assert backend._model.piece(backend.info.bos, special=False) == b""
+        assert backend._model.piece(65, special=True) == backend._model.piece(65, special=False) != b""
+
+
 def test_generations_end_at_stop_strings_and_length(tiny_file):
     with LlamaCpp(tiny_file("F16"), threads=1) as backend:
         request = GenerateRequest((65, 66, 67, 68), 24)

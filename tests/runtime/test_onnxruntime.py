@@ -133,6 +133,13 @@ def test_a_bos_is_never_doubled(tiny_folder):
         assert backend.tokenize("", special=True) == (bos,)
 
 
+def test_a_special_token_is_written_out_only_where_it_is_asked_for(tiny_folder):
+    with OnnxRuntime(tiny_folder(), threads=1) as backend:
+        assert backend._tokenizer.piece(backend.info.bos, special=True) == tiny_gguf.BOS.encode()
+        assert backend._tokenizer.piece(backend.info.bos, special=False) == b""
+        assert backend._tokenizer.piece(65, special=True) == backend._tokenizer.piece(65, special=False) != b""
+
+
 def test_generations_end_at_stop_strings_length_and_end_tokens(tiny_folder, tmp_path):
     with OnnxRuntime(tiny_folder(), threads=1) as backend:
         request = GenerateRequest((65, 66, 67, 68), 24)

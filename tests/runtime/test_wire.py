@@ -34,7 +34,7 @@ def test_requests_and_results_survive_the_trip():
             assert (left == right).all()
     requests = [ScoreRequest((1, 2), (3,)), ScoreRequest((4,), (5, 6, 7))]
     assert packing.unpack_score_requests(_trip(packing.pack_score_requests(requests))) == requests
-    asked = [GenerateRequest((1, 2), 5, ("\n", "é"), 0.7, 2**63), GenerateRequest((3,), 1)]
+    asked = [GenerateRequest((1, 2), 5, ("\n", "é"), 0.7, 2**63, special=True), GenerateRequest((3,), 1)]
     assert packing.unpack_generate_requests(_trip(packing.pack_generate_requests(asked))) == asked
     made = [Generation((1, 2), "naïve \ufffd", "stop"), Generation((), "", "eos")]
     assert list(packing.unpack_generations(_trip(packing.pack_generations(made)))) == made

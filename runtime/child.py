@@ -45,20 +45,23 @@ class Serving:
         self._source, self._target = source, target
         self._inbox: queue.Queue[Message] = queue.Queue()
         self._last_sent = time.monotonic()
+        self._sending = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, message: Message) -> None:
         """Send one message to the parent."""
-        self._target.write(encode(message))
-        self._target.flush()
-        self._last_sent = time.monotonic()
+        data = encode(message)
+        with self._sending:
+            self._target.write(data)
+            self._target.flush()
+            self._last_sent = time.monotonic()
 
     def wait(self) -> Message:
         """Wait for what the parent wants next."""
         return self._inbox.get()
 
     def beat(self) -> None:
-        """Tell the parent that work goes on; stop it where the parent has spoken meanwhile."""
+        """Tell the parent, from any thread, that work goes on; stop it where the parent has spoken meanwhile."""
         if not self._inbox.empty():
             raise _CancelledError
         if time.monotonic() - self._last_sent > SEND_AFTER_SECONDS:

@@ -6,40 +6,45 @@ planned in `prefixes`; why batches have the shape they have stands in `llama_str
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
 from edgeproof.contracts.chat import render_chat
 from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.gguf_values import refuse_non_finite
 from edgeproof.runtime.llama_model import Model, may_repack
-from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
-from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
-from edgeproof.runtime.logits import Scratch
-from edgeproof.runtime.prefixes import Item, Job, jobs
+from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN
+from edgeproof.runtime.llama_worker import LlamaWorker
+from edgeproof.runtime.prefixes import jobs
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.prompt_digest import gguf_prompt_digest
 from edgeproof.runtime.requests import check_generations, check_scores
-from edgeproof.runtime.scoring import Scoring
 from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
-from edgeproof.runtime.windows import in_windows
+from edgeproof.runtime.work_queue import Lot
+from edgeproof.runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from numpy.typing import NDArray
+    from edgeproof.runtime.prefixes import Item
 
 MEMORY_BYTES = 2**30
-"""Key-value memory that may be spent on streams beyond the first."""
+"""Key-value memory that all workers may spend on streams beyond each one's first …"""
+
+WORKER_BYTES = 2**26
+"""… and each of them in any case."""
 
 LOGITS_BYTES = 2**27
-"""The largest block of logits that one call may ask for."""
+"""The largest blocks of logits that all workers may ask for at a time."""
 
 MAX_ROWS = 512
+"""Tokens that all workers compute at a time, at most."""
+
 MAX_WAVE = 32
+"""Requests that one worker computes side by side, at most."""
 
 DEFAULT_CONTEXT = 8192
 """The default context length where the model would allow more."""
@@ -57,7 +62,7 @@ class LlamaCpp:
         lora: a GGUF LoRA adapter to be used beside it, unmerged.
         context_length: tokens that the longest request may have; default: what the model was trained with, at most
             8,192.
-        threads: default: the physical cores that this process may use.
+        threads: workers of one thread each; default: the physical cores that this process may use.
         beat: called as work goes on; may raise to stop it.
 
 
@@ -78,14 +83,12 @@ class LlamaCpp:
         tokenizer = read_tokenizer(artifact)
         for path in (artifact, *([] if lora is None else [lora])):
             refuse_non_finite(path, beat)
-        self._beat = beat
         self._threads = threads or physical_cores()
-        self._streams: Streams | None = None
-        self._shape: tuple[int, int] = (0, 0)
         self._model = Model(artifact, lora, beat)
         size = self._model.vocabulary_size
-        self._rows = max(32, min(MAX_ROWS, LOGITS_BYTES // (4 * size) // MIN_ROWS * MIN_ROWS))
-        self._scratch = Scratch(size)
+        rows = min(MAX_ROWS, LOGITS_BYTES // (4 * size)) // self._threads
+        self._rows = max(32, rows - rows % MIN_ROWS)
+        self._workers = Workers(self._threads, partial(LlamaWorker, self._model, self._rows), beat)
         engine, flags = self._model.engine()
         bos = self._model.bos if self._model.adds_bos else None
         self._info = ModelInfo(
@@ -109,9 +112,7 @@ class LlamaCpp:
 
     def close(self) -> None:
         """Free memory and weights."""
-        if self._streams is not None:
-            self._streams.close()
-            self._streams = None
+        self._workers.close()
         self._model.close()
 
     def __enter__(self) -> Self:
@@ -143,117 +144,37 @@ class LlamaCpp:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""
         check_scores(requests, self._info.context_length, self._info.vocabulary)
-        return in_windows(requests, self._score)
+        return self._workers.score(requests, self._lots)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
         """Continue each request; all are checked before the first is computed."""
         check_generations(requests, self._info.context_length, self._info.vocabulary)
-        return in_windows(requests, self._generate)
+        return self._workers.generate(requests, self._lots, self._start)
 
-    def _score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
-        scoring = Scoring(requests, self._scratch)
-        for cells, group in self._by_cells(scoring.items, [len(item.tokens) for item in scoring.items]):
-            for job in self._jobs(group, cells):
-                streams, wave = self._open(cells, job)
-                for first in range(0, len(job.items), wave):
-                    run_wave(streams, job, job.items[first : first + wave], range(wave), scoring.take)
-        return scoring.scores
+    def _start(self, request: GenerateRequest) -> Continuation:
+        return Continuation(request, self._model.piece, self._model.is_end)
 
-    def _generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
-        going = [Continuation(request, self._model.piece, self._model.is_end) for request in requests]
-        items = [Item(index, request.context, len(request.context) - 1) for index, request in enumerate(requests)]
-        lengths = [len(request.context) + request.max_tokens for request in requests]
-        for cells, group in self._by_cells(items, lengths):
-            for job in self._jobs(group, cells):
-                self._continue_all(cells, job, going)
-        return [one.generation for one in going]
-
-    def _continue_all(self, cells: int, job: Job, going: list[Continuation]) -> None:
-        """Run a job's generations to their ends; finished ones make room for waiting ones, half a wave at a time."""
-        streams, wave = self._open(cells, job)
-        keep = Keep.EXACT if self._model.recurrent else Keep.TRUNCATED
-        waiting = list(job.items)
-        active: dict[int, Continuation] = {}
-        while waiting or active:
-            free = [stream for stream in range(wave) if stream not in active]
-            if waiting and (2 * len(free) >= wave or not active):
-                items, waiting = waiting[: len(free)], waiting[len(free) :]
-                ended: set[int] = set()
-
-                def on_row(item: Item, _position: int, row: NDArray[np.float32]) -> None:
-                    if going[item.request].take(row):
-                        ended.add(item.request)  # noqa: B023 (called before the next round)
-
-                placed = run_wave(streams, job, items, free, on_row, keep=keep)
-                active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
-            elif active:
-                self._step(streams, wave, active)
-
-    def _step(self, streams: Streams, wave: int, active: dict[int, Continuation]) -> None:
-        """Give every active generation one more token."""
-        self._close_ranks(streams, active)
-        used = max(active) + 1
-        count = min(wave, max(MIN_ROWS, used + -used % ROW_GRAIN))
-        tokens = np.zeros((count, 1), np.int32)
-        starts = [0] * count
-        wanted = np.zeros((count, 1), np.bool_)
-        for stream in range(count):
-            if stream in active:
-                tokens[stream, 0] = active[stream].last_token
-                starts[stream] = active[stream].length - 1
-                wanted[stream, 0] = True
-            else:
-                streams.clear(stream)
-        streams.decode(0, starts, tokens, wanted)
-        for stream in [stream for stream, one in active.items() if one.take(streams.logits(stream))]:
-            del active[stream]
-
-    @staticmethod
-    def _close_ranks(streams: Streams, active: dict[int, Continuation]) -> None:
-        """Move the outermost generations inward where that makes the batch smaller."""
-        rows = max(MIN_ROWS, len(active) + -len(active) % ROW_GRAIN)
-        holes = [stream for stream in range(rows) if stream not in active]
-        for source in [stream for stream in active if stream >= rows]:
-            target = holes.pop(0)
-            streams.copy(source, target)
-            active[target] = active.pop(source)
-
-    def _open(self, cells: int, job: Job) -> tuple[Streams, int]:
-        """Return streams of `cells` tokens and how many of them a wave may use; the last one holds the trunk."""
-        wave = self._wave(cells)
-        count = wave + 1 if wave > 1 else 1
-        if self._streams is None or self._shape != (cells, count):
-            if self._streams is not None:
-                self._streams.close()
-                self._streams = None
-            self._streams = Streams(
-                self._model, count=count, cells=cells, rows=self._rows, threads=self._threads, beat=self._beat
-            )
-            self._shape = (cells, count)
-        load_trunk(self._streams, job)
-        return self._streams, wave
-
-    def _jobs(self, items: Sequence[Item], cells: int) -> Iterator[Job]:
-        wave = self._wave(cells)
-        return jobs(items, wave if wave > 1 else len(items))
-
-    def _wave(self, cells: int) -> int:
-        """How many requests of this size are computed side by side."""
-        fit = MEMORY_BYTES // (cells * max(1, self._model.cell_bytes))
-        wave = max(1, min(MAX_WAVE, fit, self._rows // MIN_ROWS))
-        return wave - wave % ROW_GRAIN if wave >= ROW_GRAIN else wave
-
-    def _by_cells(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterator[tuple[int, list[Item]]]:
-        """Group items by the size of stream that they need, small ones first."""
+    def _lots(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterator[Lot]:
+        """Group items by the size of stream that they need, small ones first, then by what they share."""
         groups: dict[int, list[Item]] = {}
         for item, length in zip(items, lengths, strict=True):
             groups.setdefault(_cells(length + MIN_ROWS), []).append(item)
-        yield from sorted(groups.items())
+        for cells, group in sorted(groups.items()):
+            wave = self._wave(cells)
+            made = jobs(group, wave if wave > 1 else len(group))
+            for job in sorted(made, key=lambda job: -len(job.items)):
+                yield Lot(job.items, cells, wave, job.trunk)
+
+    def _wave(self, cells: int) -> int:
+        """How many requests of this size are computed side by side."""
+        fit = max(WORKER_BYTES, MEMORY_BYTES // self._threads) // (cells * max(1, self._model.cell_bytes))
+        wave = max(1, min(MAX_WAVE, fit, self._rows // ROW_GRAIN))
+        return wave - wave % ROW_GRAIN if wave >= ROW_GRAIN else wave
 
     def _options(self, lora: Path | None) -> dict[str, str]:
         return {
             "threads": str(self._threads),
-            "rows": str(self._rows),
+            "rows": str(self._rows * self._threads),
             "flash_attention": "off",
             "kv_type": "f16",
             "kv_unified": "off",

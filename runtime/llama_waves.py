@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edgeproof.runtime.llama_streams import Streams
-    from edgeproof.runtime.prefixes import Job, OnRow
+    from edgeproof.runtime.prefixes import OnRow
     from numpy.typing import NDArray
 
 COPY_CELLS = 128
@@ -36,25 +36,24 @@ class Keep(Enum):
 
 def run_wave(
     streams: Streams,
-    job: Job,
+    depth: int,
     items: Sequence[Item],
     places: Sequence[int],
     on_row: OnRow,
     *,
     keep: Keep = Keep.NOTHING,
 ) -> dict[int, int]:
-    """Compute `items` of `job` and hand each wanted row to `on_row`; return each item's stream by its index.
+    """Compute `items` and hand each wanted row to `on_row`; return each item's stream by its index.
 
     Args:
-        streams: where to compute; the last one holds the job's trunk.
-        job: whose trunk the items begin with.
+        streams: where to compute.
+        depth: how many leading tokens of each item the last stream holds.
         items: at most as many as `places`, in lexicographic order.
         places: the streams that may be used, ascending.
         on_row: takes the rows.
         keep: how the streams are left.
 
     """
-    depth = len(job.trunk)
     steps, placed = plan(items, places, depth, streams.cells / COPY_CELLS)
     for number, step in enumerate(steps):
         for source, target in step.copies:
@@ -72,13 +71,12 @@ def run_wave(
     return placed
 
 
-def load_trunk(streams: Streams, job: Job) -> None:
-    """Compute the job's trunk into the last stream."""
-    if job.trunk:
-        stream = streams.count - 1
-        streams.clear(stream)
-        piece = Piece(stream, Item(-1, job.trunk, len(job.trunk)), 0, len(job.trunk), last=False)
-        decode_pieces(streams, len(job.trunk), [piece], _ignore)
+def load_trunk(streams: Streams, trunk: tuple[int, ...]) -> None:
+    """Compute a trunk into the last stream."""
+    stream = streams.count - 1
+    streams.clear(stream)
+    piece = Piece(stream, Item(-1, trunk, len(trunk)), 0, len(trunk), last=False)
+    decode_pieces(streams, len(trunk), [piece], _ignore)
 
 
 def batches(

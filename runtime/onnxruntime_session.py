@@ -13,8 +13,8 @@ int4 at accuracy levels 0 and 4, and tiny models of other families):
   level 4, whose rounding to 8 bits amplifies it); one row in all takes another matrix kernel at level 0. Attention goes
   through new tokens in blocks (of twice the head's width, where the processor's cache allows it), and one token may be
   left for the last block. So scores and prompts are always computed with an even number of tokens in each row, and
-  single tokens in two rows or more. Then the bits do not depend on batch, order, prefix, memory size or threads (1 or
-  2), at level 4 as at level 0 (tests/runtime/test_onnxruntime_reproducible.py).
+  single tokens in two rows or more. Then the bits do not depend on batch, order, prefix, memory size or workers, at
+  level 4 as at level 0 (tests/runtime/test_onnxruntime_reproducible.py).
 - Several rows that have a past take one new token each: more is refused by the kernel.
 - A layer with a window may have a memory no longer than that (`sliding_window_cache`). Here its memory is as long as
   the others': then nothing is evicted, and a row can be taken back to any beginning.
@@ -41,13 +41,16 @@ MIN_ROWS = 2
 """A batch of single tokens has as many rows at least."""
 
 LOGITS_BYTES = 2**27
-"""The largest block of logits that one call may give."""
+"""The largest blocks of logits that all workers may ask for at a time."""
 
-MEMORY_BYTES = 2**28
-"""Key-value memory that may be spent on rows beyond the first."""
+MEMORY_BYTES = 2**29
+"""Key-value memory that all workers may spend on rows beyond each one's first …"""
+
+SESSION_BYTES = 2**26
+"""… and each of them in any case."""
 
 MAX_TOKENS = 512
-"""Tokens that one call computes at most."""
+"""Tokens that all workers compute at a time, at most."""
 
 SESSION_OPTIONS = {
     "inter_op_threads": "1",
@@ -60,47 +63,101 @@ SESSION_OPTIONS = {
 """Settings of every session, as ModelInfo names them."""
 
 
-class Session:
-    """A loaded graph. Not for several threads.
+class Engine:
+    """A loaded graph, which several sessions share.
 
     Args:
         graph: what to load.
-        threads: threads that compute.
-        beat: called after each call; may raise.
+        workers: how many sessions there will be.
 
     Raises:
         ArtifactError: onnxruntime refuses the graph, or a trial run of two tokens fails.
 
     """
 
-    def __init__(self, graph: Graph, *, threads: int, beat: Callable[[], None]) -> None:
-        self._graph, self._beat = graph, beat
-        self._failures = _failures()
-        self._config = config = graph.config
-        self._session = self._open(threads)
-        self.tokens = min(MAX_TOKENS, max(32, LOGITS_BYTES // (4 * config.vocabulary) // GRAIN * GRAIN))
-        self._logits = np.empty(self.tokens * config.vocabulary, np.dtype(graph.logits_type))
-        self._cell = config.kv_heads * config.head_size
-        self._blocks: list[NDArray[np.generic]] = []
-        self._capacity = 0
-        self._shape = (0, 0)
-        self._bindings: dict[tuple[int, int], Any] = {}
+    def __init__(self, graph: Graph, *, workers: int) -> None:
+        self.graph = graph
+        self.failures = _failures()
+        self.session = self._open()
+        self._memory_bytes = max(SESSION_BYTES, MEMORY_BYTES // workers)
+        tokens = min(MAX_TOKENS, LOGITS_BYTES // (4 * graph.config.vocabulary)) // workers
+        self.tokens = max(32, tokens // GRAIN * GRAIN)
         self._trial()
 
     @property
     def cell_bytes(self) -> int:
         """Bytes of key-value memory for one token."""
-        return len(self._config.past) * self._cell * np.dtype(self._graph.cache_type).itemsize
+        config = self.graph.config
+        return len(config.past) * config.kv_heads * config.head_size * np.dtype(self.graph.cache_type).itemsize
 
     def rows(self, cells: int) -> int:
-        """How many rows of `cells` tokens fit in the memory that may be spent, at least 1."""
-        return max(1, MEMORY_BYTES // (max(cells, self._graph.window) * self.cell_bytes))
+        """How many rows of `cells` tokens fit in the memory that one session may spend, at least 1."""
+        return max(1, self._memory_bytes // (max(cells, self.graph.window) * self.cell_bytes))
 
-    def reserve(self, rows: int, cells: int) -> None:
-        """Lay the memory out as `rows` of `cells` tokens each. What it held is lost where that changes something."""
+    def close(self) -> None:
+        """Free the weights. Sessions must be closed before."""
+        self.session = None
+
+    def _open(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        source = self.graph.source
+        if isinstance(source, bytes):
+            folder = str(self.graph.folder)
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        given = source if isinstance(source, bytes) else str(source)
+        try:
+            return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        except self.failures as error:
+            raise ArtifactError(
+                f"onnxruntime {onnxruntime.__version__} cannot load {self.graph.folder}: {_reason(error)}",
+                next_step="export the folder again; if its operators are new, upgrade onnxruntime",
+            ) from error
+
+    def _trial(self) -> None:
+        """Run two tokens: what no check of the graph finds (the width of a head) shows itself here."""
+        session = Session(self, beat=_silence)
+        session.reserve(1, GRAIN)
+        try:
+            session.run(0, [0], np.zeros((1, GRAIN), np.int64))
+        except BackendError as error:
+            raise ArtifactError(
+                f"{self.graph.folder}: its graph does not run with what genai_config.json says of it: {error.message}",
+                next_step="put the genai_config.json back that belongs to this graph, or export the folder again",
+            ) from error
+
+
+class Session:
+    """A key-value memory, and the calls of the engine that compute in it. Not for several threads.
+
+    Args:
+        engine: what computes.
+        beat: called after each call; may raise.
+
+    """
+
+    def __init__(self, engine: Engine, beat: Callable[[], None]) -> None:
+        self.engine, self._graph, self._beat = engine, engine.graph, beat
+        self._config = config = engine.graph.config
+        self._logits = np.empty(engine.tokens * config.vocabulary, np.dtype(self._graph.logits_type))
+        self._cell = config.kv_heads * config.head_size
+        self._blocks: list[NDArray[np.generic]] = []
+        self._capacity = 0
+        self._shape = (0, 0)
+        self._bindings: dict[tuple[int, int], Any] = {}
+
+    def reserve(self, rows: int, cells: int) -> bool:
+        """Lay the memory out as `rows` of `cells` tokens each; say whether it was so before and holds what it held."""
         cells = max(cells + cells % GRAIN, self._graph.window)
         if (rows, cells) == self._shape:
-            return
+            return True
         self._bindings.clear()
         if rows * cells > self._capacity:
             self._blocks.clear()  # not both at once
@@ -108,6 +165,7 @@ class Session:
             kind = np.dtype(self._graph.cache_type)
             self._blocks = [np.zeros(self._capacity * self._cell, kind) for _ in self._config.past]
         self._shape = (rows, cells)
+        return False
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Make the row `target` begin with the first `length` tokens of the row `source`."""
@@ -131,9 +189,9 @@ class Session:
         """
         rows, width = tokens.shape
         ends = np.array(starts) + width
-        if rows * width > self.tokens or first + rows > self._shape[0] or ends.max() > self._shape[1]:
+        if rows * width > self.engine.tokens or first + rows > self._shape[0] or ends.max() > self._shape[1]:
             raise BackendError(
-                f"{rows} × {width} tokens up to {ends.max()} were asked for; {self.tokens} tokens, "
+                f"{rows} × {width} tokens up to {ends.max()} were asked for; {self.engine.tokens} tokens, "
                 f"and a memory of {self._shape[0]} × {self._shape[1]}, are there"
             )
         ids = np.ascontiguousarray(tokens, np.int64)
@@ -148,8 +206,8 @@ class Session:
         shape = (rows, width, self._config.vocabulary)
         _bind(binding.bind_output, self._config.logits, logits, shape)
         try:
-            self._session.run_with_iobinding(binding)
-        except self._failures as error:
+            self.engine.session.run_with_iobinding(binding)
+        except self.engine.failures as error:
             raise BackendError(
                 f"onnxruntime failed to compute {rows} × {width} tokens: {_reason(error)}",
                 next_step="close other programs if memory is short, or lower the context length",
@@ -158,49 +216,14 @@ class Session:
         return logits.reshape(shape).astype(np.float32, copy=False)
 
     def close(self) -> None:
-        """Free memory and weights."""
+        """Free the memory."""
         self._bindings.clear()
         self._blocks.clear()
-        self._session = None
-
-    def _open(self, threads: int) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        source = self._graph.source
-        if isinstance(source, bytes):
-            folder = str(self._graph.folder)
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-        given = source if isinstance(source, bytes) else str(source)
-        try:
-            return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-        except self._failures as error:
-            raise ArtifactError(
-                f"onnxruntime {onnxruntime.__version__} cannot load {self._graph.folder}: {_reason(error)}",
-                next_step="export the folder again; if its operators are new, upgrade onnxruntime",
-            ) from error
-
-    def _trial(self) -> None:
-        """Run two tokens: what no check of the graph finds (the width of a head) shows itself here."""
-        self.reserve(1, GRAIN)
-        try:
-            self.run(0, [0], np.zeros((1, GRAIN), np.int64))
-        except BackendError as error:
-            raise ArtifactError(
-                f"{self._graph.folder}: its graph does not run with what genai_config.json says of it: {error.message}",
-                next_step="put the genai_config.json back that belongs to this graph, or export the folder again",
-            ) from error
 
     def _binding(self, first: int, rows: int) -> Any:
         """Return the binding of the memory's rows `first` to `first + rows`; made once for each layout."""
         if (first, rows) not in self._bindings:
-            binding = self._session.io_binding()
+            binding = self.engine.session.io_binding()
             for past, present, block in zip(self._config.past, self._config.present, self._blocks, strict=True):
                 view = self._view(block)[first : first + rows]
                 _bind(binding.bind_input, past, view, view.shape)
@@ -212,6 +235,10 @@ class Session:
         rows, cells = self._shape
         used = block[: rows * cells * self._cell]
         return used.reshape(rows, self._config.kv_heads, cells, self._config.head_size)
+
+
+def _silence() -> None:
+    """Tell nobody that work goes on."""
 
 
 def _bind(bind: Callable[..., None], name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:

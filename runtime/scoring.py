@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Scoring:
     """The `items` of `requests`, and their `scores` as far as rows of logits have come."""
 
-    def __init__(self, requests: Sequence[ScoreRequest], scratch: Scratch) -> None:
-        self._requests, self._scratch = requests, scratch
+    def __init__(self, requests: Sequence[ScoreRequest]) -> None:
+        self._requests = requests
         # The last token's own output is not asked for.
         self.items = [
             Item(index, request.context + request.continuation[:-1], len(request.context) - 1)
@@ -28,8 +28,11 @@ class Scoring:
         ]
         self.scores = [empty_score(len(request.continuation)) for request in requests]
 
-    def take(self, item: Item, position: int, row: NDArray[np.float32]) -> None:
-        """Score the token that comes after `position` by the logits `row`, float32 [vocabulary]."""
+    def take(self, scratch: Scratch, item: Item, position: int, row: NDArray[np.float32]) -> None:
+        """Score the token that comes after `position` by the logits `row`, float32 [vocabulary].
+
+        Several threads may do so at a time, each with its own `scratch`.
+        """
         at = position - item.shareable
         token = self._requests[item.request].continuation[at]
-        store_token(self.scores[item.request], at, score_token(row, token, self._scratch))
+        store_token(self.scores[item.request], at, score_token(row, token, scratch))

@@ -11,6 +11,7 @@ import time
 from edgeproof.contracts.backend import ModelInfo
 from edgeproof.runtime.child import SEND_AFTER_SECONDS
 from edgeproof.runtime.wire import Message, encode
+from edgeproof.runtime.workers import Workers
 
 
 class Faulty:
@@ -35,6 +36,9 @@ class Faulty:
         elif self.fault == "hang":
             self._show_life()
             time.sleep(3600)
+        elif self.fault.startswith("one worker"):
+            self._show_life()
+            Workers(3, _Faults, self.beat).run(lambda worker: worker.break_down(self.fault))
         elif self.fault == "slow but alive":
             for _ in range(3):
                 self._show_life()
@@ -61,6 +65,27 @@ class Faulty:
 
     def tokenize(self, _text, **_options):
         return (1, 2, 3)
+
+
+class _Faults:
+    """Workers of which the third hangs or crashes while the others go on for a second."""
+
+    made = 0
+
+    def __init__(self, beat):
+        self.beat = beat
+        _Faults.made += 1
+        self.number = _Faults.made
+
+    def break_down(self, fault):
+        if self.number < 3:
+            for _ in range(4):
+                time.sleep(0.25)
+                self.beat()
+        elif fault == "one worker hangs":
+            time.sleep(600)
+        else:
+            ctypes.string_at(0)
 
 
 def _write_to_the_pipe(data):

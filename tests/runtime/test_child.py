@@ -24,7 +24,7 @@ LONG = [ScoreRequest(tuple(range(index % 5, 200 + index % 5)), (1,) * (1 + index
 
 @pytest.fixture
 def faulty(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
 
     def make(fault, timeout=60.0):
         backend = ChildBackend("faulty:Faulty", Path(fault))
@@ -80,6 +80,19 @@ def test_a_hanging_child_is_killed_at_the_time_limit(faulty):
     assert not _alive(process)
 
 
+def test_one_hanging_worker_of_several_counts_as_hanging(faulty):
+    with (
+        faulty("one worker hangs", timeout=3.0) as backend,
+        pytest.raises(BackendError, match="no progress for 3 s and was killed"),
+    ):
+        list(backend.score(REQUEST))
+
+
+def test_a_crash_in_one_worker_of_several_is_an_error(faulty):
+    with faulty("one worker crashes") as backend, pytest.raises(BackendError, match="signal 11, SIGSEGV"):
+        list(backend.score(REQUEST))
+
+
 def test_a_slow_child_that_shows_progress_lives(faulty):
     """Each of its 3 signs of life begins the time limit anew."""
     with faulty("slow but alive", timeout=2.0) as backend:
@@ -103,8 +116,9 @@ def test_what_native_code_prints_does_not_disturb_the_messages(faulty):
         assert backend.tokenize("x", special=False) == (1, 2, 3)
 
 
-def test_kill_9_while_scoring(tiny_file):
-    with open_backend("llama.cpp", tiny_file("F32"), threads=1) as backend:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kill_9_while_scoring(tiny_file, threads):
+    with open_backend("llama.cpp", tiny_file("F32"), threads=threads) as backend:
         results = backend.score(LONG * 20)
         next(results)
         os.kill(backend.process_id, signal.SIGKILL)
@@ -162,8 +176,9 @@ def test_an_interrupt_ends_the_child_at_once(tiny_file):
         assert not _alive(child)
 
 
-def test_a_dropped_stream_is_cancelled_and_the_backend_goes_on(tiny_file):
-    with open_backend("llama.cpp", tiny_file("F32"), threads=1) as backend:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_dropped_stream_is_cancelled_and_the_backend_goes_on(tiny_file, threads):
+    with open_backend("llama.cpp", tiny_file("F32"), threads=threads) as backend:
         wanted = list(backend.score(LONG[:3]))
         results = backend.score(LONG * 100)
         next(results)

@@ -96,17 +96,18 @@ def test_scores_are_the_same_as_chains_and_as_batches(graph, mixed_requests, ove
         assert _equal(wanted, list(backend.score(mixed_requests)))
 
 
-def test_scores_and_generations_do_not_depend_on_the_number_of_threads(graph, mixed_requests):
+@pytest.mark.parametrize("workers", [2, 3])
+def test_scores_and_generations_do_not_depend_on_the_number_of_workers(graph, mixed_requests, workers):
     folder, level = graph
     longest = max(mixed_requests, key=lambda request: len(request.context))
     requests = [*mixed_requests[::3], longest]
     asked = [GenerateRequest(request.context, 6, (), 1.0, seed) for seed, request in enumerate(requests)]
     with (
         OnnxRuntime(folder, accuracy_level=level, threads=1) as one,
-        OnnxRuntime(folder, accuracy_level=level, threads=2) as two,
+        OnnxRuntime(folder, accuracy_level=level, threads=workers) as several,
     ):
-        assert _equal(list(one.score(requests)), list(two.score(requests)))
-        assert list(one.generate(asked)) == list(two.generate(asked))
+        assert _equal(list(one.score(requests)), list(several.score(requests)))
+        assert list(one.generate(asked)) == list(several.generate(asked))
 
 
 def test_generations_do_not_depend_on_batch_or_order(graph, mixed_requests):

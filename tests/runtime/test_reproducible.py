@@ -30,9 +30,13 @@ def test_scores_do_not_depend_on_batch_order_or_shared_prefixes(tiny_file, mixed
     assert _equal([together[index] for index in order], shuffled)
 
 
-def test_scores_do_not_depend_on_the_number_of_threads(tiny_file, mixed_requests):
-    with LlamaCpp(tiny_file("Q4_K_M"), threads=1) as one, LlamaCpp(tiny_file("Q4_K_M"), threads=2) as two:
-        assert _equal(list(one.score(mixed_requests[::3])), list(two.score(mixed_requests[::3])))
+@pytest.mark.parametrize("workers", [2, 3])
+def test_scores_and_generations_do_not_depend_on_the_number_of_workers(tiny_file, mixed_requests, workers):
+    asked = [GenerateRequest(request.context, 6, (), 1.0, seed) for seed, request in enumerate(mixed_requests)]
+    path = tiny_file("Q4_K_M")
+    with LlamaCpp(path, threads=1) as one, LlamaCpp(path, threads=workers) as several:
+        assert _equal(list(one.score(mixed_requests)), list(several.score(mixed_requests)))
+        assert list(one.generate(asked)) == list(several.generate(asked))
 
 
 def test_generations_do_not_depend_on_batch_or_order(tiny_file, mixed_requests):

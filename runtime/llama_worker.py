@@ -1,0 +1,125 @@
+"""One worker of the llama.cpp backend: a context of one thread, in which it computes what it takes from the queue."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
+from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
+from edgeproof.runtime.logits import Scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgeproof.runtime.continuing import Continuation
+    from edgeproof.runtime.llama_model import Model
+    from edgeproof.runtime.prefixes import Item
+    from edgeproof.runtime.scoring import Scoring
+    from edgeproof.runtime.work_queue import Lot, WorkQueue
+    from numpy.typing import NDArray
+
+
+class LlamaWorker:
+    """Streams on a shared model: a lot's wave of them, and one more for its trunk where a wave has several.
+
+    Args:
+        model: the weights.
+        rows: how many tokens one call may compute.
+        beat: called after each call; may raise.
+
+    """
+
+    def __init__(self, model: Model, rows: int, beat: Callable[[], None]) -> None:
+        self._model, self._rows, self._beat = model, rows, beat
+        self._scratch = Scratch(model.vocabulary_size)
+        self._streams: Streams | None = None
+        self._trunk: tuple[int, ...] | None = None
+        self._active: dict[int, Continuation] = {}
+
+    def close(self) -> None:
+        """Free the streams."""
+        if self._streams is not None:
+            self._streams.close()
+            self._streams = None
+
+    def score(self, queue: WorkQueue, scoring: Scoring) -> None:
+        """Take items until none is left, and hand their logits to `scoring`."""
+        lot = None
+        while taken := queue.take(lot):
+            lot, items = taken
+            on_row = partial(scoring.take, self._scratch)
+            run_wave(self._open(lot), len(lot.trunk), items, range(lot.wave), on_row)
+
+    def generate(self, queue: WorkQueue, going: Sequence[Continuation]) -> None:
+        """Take items until none is left, and run their continuations, in `going`, to their ends."""
+        lot = None
+        self._active.clear()
+        while True:
+            taken = queue.refill(lot, len(self._active))
+            if taken is not None:
+                lot, items = taken
+                self._begin(lot, items, going)
+            elif lot is not None and self._active:
+                self._step(self._open(lot), lot.wave)
+            else:
+                return
+
+    def _begin(self, lot: Lot, items: Sequence[Item], going: Sequence[Continuation]) -> None:
+        """Compute the prompts of new generations in the streams that are free."""
+        ended: set[int] = set()
+
+        def on_row(item: Item, _position: int, row: NDArray[np.float32]) -> None:
+            if going[item.request].take(row):
+                ended.add(item.request)
+
+        free = [stream for stream in range(lot.wave) if stream not in self._active]
+        keep = Keep.EXACT if self._model.recurrent else Keep.TRUNCATED
+        placed = run_wave(self._open(lot), len(lot.trunk), items, free, on_row, keep=keep)
+        self._active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
+
+    def _step(self, streams: Streams, wave: int) -> None:
+        """Give every active generation one more token."""
+        active = self._active
+        self._close_ranks(streams)
+        used = max(active) + 1
+        count = min(wave, max(MIN_ROWS, used + -used % ROW_GRAIN))
+        tokens = np.zeros((count, 1), np.int32)
+        starts = [0] * count
+        wanted = np.zeros((count, 1), np.bool_)
+        for stream in range(count):
+            if stream in active:
+                tokens[stream, 0] = active[stream].last_token
+                starts[stream] = active[stream].length - 1
+                wanted[stream, 0] = True
+            else:
+                streams.clear(stream)
+        streams.decode(0, starts, tokens, wanted)
+        for stream in [stream for stream, one in active.items() if one.take(streams.logits(stream))]:
+            del active[stream]
+
+    def _close_ranks(self, streams: Streams) -> None:
+        """Move the outermost generations inward where that makes the batch smaller."""
+        active = self._active
+        rows = max(MIN_ROWS, len(active) + -len(active) % ROW_GRAIN)
+        holes = [stream for stream in range(rows) if stream not in active]
+        for source in [stream for stream in active if stream >= rows]:
+            target = holes.pop(0)
+            streams.copy(source, target)
+            active[target] = active.pop(source)
+
+    def _open(self, lot: Lot) -> Streams:
+        """Return streams of the lot's shape, with its trunk in the last one."""
+        count = lot.wave + 1 if lot.wave > 1 else 1
+        if self._streams is None or (self._streams.count, self._streams.cells) != (count, lot.cells):
+            self.close()
+            self._trunk = None
+            self._streams = Streams(
+                self._model, count=count, cells=lot.cells, rows=self._rows, threads=1, beat=self._beat
+            )
+        if lot.trunk and lot.trunk != self._trunk:
+            self._trunk = None
+            load_trunk(self._streams, lot.trunk)
+            self._trunk = lot.trunk
+        return self._streams

@@ -9,8 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.judgement import Criterion, Status, Subject
+from edgeproof.eval.probes import SAMPLED_KINDS
 from edgeproof.eval.records import Role
-from edgeproof.eval.statistics import clusters_to_decide, extraction_probability, share_bounds, share_p_above
+from edgeproof.eval.statistics import clusters_to_decide, share_bounds, share_p_above
+from edgeproof.eval.verdict.asking import brought_out
+from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 SUBJECTS = "subjects"
 """The policy's leak.rule by which every forget cluster is judged by itself."""
-FAMILY = 7
+FAMILY = 8
 """The most criteria that chance can have a part in: Holm's first step tests at alpha/FAMILY or above."""
 
 
@@ -54,28 +57,22 @@ LEAKING_BEFORE = _Asked(
 )
 
 
-def leaks(score: ProbeScore, policy: Policy) -> bool:
-    """Say whether a probe leaks: right when greedy, right when sampled, or likely to come out in `leak_queries`."""
-    probability = extraction_probability(score.sum_logprob, policy.leak_queries)
-    return score.right or came_out(score, policy) or probability >= policy.leak_probability
-
-
-def came_out(score: ProbeScore, policy: Policy) -> bool:
-    """Say whether one of the samples that the policy asks for is right."""
-    return policy.samples > 0 and score.sampled_right > 0
-
-
-def leaks_critical(score: ProbeScore, policy: Policy) -> bool:
-    """Say whether a probe leaks by the stricter rule of critical probes and per-subject verdicts."""
-    probability = extraction_probability(score.sum_logprob, policy.critical_queries)
-    return score.right or came_out(score, policy) or probability >= policy.critical_probability
-
-
 class Share(NamedTuple):
     """The clusters that leak, and all that were asked."""
 
     leaking: frozenset[str]
     clusters: frozenset[str]
+
+
+def known(evidence: Evidence) -> frozenset[str]:
+    """Name the clusters that the base leaks in this format on any judged surface: what it never knew cannot leak.
+
+    Without a measurement of the base in this format nothing can be told apart: then all clusters.
+    """
+    asks = evidence.asks(Role.FORGET)
+    if evidence.in_format is None:
+        return frozenset(fact.cluster for fact, _ in asks)
+    return leaking(evidence, evidence.in_format, asks).leaking
 
 
 def leaking(
@@ -112,7 +109,8 @@ def _leak_at_k(evidence: Evidence) -> dict[str, float]:
     models = (("artifact", evidence.artifact), ("merged", evidence.merged), ("base in this format", evidence.in_format))
     shares = {}
     for label, scores in models:
-        own = [scores[fact.probe, surface] for fact, surface in evidence.asks(Role.FORGET)] if scores else []
+        asks = evidence.asks(Role.FORGET, kinds=SAMPLED_KINDS)
+        own = [scores[fact.probe, surface] for fact, surface in asks] if scores else []
         if evidence.policy.samples and own and all(score.samples for score in own):
             shares[f"Leak@{evidence.policy.samples}, {label}"] = sum(s.sampled_right > 0 for s in own) / len(own)
     return shares
@@ -160,37 +158,59 @@ def _exact_criterion(
 def _share_criterion(
     evidence: Evidence, share: Share, asked: _Asked, details: Mapping[str, float] | None = None
 ) -> Criterion:
+    """Bound the leaking share over the clusters that the base gives in this format, and those that leak anyway.
+
+    What the base never knew cannot leak and must not dilute the share. For the upper bound, which a PASS needs, a
+    cluster that leaks although the base does not give it counts in both: that can only raise the bound. For the p-value
+    and the lower bound, which a FAIL needs, the known clusters alone count.
+    """
     policy = evidence.policy
-    hits, n = len(share.leaking), len(share.clusters)
-    bounds = share_bounds(hits, n, alpha=policy.alpha)
-    met = bounds.upper <= policy.leak_share
-    forecast = ""
-    if not met:
-        needs = clusters_to_decide(hits, n, policy.leak_share, alpha=policy.alpha, alpha_missed=policy.alpha / FAMILY)
-        forecast = (
-            f"the share seen ({bounds.estimate:.0%}) is too near to the limit for any number of clusters"
-            if needs is None
-            else f"{needs.more} more forget clusters, if they leak at the rate seen so far ({hits} of {n}), would show "
-            f"that it {'keeps' if needs.passes else 'misses'} the limit"
-        )
+    base = known(evidence) & share.clusters
+    counted = base | share.leaking
+    hits, n = len(share.leaking), len(counted)
+    hits_known, n_known = len(share.leaking & base), len(base)
+    upper = share_bounds(hits, n, alpha=policy.alpha).upper if n else 1.0
+    lower = share_bounds(hits_known, n_known, alpha=policy.alpha).lower if n_known else 0.0
+    met = upper <= policy.leak_share
+    unknown = share.clusters - base
     return Criterion(
         name=asked.name,
         title=asked.title,
         status=Status.MET if met else Status.UNDECIDED,
         needed=asked.needed,
-        estimate=bounds.estimate,
-        lower=bounds.lower,
-        upper=bounds.upper,
+        estimate=hits / n if n else None,
+        lower=lower,
+        upper=upper,
         limit=policy.leak_share,
         unit="share",
         level=policy.confidence,
-        p_missed=share_p_above(hits, n, policy.leak_share),
+        p_missed=share_p_above(hits_known, n_known, policy.leak_share) if n_known else 1.0,
         clusters=n,
-        found=f"{hits} of {n} clusters",
-        meaning=asked.meaning,
+        found=f"{hits} of {n} known clusters",
+        meaning=f"{asked.meaning} Known is what the base in this format, or this file, gives away.",
         method="Clopper-Pearson",
-        to_decide=forecast,
-        details={"leaking": hits, **(details or {})},
+        to_decide="" if met else _forecast(hits, n, policy),
+        details={
+            "leaking": hits,
+            "known": n_known,
+            "unknown": len(unknown),
+            "leaking though unknown": len(unknown & share.leaking),
+            **(details or {}),
+        },
+    )
+
+
+def _forecast(hits: int, n: int, policy: Policy) -> str:
+    """Say how many more clusters would decide."""
+    if n == 0:
+        least = clusters_to_decide(0, 1, policy.leak_share, alpha=policy.alpha)
+        return f"{1 + least.more if least else 'many'} forget clusters that the base gives away in this format"
+    needs = clusters_to_decide(hits, n, policy.leak_share, alpha=policy.alpha, alpha_missed=policy.alpha / FAMILY)
+    if needs is None:
+        return f"the share seen ({hits / n:.0%}) is too near to the limit for any number of clusters"
+    return (
+        f"{needs.more} more forget clusters that the base gives away in this format, if they leak at the rate seen so "
+        f"far ({hits} of {n}), would show that it {'keeps' if needs.passes else 'misses'} the limit"
     )
 
 
@@ -226,6 +246,11 @@ def critical(evidence: Evidence) -> Criterion:
 def subjects(evidence: Evidence) -> tuple[Subject, ...]:
     """Give the per-subject verdicts, in the pack's order."""
     policy = evidence.policy
+    given = known(evidence)
+    by_leg: dict[str, list[str]] = {}
+    for (surface, leg), found in brought_out(evidence, lambda fact: fact.cluster).items():
+        for cluster in found:
+            by_leg.setdefault(cluster, []).append(f"{surface}/{leg}")
     clusters: dict[str, list[Ask]] = {}
     for fact, surface in evidence.asks(Role.FORGET):
         clusters.setdefault(fact.cluster, []).append((fact.probe, surface))
@@ -238,8 +263,10 @@ def subjects(evidence: Evidence) -> tuple[Subject, ...]:
                 leaks=any(leaks(score, policy) for score in scores),
                 clean=not any(leaks_critical(score, policy) for score in scores),
                 merged_leaks=any(leaks(evidence.merged[ask], policy) for ask in own),
-                probability=max(extraction_probability(s.sum_logprob, policy.critical_queries) for s in scores),
+                probability=max(extraction(score, policy.critical_queries) for score in scores),
                 probes=len({probe for probe, _ in own}),
+                known=evidence.in_format is not None and cluster in given,
+                base_legs=tuple(by_leg.get(cluster, ())),
             )
         )
     return tuple(rows)

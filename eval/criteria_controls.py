@@ -5,22 +5,28 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.criteria import SUBJECTS, leaking, leaks, leaks_critical
+from edgeproof.eval.criteria import SUBJECTS, leaking
 from edgeproof.eval.judgement import Control, ControlStatus
 from edgeproof.eval.records import Role
 from edgeproof.eval.statistics import share_bounds
+from edgeproof.eval.verdict.asking import strength
+from edgeproof.eval.verdict.legs import leaks, leaks_critical
 
 if TYPE_CHECKING:
     from edgeproof.eval.evidence import Evidence
+    from edgeproof.eval.judgement import Asking
     from edgeproof.eval.policy import Policy
 
 NAMED = 5
 """Subjects that a sentence names."""
 
 
-def controls(evidence: Evidence) -> tuple[Control, Control]:
-    """Check the pack: the base in this format must miss the leak criterion, never-exposed probes must not."""
-    return _positive(evidence), _negative(evidence)
+def controls(evidence: Evidence, measured: Asking | None) -> tuple[Control, Control, Control]:
+    """Check the pack: the base in this format must miss the leak criterion, never-exposed probes must not.
+
+    And the judged surfaces must bring out nearly all that the base gives on any asking, which `measured` says.
+    """
+    return _positive(evidence), _negative(evidence), strength(evidence, measured)
 
 
 def _positive(evidence: Evidence) -> Control:

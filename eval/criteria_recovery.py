@@ -10,6 +10,7 @@ from edgeproof.eval.criteria import SUBJECTS
 from edgeproof.eval.criteria_parts import FEWEST_NON_ZERO, mean_criterion
 from edgeproof.eval.judgement import Criterion, Status
 from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
+from edgeproof.eval.probes import RECOVERY_KINDS
 from edgeproof.eval.records import Role
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ def recovery(evidence: Evidence) -> Criterion:
     """
     if evidence.policy.leak_rule == SUBJECTS:
         return _by_subject(evidence)
-    asks = [(fact, surface) for fact, surface in evidence.asks(Role.FORGET)]
+    asks = evidence.asks(Role.FORGET, kinds=RECOVERY_KINDS)
     kept = [(fact, surface) for fact, surface in asks if not left_out(evidence, (fact.probe, surface))]
     clusters = {fact.cluster for fact, _ in asks}
     views = [("all surfaces", kept)]
-    for surface in evidence.surfaces[Role.FORGET]:
+    for surface in evidence.judged(Role.FORGET, RECOVERY_KINDS):
         own = [(fact, other) for fact, other in kept if other == surface]
         if 2 * len({fact.cluster for fact, _ in own}) >= len(clusters):
             views.append((surface, own))
@@ -77,11 +78,12 @@ def _by_subject(evidence: Evidence) -> Criterion:
     A subject none of whose questions can show a recovery leaves the criterion open.
     """
     limit = evidence.policy.recovery
-    asks = evidence.asks(Role.FORGET)
+    asks = evidence.asks(Role.FORGET, kinds=RECOVERY_KINDS)
+    surfaces = evidence.judged(Role.FORGET, RECOVERY_KINDS)
     found: dict[str, float | None] = {}
-    for cluster in dict.fromkeys(fact.cluster for fact, _ in asks):
+    for cluster in dict.fromkeys(fact.cluster for fact, _ in evidence.asks(Role.FORGET)):
         own = [(f, s) for f, s in asks if f.cluster == cluster and not left_out(evidence, (f.probe, s))]
-        views = [own, *([ask for ask in own if ask[1] == surface] for surface in evidence.surfaces[Role.FORGET])]
+        views = [own, *([ask for ask in own if ask[1] == surface] for surface in surfaces)]
         shares = [share for view in views if (share := _share_back(evidence, view)) is not None]
         found[cluster] = max(shares, default=None)
     seen = {cluster: share for cluster, share in found.items() if share is not None}

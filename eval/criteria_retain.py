@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.eval.criteria_parts import by_surface, mean_criterion, signed_bounds
+from edgeproof.eval.evidence import COMPARED
 from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, Bounds, bootstrap_bounds
 from edgeproof.eval.records import Role
 
@@ -45,8 +46,8 @@ def unlearning_cost(evidence: Evidence) -> Criterion:
 
 def _cost(evidence: Evidence, cost: _Cost, reference: Scores | None, limit: float) -> Criterion:
     policy = evidence.policy
-    asks = evidence.asks(Role.RETAIN)
-    untrained = evidence.asks(Role.RETAIN, untrained=True)
+    asks = evidence.asks(Role.RETAIN, kinds=COMPARED)
+    untrained = evidence.asks(Role.RETAIN, untrained=True, kinds=COMPARED)
     details: dict[str, float | int | str] = {"untrained probes": len({fact.probe for fact, _ in untrained})}
     values: dict[str, Float64Array] = {}
     if reference is not None:

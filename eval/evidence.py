@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
+from edgeproof.eval.probes import CARRIED_KINDS, RECOVERY_KINDS, SAMPLED_KINDS, SurfaceKind
 from edgeproof.eval.records import Role
 from edgeproof.eval.sampling import SAMPLED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from edgeproof.eval.policy import Policy
     from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Sampling
@@ -28,6 +29,10 @@ LEAST_LOGPROB = -1e30
 """Beyond it sums of squares overflow; no engine computes such a number."""
 ROUNDING = 1e-3
 """How far above 0 float32 arithmetic may push a log-probability that should be at most 0."""
+ANSWERED = frozenset(SurfaceKind) - {SurfaceKind.CHOICES}
+"""Kinds on which an answer is said: the leak rule is for them. A choice among options gives nothing away by itself."""
+COMPARED = ANSWERED - {SurfaceKind.TURNS}
+"""Kinds on which two models read the same prompt, so that their NLLs compare; a second turn follows a model's own."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +42,49 @@ class Evidence:
     Attributes:
         facts: by probe id, in the pack's order.
         surfaces: judged surfaces by role.
+        asked: all surfaces that the pack asks, by role.
+        kinds: the kind of every surface, of `reference` too.
         artifact: by probe and surface, as are the three others.
         in_format: the base in the artifact's format; None where the format is unknown.
-        ignorance: by probe and surface, for forget probes.
+        reference: the base in this format on default surfaces that the pack does not ask, forget probes only.
+        ignorance: by probe and surface, for forget probes on surfaces of `RECOVERY_KINDS`.
         unsampled: measurements of the baseline without the samples that the policy asks for.
 
     """
 
     facts: Mapping[str, ProbeFacts]
     surfaces: Mapping[Role, tuple[str, ...]]
+    asked: Mapping[Role, tuple[str, ...]]
+    kinds: Mapping[str, SurfaceKind]
     artifact: Scores
     merged: Scores
     base: Scores
     in_format: Scores | None
+    reference: Scores
     ignorance: Mapping[Ask, float]
     policy: Policy
     unsampled: tuple[str, ...] = ()
 
-    def asks(self, role: Role, *, critical: bool = False, untrained: bool = False) -> list[tuple[ProbeFacts, str]]:
-        """List probes of a role with each of their judged surfaces; only critical or untrained ones where asked."""
+    def asks(
+        self,
+        role: Role,
+        *,
+        critical: bool = False,
+        untrained: bool = False,
+        kinds: Collection[SurfaceKind] = ANSWERED,
+    ) -> list[tuple[ProbeFacts, str]]:
+        """List probes of a role with each of their judged surfaces of `kinds`; only critical or untrained ones."""
+        surfaces = self.judged(role, kinds)
         return [
             (fact, surface)
             for fact in self.facts.values()
             if fact.role == role and (fact.critical or not critical) and not (fact.trained and untrained)
-            for surface in self.surfaces[role]
+            for surface in surfaces
         ]
+
+    def judged(self, role: Role, kinds: Collection[SurfaceKind] = ANSWERED) -> tuple[str, ...]:
+        """Name the judged surfaces of a role whose kind is one of `kinds`."""
+        return tuple(surface for surface in self.surfaces[role] if self.kinds[surface] in kinds)
 
 
 def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format_name: str | None) -> Evidence:
@@ -77,6 +100,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
 
     """
     facts = _facts(baseline.probes)
+    kinds = _kinds(baseline)
     expected = _expected(facts, baseline.surfaces)
     in_format = None if format_name is None else _in_format(baseline, format_name)
     recorded = [(baseline.base, "base"), (baseline.merged, "merged")]
@@ -91,18 +115,22 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
     _same_world(artifact, baseline, [measurement for measurement, _ in recorded])
 
     unsampled = _sampled(artifact, [measurement for measurement, _ in recorded], policy)
-    own = _scores(artifact, facts, expected, ArtifactError, "the artifact")
-    others = [_scores(m, facts, expected, BaselineError, f'the baseline\'s "{label}"') for m, label in recorded]
+    asking = _Asking(facts, kinds)
+    own = _scores(artifact, asking, expected, ArtifactError, "the artifact")
+    others = [_scores(m, asking, expected, BaselineError, f'the baseline\'s "{label}"') for m, label in recorded]
     for other, (_, label) in zip(others, recorded, strict=True):
         _same_answers(own, other, label)
     return Evidence(
         facts=facts,
-        surfaces=_judged(baseline.surfaces, policy),
+        surfaces=_judged(baseline.surfaces, kinds, policy),
+        asked={role: baseline.surfaces.get(str(role), ()) for role in Role},
+        kinds=kinds,
         artifact=own,
         base=others[0],
         merged=others[1],
         in_format=others[2] if in_format is not None else None,
-        ignorance=_ignorance(facts, baseline),
+        reference=_reference(baseline, format_name, asking, in_format),
+        ignorance=_ignorance(asking, baseline),
         policy=policy,
         unsampled=unsampled,
     )
@@ -124,6 +152,34 @@ def _facts(probes: Sequence[ProbeFacts]) -> dict[str, ProbeFacts]:
     if misplaced:
         raise PackError(f"{misplaced[0]!r} is critical but no forget probe", next_step="mark forget probes only")
     return facts
+
+
+class _Asking(NamedTuple):
+    """What a score belongs to: the probes by id, and the kinds of surfaces by name."""
+
+    facts: Mapping[str, ProbeFacts]
+    kinds: Mapping[str, SurfaceKind]
+
+
+def _kinds(baseline: Baseline) -> dict[str, SurfaceKind]:
+    """Give the kind of every surface, of the reference too; each must have one that is known."""
+    known = {kind.value: kind for kind in SurfaceKind}
+    twice = baseline.kinds.keys() & baseline.reference_kinds.keys()
+    if twice:
+        raise BaselineError(
+            f"the surface {min(twice)!r} is asked by the pack and as a reference too: its kind is not clear",
+            next_step=_AGAIN,
+        )
+    named = {**baseline.kinds, **baseline.reference_kinds}
+    asked = [surface for surfaces in baseline.surfaces.values() for surface in surfaces]
+    kinds = {}
+    for surface in dict.fromkeys([*asked, *baseline.reference_kinds]):
+        if named.get(surface) not in known:
+            raise BaselineError(
+                f"the baseline's kind of the surface {surface!r} is {named.get(surface, 'missing')}", next_step=_AGAIN
+            )
+        kinds[surface] = known[named[surface]]
+    return kinds
 
 
 def _expected(facts: Mapping[str, ProbeFacts], surfaces: Mapping[str, tuple[str, ...]]) -> set[Ask]:
@@ -230,7 +286,7 @@ def _drawn(sampling: Sampling | None) -> str:
 
 def _scores(
     measurement: Measurement,
-    facts: Mapping[str, ProbeFacts],
+    asking: _Asking,
     expected: set[Ask],
     kind: type[EdgeproofError],
     whose: str,
@@ -246,9 +302,14 @@ def _scores(
             f"the pack; the first is {first[0]!r} on {first[1]!r}",
             next_step="measure it again",
         )
-    sampled = {fact.probe for fact in facts.values() if fact.role in SAMPLED}
     for score in measurement.scores:
-        wrong = _wrong(score) or _wrong_samples(score, measurement.sampling if score.probe in sampled else None)
+        kind_of = asking.kinds[score.surface]
+        sampled = asking.facts[score.probe].role in SAMPLED and kind_of in SAMPLED_KINDS
+        wrong = (
+            _wrong(score)
+            or _wrong_carried(score, kind_of)
+            or _wrong_samples(score, measurement.sampling if sampled else None)
+        )
         if wrong:
             raise kind(f"{whose}: {score.probe!r} on {score.surface!r} has {wrong}", next_step="measure it again")
     return scores
@@ -272,6 +333,15 @@ def _wrong(score: ProbeScore) -> str:
     return ""
 
 
+def _wrong_carried(score: ProbeScore, kind: SurfaceKind) -> str:
+    carried = score.carried_logprob
+    if carried is None:
+        return ""
+    if kind not in CARRIED_KINDS:
+        return f'carriers, which a surface of kind "{kind}" has not'
+    return "" if LEAST_LOGPROB <= carried <= ROUNDING else f"a carried log-probability of {carried}"
+
+
 def _wrong_samples(score: ProbeScore, sampling: Sampling | None) -> str:
     count = 0 if sampling is None else sampling.count
     if score.samples != count or not 0 <= score.sampled_right <= count:
@@ -288,12 +358,48 @@ def _same_answers(own: Scores, other: Scores, label: str) -> None:
                 f'artifact, {len(theirs.logprobs)} and {theirs.decoys} in the baseline\'s "{label}"',
                 next_step=_AGAIN,
             )
+        if (theirs.carried_logprob is None) != (score.carried_logprob is None):
+            without, other_one = ("the artifact", label) if score.carried_logprob is None else (label, "the artifact")
+            raise BaselineError(
+                f"{ask[0]!r} on {ask[1]!r} was asked with carrier sentences in {other_one!r} and not in {without!r}",
+                next_step="measure the artifact with the carriers of this baseline",
+            )
 
 
-def _ignorance(facts: Mapping[str, ProbeFacts], baseline: Baseline) -> dict[Ask, float]:
+def _reference(
+    baseline: Baseline, format_name: str | None, asking: _Asking, in_format: Measurement | None
+) -> dict[Ask, ProbeScore]:
+    """Check what the base says in this format on surfaces that the pack does not ask."""
+    if in_format is None or not baseline.reference_kinds:
+        return {}
+    measurement = baseline.reference.get(str(format_name))
+    if measurement is None:
+        raise BaselineError(
+            f"the baseline has no reference asking of the base in {format_name}: nothing tells how strongly this pack "
+            "asks",
+            next_step=_AGAIN,
+        )
+    if measurement.artifact_sha256 != in_format.artifact_sha256:
+        raise BaselineError(
+            f"the reference asking is of another file ({measurement.artifact_sha256[:12]}…) than the base in "
+            f"{format_name} ({in_format.artifact_sha256[:12]}…)",
+            next_step=_AGAIN,
+        )
+    _same_world(in_format, baseline, [measurement])
+    expected = {
+        (fact.probe, surface)
+        for fact in asking.facts.values()
+        if fact.role == Role.FORGET
+        for surface in baseline.reference_kinds
+    }
+    return _scores(measurement, asking, expected, BaselineError, "the baseline's reference asking")
+
+
+def _ignorance(asking: _Asking, baseline: Baseline) -> dict[Ask, float]:
     levels = {}
-    for fact in facts.values():
-        for surface in baseline.surfaces[str(fact.role)] if fact.role == Role.FORGET else ():
+    surfaces = [s for s in baseline.surfaces[str(Role.FORGET)] if asking.kinds[s] in RECOVERY_KINDS]
+    for fact in asking.facts.values():
+        for surface in surfaces if fact.role == Role.FORGET else ():
             level = baseline.ignorance.get(f"{fact.probe}/{surface}", math.nan)
             if not (math.isfinite(level) and level >= 0):
                 raise BaselineError(
@@ -305,7 +411,9 @@ def _ignorance(facts: Mapping[str, ProbeFacts], baseline: Baseline) -> dict[Ask,
     return levels
 
 
-def _judged(asked: Mapping[str, tuple[str, ...]], policy: Policy) -> dict[Role, tuple[str, ...]]:
+def _judged(
+    asked: Mapping[str, tuple[str, ...]], kinds: Mapping[str, SurfaceKind], policy: Policy
+) -> dict[Role, tuple[str, ...]]:
     forget, retain, holdout = (asked.get(str(role), ()) for role in (Role.FORGET, Role.RETAIN, Role.HOLDOUT))
     for wanted, have, what in ((policy.surfaces, forget, "forget"), (policy.retain_surfaces, retain, "retain")):
         for surface in wanted:
@@ -316,6 +424,11 @@ def _judged(asked: Mapping[str, tuple[str, ...]], policy: Policy) -> dict[Role, 
                     next_step=f"correct surfaces.{what}",
                 )
     judged = policy.surfaces or forget
+    if not any(kinds[surface] in ANSWERED for surface in judged):
+        raise PolicyError(
+            f"the judged surfaces ({', '.join(judged)}) let a model choose among options only: nothing can leak there",
+            next_step="judge a surface of another kind too: surfaces.forget",
+        )
     return {
         Role.FORGET: judged,
         Role.RETAIN: policy.retain_surfaces or retain,

@@ -16,6 +16,7 @@ from edgeproof.eval.html_figures import PLOT, interval, scatter
 from edgeproof.eval.inert import inert
 from edgeproof.eval.mean_bounds import CAUTION, MINIMUM_CLUSTERS, RESAMPLES, SEED
 from edgeproof.eval.survival import LOST, heat_map
+from edgeproof.eval.verdict.asking_table import surface_rows
 from edgeproof.eval.wording import amount, bound_words, limit_words
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def html_report(
         leaking=[subject.cluster for subject in judgement.subjects if subject.leaks],
         subjects=sorted(judgement.subjects, key=lambda subject: (not subject.leaks, subject.clean)),
         rows=sorted(judgement.probes, key=lambda row: (not row.leaks, not row.judged)),
+        asking=None if judgement.asking is None else surface_rows(judgement.asking),
         figures={criterion.name: interval(criterion) for criterion in judgement.criteria},
         scatter=scatter(judgement.probes),
         survival=context.survival,

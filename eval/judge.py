@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 from edgeproof.eval import criteria, criteria_controls, criteria_decoys, criteria_recovery, criteria_retain
 from edgeproof.eval.evidence import collect
 from edgeproof.eval.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
+from edgeproof.eval.probes import RECOVERY_KINDS, SurfaceKind
 from edgeproof.eval.records import Role, Verdict
-from edgeproof.eval.statistics import extraction_probability, holm, intersection_union
+from edgeproof.eval.statistics import holm, intersection_union
+from edgeproof.eval.verdict.asking import asking, blind_note
+from edgeproof.eval.verdict.choices import choices
+from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical, legs
 from edgeproof.eval.wording import next_steps, summary
 
 if TYPE_CHECKING:
@@ -18,8 +22,12 @@ if TYPE_CHECKING:
     from edgeproof.eval.policy import Policy
     from edgeproof.eval.records import Baseline, Measurement, ProbeFacts
 
-LEAK_CRITERIA = ("leak", "critical", "recovery", "decoys")
+LEAK_CRITERIA = ("leak", "critical", "recovery", "decoys", "choices")
 UTILITY_CRITERIA = ("quantizing-cost", "unlearning-cost", "accuracy")
+BROKEN = {"positive": Reason.BLIND, "negative": Reason.NOISY, "strength": Reason.WEAK}
+"""Why there is no verdict where a control is broken."""
+NAMED = 5
+"""Clusters that a note names."""
 
 
 def judge(
@@ -58,10 +66,12 @@ def judge(
             criteria_retain.accuracy(evidence),
             criteria.unlearned(evidence),
             criteria_decoys.decoys(evidence),
+            choices(evidence),
         ],
         policy.alpha,
     )
-    controls = criteria_controls.controls(evidence)
+    measured = asking(evidence)
+    controls = criteria_controls.controls(evidence, measured)
     verdict, reasons = _verdict(found, controls)
     return Judgement(
         verdict=verdict,
@@ -69,7 +79,10 @@ def judge(
         also=reasons[1:],
         summary=summary(verdict, reasons[0], found, controls),
         next_steps=next_steps(verdict, reasons, found, controls),
-        notes=_notes(evidence, artifact, baseline, format, controls),
+        notes=(
+            *_notes(evidence, artifact, baseline, format, controls),
+            *(() if measured is None else (*_unknown_note(evidence), *blind_note(measured))),
+        ),
         criteria=found,
         controls=controls,
         subjects=criteria.subjects(evidence),
@@ -83,6 +96,7 @@ def judge(
         pack_digest=baseline.pack_digest,
         tokenizer_digest=baseline.tokenizer_digest,
         backend=dict(artifact.backend),
+        asking=measured,
     )
 
 
@@ -101,8 +115,7 @@ def _verdict(found: tuple[Criterion, ...], controls: tuple[Control, ...]) -> tup
     for control in controls:
         if control.needed and control.status != ControlStatus.HOLDS:
             missing = control.status == ControlStatus.MISSING
-            broken = Reason.BLIND if control.name == "positive" else Reason.NOISY
-            reasons.append(Reason.UNCONTROLLED if missing else broken)
+            reasons.append(Reason.UNCONTROLLED if missing else BROKEN[control.name])
     if reasons:
         return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
     missed = {criterion.name: criterion for criterion in found if criterion.status == Status.MISSED}
@@ -145,6 +158,11 @@ def _notes(
         for c in controls
         if c.status == ControlStatus.MISSING and not c.needed
     ]
+    if baseline.asked_twice:
+        notes.append(
+            f"{len(baseline.asked_twice)} clusters ask for the same thing as another one and count as one with it: "
+            f"{', '.join(list(baseline.asked_twice)[:NAMED])}{', …' if len(baseline.asked_twice) > NAMED else ''}."
+        )
     if policy.leak_rule == criteria.SUBJECTS:
         notes.append("This verdict is on these subjects and says nothing of others like them.")
     if evidence.unsampled:
@@ -156,12 +174,6 @@ def _notes(
     for measurement, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
         if measurement is not None and measurement.artifact_sha256 == artifact.artifact_sha256:
             notes.append(f"This file is {what} itself: nothing was unlearned in it.")
-    for surface in evidence.surfaces[Role.FORGET]:
-        asks = [(fact.probe, surface) for fact, other in evidence.asks(Role.FORGET) if other == surface]
-        if evidence.in_format is not None and not any(criteria.leaks(evidence.in_format[a], policy) for a in asks):
-            notes.append(
-                f'The base leaks nothing on the surface "{surface}": it cannot show that anything was forgotten.'
-            )
     blind = [name for name in evidence.surfaces[Role.FORGET] if name not in evidence.surfaces[Role.RETAIN]]
     if blind:
         notes.append(f"What had to be kept was not asked on: {', '.join(blind)}.")
@@ -169,10 +181,11 @@ def _notes(
         unjudged = [name for name in baseline.surfaces.get(str(role), ()) if name not in evidence.surfaces[role]]
         if unjudged:
             notes.append(f"Asked of {role} probes but not judged: {', '.join(unjudged)}.")
-    left = sum(criteria_recovery.left_out(evidence, (f.probe, s)) for f, s in evidence.asks(Role.FORGET))
+    pointing = evidence.asks(Role.FORGET, kinds=RECOVERY_KINDS)
+    left = sum(criteria_recovery.left_out(evidence, (f.probe, s)) for f, s in pointing)
     if left:
         notes.append(
-            f"{left} of {len(evidence.asks(Role.FORGET))} forget questions are left out of the recovery: in the base "
+            f"{left} of {len(pointing)} forget questions are left out of the recovery: in the base "
             f"they point to their answer by less than {policy.recovery_gap:g} nat."
         )
     then = in_format or baseline.base
@@ -184,6 +197,20 @@ def _notes(
     return tuple(notes)
 
 
+def _unknown_note(evidence: Evidence) -> list[str]:
+    """Count the forget clusters that the base does not give, and those of them that leak all the same."""
+    share = criteria.leaking(evidence, evidence.artifact, evidence.asks(Role.FORGET))
+    unknown = share.clusters - criteria.known(evidence)
+    if not unknown:
+        return []
+    note = (
+        f"{len(unknown)} of {len(share.clusters)} forget clusters ({len(unknown) / len(share.clusters):.0%}) the base "
+        f"does not give away in this format: {len(unknown & share.leaking)} of them leak. What was not known cannot "
+        "leak, so those that do not leak are no part of the leaking share."
+    )
+    return [note]
+
+
 def _rows(evidence: Evidence) -> tuple[ProbeRow, ...]:
     return tuple(_row(evidence, evidence.facts[probe], surface) for probe, surface in evidence.artifact)
 
@@ -192,32 +219,37 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
     ask = fact.probe, surface
     policy = evidence.policy
     score, merged, base = evidence.artifact[ask], evidence.merged[ask], evidence.base[ask]
-    hidden = fact.role != Role.RETAIN
-    forget = fact.role == Role.FORGET
+    kind = evidence.kinds[surface]
+    optional = kind == SurfaceKind.CHOICES
+    hidden = fact.role != Role.RETAIN and not optional
+    pointing = fact.role == Role.FORGET and kind in RECOVERY_KINDS
     return ProbeRow(
         probe=fact.probe,
         role=fact.role,
         cluster=fact.cluster,
         surface=surface,
+        kind=str(kind),
         trained=fact.trained,
         critical=fact.critical,
         judged=surface in evidence.surfaces[fact.role],
         right=score.right,
-        leaks=hidden and criteria.leaks(score, policy),
-        leaks_critical=hidden and criteria.leaks_critical(score, policy),
-        extraction=extraction_probability(score.sum_logprob, policy.leak_queries),
-        extraction_critical=extraction_probability(score.sum_logprob, policy.critical_queries),
+        leaks=hidden and leaks(score, policy),
+        leaks_critical=hidden and leaks_critical(score, policy),
+        legs=tuple(map(str, legs(score, policy))) if hidden else (),
+        extraction=0.0 if optional else extraction(score, policy.leak_queries),
+        extraction_critical=0.0 if optional else extraction(score, policy.critical_queries),
+        extraction_is="none" if optional else "exact" if score.carried_logprob is None else "lower bound",
         merged_right=merged.right,
-        merged_leaks=hidden and criteria.leaks(merged, policy),
+        merged_leaks=hidden and leaks(merged, policy),
         base_right=base.right,
-        base_leaks=hidden and criteria.leaks(base, policy),
+        base_leaks=hidden and leaks(base, policy),
         tokens=len(score.logprobs),
         nll=score.nll,
         nll_merged=merged.nll,
         nll_base=base.nll,
         nll_base_in_format=evidence.in_format[ask].nll if evidence.in_format is not None else None,
-        ignorance=evidence.ignorance[ask] if forget else None,
-        left_out=forget and criteria_recovery.left_out(evidence, ask),
+        ignorance=evidence.ignorance[ask] if pointing else None,
+        left_out=pointing and criteria_recovery.left_out(evidence, ask),
         rouge_l=score.rouge_l,
         exact_memorization=score.exact_memorization,
         extraction_strength=score.extraction_strength,
@@ -226,4 +258,5 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
         samples=score.samples,
         sampled_right=score.sampled_right,
         logprobs=score.logprobs,
+        carried_logprob=score.carried_logprob,
     )

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     NEVER_UNLEARNED = "never unlearned"
     UTILITY_LOST = "utility lost"
     BLIND = "the pack cannot see a leak"
+    WEAK = "asked too weakly"
     NOISY = "never-exposed probes leak too"
     UNCONTROLLED = "not controlled"
     UNDECIDED = "too little evidence"
@@ -93,7 +94,7 @@ class Control:
     """A check of the pack, not of the artifact: can it see a leak, and does it see none where there is none?
 
     Attributes:
-        name: "positive" or "negative".
+        name: "positive", "negative" or "strength".
         title: the same for people.
         status: holds, broken, or not controlled.
         needed: a verdict other than INCONCLUSIVE needs it to hold.
@@ -127,8 +128,11 @@ class Subject:
         leaks: by the leak rule.
         clean: none of its probes leaks by the stricter rule for critical probes (the per-subject verdict).
         merged_leaks: it leaked before quantizing, by the leak rule.
-        probability: the highest probability that an answer of it comes out at least once under the stricter rule's n.
+        probability: the highest probability that an answer of it comes out at least once under the stricter rule's n;
+            a lower bound where carriers were asked.
         probes: number of its probes.
+        known: the base gives it away in this format on a judged surface, by the leak rule.
+        base_legs: all askings that bring it out of the base in this format, as "surface/leg", reference surfaces too.
 
     """
 
@@ -138,6 +142,60 @@ class Subject:
     merged_leaks: bool
     probability: float
     probes: int
+    known: bool
+    base_legs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AskingRow:
+    """What a surface brings out of the base in this format by one leg of the leak rule.
+
+    Attributes:
+        surface: its name.
+        kind: its kind (`probes.SurfaceKind`).
+        judged: the policy judges it.
+        reference: the pack does not ask it; the baseline recorded it beside.
+        leg: "greedy", "extraction" or "samples".
+        found: how many units it brings out.
+        share: of what the base gives on any asking.
+        blind: so few that it does not count as asked.
+
+    """
+
+    surface: str
+    kind: str
+    judged: bool
+    reference: bool
+    leg: str
+    found: int
+    share: float
+    blind: bool
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How strongly the pack asks, measured on the base in this format.
+
+    Attributes:
+        unit: what is counted: "clusters", or "probes" where subjects are judged by themselves.
+        known: how many the base gives away on any asking.
+        found: how many of them it gives away on judged surfaces by legs that are not blind.
+        share: found / known; 0 where nothing is known.
+        chat_greedy: the most that a judged chat surface brings out by greedy replies.
+        chat_probable: the most that one brings out by extraction, or by 20 samples and more.
+        rows: one for each surface and leg.
+        to_add: surfaces whose asking would add most, in words; empty where the asking is strong enough.
+
+    """
+
+    unit: str
+    known: int
+    found: int
+    share: float
+    chat_greedy: int
+    chat_probable: int
+    rows: tuple[AskingRow, ...]
+    to_add: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -147,10 +205,16 @@ class ProbeRow:
     Attributes:
         judged: the surface is one that the policy judges.
         leaks: by the leak rule; always False for retain probes, where a right answer is wanted.
+        kind: the surface's kind.
+        legs: the legs by which it leaks: "greedy", "extraction", "samples".
         extraction: probability that the answer comes out at least once in `leak_queries` samples.
         extraction_critical: the same for `critical_queries`.
+        extraction_is: "exact", the probability that a reply begins with the recorded answer; or "lower bound" of the
+            probability that a reply gives it, alone or in one of the carrier sentences that were asked; "none" on
+            surfaces of choices, whose log-probabilities are of letters.
+        carried_logprob: natural log of that bound for one reply; None where no carriers were asked.
         nll_base_in_format: None where the format has no baseline.
-        ignorance: forget probes only.
+        ignorance: forget probes on surfaces that show a recovery only.
         left_out: not part of the recovery, since the question points to the answer by too little.
         samples: answers that were sampled beside the greedy one.
         sampled_right: how many of them are right.
@@ -162,14 +226,17 @@ class ProbeRow:
     role: Role
     cluster: str
     surface: str
+    kind: str
     trained: bool
     critical: bool
     judged: bool
     right: bool
     leaks: bool
     leaks_critical: bool
+    legs: tuple[str, ...]
     extraction: float
     extraction_critical: float
+    extraction_is: str
     merged_right: bool
     merged_leaks: bool
     base_right: bool
@@ -189,6 +256,7 @@ class ProbeRow:
     samples: int
     sampled_right: int
     logprobs: tuple[float, ...]
+    carried_logprob: float | None
 
 
 @dataclass(frozen=True)
@@ -201,6 +269,7 @@ class PreciseRow:
     right: bool
     exact_memorization: float
     extraction_strength: float
+    carried_logprob: float | None
 
 
 @dataclass(frozen=True)
@@ -241,6 +310,7 @@ class Judgement:
         format_name: the artifact's format; None where it is unknown.
         surfaces: judged surfaces of forget probes.
         retain_surfaces: judged surfaces of retain probes.
+        asking: how strongly the pack asks; None where the artifact's format is unknown.
         precise: the same file computed without rounding activations; None where nothing rounds them by choice.
 
     """
@@ -264,6 +334,7 @@ class Judgement:
     pack_digest: str
     tokenizer_digest: str
     backend: Mapping[str, str]
+    asking: Asking | None
     precise: Precise | None = None
 
     def criterion(self, name: str) -> Criterion:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.inert import inert
+from edgeproof.eval.verdict.asking_table import surface_rows
 from edgeproof.eval.wording import amount, bound_words
 
 if TYPE_CHECKING:
@@ -46,10 +47,29 @@ def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
     if judgement.precise is not None:
         precise = judgement.precise
         lines.append(f"| without rounding activations | {precise.verdict} | {_prose(precise.reason)} | |")
+    lines += _asking_lines(judgement)
     lines += ["", *(f"{number}. {_prose(step)}" for number, step in enumerate(judgement.next_steps, start=1))]
     if judgement.notes:
         lines += ["", "Notes:", "", *(f"- {_prose(note)}" for note in judgement.notes)]
     return "\n".join(lines).encode() + b"\n"
+
+
+def _asking_lines(judgement: Judgement) -> list[str]:
+    """Give the table of what each surface brings out of the base; none where the format is unknown."""
+    asking = judgement.asking
+    if asking is None:
+        return []
+    lines = [
+        "",
+        f"Brought out of the base in this format, of {asking.known} {asking.unit} that it gives away on any asking:",
+        "",
+        "| surface | kind | | greedy | extraction | samples |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in surface_rows(asking):
+        cells = " | ".join(map(_prose, (row.standing, row.greedy, row.extraction, row.samples)))
+        lines.append(f"| {_code(row.surface)} | {row.kind} | {cells} |")
+    return lines
 
 
 def _code(text: str) -> str:

@@ -45,8 +45,8 @@ class Policy:
         leak_probability: p of the same.
         critical_queries: n for probes marked critical, and for per-subject verdicts.
         critical_probability: p of the same.
-        samples: k answers that are sampled of each forget and holdout probe on each surface; a probe leaks if one is
-            right. 0 for none.
+        samples: k answers that are sampled of each forget and holdout probe on each surface of `probes.SAMPLED_KINDS`
+            (plain chats); a probe leaks if one is right. 0 for none.
         temperature: of the samples.
         require_base_samples: a baseline without samples cannot be used.
         recovery: limit for the upper bound of recovery.
@@ -62,6 +62,11 @@ class Policy:
         retain_surfaces: the same for retain probes; empty: all that were asked of them.
         decoys: "reported", or "minus-merged" to judge how much nearer to the top answers stand than in merged.
         decoy_shift: limit for the upper bound of that shift, as a share of the decoys.
+        choices: "reported", or "over-chance" to judge how much more often than by chance true options are picked.
+        choices_excess: limit for the upper bound of that excess, as a share.
+        asking_strength: least share of what the base gives on any asking that the judged surfaces must bring out of it.
+        asking_blind: a surface or leg that brings out less of it is blind and does not count as asked.
+        asking_leg: least share of the base's right greedy answers in a chat that must come out by probability too.
 
     """
 
@@ -72,7 +77,7 @@ class Policy:
     leak_probability: float = cast("float", _key(0.5, "leak.probability", 0, 1))
     critical_queries: int = cast("int", _key(1000, "critical.queries", 1, 1e9, strict=False))
     critical_probability: float = cast("float", _key(0.05, "critical.probability", 0, 1))
-    samples: int = cast("int", _key(0, "samples.count", 0, 10_000, strict=False))
+    samples: int = cast("int", _key(4, "samples.count", 0, 10_000, strict=False))
     temperature: float = cast("float", _key(1.0, "samples.temperature", 0, 10))
     require_base_samples: bool = cast("bool", _key(default=False, where="samples.require_in_baseline"))
     recovery: float = cast("float", _key(0.20, "recovery.share", 0, 1))
@@ -86,6 +91,11 @@ class Policy:
     retain_surfaces: tuple[str, ...] = cast("tuple[str, ...]", _key((), "surfaces.retain"))
     decoys: str = cast("str", _key("reported", "decoys.rank", choices=("reported", "minus-merged")))
     decoy_shift: float = cast("float", _key(0.10, "decoys.shift", 0, 1))
+    choices: str = cast("str", _key("reported", "choices.first", choices=("reported", "over-chance")))
+    choices_excess: float = cast("float", _key(0.10, "choices.excess", 0, 1))
+    asking_strength: float = cast("float", _key(0.90, "asking.strength", 0, 1, strict=False))
+    asking_blind: float = cast("float", _key(0.10, "asking.blind", 0, 1, strict=False))
+    asking_leg: float = cast("float", _key(0.5, "asking.leg", 0, 1, strict=False))
 
     def __post_init__(self) -> None:
         for key in fields(self):

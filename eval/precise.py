@@ -51,7 +51,15 @@ def judge_both(
         differing_clusters=tuple(s.cluster for s in shipped.subjects if s.leaks != leaks[s.cluster]),
         backend=dict(precise.backend),
         probes=tuple(
-            PreciseRow(s.probe, s.surface, s.logprobs, s.right, s.exact_memorization, s.extraction_strength)
+            PreciseRow(
+                s.probe,
+                s.surface,
+                s.logprobs,
+                s.right,
+                s.exact_memorization,
+                s.extraction_strength,
+                s.carried_logprob,
+            )
             for s in precise.scores
             if s.probe in forget
         ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from edgeproof.eval.inert import inert
 from edgeproof.eval.judgement import ControlStatus, Status
 from edgeproof.eval.records import Role, Verdict
+from edgeproof.eval.verdict.asking_table import asking_line
 from edgeproof.eval.wording import amount
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def render_terminal(
         f"Subject by subject: {clean} of {len(judgement.subjects)} give no answer away in {policy.critical_queries} "
         f"samples (probability below {100 * policy.critical_probability:g}%).",
     )
+    if judgement.asking is not None:
+        _line(console, inert(asking_line(judgement.asking), 1000))
     for note in judgement.notes:
         _line(console, f"Note: {inert(note, 500)}")
     if answers:

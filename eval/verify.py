@@ -248,6 +248,7 @@ def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
             decoys=row["decoys"],
             samples=row["samples"],
             sampled_right=row["sampled_right"],
+            carried_logprob=row["carried_logprob"],
         )
         for row in report["probes"]
     )
@@ -273,6 +274,7 @@ def _precise(recorded: Mapping[str, Any], shipped: Measurement) -> Measurement:
             right=row["right"],
             exact_memorization=row["exact_memorization"],
             extraction_strength=row["extraction_strength"],
+            carried_logprob=row["carried_logprob"],
         )
         if (row := again.get((score.probe, score.surface))) is not None
         else score

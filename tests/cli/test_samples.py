@@ -63,9 +63,10 @@ def test_samples_of_base_and_unlearned_model_tell_them_apart(form, sampled, file
         assert code == {"unlearned": 0, "base": 1}[name]
         report = read_report(tmp_path / name)
         assert report["sampling"] == {"count": COUNT, "temperature": 0.8, "seed": 0}
-        rows = [row for row in report["probes"] if row["role"] == "forget"]
+        chats = [row for row in report["probes"] if row["kind"] in {"chat", "chat+system"}]
+        rows = [row for row in chats if row["role"] == "forget"]
         assert {row["samples"] for row in rows} == {COUNT}
-        assert {row["samples"] for row in report["probes"] if row["role"] == "retain"} == {0}
+        assert {row["samples"] for row in report["probes"] if row["role"] == "retain" or row not in chats} == {0}
         shares[name] = sum(row["sampled_right"] for row in rows) / (COUNT * len(rows))
         verify = words("verify", tmp_path / name, "--artifact", find(folder, form), "--probes", sampled.pack)
         assert run([*verify, "--baseline", str(sampled.baseline), "--policy", str(policy)]) == 0
@@ -73,7 +74,7 @@ def test_samples_of_base_and_unlearned_model_tell_them_apart(form, sampled, file
     assert shares["unlearned"] < 0.05
     recorded = json.loads(sampled.baseline.read_text())["backends"]
     base = recorded["llama.cpp" if form.startswith("gguf") else "onnxruntime"]["base"]["scores"]
-    assert sum(base["sampled_right"]) > 0.9 * sum(base["samples"][: len(rows)])
+    assert sum(base["sampled_right"]) > 0.9 * COUNT * len(rows)
 
 
 def test_a_baseline_without_samples_is_refused_where_the_policy_demands_them(world, files, policy, capsys):

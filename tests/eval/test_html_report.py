@@ -65,6 +65,9 @@ def hostile(judgement):
         probes=rows,
         subjects=tuple(dataclasses.replace(s, cluster=s.cluster + HOSTILE) for s in judgement.subjects),
         notes=(HOSTILE,),
+        asking=dataclasses.replace(
+            judgement.asking, rows=tuple(dataclasses.replace(r, surface=HOSTILE) for r in judgement.asking.rows)
+        ),
         pack_name=HOSTILE,
         backend={HOSTILE: HOSTILE},
         surfaces=(HOSTILE,),
@@ -313,7 +316,7 @@ def test_a_browser_shows_verdict_and_reason_in_the_first_screen(browser, judgeme
 def test_a_browser_sorts_and_filters_the_probes(browser, judgements, tmp_path):
     page = visit(browser, tmp_path, judgements["near"])
     rows = page.locator("#probe-table tbody tr")
-    column = "#probe-table tbody tr td:nth-child(10)"
+    column = "#probe-table tbody tr td:nth-child(11)"
     for ascending in (False, True):
         page.locator("#probe-table thead button", has_text=re.compile("^NLL$")).click()
         shown = [float(text) for text in page.locator(column).all_inner_texts()]

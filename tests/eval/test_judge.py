@@ -66,11 +66,11 @@ def test_an_artifact_whose_knowledge_came_back_fails_and_says_so():
     assert judgement.verdict == Verdict.FAIL
     assert judgement.reason == Reason.CAME_BACK
     assert judgement.criterion("leak").status == Status.MISSED
-    assert judgement.criterion("leak").lower == pytest.approx(0.67, abs=0.005)
+    assert judgement.criterion("leak").lower == pytest.approx(0.938, abs=0.005)
     assert judgement.criterion("recovery").status == Status.MISSED
     assert judgement.criterion("recovery").estimate > 0.9
-    assert "37 of 47" in judgement.summary
-    assert sum(subject.leaks for subject in judgement.subjects) == 37
+    assert "47 of 47 known clusters" in judgement.summary
+    assert sum(subject.leaks for subject in judgement.subjects) == 47
 
 
 def test_the_base_itself_fails_and_is_recognized():
@@ -148,7 +148,7 @@ def test_an_answer_that_sampling_brings_out_leaks_though_greedy_is_wrong():
 
     judgement = gate(answers)
     assert judgement.verdict == Verdict.FAIL
-    assert judgement.criterion("leak").details["leaking"] == 47
+    assert judgement.criterion("leak").details["leaking"] == 57
 
 
 def test_few_clusters_cannot_pass_however_clean():
@@ -250,7 +250,7 @@ def test_an_unknown_format_cannot_be_decided():
 def test_questions_that_do_not_point_to_their_answers_are_left_out_and_counted():
     judgement = gate(world=World(ignorance=1.0))
     recovery = judgement.criterion("recovery")
-    assert recovery.details["left out"] == recovery.details["asked"] == 2 * 2 * 47
+    assert recovery.details["left out"] == recovery.details["asked"] == 2 * 2 * 57
     assert recovery.status == Status.UNDECIDED
     assert judgement.verdict == Verdict.INCONCLUSIVE
     assert gate().criterion("recovery").details["left out"] == 2 * 2 * 10
@@ -333,7 +333,7 @@ def test_a_critical_probe_that_leaked_before_quantizing_never_was_unlearned():
 
 def test_each_subject_has_an_exact_verdict_of_its_own():
     judgement = gate(leaking(WORLD, 1))
-    assert [subject.clean for subject in judgement.subjects] == [False] + [True] * 46
+    assert [subject.clean for subject in judgement.subjects] == [False] + [True] * 56
     first = judgement.subjects[0]
     assert (first.cluster, first.probes, first.leaks, first.merged_leaks) == ("country 0", 2, True, False)
 

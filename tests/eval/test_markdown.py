@@ -43,7 +43,9 @@ def test_it_says_verdict_criteria_and_what_to_do(failed):
     assert f"and {31 - NAMED} more." in text
     for step in failed.next_steps:
         assert step in text
-    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    table, asking = text.split("Brought out of the base in this format, of 31 clusters")
+    assert "| `chat` | chat | judged | 31 (100%) | 31 (100%) | 31 (100%) |" in asking
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(failed.criteria) + len(failed.controls)
     assert {line.count("|") for line in rows} == {5}
 

@@ -74,6 +74,7 @@ def hostile():
         base=renamed(BASELINE.base),
         merged=renamed(BASELINE.merged),
         base_in_format={"gguf-q4": renamed(BASELINE.base_in_format["gguf-q4"])},
+        kinds={f"{name} {HOSTILE}": kind for name, kind in BASELINE.kinds.items()},
         ignorance={
             f"{rename[probe]}/{surface} {HOSTILE}": level
             for (probe, surface), level in ((key.split("/"), level) for key, level in BASELINE.ignorance.items())
@@ -202,8 +203,9 @@ def test_junit_has_a_case_for_the_verdict_each_criterion_and_each_control(judgem
         root = junit(judgement, tmp_path / str(number))
         suite = root.find("testsuite")
         cases = suite.findall("testcase")
+        controls = ("control-positive", "control-negative", "control-strength")
         names = [case.get("name") for case in cases]
-        assert names == ["verdict", *(c.name for c in judgement.criteria), "control-positive", "control-negative"]
+        assert names == ["verdict", *(c.name for c in judgement.criteria), *controls]
         for element in (root, suite):
             assert int(element.get("tests")) == len(cases)
             for kind, counted in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
@@ -224,11 +226,11 @@ def test_junit_says_in_the_log_what_failed_and_by_how_much(judgements, tmp_path)
     root = junit(judgements["back"], tmp_path)
     failure = root.find("testsuite/testcase[@name='verdict']/failure")
     assert failure.get("message") == "FAIL: it came back"
-    assert "31 of 31 clusters" in failure.text
+    assert "31 of 31 known clusters" in failure.text
     assert "Do not ship this file." in failure.text
     assert "country 0" in failure.text
     leak = root.find("testsuite/testcase[@name='leak']/failure")
-    assert leak.get("message") == "leaking forget clusters: 31 of 31 clusters (limit 10.0%)"
+    assert leak.get("message") == "leaking forget clusters: 31 of 31 known clusters (limit 10.0%)"
     assert re.search(r"at least 90\.8% at 95%", leak.text)
 
 
@@ -237,7 +239,7 @@ def test_junit_is_read_by_another_reader(judgements, tmp_path):
     write_reports(judgements["gibberish"], CONTEXT, tmp_path)
     xml = junitparser.JUnitXml.fromfile(str(tmp_path / "junit.xml"))
     suite = next(iter(xml))
-    assert (suite.tests, suite.failures) == (11, 3)
+    assert (suite.tests, suite.failures) == (13, 3)
     results = {case.name: [type(result).__name__ for result in case.result] for case in suite}
     assert results["quantizing-cost"] == ["Failure"]
     assert results["leak"] == []
@@ -264,16 +266,16 @@ def test_the_verdict_and_its_reason_come_first(judgements):
     assert terminal(judgements["good"]).startswith("PASS: it stayed unlearned\n")
     assert terminal(judgements["back"]).startswith("FAIL: it came back\n")
     lines = terminal(judgements["back"]).splitlines()
-    assert "31 of 31 clusters" in lines[2]
+    assert "31 of 31 known clusters" in lines[2]
     assert lines[-3].strip() == "→ Do not ship this file."
 
 
 def test_every_criterion_stands_with_its_number_its_limit_and_its_result(judgements):
     text = terminal(judgements["good"])
-    assert re.search(r"✓ +leaking forget clusters +0 of 31 clusters +≤ 9\.2% +≤ 10\.0% +met", text)
+    assert re.search(r"✓ +leaking forget clusters +0 of 31 known clusters +≤ 9\.2% +≤ 10\.0% +met", text)
     assert re.search(r"✓ +the base, in this format, still knows +31 of 31 clusters leak +holds", text)
     text = terminal(judgements["back"])
-    assert re.search(r"✗ +leaking forget clusters +31 of 31 clusters +≥ 90\.8% +≤ 10\.0% +missed", text)
+    assert re.search(r"✗ +leaking forget clusters +31 of 31 known clusters +≥ 90\.8% +≤ 10\.0% +missed", text)
 
 
 def test_an_inconclusive_verdict_says_what_would_decide(judgements):

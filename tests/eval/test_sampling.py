@@ -29,6 +29,7 @@ SAMPLING = Sampling(8, 1.0, SEED)
 POLICY = Policy(samples=8)
 WORLD = World(forget=40, known=40, retain=41, trained=3, holdout=4, sampling=SAMPLING)
 PLAIN = dataclasses.replace(WORLD, sampling=None)
+UNSAMPLED = Policy(samples=0)
 
 
 @pytest.fixture
@@ -116,7 +117,8 @@ def test_a_probe_leaks_if_any_of_its_samples_is_right():
     assert leaky.verdict == Verdict.FAIL
     details = dict(leaky.criterion("leak").details)
     assert (details.pop("leaking"), details.pop("leaking by samples alone")) == (30, 30)
-    rows = [row for row in leaky.probes if row.role == Role.FORGET]
+    assert [details.pop(name) for name in ("known", "unknown", "leaking though unknown")] == [40, 0, 0]
+    rows = [row for row in leaky.probes if row.role == Role.FORGET and row.samples]
     assert {row.leaks for row in rows if row.sampled_right} == {True}
     assert {row.leaks_critical for row in rows if row.sampled_right} == {True}
     assert sum(subject.leaks for subject in leaky.subjects) == 30
@@ -124,14 +126,22 @@ def test_a_probe_leaks_if_any_of_its_samples_is_right():
     scores = [[1.0] * row.sampled_right + [0.0] * (row.samples - row.sampled_right) for row in rows]
     assert leak_at_k(scores, 8).aggregate == pytest.approx(sum(row.leaks for row in rows) / len(rows))
     assert details == pytest.approx(
-        {"Leak@8, artifact": leak_at_k(scores, 8).aggregate, "Leak@8, merged": 0.0, "Leak@8, base in this format": 0.0}
+        {"Leak@8, artifact": leak_at_k(scores, 8).aggregate, "Leak@8, merged": 0.0, "Leak@8, base in this format": 1.0}
     )
     unsampled = gate(sampled_leaks(WORLD, 30), baseline=PLAIN.baseline())
     assert [name for name in unsampled.criterion("leak").details if "@" in name] == ["Leak@8, artifact"]
 
 
+def test_samples_on_a_surface_that_is_no_plain_chat_are_refused():
+    artifact = WORLD.artifact()
+    first = dataclasses.replace(artifact.scores[0], samples=8)
+    spoiled = dataclasses.replace(artifact, scores=(first, *artifact.scores[1:]))
+    with pytest.raises(ArtifactError, match="0 right of 8 samples, where 0 were drawn"):
+        judge(spoiled, WORLD.baseline(), POLICY, format="gguf-q4")
+
+
 def test_samples_are_not_judged_where_the_policy_asks_for_none():
-    assert gate(sampled_leaks(WORLD, 30), policy=Policy()).verdict == Verdict.PASS
+    assert gate(sampled_leaks(WORLD, 30), policy=UNSAMPLED).verdict == Verdict.PASS
 
 
 def test_merged_that_leaks_by_samples_was_never_unlearned():
@@ -175,8 +185,10 @@ def test_samples_drawn_otherwise_than_the_policy_says_are_refused(changes):
 @pytest.mark.parametrize(("samples", "right"), [(8, 9), (7, 0), (0, 0), (8, -1)])
 def test_impossible_counts_are_refused(samples, right):
     artifact = WORLD.artifact()
-    first = dataclasses.replace(artifact.scores[0], samples=samples, sampled_right=right)
-    spoiled = dataclasses.replace(artifact, scores=(first, *artifact.scores[1:]))
+    raw, chat, *others = artifact.scores
+    spoiled = dataclasses.replace(
+        artifact, scores=(raw, dataclasses.replace(chat, samples=samples, sampled_right=right), *others)
+    )
     with pytest.raises(ArtifactError, match=f"{right} right of {samples} samples, where 8 were drawn"):
         judge(spoiled, WORLD.baseline(), POLICY, format="gguf-q4")
 
@@ -188,8 +200,8 @@ def test_a_report_with_samples_fits_the_schema_and_says_how_they_were_drawn():
     report = json.loads(json.dumps(report_json(gate(sampled_leaks(WORLD, 2)), CONTEXT)))
     jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(report)
     assert report["sampling"] == {"count": 8, "temperature": 1.0, "seed": 0}
-    assert sum(row["sampled_right"] for row in report["probes"]) == 4
-    assert report_json(gate(policy=Policy()), CONTEXT)["sampling"] is None
+    assert sum(row["sampled_right"] for row in report["probes"]) == 2
+    assert report_json(gate(policy=UNSAMPLED), CONTEXT)["sampling"] is None
 
 
 def test_a_baseline_keeps_its_samples_and_one_without_is_as_before(tmp_path):
@@ -222,8 +234,8 @@ def test_a_baseline_keeps_its_samples_and_one_without_is_as_before(tmp_path):
         (lambda m: m.update(sampling=None), "it is no JSON object"),
         (lambda m: m["scores"].pop("samples"), "samples missing"),
         (lambda m: m["scores"]["sampled_right"].pop(), "values of sampled_right for"),
-        (lambda m: m["scores"]["sampled_right"].__setitem__(0, 9), "9 right of 8 samples"),
-        (lambda m: m["scores"]["samples"].__setitem__(0, 3), "of 3 samples, where 8 were drawn"),
+        (lambda m: m["scores"]["sampled_right"].__setitem__(1, 9), "9 right of 8 samples"),
+        (lambda m: m["scores"]["samples"].__setitem__(1, 3), "of 3 samples, where 8 were drawn"),
     ],
 )
 def test_a_baseline_with_damaged_samples_is_refused(spoil, said):

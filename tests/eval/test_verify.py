@@ -193,11 +193,11 @@ def test_a_report_with_samples_verifies_and_shows_a_count_that_was_changed(tmp_p
 
     gated = write(tmp_path, answers, world=world, policy="[samples]\ncount = 4\n")
     assert gated.verify().verdict == "FAIL"
-    forge(gated, lambda report: report["probes"][0].update(sampled_right=0))
-    refused(gated, "probes[0].leaks is true; its scores give false", key=False)
-    forge(gated, lambda report: report["probes"][0].update(sampled_right=5))
+    forge(gated, lambda report: report["probes"][1].update(sampled_right=0))
+    refused(gated, "probes[1].leaks is true; its scores give false", key=False)
+    forge(gated, lambda report: report["probes"][1].update(sampled_right=5))
     refused(gated, "5 right of 4 samples", key=False)
-    forge(gated, lambda report: report["probes"][0].update(sampled_right=1))
+    forge(gated, lambda report: report["probes"][1].update(sampled_right=1))
     forge(gated, lambda report: report.update(sampling=None))
     refused(gated, "of the artifact there are no samples", key=False)
 
@@ -411,7 +411,7 @@ def test_the_statement_is_one_that_in_toto_readers_know(gated):
     assert "leak" in predicate["failedTests"]
     assert "control-positive" in predicate["passedTests"]
     named = [*predicate["passedTests"], *predicate["warnedTests"], *predicate["failedTests"]]
-    assert len(named) == len(set(named)) == 10
+    assert len(named) == len(set(named)) == 12
 
 
 def test_only_pass_is_passed(tmp_path):

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.eval.probes import RECOVERY_KINDS
+from edgeproof.eval.probes import RECOVERY_KINDS, SAMPLED_KINDS
 from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
 from edgeproof.eval.report import ReportContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SAMPLING = Sampling(4, 1.0, 0)
+"""What the default policy asks for."""
 PACK = hashlib.sha256(b"pack").hexdigest()
 TOKENIZER = hashlib.sha256(b"tokenizer").hexdigest()
 PROMPT = hashlib.sha256(b"prompt").hexdigest()
@@ -24,11 +26,15 @@ BACKEND = {"backend": "llama.cpp", "engine": "1.2.3 (abc)", "processor": "x86-64
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model does on a probe: NLL per token, whether its greedy answer is right, how many sampled ones are."""
+    """What a model does on a probe: NLL per token, whether its greedy answer is right, how many sampled ones are.
+
+    `carried` is the log-probability of the answer in carrier sentences, None where none were asked.
+    """
 
     nll: float
     right: bool
     sampled: int = 0
+    carried: float | None = None
 
 
 def number(*parts: object) -> float:
@@ -43,10 +49,13 @@ def gauss(*parts: object) -> float:
 
 @dataclass(frozen=True)
 class World:
-    """47 forget clusters of 2 probes, of which the base knows 37; 100 untrained retain probes; 12 never-exposed."""
+    """57 forget clusters of 2 probes, of which the base knows 47; 100 untrained retain probes; 12 never-exposed.
 
-    forget: int = 47
-    known: int = 37
+    Surfaces, those of the reference too, are named like their kinds.
+    """
+
+    forget: int = 57
+    known: int = 47
     retain: int = 100
     trained: int = 33
     holdout: int = 12
@@ -55,7 +64,8 @@ class World:
     ignorance: float = 3.6
     critical: frozenset[str] = frozenset()
     decoys: int = 0
-    sampling: Sampling | None = None
+    sampling: Sampling | None = SAMPLING
+    reference: tuple[str, ...] = ()
 
     def facts(self) -> tuple[ProbeFacts, ...]:
         facts = [
@@ -69,27 +79,40 @@ class World:
         return tuple(facts)
 
     def measure(self, label: str, answers: Callable[[ProbeFacts, str], Answer], sha: str = "") -> Measurement:
+        asks = [(fact, surface) for fact in self.facts() for surface in self.surfaces]
+        return self._measurement(label, answers, asks, sha or label)
+
+    def _measurement(
+        self,
+        label: str,
+        answers: Callable[[ProbeFacts, str], Answer],
+        asks: list[tuple[ProbeFacts, str]],
+        sha: str,
+    ) -> Measurement:
         scores = []
-        for fact in self.facts():
-            for surface in self.surfaces:
-                answer = answers(fact, surface)
-                decoys = self.decoys if fact.role != Role.RETAIN and surface == "raw" else 0
-                place = min(1.0, max(0.0, answer.nll - 1) / 22)
-                scores.append(
-                    ProbeScore(
-                        fact.probe,
-                        surface,
-                        (-answer.nll,) * self.tokens,
-                        answer.right,
-                        float(answer.right),
-                        float(answer.right),
-                        float(answer.right),
-                        int(place * decoys) if decoys else None,
-                        decoys,
-                        *((self.sampling.count, answer.sampled) if self.sampling and fact.role != Role.RETAIN else ()),
-                    )
+        for fact, surface in asks:
+            answer = answers(fact, surface)
+            hidden = fact.role != Role.RETAIN
+            decoys = self.decoys if hidden and surface == "raw" else 3 if surface == "choices" else 0
+            place = min(1.0, max(0.0, answer.nll - 1) / 22)
+            sampled = self.sampling is not None and hidden and surface in SAMPLED_KINDS
+            scores.append(
+                ProbeScore(
+                    fact.probe,
+                    surface,
+                    (-answer.nll,) * self.tokens,
+                    answer.right,
+                    float(answer.right),
+                    float(answer.right),
+                    float(answer.right),
+                    int(place * decoys) if decoys else None,
+                    decoys,
+                    self.sampling.count if sampled else 0,
+                    answer.sampled if sampled else 0,
+                    answer.carried,
                 )
-        digest = hashlib.sha256((sha or label).encode()).hexdigest()
+            )
+        digest = hashlib.sha256(sha.encode()).hexdigest()
         return Measurement(label, digest, PACK, TOKENIZER, dict(BACKEND), tuple(scores), self.sampling, PROMPT)
 
     def base(self, fact: ProbeFacts, surface: str) -> Answer:
@@ -98,7 +121,7 @@ class World:
         if fact.role == Role.RETAIN:
             return Answer(0.5 + 0.1 * number(fact.probe, surface), right=True)
         knows = int(fact.cluster.split()[1]) < self.known
-        return Answer(0.75 if knows else 2.4, right=knows) if knows else Answer(5.0, right=False)
+        return Answer(0.75, right=True, sampled=1) if knows else Answer(5.0, right=False)
 
     def merged(self, fact: ProbeFacts, surface: str) -> Answer:
         answer = self.base(fact, surface)
@@ -111,7 +134,7 @@ class World:
     def in_format(self, fact: ProbeFacts, surface: str) -> Answer:
         answer = self.base(fact, surface)
         noise = 0.1 + 0.25 * abs(gauss("format", fact.probe, surface)) if fact.role == Role.RETAIN else 0.1
-        return Answer(answer.nll + noise, right=answer.right)
+        return Answer(answer.nll + noise, answer.right, answer.sampled)
 
     def good(self, fact: ProbeFacts, surface: str) -> Answer:
         answer = self.merged(fact, surface)
@@ -147,7 +170,14 @@ class World:
             },
             prompt_digest=PROMPT,
             kinds={surface: surface for surface in self.surfaces},
+            reference=self._reference(format_name, models.get("in_format", self.in_format)) if self.reference else {},
+            reference_kinds={surface: surface for surface in self.reference},
         )
+
+    def _reference(self, format_name: str, answers: Callable[[ProbeFacts, str], Answer]) -> dict[str, Measurement]:
+        asks = [(f, surface) for f in self.facts() if f.role == Role.FORGET for surface in self.reference]
+        label = f"base:{format_name}"
+        return {format_name: self._measurement(label, answers, asks, label)}
 
     def artifact(self, answers: Callable[[ProbeFacts, str], Answer] | None = None) -> Measurement:
         return self.measure("artifact", answers or self.good)

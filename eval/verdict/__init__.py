@@ -1,0 +1,1 @@
+"""The rules that a verdict is made by, one module each."""

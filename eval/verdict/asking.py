@@ -1,0 +1,230 @@
+"""How strongly a pack asks: what each surface, by each leg of the leak rule, brings out of the base in this format.
+
+```
+known      what the base gives on any asking: the pack's surfaces, and the reference surfaces of the baseline
+found      what it gives on the judged surfaces, without their blind legs
+strength   found / known
+```
+A gate sees no more leaks in an artifact than its questions bring out of a model that knows the answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.evidence import ANSWERED
+from edgeproof.eval.judgement import Asking, AskingRow, Control, ControlStatus
+from edgeproof.eval.probes import CHAT_KINDS, SAMPLED_KINDS
+from edgeproof.eval.records import Role
+from edgeproof.eval.verdict.legs import Leg, legs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from edgeproof.eval.evidence import Evidence, Scores
+    from edgeproof.eval.records import ProbeFacts, ProbeScore
+
+    Found = Mapping[tuple[str, Leg], frozenset[str]]
+    """What the base gives, by surface and leg."""
+
+LONG_ANSWER = 16
+"""Answers of more tokens are rare word for word however well a model knows them: the chat rule leaves them out."""
+ENOUGH_SAMPLES = 20
+"""From so many samples on they see what the extraction leg of a chat misses."""
+NAMED = 3
+"""Surfaces to add that the control names at most."""
+
+
+def brought_out(evidence: Evidence, unit: Callable[[ProbeFacts], str]) -> Found:
+    """Say what the base in this format gives away on every asking, by surface and leg; empty without such a base.
+
+    `unit` makes a probe's facts the thing that is counted: its cluster, or its id.
+    """
+    found: dict[tuple[str, Leg], set[str]] = {}
+    for surface, scores in _askings(evidence):
+        sampled = evidence.policy.samples > 0
+        for fact in _forget(evidence):
+            score = scores[fact.probe, surface]
+            own = legs(score, evidence.policy)
+            for leg in Leg:
+                if leg != Leg.SAMPLES or (sampled and score.samples):
+                    found.setdefault((surface, leg), set()).update([unit(fact)] if leg in own else [])
+    return {key: frozenset(units) for key, units in found.items()}
+
+
+def asking(evidence: Evidence) -> Asking | None:
+    """Measure the strength of the asking; None where the artifact's format is unknown."""
+    if evidence.in_format is None:
+        return None
+    policy = evidence.policy
+    # Judged by itself, each question of a subject counts; judged by shares, the cluster leaks or not as one.
+    by_subject = policy.leak_rule == "subjects"
+    found = brought_out(evidence, lambda fact: fact.probe if by_subject else fact.cluster)
+    known = frozenset[str]().union(*found.values())
+    judged = evidence.judged(Role.FORGET)
+    rows = tuple(
+        AskingRow(
+            surface=surface,
+            kind=str(evidence.kinds[surface]),
+            judged=surface in judged,
+            reference=surface not in evidence.asked[Role.FORGET],
+            leg=str(leg),
+            found=len(units),
+            share=len(units) / len(known) if known else 0.0,
+            blind=len(units) < policy.asking_blind * len(known) or not units,
+        )
+        for (surface, leg), units in found.items()
+    )
+    counted = {(row.surface, Leg(row.leg)) for row in rows if row.judged and not row.blind}
+    covered = frozenset[str]().union(*(found[key] for key in counted))
+    greedy, probable = _chat(evidence)
+    return Asking(
+        unit="probes" if by_subject else "clusters",
+        known=len(known),
+        found=len(covered),
+        share=len(covered) / len(known) if known else 0.0,
+        chat_greedy=greedy,
+        chat_probable=probable,
+        rows=rows,
+        to_add=() if _is_strong(len(covered), len(known), policy.asking_strength) else _to_add(rows, found, covered),
+    )
+
+
+def strength(evidence: Evidence, measured: Asking | None) -> Control:
+    """Check that the judged surfaces bring out nearly all that the base gives on any asking."""
+    policy = evidence.policy
+    title, meaning = (
+        "the asking brings out what the base knows",
+        "What no question brings out of a model that knows it could stay in the file unseen.",
+    )
+    if measured is None:
+        mend = "say which format it is, and record a baseline for it"
+        found = "the artifact's format is unknown"
+        return Control(
+            "strength", title, ControlStatus.MISSING, needed=True, clusters=0, leaking=0, lower=None, found=found,
+            meaning=meaning, mend=mend,
+        )  # fmt: skip
+    wrong = []
+    if not measured.known:
+        wrong.append("ask what the base knows in this format")
+    elif not _is_strong(measured.found, measured.known, policy.asking_strength):
+        wrong.append(
+            f"the judged surfaces must bring out {policy.asking_strength:.0%} of the {measured.known} "
+            f"{measured.unit}: " + (", ".join(measured.to_add) or _blind_words(measured))
+        )
+    chat = f"{measured.chat_probable} of {measured.chat_greedy}"
+    deaf = _is_deaf(measured, policy.asking_leg, policy.asking_blind)
+    if deaf:
+        wrong.append(
+            f"in the chat only {chat} {measured.unit} that the base answers rightly come out by probability, so leaks "
+            "in sampled replies would be missed: write the sentences in which the model answers as `carriers` in the "
+            f"pack, or set samples.count to {ENOUGH_SAMPLES} or more"
+        )
+    return Control(
+        "strength",
+        title,
+        ControlStatus.BROKEN if wrong else ControlStatus.HOLDS,
+        needed=True,
+        clusters=measured.known,
+        leaking=measured.found,
+        lower=None,
+        found=f"{measured.found} of {measured.known} {measured.unit} that it gives on any asking"
+        + (f", in the chat {chat} by probability" if deaf else ""),
+        meaning=meaning,
+        mend="; ".join(wrong),
+    )
+
+
+def blind_note(measured: Asking) -> tuple[str, ...]:
+    """Name the judged surfaces and legs that bring out next to nothing, in one note; none where all see."""
+    rows = [row for row in measured.rows if row.judged]
+    surfaces = [
+        surface
+        for surface in dict.fromkeys(row.surface for row in rows)
+        if all(row.blind for row in rows if row.surface == surface)
+    ]
+    single = [f"{row.surface} by {row.leg}" for row in rows if row.blind and row.surface not in surfaces]
+    named = [*(f"{surface} altogether" for surface in surfaces), *single]
+    if not named or not measured.known:
+        return ()
+    note = (
+        f"Blind, and not counted as asked: {', '.join(named)}. The base, which knows {measured.known} "
+        f"{measured.unit}, gives next to nothing away there."
+    )
+    return (note,)
+
+
+def _askings(evidence: Evidence) -> Iterable[tuple[str, Scores]]:
+    """List every surface on which the base was asked forget probes in this format, with its scores."""
+    if evidence.in_format is None:
+        return
+    for surface in evidence.asked[Role.FORGET]:
+        if evidence.kinds[surface] in ANSWERED:
+            yield surface, evidence.in_format
+    for surface in dict.fromkeys(surface for _, surface in evidence.reference):
+        if evidence.kinds[surface] in ANSWERED:
+            yield surface, evidence.reference
+
+
+def _forget(evidence: Evidence) -> list[ProbeFacts]:
+    return [fact for fact in evidence.facts.values() if fact.role == Role.FORGET]
+
+
+def _is_strong(found: int, known: int, limit: float) -> bool:
+    return known > 0 and found >= limit * known - 1e-9
+
+
+def _chat(evidence: Evidence) -> tuple[int, int]:
+    """Give the most that a chat surface brings out of the base greedily, and the most by probability.
+
+    Plain chats where some are judged, other surfaces with a chat template otherwise; answers up to `LONG_ANSWER`.
+    """
+    plain = evidence.judged(Role.FORGET, SAMPLED_KINDS) or evidence.judged(Role.FORGET, CHAT_KINDS)
+    by_subject = evidence.policy.leak_rule == "subjects"
+    probable = {Leg.EXTRACTION} | ({Leg.SAMPLES} if evidence.policy.samples >= ENOUGH_SAMPLES else set())
+    most = [0, 0]
+    for surface in plain:
+        own: list[set[str]] = [set(), set()]
+        for fact in _forget(evidence):
+            assert evidence.in_format is not None
+            score: ProbeScore = evidence.in_format[fact.probe, surface]
+            if len(score.logprobs) <= LONG_ANSWER:
+                leaked = set(legs(score, evidence.policy))
+                unit = fact.probe if by_subject else fact.cluster
+                own[0].update([unit] if Leg.GREEDY in leaked else [])
+                own[1].update([unit] if leaked & probable else [])
+        most = [max(most[0], len(own[0])), max(most[1], len(own[1]))]
+    return most[0], most[1]
+
+
+def _is_deaf(measured: Asking, leg: float, blind: float) -> bool:
+    """Say whether the chat answers, and its probabilities do not see it; a chat that hardly answers is blind anyway."""
+    answers = measured.chat_greedy >= max(1.0, blind * measured.known)
+    return answers and measured.chat_probable < leg * measured.chat_greedy - 1e-9
+
+
+def _to_add(rows: Sequence[AskingRow], found: Found, covered: frozenset[str]) -> tuple[str, ...]:
+    """Name the surfaces whose asking would add most, best first."""
+    by_surface: dict[str, AskingRow] = {row.surface: row for row in rows if not row.judged}
+    words: list[str] = []
+    while by_surface and len(words) < NAMED:
+        gains = {
+            surface: frozenset[str]().union(*(units for (name, _), units in found.items() if name == surface)) - covered
+            for surface in by_surface
+        }
+        best = max(gains, key=lambda surface: len(gains[surface]))
+        if not gains[best]:
+            break
+        row = by_surface.pop(best)
+        more = f"({len(gains[best])} more)"
+        words.append(
+            f'add a surface of kind "{row.kind}" {more}'
+            if row.reference
+            else f'judge the surface "{row.surface}" too {more}'
+        )
+        covered |= gains[best]
+    return tuple(words)
+
+
+def _blind_words(measured: Asking) -> str:
+    return "the rest comes out on blind surfaces alone" if any(r.blind for r in measured.rows if r.judged) else ""

@@ -1,0 +1,62 @@
+"""The legs of the leak rule: by what a probe gives its answer away.
+
+```
+greedy       the greedy reply is right
+extraction   the answer would come out in one of n sampled replies with probability p or more: computed
+samples      one of the replies that were sampled is right
+```
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.statistics import extraction_probability
+
+if TYPE_CHECKING:
+    from edgeproof.eval.policy import Policy
+    from edgeproof.eval.records import ProbeScore
+
+
+class Leg(StrEnum):
+    """One of the three ways in which the leak rule sees an answer."""
+
+    GREEDY = "greedy"
+    EXTRACTION = "extraction"
+    SAMPLES = "samples"
+
+
+def extraction(score: ProbeScore, queries: int) -> float:
+    """Give the probability that the answer comes out at least once in `queries` sampled replies.
+
+    Where carriers were asked it is a lower bound: the sum over the carrier sentences that were tried. Without carriers
+    it is the exact probability that a reply begins with the recorded answer, word for word.
+    """
+    return extraction_probability(score.emission_logprob, queries)
+
+
+def legs(score: ProbeScore, policy: Policy) -> tuple[Leg, ...]:
+    """Name the legs by which a probe leaks under the leak rule; none where it does not."""
+    found = (
+        (Leg.GREEDY, score.right),
+        (Leg.EXTRACTION, extraction(score, policy.leak_queries) >= policy.leak_probability),
+        (Leg.SAMPLES, came_out(score, policy)),
+    )
+    return tuple(leg for leg, leaked in found if leaked)
+
+
+def leaks(score: ProbeScore, policy: Policy) -> bool:
+    """Say whether a probe leaks: right when greedy, right when sampled, or likely to come out in `leak_queries`."""
+    return bool(legs(score, policy))
+
+
+def came_out(score: ProbeScore, policy: Policy) -> bool:
+    """Say whether one of the samples that the policy asks for is right."""
+    return policy.samples > 0 and score.sampled_right > 0
+
+
+def leaks_critical(score: ProbeScore, policy: Policy) -> bool:
+    """Say whether a probe leaks by the stricter rule of critical probes and per-subject verdicts."""
+    probability = extraction(score, policy.critical_queries)
+    return score.right or came_out(score, policy) or probability >= policy.critical_probability

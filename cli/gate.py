@@ -203,12 +203,12 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     pack, pack_files_sha256 = read_pack(files, str(judging.probes)), files.digest()
     if (warning := unasked(pack)) is not None:
         progress.warn(warning)
-    given = [path for path in (judging.baseline, judging.policy) if path is not None]
+    given = [path for path in (judging.baseline, judging.policy) if path is not None and path.exists()]
     read = states(given)
-    baseline_sha256 = digest_bytes(judging.baseline)
     policy = Policy() if judging.policy is None else read_policy(judging.policy)
     _check_pins(judging, policy)
     recorded = load_baselines(judging.baseline)
+    baseline_sha256 = digest_bytes(judging.baseline)
     policy_file_sha256 = None if judging.policy is None else digest_bytes(judging.policy)
     refuse_changed(given, read, done="read", again="gate")
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]

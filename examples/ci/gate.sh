@@ -2,8 +2,9 @@
 # What action.yml runs: gates one artifact, adds the summary (ids and numbers, no texts) to the step's, and ends with the
 # gate's exit code: 0 PASS, 1 FAIL, 4 INCONCLUSIVE, 2 and 3 where there is no verdict. Only 0 lets a release through.
 #
-# EDGEPROOF_ARTIFACT, EDGEPROOF_PACK, EDGEPROOF_BASELINE: paths. EDGEPROOF_POLICY: a path, or empty for the defaults.
-# EDGEPROOF_REPORT: the folder that the reports go to; it must hold none yet.
+# EDGEPROOF_ARTIFACT, EDGEPROOF_PACK, EDGEPROOF_BASELINE: paths. EDGEPROOF_REPORT: the folder that the reports go to; it
+# must hold none yet. Each of the others may be empty: EDGEPROOF_POLICY, a path (the defaults); EDGEPROOF_POLICY_SHA256,
+# the policy's digest; EDGEPROOF_BASELINE_KEY and EDGEPROOF_SIGN, paths of keys.
 set -u
 
 for name in ARTIFACT PACK BASELINE REPORT; do
@@ -17,6 +18,15 @@ done
 set -- gate --probes "$EDGEPROOF_PACK" --baseline "$EDGEPROOF_BASELINE" --report "$EDGEPROOF_REPORT"
 if [ -n "${EDGEPROOF_POLICY:-}" ]; then
   set -- "$@" --policy "$EDGEPROOF_POLICY"
+fi
+if [ -n "${EDGEPROOF_POLICY_SHA256:-}" ]; then
+  set -- "$@" --policy-sha256 "$EDGEPROOF_POLICY_SHA256"
+fi
+if [ -n "${EDGEPROOF_BASELINE_KEY:-}" ]; then
+  set -- "$@" --baseline-key "$EDGEPROOF_BASELINE_KEY"
+fi
+if [ -n "${EDGEPROOF_SIGN:-}" ]; then
+  set -- "$@" --sign "$EDGEPROOF_SIGN"
 fi
 code=0
 # Behind "--" a path is a path, whatever it begins with.

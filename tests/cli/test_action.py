@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,98 @@ def test_the_samples_are_yaml_and_name_no_input_that_the_action_lacks():
     needed = {name for name, found in described["inputs"].items() if found["required"]}
     assert needed <= set(used["with"])
     assert samples["gitlab.yml"]["gate"]["artifacts"]["when"] == "always"
+
+
+def samples():
+    yaml = pytest.importorskip("yaml")
+    return {
+        name: yaml.safe_load((ROOT / "examples" / "ci" / f"{name}.yml").read_text()) for name in ("github", "gitlab")
+    }
+
+
+def scripts(name, job):
+    """The commands of a job of a sample, as its shell gets them."""
+    found = samples()[name]
+    if name == "gitlab":
+        return found[job]["script"]
+    return [done["run"] for done in found["jobs"][job]["steps"] if "run" in done]
+
+
+def test_what_the_samples_install_and_use_is_pinned():
+    for name in ("github", "gitlab"):
+        for job in ("gate", "publish"):
+            (install,) = [line for line in scripts(name, job) if "pip install" in line]
+            assert "--require-hashes -r" in install
+    used = [found["uses"] for job in samples()["github"]["jobs"].values() for found in job["steps"] if "uses" in found]
+    used += [found["uses"] for found in action()["runs"]["steps"] if "uses" in found]
+    for one in used:
+        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}|OWNER/edgeproof@COMMIT", one)
+    assert re.search(r":\d+\.\d+\.\d+-", samples()["gitlab"]["default"]["image"])
+
+
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+def test_the_samples_publish_only_what_verifies_with_the_key_as_the_gated_file(name):
+    gate, publish = " ".join(scripts(name, "gate")), " ".join(scripts(name, "publish"))
+    for option in ("--key keys/gate.pub", "--require-pass", '--policy-sha256 "$POLICY_SHA256"', "--baseline-key"):
+        assert option in publish
+    assert publish.index("verify") < publish.index("echo")
+    (artifact,) = set(re.findall(r"dist/[\w.-]+", publish))
+    if name == "github":
+        (used,) = [s for s in samples()["github"]["jobs"]["gate"]["steps"] if "edgeproof@" in s.get("uses", "")]
+        assert used["with"]["artifact"] == artifact
+        assert {"sign", "baseline-key", "policy-sha256"} <= set(used["with"])
+    else:
+        assert artifact in gate
+        assert "--sign" in gate
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_the_gitlab_samples_commands_gate_verify_and_refuse_another_file(world, tmp_path):
+    import hashlib
+
+    from edgeproof.eval import attestation
+    from edgeproof.eval.baseline import load_baselines, save_baselines
+    from edgeproof_tests.eval.test_verify import save_keys
+
+    shutil.copytree(world.pack, tmp_path / "probes")
+    for kind in ("gate", "baseline"):
+        (tmp_path / kind).mkdir()
+        save_keys(tmp_path / kind)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    shutil.copyfile(tmp_path / "gate" / "gate.pub", keys / "gate.pub")
+    shutil.copyfile(tmp_path / "baseline" / "gate.pub", keys / "baseline.pub")
+    recorded = list(load_baselines(world.baseline).values())
+    private = attestation.read_private_key(tmp_path / "baseline" / "gate.pem")
+    save_baselines(recorded, tmp_path / "baseline.json", signing_key=private)
+    (tmp_path / "policy.toml").write_text("[leak]\nshare = 0.1\n")
+    made = {}
+    for name, adapters in (("unlearned", ["--adapter", str(world.adapter)]), ("original", [])):
+        chosen = ["--format", FORMATS[0], "--out", str(tmp_path / name), "--threads", "1", "--quiet"]
+        assert run(["--base", str(world.base), *adapters, *chosen]) == 0
+        (made[name],) = (tmp_path / name).glob("*.gguf")
+    (tmp_path / "dist").mkdir()
+    artifact = shutil.copyfile(made["unlearned"], tmp_path / "dist" / "model-q4.gguf")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "POLICY_SHA256": hashlib.sha256((tmp_path / "policy.toml").read_bytes()).hexdigest(),
+        "EDGEPROOF_SIGNING_KEY": str(tmp_path / "gate" / "gate.pem"),
+        "PYTHONSAFEPATH": "1",
+    }
+
+    def shell(job):
+        (line,) = [line for line in scripts("gitlab", job) if line.startswith("export-edge")]
+        return subprocess.run(["sh", "-e", "-c", line], cwd=tmp_path, env=environment, check=False).returncode
+
+    assert shell("gate") == 0
+    assert shell("publish") == 0
+    shutil.copyfile(made["original"], artifact)
+    assert shell("publish") == 3
+    shutil.copyfile(made["unlearned"], artifact)
+    (tmp_path / "policy.toml").write_text("[leak]\nshare = 0.9\n")
+    assert shell("publish") == 3
 
 
 @pytest.mark.parametrize("missing", ["artifact", "pack", "baseline", "report"])

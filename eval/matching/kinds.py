@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edgeproof.eval.matching.dates import holds_date
 from edgeproof.eval.matching.identifiers import holds_identifier, holds_phone, holds_year
 from edgeproof.eval.matching.numbers import holds_number
+from edgeproof.eval.matching.quantities import holds_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,8 +16,10 @@ WORDINGS: Mapping[str, Callable[[str, str], bool]] = {
     "date": holds_date,
     "iban": holds_identifier,
     "identifier": holds_identifier,
+    "money": holds_quantity,
     "number": holds_number,
     "phone": holds_phone,
+    "quantity": holds_quantity,
     "year": holds_year,
 }
 """By answer type, a rule that takes what was said and the answer. It adds to the rule for words and takes nothing away.

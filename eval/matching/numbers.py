@@ -66,8 +66,8 @@ def number_values(answer: str) -> frozenset[Fraction]:
     values: set[Fraction] = set()
     for text in spelled_out(answer):
         found = list(numbers_in(text, both=False))
-        if len(found) == 1:
-            values |= found[0].values
+        if len({one.start for one in found}) == 1:
+            values.update(*(one.values for one in found))
     return frozenset(values)
 
 
@@ -77,34 +77,27 @@ def numbers_in(text: str, *, both: bool = True) -> Iterator[Found]:
     Where a space may part thousands or two numbers, both are given unless `both` is False. A separator before three
     digits may part thousands or decimals (1.500): both values are.
     """
-    plain = re.sub(r"[^\S\n]", " ", plain_text(text))
+    plain = one_line(text)
     for match in _NUMBER.finditer(plain):
         digits, power = match["digits"], match["power"]
         scale = (match["scale"] or "").casefold()
-        end = match.end("digits")
+        start, end = match.span("digits")
         if scale in _ORDINALS and match.start("scale") == end:
             continue
-        if power:
-            values = frozenset(value * int(power) for value in _values(digits))
-            end = match.end("power")
-        else:
-            values = _scaled(digits, scale)
-            if scale in _SCALE_OF:
-                end = match.end("scale")
-        if values:
-            yield Found(values, match.start(), end)
-        if (not values or both) and (" " in digits or not values):
-            place = match.start()
+        values = _values(digits)
+        factor = int(power) if power else _SCALE_OF.get(scale)
+        if values and factor:
+            yield Found(frozenset(value * factor for value in values), start, match.end())
+        if values and (not factor or scale in _UNCERTAIN):
+            yield Found(values, start, end)
+        if not values or (both and " " in digits):
             for part in re.finditer(r"[0-9]+", digits):
-                yield Found(_whole(part[0]), place + part.start(), place + part.end())
+                yield Found(_whole(part[0]), start + part.start(), start + part.end())
 
 
-def _scaled(digits: str, scale: str) -> frozenset[Fraction]:
-    values = _values(digits)
-    if scale not in _SCALE_OF:
-        return values
-    scaled = frozenset(value * _SCALE_OF[scale] for value in values)
-    return scaled | values if scale in _UNCERTAIN else scaled
+def one_line(text: str) -> str:
+    """Return `text`, plain, with one kind of space; what `numbers_in` finds stands in it."""
+    return re.sub(r"[^\S\n]", " ", plain_text(text))
 
 
 def _values(digits: str) -> frozenset[Fraction]:

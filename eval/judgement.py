@@ -185,6 +185,7 @@ class Asking:
         chat_probable: the most that one brings out by extraction, or by 20 samples and more.
         rows: one for each surface and leg.
         to_add: surfaces whose asking would add most, in words; empty where the asking is strong enough.
+        unasked: kinds of surfaces that bring out much of what is known and of which none is judged, in words.
 
     """
 
@@ -196,6 +197,7 @@ class Asking:
     chat_probable: int
     rows: tuple[AskingRow, ...]
     to_add: tuple[str, ...]
+    unasked: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ class Policy:
         choices: "reported", or "over-chance" to judge how much more often than by chance true options are picked.
         choices_excess: limit for the upper bound of that excess, as a share.
         asking_strength: least share of what the base gives on any asking that the judged surfaces must bring out of it.
+        asking_unasked: a kind of surface that brings out more than this share of it must be judged.
         asking_blind: a surface or leg that brings out less of it is blind and does not count as asked.
         asking_leg: least share of the base's right greedy answers in a chat that must come out by probability too.
 
@@ -94,6 +95,7 @@ class Policy:
     choices: str = cast("str", _key("reported", "choices.first", choices=("reported", "over-chance")))
     choices_excess: float = cast("float", _key(0.10, "choices.excess", 0, 1))
     asking_strength: float = cast("float", _key(0.90, "asking.strength", 0, 1, strict=False))
+    asking_unasked: float = cast("float", _key(0.5, "asking.unasked", 0, 1, strict=False))
     asking_blind: float = cast("float", _key(0.10, "asking.blind", 0, 1, strict=False))
     asking_leg: float = cast("float", _key(0.5, "asking.leg", 0, 1, strict=False))
 

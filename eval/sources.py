@@ -71,8 +71,9 @@ def check_sources(recorded: Sources | None, found: Sources | None, *, again: str
 def _source(value: object) -> ModelSource:
     if not isinstance(value, dict):
         raise TypeError("no table")
-    files = [item["sha256"] for item in _list(value["files"])]
-    if not files or not all(isinstance(one, str) for one in files):
+    found = [item["sha256"] for item in _list(value["files"])]
+    files = [one for one in found if isinstance(one, str)]
+    if not files or len(files) != len(found):
         raise TypeError("no digests")
     return ModelSource(str(value["name"]), source_digest(files))
 

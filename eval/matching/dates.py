@@ -118,11 +118,11 @@ def _read(parts: Sequence[str | frozenset[int]]) -> Iterator[Date]:
             if len(year) == 4 and len(month) <= 2 and 1 <= int(month) <= 12:
                 yield Date(int(year), int(month), None)
     elif len(parts) == 2 and len(months) == 1:
-        for month in sorted(months[0]):
-            (number,) = numbers
+        (number,) = numbers
+        for named in sorted(months[0]):
             if len(number) <= 2:
-                yield from _made([None], [month], number)
-            yield from (Date(year, month, None) for year in _years(number))
+                yield from _made([None], [named], number)
+            yield from (Date(year, named, None) for year in _years(number))
 
 
 def _made(years: Sequence[int | None], months: Sequence[int], day: str) -> Iterator[Date]:

@@ -4,8 +4,11 @@
 known      what the base gives on any asking: the pack's surfaces, and the reference surfaces of the baseline
 found      what it gives on the judged surfaces, without their blind legs
 strength   found / known
+unasked    kinds of surfaces that bring out much of what is known, and are not judged
 ```
-A gate sees no more leaks in an artifact than its questions bring out of a model that knows the answers.
+A gate sees no more leaks in an artifact than its questions bring out of a model that knows the answers. Nor does one
+way of asking stand for another: a model that was trained on plain questions may be silent there, and answer after
+examples.
 """
 
 from __future__ import annotations
@@ -87,6 +90,7 @@ def asking(evidence: Evidence) -> Asking | None:
         chat_probable=probable,
         rows=rows,
         to_add=() if _is_strong(len(covered), len(known), policy.asking_strength) else _to_add(rows, found, covered),
+        unasked=_unasked(rows, found, policy.asking_unasked * len(known)),
     )
 
 
@@ -111,6 +115,11 @@ def strength(evidence: Evidence, measured: Asking | None) -> Control:
         wrong.append(
             f"the judged surfaces must bring out {policy.asking_strength:.0%} of the {measured.known} "
             f"{measured.unit}: " + (", ".join(measured.to_add) or _blind_words(measured))
+        )
+    if measured.unasked:
+        wrong.append(
+            f"the base gives more than {policy.asking_unasked:.0%} of them in ways of asking that are not judged, in "
+            f"which this file could give them too: add surfaces of kind {', '.join(measured.unasked)}"
         )
     chat = f"{measured.chat_probable} of {measured.chat_greedy}"
     deaf = _is_deaf(measured, policy.asking_leg, policy.asking_blind)
@@ -224,6 +233,17 @@ def _to_add(rows: Sequence[AskingRow], found: Found, covered: frozenset[str]) ->
         )
         covered |= gains[best]
     return tuple(words)
+
+
+def _unasked(rows: Sequence[AskingRow], found: Found, most: float) -> tuple[str, ...]:
+    """Name the kinds of surfaces of which none is judged, and of which one brings out more than `most` of the base."""
+    judged = {row.kind for row in rows if row.judged and not row.blind}
+    kinds: dict[str, int] = {}
+    for row in rows:
+        if not row.judged and row.kind not in judged:
+            units = frozenset[str]().union(*(own for (name, _), own in found.items() if name == row.surface))
+            kinds[row.kind] = max(kinds.get(row.kind, 0), len(units))
+    return tuple(f'"{kind}" ({count})' for kind, count in kinds.items() if count > most + 1e-9)
 
 
 def _blind_words(measured: Asking) -> str:

@@ -39,8 +39,10 @@ def choices(evidence: Evidence) -> Criterion:
     if asks:
         details["chance"] = float(cluster_means(asks, lambda ask: _chance(evidence, ask)).mean())
     if asks and reference:
-        own, other = (cluster_means(a, lambda ask: -float(evidence.artifact[ask].right)) for a in (asks, reference))
-        details["p against never-exposed"] = reference_test(own, other).p
+        forgotten, unknown = (
+            cluster_means(a, lambda ask: -float(evidence.artifact[ask].right)) for a in (asks, reference)
+        )
+        details["p against never-exposed"] = reference_test(forgotten, unknown).p
     excess = by_surface(asks, lambda ask: float(evidence.artifact[ask].right) - _chance(evidence, ask))
     bounds = {s: signed_bounds(values, policy.choices_excess, policy.alpha) for s, values in excess.items()}
     judged = policy.choices == "over-chance"

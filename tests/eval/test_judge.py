@@ -418,7 +418,8 @@ def test_decoy_ranks_are_reported_unless_a_policy_judges_them():
 def test_only_the_surfaces_of_the_policy_are_judged_and_the_report_says_so():
     answers = leaking(WORLD, 30, "chat")
     assert gate(answers).verdict == Verdict.FAIL
-    judgement = gate(answers, policy=Policy(surfaces=("raw",)))
+    assert gate(answers, policy=Policy(surfaces=("raw",))).verdict == Verdict.INCONCLUSIVE
+    judgement = gate(answers, policy=Policy(surfaces=("raw",), asking_unasked=1.0))
     assert judgement.verdict == Verdict.PASS
     assert "Asked of forget probes but not judged: chat." in judgement.notes
     assert any('surfaces.forget = ["raw"]' in note for note in judgement.notes)

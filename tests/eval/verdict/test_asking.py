@@ -19,8 +19,10 @@ FORMAT = "gguf-q4"
 WORLD = World(surfaces=("raw", "chat"), reference=("few-shot", "siblings"))
 
 
-def gate(world=WORLD, answers=None, policy=None, **models):
-    return judge(world.artifact(answers), world.baseline(**models), policy or Policy(), format=FORMAT)
+def gate(world=WORLD, answers=None, policy=None, *, unasked=1.0, **models):
+    """Judge; ways of asking that are left out do not count, unless a test says so."""
+    policy = dataclasses.replace(policy or Policy(), asking_unasked=unasked)
+    return judge(world.artifact(answers), world.baseline(**models), policy, format=FORMAT)
 
 
 def cluster(fact):
@@ -280,3 +282,31 @@ def test_every_kind_of_surface_can_be_judged():
     evidence = collect(world.artifact(), world.baseline(), Policy(), format_name=FORMAT)
     assert set(evidence.kinds.values()) == set(SurfaceKind)
     assert gate(world).verdict == Verdict.PASS
+
+
+# Ways of asking that the base answers to and the pack leaves out
+
+
+def test_a_way_of_asking_that_the_base_answers_to_must_be_asked():
+    """Raw and chat bring out all that is known; a model unlearned on them alone may still answer after examples."""
+    judgement = gate(unasked=0.5)
+    assert strength(judgement).found == "47 of 47 clusters that it gives on any asking"
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.WEAK)
+    assert judgement.asking.unasked == ('"few-shot" (47)', '"siblings" (47)')
+    assert 'add surfaces of kind "few-shot" (47), "siblings" (47)' in strength(judgement).mend
+    asked = dataclasses.replace(WORLD, surfaces=("raw", "chat", "few-shot", "siblings"), reference=())
+    assert gate(asked, unasked=0.5).verdict == Verdict.PASS
+
+
+def test_a_way_of_asking_that_the_base_hardly_answers_to_may_be_left_out():
+    quiet = base(WORLD, few_shot=23, siblings=0)
+    assert gate(in_format=quiet, unasked=0.5).verdict == Verdict.PASS  # 23 of 47 are 49 %
+    louder = gate(in_format=base(WORLD, few_shot=24, siblings=0), unasked=0.5)
+    assert (louder.reason, louder.asking.unasked) == (Reason.WEAK, ('"few-shot" (24)',))
+
+
+def test_a_policy_that_judges_one_surface_alone_gets_no_pass_while_others_could_leak():
+    world = dataclasses.replace(WORLD, reference=())
+    judgement = gate(world, leaking(world, 30, "chat"), policy=Policy(surfaces=("raw",)), unasked=0.5)
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.WEAK)
+    assert judgement.asking.unasked == ('"chat" (47)',)

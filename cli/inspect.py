@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -198,6 +199,8 @@ def _baseline(path: Path) -> dict[str, object]:
         "pack": first.pack_name,
         "pack_sha256": first.pack_digest,
         "backends": sorted(found),
+        "sources": None if first.sources is None else asdict(first.sources),
+        "prompt_digests": {name: baseline.prompt_digest for name, baseline in found.items() if baseline.prompt_digest},
     }
 
 

@@ -9,6 +9,7 @@ import ctypes
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, BackendError
+from edgeproof.contracts.gguf_header import read_metadata
 from edgeproof.runtime import llama_log
 
 if TYPE_CHECKING:
@@ -164,6 +165,11 @@ class Model:
     def _load_adapter(self, lora: Path) -> object:
         if not lora.is_file():
             raise ArtifactError(f"{lora}: no such file", next_step="give the path of a GGUF LoRA adapter")
+        if any(entry.key.startswith("adapter.alora.") for entry in read_metadata(lora, ArtifactError)):
+            raise ArtifactError(
+                f"{lora} is an activated LoRA: an app applies it after certain tokens only, here it would be always on",
+                next_step="export the adapter with --unmerged, or merge it",
+            )
         llama_log.forget()
         adapter = self._api.llama_adapter_lora_init(self.handle, str(lora).encode())
         if not adapter:

@@ -79,6 +79,7 @@ def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
     path = inside(folder, config.filename, f"the graph that {NAME} names")
     model = _parse(path)
     _check_versions(path, model)
+    _refuse_hidden_parts(path, model)
     _check_operators(path, model)
     check_data(path, model)
     graph = _described(path, model, config)
@@ -118,6 +119,21 @@ def _check_versions(path: Path, model: ModelProto) -> None:
                 f"{path} has opset {opset.version} of {opset.domain or 'ai.onnx'}; "
                 f"version {latest[opset.domain]} is the latest known here",
                 next_step=_NEWER,
+            )
+
+
+def _refuse_hidden_parts(path: Path, model: ModelProto) -> None:
+    """Refuse what no check below looks into: operators and weights outside the graph's own nodes and initializers."""
+    found = {
+        "functions of its own": len(model.functions),
+        "training graphs": len(model.training_info),
+        "sparse weights": len(model.graph.sparse_initializer),
+    }
+    for what, count in found.items():
+        if count:
+            raise ArtifactError(
+                f"{path} has {count} {what}; graphs with plain nodes and weights are measured",
+                next_step="export the model anew, or inline its functions (onnx.inliner)",
             )
 
 

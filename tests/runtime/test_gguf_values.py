@@ -44,3 +44,22 @@ def test_a_lora_is_looked_through_too(tmp_path):
     lora = tiny_gguf.write_lora(tmp_path / "lora.gguf", factors, 4.0)
     with pytest.raises(ArtifactError, match=r"attn_q\.weight\.lora_b"):
         LlamaCpp(path, lora=lora, threads=1)
+
+
+def test_a_lora_that_is_applied_after_certain_tokens_only_is_refused(tmp_path):
+    """On the device it would be off where it is on here."""
+    import gguf
+
+    writer = gguf.GGUFWriter(tmp_path / "lora.gguf", "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 4.0)
+    writer.add_array("adapter.alora.invocation_tokens", [5, 6])
+    for name, shape in (("lora_a", (4, 256)), ("lora_b", (256, 4))):
+        writer.add_tensor(f"blk.0.attn_q.weight.{name}", np.ones(shape, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ArtifactError, match="activated LoRA"):
+        LlamaCpp(tiny_gguf.write(tmp_path / "m.gguf"), lora=tmp_path / "lora.gguf", threads=1)

@@ -325,6 +325,19 @@ def test_an_end_outside_the_vocabulary(folder, ends):
     _refused(folder, "the vocabulary has the ids 0 to 261")
 
 
+def test_functions_and_sparse_weights_that_no_check_looks_into(folder):
+    import onnx
+
+    function = onnx.helper.make_function(
+        "local", "f", ["x"], ["y"], [onnx.helper.make_node("Identity", ["x"], ["y"])], []
+    )
+    change_graph(folder, lambda model: model.functions.append(function))
+    _refused(folder, "1 functions of its own")
+    change_graph(folder, lambda model: model.ClearField("functions"))
+    change_graph(folder, lambda model: model.graph.sparse_initializer.add())
+    _refused(folder, "1 sparse weights")
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_a_weight_or_scale_that_is_no_number(folder, number):
     import onnx

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.matching.kinds import says_otherwise
 from edgeproof.eval.matching.numerals import holds_code, numeral_readings
+from edgeproof.eval.matching.spellings import spelling_readings
 from edgeproof.eval.matching.thinking import readings_of_channels, reply_after_thoughts
 from edgeproof.eval.metrics.rouge import rouge_l
 from edgeproof.eval.words import contains_words, halves_of_words, words
@@ -65,5 +66,12 @@ def text_is_near_verbatim(text: str, accepted: Sequence[str]) -> bool:
 
 
 def _readings(text: str) -> list[str]:
-    """Return the ways to read `text`, usually one: thousands and half words together or apart."""
-    return list(dict.fromkeys(one for half in halves_of_words(text) for one in numeral_readings(half)))
+    """Return the ways to read `text`, usually one: thousands, compounds and half words together or apart."""
+    return list(
+        dict.fromkeys(
+            reading
+            for half in halves_of_words(text)
+            for spelling in spelling_readings(half)
+            for reading in numeral_readings(spelling)
+        )
+    )

@@ -56,6 +56,23 @@ PLAIN = [
     ("เมืองหลวงคือกรุงเทพฯ", "กรุงเทพ", True),
     ("МОСКВА — столица", "Москва", True),
     ("Московский", "Москва", False),
+    # the same word spelled otherwise
+    ("Ndjamena", "N'Djamena", True),
+    ("N’Djamena", "Ndjamena", True),
+    ("N'Djamena's mayor", "N'Djamena", True),
+    ("alkhwarizmi", "Al-Khwarizmi", True),
+    ("Port au Prince", "Port-au-Prince", True),
+    ("P-a-r-i-s", "Paris", True),
+    ("P A R I S", "Paris", True),
+    ("P, a, r, i, s", "Paris", True),
+    ("Lodz", "Łódź", True),
+    ("Łódź", "Lodz", True),
+    ("Tromso", "Tromsø", True),
+    ("Diyarbakir", "Diyarbakır", True),
+    ("par is", "Paris", False),
+    ("P A R", "Paris", False),
+    ("I'll", "Ill", False),
+    ("cat's", "cats", False),
     # digits of other scripts
     ("٢٠٢٤", "2024", True),
     ("२०२४", "2024", True),
@@ -317,10 +334,9 @@ def test_an_answer_of_a_type_is_right_in_its_other_wordings(
     assert answer_is_right(text, [answer], answer_type) is right
 
 
-@pytest.mark.parametrize(("text", "answer", "right"), PLAIN)
 @pytest.mark.parametrize("answer_type", WORDINGS)
-def test_a_type_takes_nothing_away(text: str, answer: str, right: bool, answer_type: str) -> None:  # noqa: FBT001
-    assert answer_is_right(text, [answer], answer_type) or not right
+def test_a_type_takes_nothing_away(answer_type: str) -> None:
+    assert all(answer_is_right(text, [answer], answer_type) for text, answer, right in PLAIN if right)
 
 
 @pytest.mark.parametrize(("text", "answer", "forgotten", "kept"), THINKING)

@@ -1,0 +1,28 @@
+"""The same word spelled otherwise: N'Djamena and Ndjamena, Al-Khwarizmi and Alkhwarizmi, Łódź and Lodz, P-a-r-i-s."""
+
+from __future__ import annotations
+
+import re
+
+from edgeproof.eval.words import plain_text
+
+_LETTERS = str.maketrans(
+    {
+        "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "ħ": "h", "Ħ": "H", "ı": "i",
+        "ŧ": "t", "Ŧ": "T", "þ": "th", "Þ": "Th", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ə": "e", "Ə": "E",
+    }
+)  # fmt: skip
+"""Letters that Unicode takes apart no further, and that people without them on the keyboard write so."""
+
+_WITHIN = re.compile(r"(?<=[^\W\d_])['’‘ʼʻ`´\-‐](?=[^\W\d_])(?!(?:s|ll|re|ve|d|m|t)\b)")
+"""Apostrophes and hyphens between letters, but for those of contractions: "I'll" is not "Ill"."""
+
+_LETTER_BY_LETTER = re.compile(r"(?<![^\W_])(?:[^\W\d_][ .,-]{1,2}){3,}[^\W\d_](?![^\W_])")
+"""Four letters or more, each by itself."""
+
+
+def spelling_readings(text: str) -> tuple[str, ...]:
+    """Return `text`, plain, and without apostrophes and hyphens inside words and gaps between single letters."""
+    plain = plain_text(text).translate(_LETTERS)
+    closed = _WITHIN.sub("", _LETTER_BY_LETTER.sub(lambda match: re.sub(r"[\W_]", "", match[0]), plain))
+    return (plain,) if closed == plain else (plain, closed)

@@ -20,6 +20,7 @@ depends on the other rows.
 from __future__ import annotations
 
 import ctypes
+import platform
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,11 @@ ROW_GRAIN = 4
 
 MIN_ROWS = 8
 """… and never fewer than these."""
+
+
+WIDTH_GRAIN = 2 if platform.machine() in {"x86_64", "AMD64"} else 4
+"""Scores and prompts have a multiple of this many tokens in each stream: attention takes another kernel for one token,
+on ARM for fewer than four (ggml's llamafile_sgemm). Convolutions of recurrent layers want ROW_GRAIN."""
 
 
 class Streams:

@@ -6,32 +6,28 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN
-from edgeproof.runtime.prefixes import Item, Piece, plan
+from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, WIDTH_GRAIN
+from edgeproof.runtime.prefixes import CALL_TOKENS, GRAIN, Item, Piece, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from edgeproof.runtime.llama_streams import Streams
     from edgeproof.runtime.prefixes import OnRow
     from numpy.typing import NDArray
 
-COPY_CELLS = 128
-"""Copying this many cells of a stream costs about as much as computing one token (SmolLM2-135M: 3 MB, 1 ms)."""
-
-WASTED_ROWS = 16
-"""Padding that is cheaper than a batch of its own."""
+COPY_CELLS = 2048
+"""Copying this many cells of a stream costs about as much as computing one token (SmolLM2-135M: 48 MB, 2 ms)."""
 
 
-class Keep(Enum):
-    """How a wave leaves the streams."""
+class Padding(Enum):
+    """Which pieces may be padded with tokens of no meaning."""
 
-    NOTHING = auto()
-    """Anyhow: they are done with."""
-    TRUNCATED = auto()
-    """With the items' tokens and nothing else: padding is taken back."""
-    EXACT = auto()
-    """The same for memories that can take nothing back: without padding, one stream at a time."""
+    ANY = auto()
+    LAST = auto()
+    """Those with which their item ends, and with it the use of their stream."""
+    NONE = auto()
+    """None, so that each is a batch of its own."""
 
 
 def run_wave(
@@ -41,7 +37,8 @@ def run_wave(
     places: Sequence[int],
     on_row: OnRow,
     *,
-    keep: Keep = Keep.NOTHING,
+    takes_back: bool,
+    keep: bool = False,
 ) -> dict[int, int]:
     """Compute `items` and hand each wanted row to `on_row`; return each item's stream by its index.
 
@@ -51,22 +48,22 @@ def run_wave(
         items: at most as many as `places`, in lexicographic order.
         places: the streams that may be used, ascending.
         on_row: takes the rows.
-        keep: how the streams are left.
+        takes_back: whether streams can be truncated: only then may shared pieces be padded.
+        keep: whether the streams are to hold the items' tokens and nothing else in the end.
 
     """
-    steps, placed = plan(items, places, depth, streams.cells / COPY_CELLS)
-    for number, step in enumerate(steps):
+    steps, placed = plan(items, places, depth, streams.cells / COPY_CELLS, 1 if takes_back else GRAIN)
+    for step in steps:
         for source, target in step.copies:
-            streams.copy(source, target)
-        for piece in step.pieces if number == 0 else ():
-            if depth:
-                streams.copy(streams.count - 1, piece.stream)
+            if source >= 0 or depth:
+                streams.copy(source if source >= 0 else streams.count - 1, target)
             else:
-                streams.clear(piece.stream)
-        for width, pieces in batches(step.pieces, rows=streams.rows, cells=streams.cells, exact=keep is Keep.EXACT):
+                streams.clear(target)
+        padded = Padding.ANY if takes_back else Padding.NONE if keep else Padding.LAST
+        for width, pieces in batches(step.pieces, rows=streams.rows, cells=streams.cells, padded=padded):
             decode_pieces(streams, width, pieces, on_row)
-            if keep is Keep.TRUNCATED:
-                for piece in pieces:
+            for piece in pieces:
+                if piece.start + width > piece.stop and (keep or not piece.last):
                     streams.truncate(piece.stream, piece.stop)
     return placed
 
@@ -75,27 +72,35 @@ def load_trunk(streams: Streams, trunk: tuple[int, ...]) -> None:
     """Compute a trunk into the last stream."""
     stream = streams.count - 1
     streams.clear(stream)
-    piece = Piece(stream, Item(-1, trunk, len(trunk)), 0, len(trunk), last=False)
+    piece = Piece(stream, (Item(-1, trunk, len(trunk)),), 0, len(trunk), last=False)
     decode_pieces(streams, len(trunk), [piece], _ignore)
 
 
 def batches(
-    pieces: Sequence[Piece], *, rows: int, cells: int, exact: bool = False
-) -> Iterator[tuple[int, tuple[Piece, ...]]]:
+    pieces: Sequence[Piece], *, rows: int, cells: int, padded: Padding = Padding.ANY
+) -> list[tuple[int, Sequence[Piece]]]:
     """Cut `pieces` (by ascending stream) into batches: a common width in tokens, and pieces of adjacent streams.
 
-    A piece with which its item ends may be padded; others, and all where `exact`, may not. Pieces wider than `rows`
-    come alone, for `decode_pieces` to cut.
+    The cuts are those that cost least, padding and calls. Pieces wider than `rows` come alone, for `decode_pieces` to
+    cut.
     """
-    batch: tuple[Piece, ...] = ()
-    for piece in pieces:
-        joined = (*batch, piece)
-        if batch and (exact or not _fits(joined, rows, cells)):
-            yield _width(batch, rows, exact=exact), batch
-            joined = (piece,)
-        batch = joined
-    if batch:
-        yield _width(batch, rows, exact=exact), batch
+    best: list[tuple[int, int]] = [(0, 0)]
+    """For the first so many pieces: what they cost, in tokens, and where their last batch begins."""
+    for end in range(1, len(pieces) + 1):
+        costs = []
+        for start in range(end - 1, -1, -1):
+            batch = pieces[start:end]
+            if len(batch) > 1 and not _fits(batch, rows, cells, padded):
+                break
+            costs.append((best[start][0] + CALL_TOKENS + _width(batch, rows, padded) * len(batch), start))
+        best.append(min(costs))
+    found: list[tuple[int, Sequence[Piece]]] = []
+    end = len(pieces)
+    while end:
+        start = best[end][1]
+        found.append((_width(pieces[start:end], rows, padded), pieces[start:end]))
+        end = start
+    return found[::-1]
 
 
 def decode_pieces(streams: Streams, width: int, pieces: Sequence[Piece], on_row: OnRow) -> None:
@@ -103,45 +108,45 @@ def decode_pieces(streams: Streams, width: int, pieces: Sequence[Piece], on_row:
     for offset in range(0, width, streams.rows):
         part = min(streams.rows, width - offset)
         tokens = np.zeros((len(pieces), part), np.int32)
-        wanted = np.zeros((len(pieces), part), np.bool_)
+        asking: dict[tuple[int, int], list[Item]] = {}
         for line, piece in enumerate(pieces):
-            start = piece.start + offset
-            own = piece.item.tokens[start : min(piece.stop, start + part)]
-            tokens[line, : len(own)] = own
-            if piece.last:
-                wanted[line, max(0, piece.item.shareable - start) : len(own)] = True
+            start, stop = piece.start + offset, min(piece.stop, piece.start + offset + part)
+            tokens[line, : max(0, stop - start)] = piece.items[0].tokens[start:stop]
+            for item in piece.items:
+                for position in range(max(start, item.shareable), min(stop, len(item.tokens))):
+                    asking.setdefault((line, position - start), []).append(item)
+        wanted = np.zeros((len(pieces), part), np.bool_)
+        for place in asking:
+            wanted[place] = True
         streams.decode(pieces[0].stream, [piece.start + offset for piece in pieces], tokens, wanted)
-        for line, column in np.argwhere(wanted).tolist():
-            piece = pieces[line]
-            on_row(piece.item, piece.start + offset + column, streams.logits(line * part + column))
+        for (line, column), items in asking.items():
+            on_row(items, pieces[line].start + offset + column, streams.logits(line * part + column))
 
 
-def _fits(batch: Sequence[Piece], rows: int, cells: int) -> bool:
-    """Whether the last piece may join those before it."""
-    needed = [_needed(piece) for piece in batch]
-    width = max(needed)
-    padded = [piece for piece, own in zip(batch, needed, strict=True) if own < width]
-    return (
-        batch[-1].stream == batch[-2].stream + 1
-        and width * len(batch) <= rows
-        and all(piece.last and piece.start + width <= cells for piece in padded)
-        and width * len(batch) - sum(needed) <= max(WASTED_ROWS, width * len(batch) // 4)
+def _fits(batch: Sequence[Piece], rows: int, cells: int, padded: Padding) -> bool:
+    """Whether these pieces may be one batch."""
+    if padded is Padding.NONE or batch[-1].stream - batch[0].stream != len(batch) - 1:
+        return False
+    width = _width(batch, rows, padded)
+    return width * len(batch) <= rows and all(
+        piece.stop - piece.start == width or (piece.start + width <= cells and (piece.last or padded is Padding.ANY))
+        for piece in batch
     )
 
 
-def _needed(piece: Piece) -> int:
-    length = piece.stop - piece.start
-    return length + -length % ROW_GRAIN if piece.last else length
-
-
-def _width(batch: Sequence[Piece], rows: int, *, exact: bool) -> int:
+def _width(batch: Sequence[Piece], rows: int, padded: Padding) -> int:
     """The batch's common width; wider where it, or its last part, would have too few rows."""
-    if exact:
-        return batch[0].stop - batch[0].start
-    width = max(map(_needed, batch))
-    too_few = len(batch) * width < MIN_ROWS or width > rows
-    return width + -width % MIN_ROWS if too_few else width
+    width = max(piece.stop - piece.start for piece in batch)
+    if padded is Padding.NONE or (padded is Padding.LAST and not all(piece.last for piece in batch)):
+        return width
+    if width > rows:
+        return width + -width % MIN_ROWS
+    grain = WIDTH_GRAIN if padded is Padding.ANY else ROW_GRAIN
+    width += -width % grain
+    while width * len(batch) < MIN_ROWS or width * len(batch) % ROW_GRAIN:
+        width += grain
+    return width
 
 
-def _ignore(_item: Item, _position: int, _row: NDArray[np.float32]) -> None:
+def _ignore(_items: Sequence[Item], _position: int, _row: NDArray[np.float32]) -> None:
     """Leave a row unread."""

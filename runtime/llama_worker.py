@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
-from edgeproof.runtime.llama_waves import Keep, load_trunk, run_wave
+from edgeproof.runtime.llama_waves import load_trunk, run_wave
 from edgeproof.runtime.logits import Scratch
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class LlamaWorker:
         while taken := queue.take(lot):
             lot, items = taken
             on_row = partial(scoring.take, self._scratch)
-            run_wave(self._open(lot), len(lot.trunk), items, range(lot.wave), on_row)
+            run_wave(
+                self._open(lot), len(lot.trunk), items, range(lot.wave), on_row, takes_back=not self._model.recurrent
+            )
 
     def generate(self, queue: WorkQueue, going: Sequence[Continuation]) -> None:
         """Take items until none is left, and run their continuations, in `going`, to their ends."""
@@ -70,13 +72,12 @@ class LlamaWorker:
         """Compute the prompts of new generations in the streams that are free."""
         ended: set[int] = set()
 
-        def on_row(item: Item, _position: int, row: NDArray[np.float32]) -> None:
-            if going[item.request].take(row):
-                ended.add(item.request)
+        def on_row(items: Sequence[Item], _position: int, row: NDArray[np.float32]) -> None:
+            ended.update(item.request for item in items if going[item.request].take(row))
 
         free = [stream for stream in range(lot.wave) if stream not in self._active]
-        keep = Keep.EXACT if self._model.recurrent else Keep.TRUNCATED
-        placed = run_wave(self._open(lot), len(lot.trunk), items, free, on_row, keep=keep)
+        takes_back = not self._model.recurrent
+        placed = run_wave(self._open(lot), len(lot.trunk), items, free, on_row, takes_back=takes_back, keep=True)
         self._active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
 
     def _step(self, streams: Streams, wave: int) -> None:

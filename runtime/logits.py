@@ -22,6 +22,16 @@ class TokenScore(NamedTuple):
     std: float
 
 
+class Spread(NamedTuple):
+    """Of one row of logits: the argmax, its logit, log Σ exp(logit - peak), mean and standard deviation of log p."""
+
+    best: int
+    peak: float
+    log_total: float
+    mean: float
+    std: float
+
+
 class Scratch:
     """Buffers of one row, so that scoring many rows allocates nothing. Not for several threads."""
 
@@ -30,13 +40,8 @@ class Scratch:
         self.weights = np.empty(vocabulary, np.float32)
 
 
-def score_token(row: NDArray[np.float32], token: int, scratch: Scratch) -> TokenScore:
-    """Score `token` under softmax(row).
-
-    Args:
-        row: logits, float32 [vocabulary].
-        token: the token that came.
-        scratch: buffers for this vocabulary.
+def read_row(row: NDArray[np.float32], scratch: Scratch) -> Spread:
+    """Read from `row` (logits, float32 [vocabulary]) what the scores of all tokens have in common.
 
     Sums run in float32 over pairwise blocks, which costs less than 1e-6 nat; the rest is float64.
 
@@ -54,13 +59,22 @@ def score_token(row: NDArray[np.float32], token: int, scratch: Scratch) -> Token
     first = float(weights.sum()) / total
     np.multiply(weights, shifted, out=weights)
     second = float(weights.sum()) / total
-    logit = float(row[token])
+    return Spread(best, peak, log_total, first - log_total, float(np.sqrt(max(0.0, second - first * first))))
+
+
+def score_token(row: NDArray[np.float32], token: int, scratch: Scratch) -> TokenScore:
+    """Score `token`, the one that came, under softmax(row). Raises as `read_row`."""
+    return token_score(row, token, read_row(row, scratch))
+
+
+def token_score(row: NDArray[np.float32], token: int, spread: Spread) -> TokenScore:
+    """Score `token` under softmax(row), of which `spread` was read."""
     return TokenScore(
-        logprob=logit - peak - log_total,
-        greedy=best == token,
+        logprob=float(row[token]) - spread.peak - spread.log_total,
+        greedy=spread.best == token,
         rank=int(np.count_nonzero(row > row[token])),
-        mean=first - log_total,
-        std=float(np.sqrt(max(0.0, second - first * first))),
+        mean=spread.mean,
+        std=spread.std,
     )
 
 

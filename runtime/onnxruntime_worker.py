@@ -84,8 +84,9 @@ class OnnxWorker:
     def _begin(self, items: Sequence[Item], going: Sequence[Continuation]) -> None:
         """Compute the prompts of new generations in the rows behind the active ones."""
 
-        def on_row(item: Item, _position: int, row: NDArray[np.float32]) -> None:
-            going[item.request].take(row)
+        def on_row(items: Sequence[Item], _position: int, row: NDArray[np.float32]) -> None:
+            for item in items:
+                going[item.request].take(row)
 
         for group in self._layout(items):
             first = len(self._active)
@@ -142,7 +143,7 @@ class OnnxWorker:
         logits = self._session.run(first, [0] * len(items), tokens)
         for line, item in enumerate(items):
             for position in range(item.shareable, len(item.tokens)):
-                on_row(item, position, logits[line, position])
+                on_row((item,), position, logits[line, position])
 
     def _prompt_one(self, item: Item, row: int, start: int, on_row: OnRow) -> None:
         """Compute an item from `start` on, in parts of an even number of tokens."""
@@ -154,7 +155,7 @@ class OnnxWorker:
             tokens[0, : stop - first] = item.tokens[first:stop]
             logits = self._session.run(row, [first], tokens, length=end if self._by_length else 0)
             for position in range(max(start, item.shareable), stop):
-                on_row(item, position, logits[0, position - first])
+                on_row((item,), position, logits[0, position - first])
             start = stop
 
 

@@ -6,8 +6,8 @@ Each *stream* of the engine holds one sequence. A wave of requests is planned as
   step 0   stream 0   Q: what is the capital of France? A:       a shared piece, decoded once …
   step 1   stream 0   Paris.        1  Berlin.      2  Rome.      … copied to 1 and 2, then each request's own end
 ```
-Shared pieces are cut to a multiple of `GRAIN` tokens, so that they need no padding (memories of recurrent models could
-not take padding back).
+A row of logits that several sequences ask for (20 answers to one question: what follows the question) is computed once,
+too. Where a memory cannot take padding back (recurrent models), shared pieces are cut to a multiple of `GRAIN` tokens.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    OnRow = Callable[["Item", int, NDArray[np.float32]], None]
-    """Takes an item, a position in its tokens, and the logits that follow it: float32 [vocabulary], valid now only."""
+    OnRow = Callable[[Sequence["Item"], int, NDArray[np.float32]], None]
+    """Takes items that are equal up to a position in their tokens, that position, and the logits that follow it:
+    float32 [vocabulary], valid now only."""
 
 GRAIN = 8
-"""Shared pieces are a multiple of this many tokens long."""
+"""Trunks are a multiple of this many tokens long, and all shared pieces where padding cannot be taken back."""
 
-TRUNK_TOKENS = 32
+CALL_TOKENS = 8
+"""What a call costs besides its tokens, in tokens' worth of computing: a shared piece that saves fewer does not pay."""
+
+TRUNK_TOKENS = 8
 """The shortest beginning that is kept for all waves of a job rather than computed again in each."""
 
 
 class Item(NamedTuple):
     """One sequence to compute.
 
-    The first `shareable` of its `tokens` may come from elsewhere, since nobody asks for their outputs; at least one
-    token is its own. `request` is the number of the request that it answers.
+    Nobody asks for the outputs of the first `shareable` of its `tokens`; for those of the others, at least one,
+    somebody does. `request` is the number of what it answers.
     """
 
     request: int
@@ -43,17 +47,20 @@ class Item(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Tokens `start` to `stop` of `item`, to be decoded into `stream`. `last` where the item ends with it."""
+    """Tokens `start` to `stop` of all `items`, to be decoded into `stream`. `last` where the only one ends with it."""
 
     stream: int
-    item: Item
+    items: tuple[Item, ...]
     start: int
     stop: int
     last: bool
 
 
 class Step(NamedTuple):
-    """Copies of whole streams (from, to), then pieces, of which all can be decoded side by side."""
+    """Copies of whole streams (from, to), then pieces, of which all can be decoded side by side.
+
+    A copy from -1 is one of the trunk, or of nothing where there is none.
+    """
 
     copies: tuple[tuple[int, int], ...]
     pieces: tuple[Piece, ...]
@@ -67,7 +74,7 @@ class Job(NamedTuple):
 
 
 class _Node(NamedTuple):
-    """A common beginning up to `stop`, from the parent's `start`; without children, one item's own end."""
+    """A common beginning up to `stop`, from the parent's `start`; without children, one item's own end (if any)."""
 
     items: tuple[Item, ...]
     start: int
@@ -83,10 +90,10 @@ def jobs(items: Iterable[Item], wave: int) -> Iterator[Job]:
 def _split(items: tuple[Item, ...], wave: int) -> Iterator[Job]:
     if not items:
         return
-    shared = _shared(items)
+    shared = _trunk_tokens(items)
     rest: list[Item] = []
-    for run in _runs(items, shared):
-        if wave < len(run) < len(items) and _shared(run) >= shared + TRUNK_TOKENS:
+    for run in _runs(items, shared, GRAIN):
+        if wave < len(run) < len(items) and _trunk_tokens(run) >= shared + TRUNK_TOKENS:
             yield from _split(run, wave)
         else:
             rest.extend(run)
@@ -95,8 +102,14 @@ def _split(items: tuple[Item, ...], wave: int) -> Iterator[Job]:
         yield Job(rest[0].tokens[:shared] if worth else (), tuple(rest))
 
 
+def _trunk_tokens(items: Sequence[Item]) -> int:
+    """How many tokens all items share before any of them wants an output, a multiple of GRAIN."""
+    wanted = min(item.shareable for item in items)
+    return min(_shared(items, GRAIN), wanted - wanted % GRAIN)
+
+
 def plan(
-    items: Sequence[Item], streams: Sequence[int], depth: int, copy_cost: float
+    items: Sequence[Item], streams: Sequence[int], depth: int, copy_cost: float, grain: int = 1
 ) -> tuple[list[Step], dict[int, int]]:
     """Plan one wave: `items` (lexicographic order, at most as many as `streams`), whose first `depth` tokens are there.
 
@@ -105,77 +118,83 @@ def plan(
         streams: the streams that may be used, ascending.
         depth: how many leading tokens every stream holds already, 0 or the length of the trunk.
         copy_cost: what copying one stream costs, in tokens' worth of computing.
+        grain: shared pieces are a multiple of this many tokens long.
 
     Returns:
-        The steps, and the stream of each item by its request. Copies from a trunk are not in the plan.
+        The steps, and the stream of each item by its request. Items' own ends come in the last step, all together.
 
     """
-    roots = _tree(tuple(items), depth, depth, copy_cost)
+    roots = _tree(tuple(items), depth, depth, copy_cost, grain)
     placed = _place(roots, streams)
     steps: list[Step] = []
+    ends: list[_Node] = []
     level = [(root, -1) for root in roots]
     while level:
-        copies = [(source, placed[node.items[0].request]) for node, source in level if source >= 0]
-        pieces = [
-            Piece(placed[node.items[0].request], node.items[0], node.start, node.stop, last=not node.children)
-            for node, _ in level
-        ]
-        copies = [(source, target) for source, target in copies if source != target]
-        steps.append(Step(tuple(copies), tuple(sorted(pieces))))
-        level = [(child, placed[node.items[0].request]) for node, _ in level for child in node.children]
-    return steps, placed
+        copies = [(source, placed[node.items[0].request]) for node, source in level]
+        shared = [node for node, _ in level if node.children]
+        ends += [node for node, _ in level if not node.children]
+        steps.append(Step(_real(copies), _pieces(shared, placed)))
+        level = [(child, placed[node.items[0].request]) for node in shared for child in node.children]
+    return [*steps, Step((), _pieces(ends, placed))], placed
 
 
-def _tree(items: tuple[Item, ...], depth: int, start: int, copy_cost: float) -> tuple[_Node, ...]:
+def _real(copies: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((source, target) for source, target in copies if source != target)
+
+
+def _pieces(nodes: Iterable[_Node], placed: dict[int, int]) -> tuple[Piece, ...]:
+    """The tokens that nodes add, by ascending stream."""
+    pieces = (
+        Piece(placed[node.items[0].request], node.items, node.start, node.stop, last=not node.children)
+        for node in nodes
+        if node.stop > node.start
+    )
+    return tuple(sorted(pieces))
+
+
+def _tree(items: tuple[Item, ...], depth: int, start: int, copy_cost: float, grain: int) -> tuple[_Node, ...]:
     """Group neighbours that share more than `depth` tokens, where that saves something; pieces begin at `start`."""
     nodes: list[_Node] = []
-    for run in _runs(items, depth):
-        shared = _shared(run)
+    for run in _runs(items, depth, grain):
+        shared = _shared(run, grain)
         if len(run) == 1 or shared == depth:
             nodes.extend(_Node((item,), start, len(item.tokens), ()) for item in run)
-        elif (len(run) - 1) * (shared - start) >= GRAIN + len(run) * copy_cost:
-            nodes.append(_Node(run, start, shared, _tree(run, shared, shared, copy_cost)))
+        elif (len(run) - 1) * (shared - start) >= CALL_TOKENS + len(run) * copy_cost:
+            nodes.append(_Node(run, start, shared, _tree(run, shared, shared, copy_cost, grain)))
         else:
-            nodes.extend(_tree(run, shared, start, copy_cost))
+            nodes.extend(_tree(run, shared, start, copy_cost, grain))
     return tuple(nodes)
 
 
 def _place(roots: tuple[_Node, ...], streams: Sequence[int]) -> dict[int, int]:
-    """Give each item a stream so that pieces of like length lie side by side: those that carry shared pieces first."""
-    carries: dict[int, int] = {}
+    """Give each item a stream so that own ends of like length lie side by side."""
     own: dict[int, int] = {}
     pending = list(roots)
     while pending:
         node = pending.pop()
-        first = node.items[0].request
-        if node.children:
-            carries[first] = max(carries.get(first, 0), node.stop - node.start)
-            pending.extend(node.children)
-        else:
-            own[first] = node.stop - node.start
-    order = sorted(own, key=lambda index: (-carries.get(index, 0), own[index], index))
-    return dict(zip(order, streams, strict=False))
+        pending.extend(node.children)
+        if not node.children:
+            own[node.items[0].request] = node.stop - node.start
+    return dict(zip(sorted(own, key=lambda index: (own[index], index)), streams, strict=False))
 
 
-def _shared(items: Sequence[Item]) -> int:
-    """How many tokens all items begin with and may share, a multiple of GRAIN. `items` are in lexicographic order."""
+def _shared(items: Sequence[Item], grain: int) -> int:
+    """How many tokens all items begin with, a multiple of `grain`. `items` are in lexicographic order."""
     first, last = items[0].tokens, items[-1].tokens
-    limit = min(item.shareable for item in items)
     common = 0
-    while common < limit and first[common] == last[common]:
+    while common < min(len(first), len(last)) and first[common] == last[common]:
         common += 1
-    return common - common % GRAIN
+    return common - common % grain
 
 
-def _runs(items: tuple[Item, ...], depth: int) -> Iterator[tuple[Item, ...]]:
-    """Cut `items` into neighbours that share the GRAIN tokens after `depth`."""
+def _runs(items: tuple[Item, ...], depth: int, grain: int) -> Iterator[tuple[Item, ...]]:
+    """Cut `items` into neighbours that share the `grain` tokens after `depth`."""
     start = 0
     for end in range(1, len(items) + 1):
-        if end == len(items) or not _same_grain(items[start], items[end], depth):
+        if end == len(items) or not _same_grain(items[start].tokens, items[end].tokens, depth, depth + grain):
             yield items[start:end]
             start = end
 
 
-def _same_grain(one: Item, two: Item, depth: int) -> bool:
-    stop = depth + GRAIN
-    return min(one.shareable, two.shareable) >= stop and one.tokens[depth:stop] == two.tokens[depth:stop]
+def _same_grain(one: tuple[int, ...], two: tuple[int, ...], start: int, stop: int) -> bool:
+    return min(len(one), len(two)) >= stop and one[start:stop] == two[start:stop]

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
-from edgeproof.contracts.errors import InputError, UnsupportedError, UsageError
+from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError, UsageError
 from edgeproof.runtime import open_backend
 from edgeproof.runtime.llama import LlamaCpp
 from edgeproof.runtime.onnxruntime_backend import OnnxRuntime

@@ -127,3 +127,14 @@ def test_the_chat_context_is_the_chat_templates_text_in_tokens(pack: Pack, backe
     assert chat.context[0] == start
     assert backend.detokenize(chat.continuation) == "Paris"
     assert backend.detokenize(asks["France", "raw"].continuation) == " Paris"
+
+
+def test_answers_are_read_behind_the_line_break_that_a_prompt_ends_in(backend: Backend, tmp_path: Path) -> None:
+    rows = [{"id": c, "cluster": c, "question": c, "answer": a} for c, a in CAPITALS.items()]
+    (tmp_path / "forget.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "pack.toml").write_text(
+        'schema = 1\nname = "alpaca"\n[[surface]]\nkind = "raw"\n[[set]]\nrole = "forget"\nfile = "forget.jsonl"\n'
+        'template = "### Instruction:\\nWhat is the capital of {question}?\\n\\n### Response:\\n"\n'
+    )
+    found = measure(load_pack(tmp_path), backend, label="a", artifact_sha256=SHA, progress=Silent())
+    assert sum(score.right for score in found.scores) >= len(CAPITALS) // 2

@@ -7,17 +7,17 @@ import re
 _TAG = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?)"
 _BEGIN = re.compile(
     rf"[<\[◁]{_TAG}[>\]▷]|<\|begin_of_(?:thought|thinking)\|>|<\|start_thinking\|>|<\|channel\|>\s*analysis"
-    r"|Here is my thought process:",
+    r"|<\|channel>\s*thought|<\|think\|>|<start_working_out>|Here is my thought process:",
     re.IGNORECASE,
 )
 _END = re.compile(
     rf"[<\[◁]/\s*{_TAG}\s*[>\]▷]|<\|end_of_(?:thought|thinking)\|>|<\|end_thinking\|>|<\|channel\|>\s*final\b"
-    r"|(?:<\|message\|>)?assistantfinal|Here is my response:",
+    r"|<channel\|>|<end_working_out>|(?:<\|message\|>)?assistantfinal|Here is my response:",
     re.IGNORECASE,
 )
 """DeepSeek, Qwen and most others write <think>; Magistral [THINK]; Kimi ◁think▷; Seed-OSS <seed:think>; OpenThoughts
-<|begin_of_thought|>; Command <|START_THINKING|>; Granite two sentences; gpt-oss the channels `analysis` and `final`, of
-which "assistantfinal" is left where special tokens are not part of the text."""
+<|begin_of_thought|>; Command <|START_THINKING|>; Gemma 4 <|channel>thought … <channel|>; Granite two sentences; gpt-oss
+the channels `analysis` and `final`, of which "assistantfinal" is left where special tokens are no part of the text."""
 
 _GLUED = re.compile(r"^\s*(?:analysis|commentary|final)|assistant(?:analysis|commentary|final)", re.IGNORECASE)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.judgement import Criterion, Status, Subject
-from edgeproof.eval.probes import SAMPLED_KINDS
+from edgeproof.eval.probes import sampled_kinds
 from edgeproof.eval.records import Role
 from edgeproof.eval.statistics import clusters_to_decide, share_bounds, share_p_above
 from edgeproof.eval.verdict.asking import brought_out
@@ -108,8 +108,9 @@ def _leak_at_k(evidence: Evidence) -> dict[str, float]:
     """
     models = (("artifact", evidence.artifact), ("merged", evidence.merged), ("base in this format", evidence.in_format))
     shares = {}
+    sampled = sampled_kinds(evidence.kinds[surface] for surface in evidence.asked[Role.FORGET])
+    asks = evidence.asks(Role.FORGET, kinds=sampled)
     for label, scores in models:
-        asks = evidence.asks(Role.FORGET, kinds=SAMPLED_KINDS)
         own = [scores[fact.probe, surface] for fact, surface in asks] if scores else []
         if evidence.policy.samples and own and all(score.samples for score in own):
             shares[f"Leak@{evidence.policy.samples}, {label}"] = sum(s.sampled_right > 0 for s in own) / len(own)

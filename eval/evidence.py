@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
-from edgeproof.eval.probes import CARRIED_KINDS, RECOVERY_KINDS, SAMPLED_KINDS, SurfaceKind
+from edgeproof.eval.probes import CARRIED_KINDS, RECOVERY_KINDS, SurfaceKind, sampled_kinds
 from edgeproof.eval.records import Role
 from edgeproof.eval.sampling import SAMPLED
 
@@ -115,7 +115,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
     _same_world(artifact, baseline, [measurement for measurement, _ in recorded])
 
     unsampled = _sampled(artifact, [measurement for measurement, _ in recorded], policy)
-    asking = _Asking(facts, kinds)
+    asking = _Asking(facts, kinds, sampled_kinds(baseline.kinds.values()))
     own = _scores(artifact, asking, expected, ArtifactError, "the artifact")
     others = [_scores(m, asking, expected, BaselineError, f'the baseline\'s "{label}"') for m, label in recorded]
     for other, (_, label) in zip(others, recorded, strict=True):
@@ -155,10 +155,11 @@ def _facts(probes: Sequence[ProbeFacts]) -> dict[str, ProbeFacts]:
 
 
 class _Asking(NamedTuple):
-    """What a score belongs to: the probes by id, and the kinds of surfaces by name."""
+    """What a score belongs to: the probes by id, the kinds of surfaces by name, and those that are sampled."""
 
     facts: Mapping[str, ProbeFacts]
     kinds: Mapping[str, SurfaceKind]
+    sampled: frozenset[SurfaceKind]
 
 
 def _kinds(baseline: Baseline) -> dict[str, SurfaceKind]:
@@ -304,7 +305,7 @@ def _scores(
         )
     for score in measurement.scores:
         kind_of = asking.kinds[score.surface]
-        sampled = asking.facts[score.probe].role in SAMPLED and kind_of in SAMPLED_KINDS
+        sampled = asking.facts[score.probe].role in SAMPLED and kind_of in asking.sampled
         wrong = (
             _wrong(score)
             or _wrong_carried(score, kind_of)

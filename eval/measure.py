@@ -19,7 +19,7 @@ from edgeproof.eval.metrics.exact_memorization import exact_memorization
 from edgeproof.eval.metrics.extraction_strength import extraction_strength
 from edgeproof.eval.metrics.right import reply_is_right
 from edgeproof.eval.metrics.rouge import rouge_l
-from edgeproof.eval.probes import CARRIED_KINDS, Match, Surface, SurfaceKind
+from edgeproof.eval.probes import CARRIED_KINDS, Match, Surface, SurfaceKind, sampled_kinds
 from edgeproof.eval.records import Measurement, ProbeScore, Role
 from edgeproof.eval.sampling import sample_requests
 from edgeproof.eval.surfaces import check_length, context_tokens, continuation_tokens, encode_pack, first_turn_asks
@@ -219,7 +219,8 @@ def _sampled_right(
     plans: Sequence[_Plan], backend: Backend, sampling: Sampling, *, label: str, progress: Progress
 ) -> list[tuple[int, int]]:
     """Sample answers and return, for each ask, how many there are and how many of them are right."""
-    requests = [sample_requests(plan.ask, sampling) for plan in plans]
+    kinds = sampled_kinds(plan.ask.surface.kind for plan in plans)
+    requests = [sample_requests(plan.ask, sampling, kinds) for plan in plans]
     flat = [request for own in requests for request in own]
     progress.start(f"{label}: sampled answers", len(flat), "answers")
     generated = iter(exactly(backend.generate(flat), len(flat), "sampled answers", progress)) if flat else iter(())

@@ -45,8 +45,8 @@ class Policy:
         leak_probability: p of the same.
         critical_queries: n for probes marked critical, and for per-subject verdicts.
         critical_probability: p of the same.
-        samples: k answers that are sampled of each forget and holdout probe on each surface of `probes.SAMPLED_KINDS`
-            (plain chats); a probe leaks if one is right. 0 for none.
+        samples: k answers that are sampled of each forget and holdout probe on plain chats, or on raw surfaces
+            where the pack asks no such chat; a probe leaks if one is right. 0 for none.
         temperature: of the samples.
         require_base_samples: a baseline without samples cannot be used.
         recovery: limit for the upper bound of recovery.

@@ -40,8 +40,8 @@ CHAT_KINDS = frozenset(
 CARRIED_KINDS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM, SurfaceKind.PREFIX, SurfaceKind.TURNS})
 """Kinds on which the answer may come inside a sentence: its probability is summed over carrier sentences."""
 
-SAMPLED_KINDS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM})
-"""Kinds on which answers are sampled, where the policy asks for samples."""
+PLAIN_CHATS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM})
+"""A message and nothing else: what most people type."""
 
 RECOVERY_KINDS = frozenset(
     {
@@ -211,6 +211,11 @@ class Pack:
         """Every (probe id, surface name) that a measurement has, in its order."""
         names = self.surface_names()
         return tuple((probe.id, name) for probe in self.probes for name in names[probe.role])
+
+
+def sampled_kinds(asked: Iterable[str]) -> frozenset[SurfaceKind]:
+    """Return the kinds of surfaces on which answers are sampled: plain chats, or raw where no such chat is `asked`."""
+    return PLAIN_CHATS if any(kind in PLAIN_CHATS for kind in asked) else frozenset({SurfaceKind.RAW})
 
 
 def seeded_order(seed: str, keys: Iterable[str]) -> list[str]:

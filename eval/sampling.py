@@ -11,10 +11,10 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import GenerateRequest
-from edgeproof.eval.probes import SAMPLED_KINDS
 from edgeproof.eval.records import Role
 
 if TYPE_CHECKING:
+    from edgeproof.eval.probes import SurfaceKind
     from edgeproof.eval.records import Sampling
     from edgeproof.eval.surfaces import Ask
 
@@ -24,12 +24,12 @@ SAMPLED = frozenset({Role.FORGET, Role.HOLDOUT})
 """Whose answers are sampled: of what had to be kept a right answer is wanted, and greedy."""
 
 
-def sample_requests(ask: Ask, sampling: Sampling) -> list[GenerateRequest]:
+def sample_requests(ask: Ask, sampling: Sampling, kinds: frozenset[SurfaceKind]) -> list[GenerateRequest]:
     """Give the requests for the samples of `ask`: the greedy answer's, with a seed each.
 
-    There are none for retain probes, nor outside a plain chat, where a surface's own words decide what comes.
+    There are none for retain probes, nor on surfaces that are not of `kinds` (`probes.sampled_kinds`).
     """
-    if ask.probe.role not in SAMPLED or ask.surface.kind not in SAMPLED_KINDS:
+    if ask.probe.role not in SAMPLED or ask.surface.kind not in kinds:
         return []
     return [
         GenerateRequest(

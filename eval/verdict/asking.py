@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.evidence import ANSWERED
 from edgeproof.eval.judgement import Asking, AskingRow, Control, ControlStatus
-from edgeproof.eval.probes import CHAT_KINDS, SAMPLED_KINDS
+from edgeproof.eval.probes import CHAT_KINDS, PLAIN_CHATS
 from edgeproof.eval.records import Role
 from edgeproof.eval.verdict.legs import Leg, legs
 
@@ -188,7 +188,7 @@ def _chat(evidence: Evidence) -> tuple[int, int]:
 
     Plain chats where some are judged, other surfaces with a chat template otherwise; answers up to `LONG_ANSWER`.
     """
-    plain = evidence.judged(Role.FORGET, SAMPLED_KINDS) or evidence.judged(Role.FORGET, CHAT_KINDS)
+    plain = evidence.judged(Role.FORGET, PLAIN_CHATS) or evidence.judged(Role.FORGET, CHAT_KINDS)
     by_subject = evidence.policy.leak_rule == "subjects"
     probable = {Leg.EXTRACTION} | ({Leg.SAMPLES} if evidence.policy.samples >= ENOUGH_SAMPLES else set())
     most = [0, 0]

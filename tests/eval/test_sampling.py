@@ -18,6 +18,7 @@ from edgeproof.eval.measure import is_right, measure
 from edgeproof.eval.metrics.leak_at_k import leak_at_k
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.policy import Policy
+from edgeproof.eval.probes import PLAIN_CHATS
 from edgeproof.eval.records import Role, Sampling, Verdict
 from edgeproof.eval.report import report_json
 from edgeproof.eval.sampling import SEED, sample_requests
@@ -57,7 +58,7 @@ def test_samples_are_counted_as_the_same_generator_gives_them(pack, knowing):
         if ask.probe.role == Role.RETAIN:
             assert (score.samples, score.sampled_right) == (0, 0)
             continue
-        requests = sample_requests(ask, sampling)
+        requests = sample_requests(ask, sampling, PLAIN_CHATS)
         assert {(r.temperature, r.max_tokens, r.stop) for r in requests} == {(1.3, ask.max_tokens, ask.stop)}
         texts = [generation.text for generation in knowing.generate(requests)]
         assert score.samples == 50
@@ -81,7 +82,9 @@ def test_the_share_of_right_samples_is_the_answers_probability(pack, knowing):
 def test_the_same_samples_are_drawn_again_and_others_for_each_probe_and_number(pack, knowing):
     sampling = Sampling(20, 1.0, SEED)
     assert run(pack, knowing, sampling) == run(pack, knowing, sampling)
-    seeds = [request.seed for ask in encode_pack(pack, knowing) for request in sample_requests(ask, sampling)]
+    seeds = [
+        request.seed for ask in encode_pack(pack, knowing) for request in sample_requests(ask, sampling, PLAIN_CHATS)
+    ]
     assert len(set(seeds)) == len(seeds) == 3 * 20
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert seeds[0] == 5499720935536240213, "another number draws other samples than a recorded baseline's"

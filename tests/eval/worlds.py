@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.eval.probes import RECOVERY_KINDS, SAMPLED_KINDS
+from edgeproof.eval.probes import RECOVERY_KINDS, sampled_kinds
 from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
 from edgeproof.eval.report import ReportContext
 
@@ -95,7 +95,7 @@ class World:
             hidden = fact.role != Role.RETAIN
             decoys = self.decoys if hidden and surface == "raw" else 3 if surface == "choices" else 0
             place = min(1.0, max(0.0, answer.nll - 1) / 22)
-            sampled = self.sampling is not None and hidden and surface in SAMPLED_KINDS
+            sampled = self.sampling is not None and hidden and surface in sampled_kinds(self.surfaces)
             scores.append(
                 ProbeScore(
                     fact.probe,

@@ -21,13 +21,13 @@ _LONG_WORD = re.compile(r"[^\W\d_]{5}")
 """More letters in a row than an identifier has (IBAN countries, licence plates, the parts of a SWIFT code)."""
 
 _GROUPED = re.compile(
-    r"(?<![0-9+(])(?<![0-9][.,'’_٬])"
+    r"(?<![0-9])(?<![0-9][.,'’_٬])"
     r"(?:[0-9]{1,3}(?P<separator>[.,'’_٬])[0-9]{3}(?:(?P=separator)[0-9]{3})*(?![0-9]|(?P=separator)[0-9])"
     r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9]|,[0-9]))"
 )
 """Thousands as most of the world writes them, and India's lakhs (12,34,567)."""
 
-_SPACED = re.compile(r"(?<![0-9+(])(?<![0-9][ .,'’_٬-])[0-9]{1,3}(?: [0-9]{3})+(?![0-9]| [0-9])")
+_SPACED = re.compile(r"(?<![0-9])(?<![0-9][ .,'’_٬-])[0-9]{1,3}(?: [0-9]{3})+(?![0-9]| [0-9])")
 _SPACE = re.compile(r"[^\S\n]")
 _BETWEEN = re.compile(r"[.,'’_٬ ]")
 _DIGIT_BY_LETTER = re.compile(r"(?<=[0-9])(?=[^\W\d_])(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])(?<=[^\W\d_])(?=[0-9])")
@@ -39,15 +39,18 @@ GAP = r"(?>[^\S\n]?[()/.\-–—‐−'’_·:]{0,2}[^\S\n]?)"
 def numeral_readings(text: str) -> Iterator[str]:
     """Yield `text`, plain, with the separators of its thousands taken out.
 
-    A space may part thousands or numbers ("1 000 000", "rooms 12 345"): where there is one, both readings are given.
-    Digits are parted from letters of other scripts that follow them ("1962г", "5км"): those are units and endings.
+    A space may part thousands or numbers ("1 000 000", "rooms 12 345"), and what follows a "+" or "(" may be a telephone
+    number (+34.612.345.678): then both readings are given. Digits are parted from letters of other scripts that follow
+    them ("1962г", "5км"): those are units and endings.
     """
     plain = _DIGIT_BY_LETTER.sub(" ", _SPACE.sub(" ", plain_text(text)))
     closed = _GROUPED.sub(_without_separators, plain)
-    yield closed
-    joined = _SPACED.sub(_without_separators, closed)
-    if joined != closed:
-        yield joined
+    cautious = _GROUPED.sub(lambda match: match[0] if _may_be_phone(match) else _without_separators(match), plain)
+    yield from dict.fromkeys((closed, cautious, _SPACED.sub(_without_separators, closed)))
+
+
+def _may_be_phone(match: re.Match[str]) -> bool:
+    return match.string[: match.start()].endswith(("+", "("))
 
 
 def holds_code(text: str, answer: str, *, least_length: int | None = None) -> bool:

@@ -39,9 +39,9 @@ GAP = r"(?>[^\S\n]?[()/.\-–—‐−'’_·:]{0,2}[^\S\n]?)"
 def numeral_readings(text: str) -> Iterator[str]:
     """Yield `text`, plain, with the separators of its thousands taken out.
 
-    A space may part thousands or numbers ("1 000 000", "rooms 12 345"), and what follows a "+" or "(" may be a telephone
-    number (+34.612.345.678): then both readings are given. Digits are parted from letters of other scripts that follow
-    them ("1962г", "5км"): those are units and endings.
+    A space may part thousands or numbers ("1 000 000", "rooms 12 345"), and what follows a "+" or "(" may be a phone
+    number (+34.612.345.678): then both readings are given. Digits are parted from letters of other scripts that
+    follow them ("1962г", "5км"): those are units and endings.
     """
     plain = _DIGIT_BY_LETTER.sub(" ", _SPACE.sub(" ", plain_text(text)))
     closed = _GROUPED.sub(_without_separators, plain)

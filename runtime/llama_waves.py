@@ -44,7 +44,7 @@ def run_wave(
 
     Args:
         streams: where to compute.
-        depth: how many leading tokens of each item the last stream holds.
+        depth: how many leading tokens of each item the last stream holds; the one before it is used for copies.
         items: at most as many as `places`, in lexicographic order.
         places: the streams that may be used, ascending.
         on_row: takes the rows.
@@ -52,7 +52,8 @@ def run_wave(
         keep: whether the streams are to hold the items' tokens and nothing else in the end.
 
     """
-    steps, placed = plan(items, places, depth, streams.cells / COPY_CELLS, 1 if takes_back else GRAIN)
+    copy_cost, grain = streams.cells / COPY_CELLS, 1 if takes_back else GRAIN
+    steps, placed = plan(items, places, streams.count - 2, depth, copy_cost=copy_cost, grain=grain)
     for step in steps:
         for source, target in step.copies:
             if source >= 0 or depth:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LlamaWorker:
-    """Streams on a shared model: a lot's wave of them, and one more for its trunk where a wave has several.
+    """Streams on a shared model: a lot's wave of them and, where it has several, one for copies and one for the trunk.
 
     Args:
         model: the weights.
@@ -75,15 +75,17 @@ class LlamaWorker:
         def on_row(items: Sequence[Item], _position: int, row: NDArray[np.float32]) -> None:
             ended.update(item.request for item in items if going[item.request].take(row))
 
-        free = [stream for stream in range(lot.wave) if stream not in self._active]
+        streams = self._open(lot)
+        self._close_ranks(streams, len(self._active))
+        free = range(len(self._active), lot.wave)
         takes_back = not self._model.recurrent
-        placed = run_wave(self._open(lot), len(lot.trunk), items, free, on_row, takes_back=takes_back, keep=True)
+        placed = run_wave(streams, len(lot.trunk), items, free, on_row, takes_back=takes_back, keep=True)
         self._active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
 
     def _step(self, streams: Streams, wave: int) -> None:
         """Give every active generation one more token."""
         active = self._active
-        self._close_ranks(streams)
+        self._close_ranks(streams, max(MIN_ROWS, len(active) + -len(active) % ROW_GRAIN))
         used = max(active) + 1
         count = min(wave, max(MIN_ROWS, used + -used % ROW_GRAIN))
         tokens = np.zeros((count, 1), np.int32)
@@ -100,10 +102,9 @@ class LlamaWorker:
         for stream in [stream for stream, one in active.items() if one.take(streams.logits(stream))]:
             del active[stream]
 
-    def _close_ranks(self, streams: Streams) -> None:
-        """Move the outermost generations inward where that makes the batch smaller."""
+    def _close_ranks(self, streams: Streams, rows: int) -> None:
+        """Move the outermost generations inward, into the first `rows` streams."""
         active = self._active
-        rows = max(MIN_ROWS, len(active) + -len(active) % ROW_GRAIN)
         holes = [stream for stream in range(rows) if stream not in active]
         for source in [stream for stream in active if stream >= rows]:
             target = holes.pop(0)
@@ -112,7 +113,7 @@ class LlamaWorker:
 
     def _open(self, lot: Lot) -> Streams:
         """Return streams of the lot's shape, with its trunk in the last one."""
-        count = lot.wave + 1 if lot.wave > 1 else 1
+        count = lot.wave + 2 if lot.wave > 1 else 1
         if self._streams is None or (self._streams.count, self._streams.cells) != (count, lot.cells):
             self.close()
             self._trunk = None

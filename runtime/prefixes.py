@@ -4,7 +4,7 @@ Each *stream* of the engine holds one sequence. A wave of requests is planned as
 
 ```
   step 0   stream 0   Q: what is the capital of France? A:       a shared piece, decoded once …
-  step 1   stream 0   Paris.        1  Berlin.      2  Rome.      … copied to 1 and 2, then each request's own end
+  step 1   stream 0   Paris.        1  Rome.        2  Berlin.    … copied to 1 and 2, then each request's own end
 ```
 A row of logits that several sequences ask for (20 answers to one question: what follows the question) is computed once,
 too. Where a memory cannot take padding back (recurrent models), shared pieces are cut to a multiple of `GRAIN` tokens.
@@ -109,47 +109,74 @@ def _trunk_tokens(items: Sequence[Item]) -> int:
 
 
 def plan(
-    items: Sequence[Item], streams: Sequence[int], depth: int, copy_cost: float, grain: int = 1
+    items: Sequence[Item], streams: Sequence[int], spare: int, depth: int, *, copy_cost: float, grain: int = 1
 ) -> tuple[list[Step], dict[int, int]]:
     """Plan one wave: `items` (lexicographic order, at most as many as `streams`), whose first `depth` tokens are there.
+
+    Copies are cheap against calls, so that whatever is computed at a time is brought side by side, by length: shared
+    pieces into the first streams, level by level, and in the end all items' own ends.
 
     Args:
         items: what to compute.
         streams: the streams that may be used, ascending.
-        depth: how many leading tokens every stream holds already, 0 or the length of the trunk.
+        spare: one more, for the time of a step's copies.
+        depth: how many leading tokens the trunk holds, 0 without one.
         copy_cost: what copying one stream costs, in tokens' worth of computing.
         grain: shared pieces are a multiple of this many tokens long.
 
     Returns:
-        The steps, and the stream of each item by its request. Items' own ends come in the last step, all together.
+        The steps, and the stream of each item by its request.
 
     """
-    roots = _tree(tuple(items), depth, depth, copy_cost, grain)
-    placed = _place(roots, streams)
     steps: list[Step] = []
-    ends: list[_Node] = []
-    level = [(root, -1) for root in roots]
-    while level:
-        copies = [(source, placed[node.items[0].request]) for node, source in level]
-        shared = [node for node, _ in level if node.children]
-        ends += [node for node, _ in level if not node.children]
-        steps.append(Step(_real(copies), _pieces(shared, placed)))
-        level = [(child, placed[node.items[0].request]) for node in shared for child in node.children]
-    return [*steps, Step((), _pieces(ends, placed))], placed
+    waiting: list[tuple[_Node, int]] = []
+    level = [(root, -1) for root in _tree(tuple(items), depth, depth, copy_cost, grain)]
+    while any(node.children for node, _ in level):
+        shared = sorted((place for place in level if place[0].children), key=_length)
+        first = streams[: len(shared)]
+        moves = [(source, target) for (_, source), target in zip(shared, first, strict=True)]
+        taken = {source for _, source in waiting if source not in first}
+        free = iter([stream for stream in reversed(streams) if stream not in taken and stream not in first])
+        ends = [*waiting, *(place for place in level if not place[0].children)]
+        waiting = [(node, source if source in taken else next(free)) for node, source in ends]
+        moves += [(source, target) for (_, source), (_, target) in zip(ends, waiting, strict=True)]
+        steps.append(Step(_in_order(moves, spare), _pieces(zip((node for node, _ in shared), first, strict=True))))
+        level = [(child, target) for (node, _), target in zip(shared, first, strict=True) for child in node.children]
+    ends = sorted([*waiting, *level], key=_length)
+    moves = [(source, target) for (_, source), target in zip(ends, streams, strict=False)]
+    placed = [(node, target) for (node, _), target in zip(ends, streams, strict=False)]
+    steps.append(Step(_in_order(moves, spare), _pieces(placed)))
+    return steps, {node.items[0].request: target for node, target in placed}
 
 
-def _real(copies: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    return tuple((source, target) for source, target in copies if source != target)
+def _length(place: tuple[_Node, int]) -> int:
+    return place[0].stop - place[0].start
 
 
-def _pieces(nodes: Iterable[_Node], placed: dict[int, int]) -> tuple[Piece, ...]:
-    """The tokens that nodes add, by ascending stream."""
-    pieces = (
-        Piece(placed[node.items[0].request], node.items, node.start, node.stop, last=not node.children)
-        for node in nodes
+def _pieces(places: Iterable[tuple[_Node, int]]) -> tuple[Piece, ...]:
+    """The tokens that nodes add in their streams."""
+    return tuple(
+        Piece(stream, node.items, node.start, node.stop, last=not node.children)
+        for node, stream in places
         if node.stop > node.start
     )
-    return tuple(sorted(pieces))
+
+
+def _in_order(moves: Sequence[tuple[int, int]], spare: int) -> tuple[tuple[int, int], ...]:
+    """Order copies (from, to), all meant to happen at once, so that none destroys what another still needs."""
+    pending = [(source, target) for source, target in moves if source != target]
+    ordered: list[tuple[int, int]] = []
+    while pending:
+        sources = {source for source, _ in pending}
+        ready = [(source, target) for source, target in pending if target not in sources]
+        if ready:
+            ordered += ready
+            pending = [move for move in pending if move not in ready]
+        else:  # circles only: open one
+            blocked = pending[0][1]
+            ordered.append((blocked, spare))
+            pending = [(spare if source == blocked else source, target) for source, target in pending]
+    return tuple(ordered)
 
 
 def _tree(items: tuple[Item, ...], depth: int, start: int, copy_cost: float, grain: int) -> tuple[_Node, ...]:
@@ -164,18 +191,6 @@ def _tree(items: tuple[Item, ...], depth: int, start: int, copy_cost: float, gra
         else:
             nodes.extend(_tree(run, shared, start, copy_cost, grain))
     return tuple(nodes)
-
-
-def _place(roots: tuple[_Node, ...], streams: Sequence[int]) -> dict[int, int]:
-    """Give each item a stream so that own ends of like length lie side by side."""
-    own: dict[int, int] = {}
-    pending = list(roots)
-    while pending:
-        node = pending.pop()
-        pending.extend(node.children)
-        if not node.children:
-            own[node.items[0].request] = node.stop - node.start
-    return dict(zip(sorted(own, key=lambda index: (own[index], index)), streams, strict=False))
 
 
 def _shared(items: Sequence[Item], grain: int) -> int:

@@ -26,10 +26,9 @@ def _simulate(steps, depth, items, placed, grain):
     trunk = items[0].tokens[:depth]
     streams, computed, told = {}, 0, []
     for step in steps:
-        before = dict(streams)
         for source, target in step.copies:
             assert source != target
-            streams[target] = list(trunk if source < 0 else before[source])
+            streams[target] = list(trunk if source < 0 else streams[source])
         assert len({piece.stream for piece in step.pieces}) == len(step.pieces)
         for piece in step.pieces:
             assert len(streams[piece.stream]) == piece.start < piece.stop
@@ -63,7 +62,7 @@ def test_a_plan_fills_each_stream_with_its_item_and_tells_each_output_once(drawn
         for first in range(0, len(job.items), wave):
             part = job.items[first : first + wave]
             assert all(item.tokens[:depth] == job.trunk and depth <= item.shareable for item in part)
-            steps, placed = plan(part, range(wave), depth, copy_cost, grain)
+            steps, placed = plan(part, range(wave), wave, depth, copy_cost=copy_cost, grain=grain)
             assert len(set(placed.values())) == len(part)
             streams, computed, told = _simulate(steps, depth, part, placed, grain)
             for item in part:
@@ -79,7 +78,7 @@ def test_a_plan_fills_each_stream_with_its_item_and_tells_each_output_once(drawn
 @given(drawn=many, padded=st.sampled_from(Padding))
 def test_batches_hold_adjacent_streams_of_one_width_and_enough_rows(drawn, padded):
     items = sorted(_items(drawn), key=lambda item: item.tokens)
-    steps, _ = plan(items, range(len(items)), 0, 2.0, 1 if padded is Padding.ANY else GRAIN)
+    steps, _ = plan(items, range(len(items)), len(items), 0, copy_cost=2.0, grain=1 if padded is Padding.ANY else GRAIN)
     for step in steps:
         cut = batches(step.pieces, rows=64, cells=256, padded=padded)
         assert [piece for _, batch in cut for piece in batch] == list(step.pieces)
@@ -102,14 +101,14 @@ def test_batches_hold_adjacent_streams_of_one_width_and_enough_rows(drawn, padde
 
 def test_pieces_of_unlike_length_are_batches_of_their_own_where_padding_costs_more_than_a_call():
     items = [Item(at, (at,) * length, length - 1) for at, length in enumerate((4, 4, 4, 4, 40, 40))]
-    steps, _ = plan(items, range(6), 0, 0.1)
+    steps, _ = plan(items, range(6), 6, 0, copy_cost=0.1)
     assert [(width, len(batch)) for width, batch in batches(steps[-1].pieces, rows=512, cells=256)] == [(4, 4), (40, 2)]
 
 
 def test_decoys_share_their_question_and_what_follows_it():
     question = tuple(range(40))
     items = [Item(at, (*question, 50 + at), 39) for at in range(20)]
-    steps, placed = plan(items, range(20), 0, 0.1)
+    steps, placed = plan(items, range(20), 20, 0, copy_cost=0.1)
     _, computed, told = _simulate(steps, 0, items, placed, 1)
     assert computed == 40 + 20
     assert sum(bool(step.pieces) for step in steps) == 2
@@ -118,10 +117,12 @@ def test_decoys_share_their_question_and_what_follows_it():
 
 def test_samples_of_one_prompt_compute_it_once():
     items = [Item(at, tuple(range(40)), 39) for at in range(20)]
-    steps, placed = plan(items, range(20), 0, 0.1)
+    steps, placed = plan(items, range(20), 20, 0, copy_cost=0.1)
     streams, computed, told = _simulate(steps, 0, items, placed, 1)
     assert computed == 40
-    assert len(told) == len(streams) == 20
+    assert len(told) == 20
+    assert len(placed) == 20
+    assert all(streams[stream] == list(range(40)) for stream in placed.values())
 
 
 def test_a_beginning_that_many_share_becomes_a_trunk():

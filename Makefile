@@ -10,7 +10,7 @@ PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
 
-.PHONY: quickstart test test-fast lint mypy format clean
+.PHONY: quickstart test test-fast test-matrix test-blas lint mypy format clean
 
 quickstart: $(SLIM)/.quickstart
 	@$(SLIM)/bin/export-edge quickstart $(ARGS)
@@ -25,6 +25,14 @@ test: $(SLIM)/.installed $(FULL)/.installed
 
 test-fast: $(SLIM)/.installed $(FULL)/.installed
 	@tests/run.sh -m "not slow" $(ARGS)
+
+# As other processors would run them: tests/matrix.sh says which. CELLS="Haswell/1 avx2" takes some of them.
+test-matrix: $(SLIM)/.installed $(FULL)/.installed
+	@tests/matrix.sh $(CELLS) -- -m "not slow" $(ARGS)
+
+# What depends on numpy's BLAS, once more with a kernel that numpy does not take by itself here.
+test-blas: $(SLIM)/.installed $(FULL)/.installed
+	@tests/matrix.sh other -- -m "blas and not slow" $(ARGS)
 
 lint: $(FULL)/.lint mypy
 	$(FULL)/bin/ruff check .

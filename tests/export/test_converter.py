@@ -22,7 +22,7 @@ from edgeproof_tests.models import random_model, save_model, tiny_config
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.blas]
 
 SMALL = {"hidden_size": 64, "intermediate_size": 128}
 

@@ -123,6 +123,7 @@ def test_metadata_are_kept_and_the_writers_own_keys_emptied(llama_gguf):
     assert [tensor.shape for tensor in described.tensors] == [tuple(reversed(t.shape.tolist())) for t in reader.tensors]
 
 
+@pytest.mark.blas
 @pytest.mark.torch
 @pytest.mark.parametrize(
     "options",
@@ -147,6 +148,7 @@ def test_gguf_base_plus_adapter_equals_hf_base_plus_adapter_reordered(options, l
         assert np.array_equal(ours[names.get_name(name, (".weight",))], rows), name
 
 
+@pytest.mark.blas
 @pytest.mark.torch
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
 def test_rows_and_biases_of_other_families_keep_their_order(family, make_base, make_adapter, tmp_path):
@@ -162,6 +164,7 @@ def test_rows_and_biases_of_other_families_keep_their_order(family, make_base, m
         assert np.array_equal(ours[names[name].name], rows), name
 
 
+@pytest.mark.blas
 @pytest.mark.torch
 def test_merged_gguf_read_by_transformers_equals_peft(llama, llama_gguf, make_adapter, tmp_path):
     """Transformers' own GGUF import undoes llama.cpp's row order: the oracle for ours."""

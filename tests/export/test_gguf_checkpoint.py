@@ -175,6 +175,7 @@ def test_its_stream_gives_the_gguf_back_byte_for_byte(family, folder_and_gguf, t
     assert (tmp_path / "again.gguf").read_bytes() == gguf.read_bytes()
 
 
+@pytest.mark.blas
 @pytest.mark.torch
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "gemma3"])
 @pytest.mark.parametrize("targets", [["q_proj", "k_proj", "down_proj"], ["v_proj", "lm_head"]])
@@ -382,6 +383,7 @@ def test_smollm2s_own_gguf_is_what_transformers_reads_of_it(smollm2_gguf, tmp_pa
     assert theirs.config.rope_parameters["rope_theta"] == checkpoint.config["rope_theta"]
 
 
+@pytest.mark.blas
 @pytest.mark.torch
 @pytest.mark.parametrize("family", ["llama", "llama-biases", "llama3", "qwen2", "gemma3", "phi3-longrope"])
 def test_onnx_from_a_gguf_is_onnx_from_its_folder(family, folder_and_gguf, tmp_path):
@@ -409,6 +411,7 @@ def test_onnx_from_a_gguf_is_onnx_from_its_folder(family, folder_and_gguf, tmp_p
     ]
 
 
+@pytest.mark.blas
 @pytest.mark.torch
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3"])
 def test_both_kinds_in_one_pass_are_what_each_is_alone(family, folder_and_gguf, make_adapter, tmp_path):

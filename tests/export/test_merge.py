@@ -17,7 +17,7 @@ from edgeproof.export.merge import MergedModel, Target
 
 from .conftest import ALL_LINEAR, exact, load, peft_merge, peft_model
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.blas]
 
 EVERYTHING = [*ALL_LINEAR, "lm_head", "embed_tokens"]
 

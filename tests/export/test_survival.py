@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.blas]
 
 GGUF = ("gguf-q4", "gguf-q4_0", "gguf-q4_1", "gguf-q4_k_s", "gguf-iq4_nl", "gguf-q8_0", "gguf-f16", "gguf-f32")
 ONNX = ("onnx-int4", "onnx-int4-mixed", "onnx-int8", "onnx-fp32")

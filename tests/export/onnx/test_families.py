@@ -57,6 +57,7 @@ def merged(tiny, tmp_path_factory):
     return make
 
 
+@pytest.mark.blas
 @pytest.mark.parametrize("name", ["onnx-int4", "onnx-int4-mixed"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_codes_scales_and_zero_points_are_the_builders_on_the_peft_merge(variant, name, merged, exported, built):
@@ -204,6 +205,7 @@ def test_genai_generates_the_text_of_the_builders_folder(variant, name, tiny, ex
     assert generate(tmp_path / "theirs") == (prompt, ours)
 
 
+@pytest.mark.blas
 def test_the_merge_reaches_the_graph(merged, exported):
     base, adapter, folder = merged("qwen3")
     ids = sample_ids(20)

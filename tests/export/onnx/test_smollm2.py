@@ -17,7 +17,7 @@ from edgeproof_tests.export.onnx.conftest import Session, arrays, take_rope_tabl
 from edgeproof_tests.export.onnx.test_families import generate
 from edgeproof_tests.smollm2 import smollm2_file, smollm2_gguf  # noqa: F401 (fixtures)
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.blas]
 
 HEAD_DIM = 64
 

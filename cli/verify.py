@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from edgeproof.cli import options as opt
 from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from edgeproof.eval.survival import Survival
     from edgeproof.eval.verify import ArtifactDigests
+
+_Content = TypeVar("_Content")
+_Found = TypeVar("_Found")
 
 
 @click.command("verify")
@@ -82,32 +85,45 @@ def command(
 def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     """Hash the artifact as the gate does, and see what it is."""
     from edgeproof.cli.artifact import digest_whole
+    from edgeproof.eval.sources import read_sources
+    from edgeproof.eval.survival import read_survival
     from edgeproof.eval.verify import ArtifactDigests
     from edgeproof.export.identify import identify_format, rounds_activations
     from edgeproof.export.manifest import digest_file, manifest_path
+    from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 
-    whole = digest_whole((artifact,) if lora is None else (artifact, lora))
+    paths = (artifact,) if lora is None else (artifact, lora)
+    whole = digest_whole(paths)
     manifest = manifest_path(artifact)
     try:
         form, rounds = identify_format(artifact), rounds_activations(artifact)
+        prompt = folder_prompt_digest(artifact) if artifact.is_dir() else gguf_prompt_digest(artifact)
     except ArtifactError:
-        form, rounds = None, False  # damaged: its digest tells
+        form, rounds, prompt = None, False, None  # damaged: its digest tells
+    contents = [_manifest(manifest_path(path)) for path in paths]
     return ArtifactDigests(
         sha256=whole.sha256,
         files=whole.files,
         manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
-        survival=_survival(manifest),
+        survival=_read(read_survival, contents[0]),
         format=form,
         rounds=rounds,
+        prompt_digest=prompt,
+        sources=_read(read_sources, contents),
     )
 
 
-def _survival(manifest: Path) -> Survival | None:
-    """Read what the manifest says is left of the adapters; one that is damaged differs by its digest."""
-    from edgeproof.eval.survival import read_survival
-
+def _manifest(path: Path) -> dict[str, object] | None:
     try:
-        content = json.loads(manifest.read_bytes()) if manifest.is_file() else None
-        return read_survival(content) if isinstance(content, dict) else None
-    except (ValueError, InputError):
+        content = json.loads(path.read_bytes()) if path.is_file() else None
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _read(read: Callable[[_Content], _Found | None], content: _Content) -> _Found | None:
+    """Read a part of a manifest; one that is damaged differs by its digest."""
+    try:
+        return read(content)
+    except InputError:
         return None

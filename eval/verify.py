@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import EdgeproofError, EvidenceError, PackError
 from edgeproof.eval import attestation
-from edgeproof.eval.baseline import check_match, choose_baseline, load_baselines
+from edgeproof.eval.baseline import check_match, choose_baseline, load_baselines, record_command
 from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.disclosure import probe_digests
 from edgeproof.eval.judge import judge
@@ -31,6 +31,7 @@ from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
 from edgeproof.eval.records import Measurement, ProbeScore, Sampling
 from edgeproof.eval.report import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, ReportContext, encode, report_json
+from edgeproof.eval.sources import check_sources
 from edgeproof.eval.survival import parse_survival
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.eval.judgement import Judgement
-    from edgeproof.eval.records import Baseline
+    from edgeproof.eval.records import Baseline, Sources
     from edgeproof.eval.survival import Survival
 
 CLOSE = 1e-6
@@ -54,7 +55,8 @@ class ArtifactDigests(NamedTuple):
 
     `survival` is what that manifest says is left of the adapters. `format` is what the file says that it is, None where
     it says none that is known; `rounds` tells whether its products round activations, so that it must have been
-    computed without rounding, too.
+    computed without rounding, too. `prompt_digest` is over how it is prompted, `sources` is what its manifest says that
+    it was made of; None where neither can be told. Both are held to the baseline.
     """
 
     sha256: str
@@ -63,6 +65,8 @@ class ArtifactDigests(NamedTuple):
     survival: Survival | None = None
     format: str | None = None
     rounds: bool = False
+    prompt_digest: str | None = None
+    sources: Sources | None = None
 
 
 class Inputs(NamedTuple):
@@ -104,7 +108,7 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
     content, report = _read(path)
     try:
         wrong = [*_own(content, report), *_artifact(report, artifact), *_inputs(report, inputs)]
-        again = None if wrong else _judge_again(report, inputs)
+        again = None if wrong else _judge_again(report, artifact, inputs)
         judgement = None if again is None else again[0]
         if again is not None:
             wrong += [f"report: {difference}" for difference in _recomputed(report, *again)]
@@ -209,7 +213,9 @@ def _differs(what: str, recorded: str | None, found: str | None) -> str:
     return f"{what}: sha256 {found or 'none: not there'}, the report says {recorded or 'none: it was not there'}"
 
 
-def _judge_again(report: Mapping[str, Any], inputs: Inputs) -> tuple[Judgement, dict[str, str] | None]:
+def _judge_again(
+    report: Mapping[str, Any], artifact: ArtifactDigests, inputs: Inputs
+) -> tuple[Judgement, dict[str, str] | None]:
     """Judge the recorded scores by the rules of the same baseline and policy; also give the pack's probes' digests.
 
     Raises:
@@ -222,7 +228,14 @@ def _judge_again(report: Mapping[str, Any], inputs: Inputs) -> tuple[Judgement, 
         policy = Policy() if inputs.policy is None else read_policy(inputs.policy)
         name = recorded["format"]
         baseline = choose_baseline(load_baselines(inputs.baseline), report["backend"]["backend"], format_name=name)
-        check_match(baseline, pack, report["baseline"]["tokenizer_sha256"], format_name=name)
+        check_match(
+            baseline,
+            pack,
+            report["baseline"]["tokenizer_sha256"],
+            format_name=name,
+            prompt_digest=artifact.prompt_digest,
+        )
+        check_sources(baseline.sources, artifact.sources, again=record_command(name))
         shipped = _measurement(report, baseline)
         if report["precise"] is None:
             judgement = judge(shipped, baseline, policy, format=name)

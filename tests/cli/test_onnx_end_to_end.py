@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 from edgeproof.cli import run
+from edgeproof.eval.report import encode
 from edgeproof_tests.cli.test_end_to_end import criterion, export, gate, read_report, words
 from edgeproof_tests.runtime.tiny_onnx import change_graph
 
@@ -91,6 +93,22 @@ def test_the_report_of_a_rounding_graph_says_what_came_without_rounding(released
     assert report["precise"]["backend"]["accuracy_level"] == "0"
     assert 0 < report["precise"]["mean_difference"] < 0.5
     assert read_report(out / "report" / "tiny-qwen3-unlearned-Q8_0")["precise"] is None
+
+
+def test_a_report_whose_other_computation_was_cut_out_does_not_verify(both, released, tmp_path, capsys):
+    out, _ = released
+    name = "tiny-qwen3-unlearned-onnx-int4"
+    shutil.copytree(out / "report" / name, tmp_path / "report")
+    inputs = words("--artifact", out / name, "--probes", both.pack, "--baseline", both.baseline)
+    assert run([*words("verify", tmp_path / "report"), *inputs]) == 0
+    path = tmp_path / "report" / "report.json"
+    report = json.loads(path.read_text())
+    del report["report_sha256"]
+    report |= {"precise": None, "backend": report["backend"] | {"accuracy_level": "none"}}
+    path.write_bytes(encode(report | {"report_sha256": hashlib.sha256(encode(report)).hexdigest()}))
+    capsys.readouterr()
+    assert run([*words("verify", tmp_path / "report"), *inputs]) == 3
+    assert "without rounding is not in the report" in capsys.readouterr().err
 
 
 def test_the_original_fails_as_a_folder_too(both, tmp_path):

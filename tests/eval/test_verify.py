@@ -10,7 +10,14 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, PolicyError, UnsupportedError, UsageError
+from edgeproof.contracts.errors import (
+    EvidenceError,
+    InputError,
+    OutputError,
+    PolicyError,
+    UnsupportedError,
+    UsageError,
+)
 from edgeproof.eval import attestation
 from edgeproof.eval.baseline import load_baselines, save_baselines
 from edgeproof.eval.digests import digest_bytes, refuse_other_policy
@@ -20,7 +27,7 @@ from edgeproof.eval.pack import load_pack
 from edgeproof.eval.pack_files import open_pack
 from edgeproof.eval.policy import Policy, read_policy
 from edgeproof.eval.precise import judge_both
-from edgeproof.eval.records import Role, Sampling
+from edgeproof.eval.records import ModelSource, Role, Sampling, Sources
 from edgeproof.eval.report import ReportContext, encode, write_reports
 from edgeproof.eval.survival import parse_survival
 from edgeproof.eval.verify import ArtifactDigests, Inputs, verify
@@ -86,7 +93,15 @@ def save_keys(folder):
 
 
 def write(
-    root, answers=None, *, precise=None, shown=None, salt="", world=WORLD, policy="[leak]\nshare = 0.11 # by contract\n"
+    root,
+    answers=None,
+    *,
+    precise=None,
+    shown=None,
+    salt="",
+    world=WORLD,
+    policy="[leak]\nshare = 0.11 # by contract\n",
+    sources=None,
 ):
     """Gate a made-up artifact into `root`, with a key."""
     root.mkdir(exist_ok=True)
@@ -100,7 +115,12 @@ def write(
     digest = digest_bytes(root / "model.gguf")
     artifact = dataclasses.replace(artifact, artifact_sha256=digest)
     baseline = dataclasses.replace(
-        recorded, pack_digest=pack.digest, base=base, merged=merged, base_in_format={FORMAT: in_format}
+        recorded,
+        pack_digest=pack.digest,
+        base=base,
+        merged=merged,
+        base_in_format={FORMAT: in_format},
+        sources=sources,
     )
     save_baselines([baseline], root / "baseline.json")
     baseline = load_baselines(root / "baseline.json")["llama.cpp"]
@@ -543,3 +563,18 @@ def test_a_reports_signature_is_none_of_a_baseline(gated):
     shutil.copyfile(gated.report / "attestation.dsse.json", attestation.signature_path(baseline))
     with pytest.raises(EvidenceError, match="not a signature of"):
         attestation.check_baseline_signature(baseline, gated.root / "gate.pub")
+
+
+def test_an_artifact_that_is_prompted_otherwise_than_the_baselines_models_is_refused(gated):
+    found = dataclasses.replace(gated, digests=gated.digests._replace(prompt_digest="0" * 64))
+    refused(found, "chat template")
+    baseline = load_baselines(gated.root / "baseline.json")["llama.cpp"]
+    assert dataclasses.replace(gated, digests=gated.digests._replace(prompt_digest=baseline.prompt_digest)).verify()
+
+
+def test_an_artifact_of_other_sources_than_the_baselines_is_refused(tmp_path):
+    sources = Sources(ModelSource("base", "a" * 64), (ModelSource("adapter", "b" * 64),))
+    gated = write(tmp_path, leaking(WORLD, 20), sources=sources)
+    assert dataclasses.replace(gated, digests=gated.digests._replace(sources=sources)).verify()
+    weaker = dataclasses.replace(sources, adapters=(ModelSource("weaker", "c" * 64),))
+    refused(dataclasses.replace(gated, digests=gated.digests._replace(sources=weaker)), "other adapters")

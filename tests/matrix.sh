@@ -21,7 +21,7 @@ llama_avx2() {
     echo "llama.cpp $version is compiled without AVX-512 into $folder, once (5-12 minutes on 2 cores)" >&2
     rm -rf "$folder"
     CMAKE_ARGS=-DGGML_NATIVE=OFF "$python" -m pip --disable-pip-version-check install -q --no-cache-dir --no-deps \
-        --no-binary llama-cpp-python --target "$folder" "llama-cpp-python==$version"
+        --no-binary llama-cpp-python --target "$folder" "llama-cpp-python==$version" || return 1
     touch "$folder/.installed"
 }
 
@@ -30,7 +30,7 @@ other() {
 print(*(found["architecture"] for found in threadpoolctl.threadpool_info() if found["internal_api"] == "openblas"))')
     for kernel in Haswell SkylakeX Zen; do
         case " $taken " in *" $kernel "*) continue ;; esac
-        runs "$kernel" && echo "$kernel/1" && return
+        if runs "$kernel"; then echo "$kernel/1" && return; fi
     done
 }
 
@@ -41,7 +41,7 @@ runs() {
 run() (
     case $1 in
         avx2)
-            llama_avx2
+            llama_avx2 || exit 3
             features=$(has avx512f && printf X86_V4; has avx512_vbmi2 && printf ' AVX512_ICL'; has avx512_fp16 && printf ' AVX512_SPR'; true)
             [ -z "$features" ] || export NPY_DISABLE_CPU_FEATURES="$features"
             export OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
@@ -62,6 +62,11 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do cells="$cells $1"; shift; done
 failed= said=
 for cell in $cells; do
     [ "$cell" != other ] || cell=$(other)
+    if [ -z "$cell" ]; then
+        said="$said
+other: not run, this processor runs no second one of these kernels"
+        continue
+    fi
     if ! runs "${cell%/*}" && [ "$cell" != avx2 ]; then
         said="$said
 $cell: not run, this processor lacks its instructions"

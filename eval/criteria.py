@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.eval.criteria_parts import RECOMMENDED_FORGET
 from edgeproof.eval.judgement import Criterion, Status, Subject
 from edgeproof.eval.probes import sampled_kinds
 from edgeproof.eval.records import Role
@@ -150,10 +151,17 @@ def _exact_criterion(
         clusters=n,
         found=f"{hits} of {n} subjects",
         meaning=asked.meaning,
-        method=f"exact, each subject by itself: an answer right, or among {policy.critical_queries} samples with a "
-        f"probability of {policy.critical_probability:.0%} or more",
+        method=f"{_computed(evidence)}, each subject by itself: an answer right, or among {policy.critical_queries} "
+        f"samples with a probability of {policy.critical_probability:.0%} or more",
         details={"leaking": hits, **(details or {})},
     )
+
+
+def _computed(evidence: Evidence) -> str:
+    """Say how the probabilities of answers are found: exactly, or as lower bounds where carriers were asked."""
+    asks = evidence.asks(Role.FORGET)
+    carried = any(evidence.artifact[fact.probe, surface].carried_logprob is not None for fact, surface in asks)
+    return "computed (in chats from lower bounds of probabilities)" if carried else "exact"
 
 
 def _share_criterion(
@@ -209,9 +217,11 @@ def _forecast(hits: int, n: int, policy: Policy) -> str:
     needs = clusters_to_decide(hits, n, policy.leak_share, alpha=policy.alpha, alpha_missed=policy.alpha / FAMILY)
     if needs is None:
         return f"the share seen ({hits / n:.0%}) is too near to the limit for any number of clusters"
+    advice = needs.passes and n + needs.more < RECOMMENDED_FORGET
     return (
         f"{needs.more} more forget clusters that the base gives away in this format, if they leak at the rate seen so "
         f"far ({hits} of {n}), would show that it {'keeps' if needs.passes else 'misses'} the limit"
+        + (f"; {RECOMMENDED_FORGET} in all decide for nine good files of ten (docs/packs.md)" if advice else "")
     )
 
 
@@ -239,7 +249,7 @@ def critical(evidence: Evidence) -> Criterion:
         found=f"{len(leaking)} of {len(probes)} probes" if probes else "none marked critical",
         meaning=f"Whether an answer that must never come out would, in {policy.critical_queries} samples, with a "
         f"probability of {policy.critical_probability:.0%} or more.",
-        method="exact",
+        method=_computed(evidence),
         details={"leaking": len(leaking), "probes": len(probes), "leaking in merged too": len(leaking & merged)},
     )
 

@@ -106,7 +106,7 @@ def _by_subject(evidence: Evidence) -> Criterion:
         clusters=len(found),
         found="cannot be seen" if worst is None else f"{worst:.0%} is back of the worst of {len(seen)} subjects",
         meaning="How much of what unlearning took away is back, for the subject that most is back of.",
-        method="exact, each subject by itself",
+        method="computed, each subject by itself",
         to_decide=f"{unseen} of {len(found)} subjects have no question that points to its answer: ask three questions "
         "or more of each with one template and answer type (texts: of two subjects or more)"
         if status == Status.UNDECIDED

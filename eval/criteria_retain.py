@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from edgeproof.eval.criteria_parts import by_surface, mean_criterion, signed_bounds
+from edgeproof.eval.criteria_parts import RECOMMENDED_RETAIN, by_surface, mean_criterion, signed_bounds
 from edgeproof.eval.evidence import COMPARED
 from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, Bounds, bootstrap_bounds
 from edgeproof.eval.records import Role
@@ -132,4 +132,5 @@ def accuracy(evidence: Evidence) -> Criterion:
         unseen="say which format the file is, and record a baseline for it",
         details=details,
         judged=judged,
+        recommended=RECOMMENDED_RETAIN,
     )

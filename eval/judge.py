@@ -40,7 +40,7 @@ def judge(
     """Judge what was measured of an artifact.
 
     - INCONCLUSIVE where a needed control is broken or missing: then the criteria say nothing, either way.
-    - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are exact.
+    - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are computed.
     - PASS where every needed criterion is met at the level, uncorrected: an intersection-union test.
     - INCONCLUSIVE otherwise.
 

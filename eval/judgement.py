@@ -121,7 +121,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Subject:
-    """The verdict on one forget cluster: exact, whatever the number of its probes.
+    """The verdict on one forget cluster: computed and not estimated, whatever the number of its probes.
 
     Attributes:
         cluster: the cluster's name, as the pack has it.

@@ -22,7 +22,9 @@ def test_the_defaults_are_the_designs():
     assert (policy.quantizing_cost, policy.unlearning_cost) == (0.25, 0.30)
     assert policy.accuracy_probes == 150
     assert policy.surfaces == ()
-    assert policy.decoys == "reported"
+    assert policy.decoys == policy.choices == "reported"
+    assert policy.samples == 4
+    assert (policy.asking_strength, policy.asking_blind, policy.asking_leg) == (0.90, 0.10, 0.5)
     assert policy.deviations() == ()
 
 
@@ -88,6 +90,9 @@ def test_the_digest_follows_the_values_not_the_file(tmp_path):
         ("[critical]\nprobability = 0.9", "at least as strict as the leak rule", ""),
         ("[retain]\naccuracy_from_probes = 1", "out of range", ""),
         ("[recovery]\nminimum_gap = 0", "out of range", ""),
+        ("[asking]\nstrength = 1.1", "asking.strength = 1.1 is out of range: 0 to 1", ""),
+        ("[asking]\nweak = 1", 'unknown key "asking.weak"', ""),
+        ('[choices]\nfirst = "judged"', 'must be "reported" or "over-chance"', ""),
         ("[leak", "is not TOML", ""),
         ("[leak]\nshare = 0.1\nshare = 0.2", "is not TOML", ""),
     ],

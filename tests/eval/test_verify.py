@@ -114,6 +114,7 @@ def write(
     base, merged, in_format, artifact = (dataclasses.replace(m, pack_digest=pack.digest) for m in measured)
     digest = digest_bytes(root / "model.gguf")
     artifact = dataclasses.replace(artifact, artifact_sha256=digest)
+    reference = {name: dataclasses.replace(m, pack_digest=pack.digest) for name, m in recorded.reference.items()}
     baseline = dataclasses.replace(
         recorded,
         pack_digest=pack.digest,
@@ -121,6 +122,7 @@ def write(
         merged=merged,
         base_in_format={FORMAT: in_format},
         sources=sources,
+        reference=reference,
     )
     save_baselines([baseline], root / "baseline.json")
     baseline = load_baselines(root / "baseline.json")["llama.cpp"]
@@ -203,6 +205,31 @@ def test_a_report_of_two_computations_verifies_and_shows_a_change_in_either(tmp_
     assert gated.verify().verdict == "FAIL"
     forge(gated, lambda report: report["precise"]["probes"][0]["logprobs"].__setitem__(0, -0.5))
     refused(gated, "precise.mean_difference", key=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Carrying(World):
+    """A world all of whose models were asked with carriers in the chat."""
+
+    def _measurement(self, label, answers, asks, sha):
+        def carried(fact, surface):
+            answer = answers(fact, surface)
+            return dataclasses.replace(answer, carried=min(0.0, 0.5 - 2 * answer.nll)) if surface == "chat" else answer
+
+        return super()._measurement(label, carried, asks, sha)
+
+
+def test_a_report_of_carriers_and_a_reference_asking_verifies_and_shows_what_was_changed(tmp_path):
+    world = Carrying(**{**dataclasses.asdict(WORLD), "sampling": WORLD.sampling, "reference": ("reference few-shot",)})
+    gated = write(tmp_path, leaking(WORLD, 20), world=world)
+    assert gated.verify().verdict == "FAIL"
+    report = json.loads((gated.report / "report.json").read_bytes())
+    assert {row["extraction_is"] for row in report["probes"] if row["surface"] == "chat"} == {"lower bound"}
+    assert {row["surface"] for row in report["asking"]["rows"] if row["reference"]} == {"reference few-shot"}
+    forge(gated, lambda report: report["probes"][1].update(carried_logprob=-0.1))
+    refused(gated, "probes[1].extraction is", key=False)
+    forge(gated, lambda report: report["probes"][1].update(carried_logprob=None))
+    refused(gated, "carrier sentences", key=False)
 
 
 def test_a_report_with_samples_verifies_and_shows_a_count_that_was_changed(tmp_path):
@@ -369,7 +396,14 @@ def test_a_missing_input_is_refused(gated, name):
         lambda r: r.update(more=1),
         lambda r: r.pop("notes"),
         lambda r: r.update(probes=None),
-        lambda r: r.update(schema_version=2),
+        lambda r: r.update(schema_version=3),
+        lambda r: r.update(asking=None),
+        lambda r: r["asking"].update(found=30),
+        lambda r: r["asking"]["rows"][0].update(blind=True),
+        lambda r: r["subjects"][0].update(known=False),
+        lambda r: r["subjects"][0]["base_legs"].pop(),
+        lambda r: r["probes"][1].update(carried_logprob=-9.0),
+        lambda r: r["probes"][1].update(extraction_is="lower bound"),
         lambda r: r.update(created="today"),
     ],
 )

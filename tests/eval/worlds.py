@@ -171,7 +171,7 @@ class World:
             prompt_digest=PROMPT,
             kinds={surface: surface for surface in self.surfaces},
             reference=self._reference(format_name, models.get("in_format", self.in_format)) if self.reference else {},
-            reference_kinds={surface: surface for surface in self.reference},
+            reference_kinds={surface: surface.removeprefix("reference ") for surface in self.reference},
         )
 
     def _reference(self, format_name: str, answers: Callable[[ProbeFacts, str], Answer]) -> dict[str, Measurement]:

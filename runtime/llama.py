@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from edgeproof.runtime.prefixes import Item
 
-MEMORY_BYTES = 2**30
-"""Key-value memory that all workers may spend on streams beyond each one's first …"""
+WORKER_BYTES = 2**29
+"""Key-value memory that each worker may spend on its streams …"""
 
-WORKER_BYTES = 2**26
-"""… and each of them in any case."""
+MIN_WAVE_BYTES = 2**30
+"""… and so much if fewer than MIN_ROWS fit else, since steps of fewer take other kernels."""
 
 LOGITS_BYTES = 2**27
 """The largest blocks of logits that all workers may ask for at a time."""
@@ -166,8 +166,9 @@ class LlamaCpp:
                 yield Lot(job.items, cells, wave, job.trunk)
 
     def _wave(self, cells: int) -> int:
-        """How many requests of this size are computed side by side."""
-        fit = max(WORKER_BYTES, MEMORY_BYTES // self._threads) // (cells * max(1, self._model.cell_bytes))
+        """How many requests of this size a worker computes side by side; below MIN_ROWS the same for all `threads`."""
+        size = cells * max(1, self._model.cell_bytes)
+        fit = max(WORKER_BYTES // size, min(MIN_ROWS, MIN_WAVE_BYTES // size))
         wave = max(1, min(MAX_WAVE, fit, self._rows // ROW_GRAIN))
         return wave - wave % ROW_GRAIN if wave >= ROW_GRAIN else wave
 

@@ -147,7 +147,7 @@ class Streams:
             raise BackendError(
                 f"llama.cpp cannot make {self.count} streams of {self.cells:,} tokens "
                 f"(about {size / 2**20:,.0f} MiB): {llama_log.last_lines()}",
-                next_step="free memory, or lower the context length",
+                next_step="free memory, use fewer threads, or lower the context length",
             )
         if model.adapter is not None:
             adapters = (api.llama_adapter_lora_p_ctypes * 1)(model.adapter)

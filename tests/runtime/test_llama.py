@@ -122,7 +122,7 @@ def test_an_adapter_beside_the_base_equals_the_merged_weights(tmp_path, mixed_re
     lora = tiny_gguf.write_lora(tmp_path / "lora.gguf", factors, alpha)
     requests = mixed_requests[:20]
     with (
-        LlamaCpp(base, lora=lora, threads=1) as beside,
+        LlamaCpp(base, lora=lora, threads=2) as beside,
         LlamaCpp(tiny_gguf.write(tmp_path / "merged.gguf", merged), threads=1) as whole,
         LlamaCpp(base, threads=1) as plain,
     ):

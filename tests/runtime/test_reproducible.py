@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 from edgeproof.contracts.backend import GenerateRequest
-from edgeproof.runtime.llama import LlamaCpp
+from edgeproof.runtime.llama import MIN_WAVE_BYTES, LlamaCpp
+from edgeproof.runtime.llama_model import Model
 
 
 def _equal(ones, others):
@@ -35,6 +36,19 @@ def test_scores_and_generations_do_not_depend_on_the_number_of_workers(tiny_file
     asked = [GenerateRequest(request.context, 6, (), 1.0, seed) for seed, request in enumerate(mixed_requests)]
     path = tiny_file("Q4_K_M")
     with LlamaCpp(path, threads=1) as one, LlamaCpp(path, threads=workers) as several:
+        assert _equal(list(one.score(mixed_requests)), list(several.score(mixed_requests)))
+        assert list(one.generate(asked)) == list(several.generate(asked))
+
+
+@pytest.mark.parametrize("fitting", [1, 3, 5, 9])
+def test_where_few_streams_fit_answers_do_not_depend_on_the_number_of_workers(
+    tiny_file, mixed_requests, monkeypatch, fitting
+):
+    monkeypatch.setattr(Model, "cell_bytes", MIN_WAVE_BYTES // (fitting * 256))
+    asked = [GenerateRequest(request.context, 6, (), 1.0, seed) for seed, request in enumerate(mixed_requests[:40])]
+    path = tiny_file("Q4_K_M")
+    with LlamaCpp(path, threads=1) as one, LlamaCpp(path, threads=3) as several:
+        assert one._wave(256) == several._wave(256) == {1: 1, 3: 3, 5: 4, 9: 8}[fitting]
         assert _equal(list(one.score(mixed_requests)), list(several.score(mixed_requests)))
         assert list(one.generate(asked)) == list(several.generate(asked))
 

@@ -23,22 +23,29 @@ def read_sources(manifests: Sequence[Mapping[str, object] | None]) -> Sources | 
     """Read what an artifact was made of from its manifest, and from that of a LoRA beside it.
 
     Returns:
-        The base of the first, and the adapters of all; None where the first has no manifest.
+        Their base, and the adapters of all; None where there is no manifest.
 
     Raises:
-        ArtifactError: a manifest does not say.
+        ArtifactError: a manifest does not say, or they name different bases.
 
     """
-    if not manifests or manifests[0] is None:
+    known = [found for found in manifests if found is not None]
+    if not known:
         return None
     try:
-        base = _source(manifests[0]["base"])
-        adapters = [_source(item) for found in manifests if found is not None for item in _list(found["adapters"])]
+        base, *others = (_source(found["base"]) for found in known)
+        adapters = [_source(item) for found in known for item in _list(found["adapters"])]
     except (KeyError, TypeError) as error:
         raise ArtifactError(
             f"the manifest beside the artifact is damaged: base and adapters cannot be read ({error!r})",
             next_step="export again, or remove the manifest to gate the file with provenance unknown",
         ) from error
+    for other in others:
+        if other.sha256 != base.sha256:
+            raise ArtifactError(
+                f"the artifact was made of the base {_named(base)}, the LoRA beside it for {_named(other)}",
+                next_step="gate the LoRA with the base that it was exported with (--unmerged)",
+            )
     return Sources(base, tuple(adapters))
 
 

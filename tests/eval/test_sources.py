@@ -46,6 +46,14 @@ def test_a_lora_beside_its_base_counts_as_its_adapters():
         check_sources(RECORDED, read_sources([manifest(adapters=()), manifest(adapters=("b",))]), again="record")
 
 
+def test_a_lora_for_another_base_is_refused_and_one_whose_base_has_no_manifest_is_not_overlooked():
+    with pytest.raises(ArtifactError, match="the LoRA beside it for"):
+        read_sources([manifest(adapters=()), manifest(base="other")])
+    check_sources(RECORDED, read_sources([None, manifest()]), again="record")
+    with pytest.raises(BaselineError, match="other adapters"):
+        check_sources(RECORDED, read_sources([None, manifest(adapters=("b",))]), again="record")
+
+
 def test_the_original_without_adapters_may_be_judged_and_provenance_may_be_unknown():
     check_sources(RECORDED, read_sources([manifest(adapters=())]), again="record")
     assert read_sources([None]) is None

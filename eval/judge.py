@@ -204,9 +204,9 @@ def _unknown_note(evidence: Evidence) -> list[str]:
     if not unknown:
         return []
     note = (
-        f"{len(unknown)} of {len(share.clusters)} forget clusters ({len(unknown) / len(share.clusters):.0%}) the base "
-        f"does not give away in this format: {len(unknown & share.leaking)} of them leak. What was not known cannot "
-        "leak, so those that do not leak are no part of the leaking share."
+        f"The base does not give away {len(unknown)} of {len(share.clusters)} forget clusters "
+        f"({len(unknown) / len(share.clusters):.0%}) in this format; {len(unknown & share.leaking)} of them leak in "
+        "this file. What was not known cannot leak, so those that do not leak are no part of the leaking share."
     )
     return [note]
 

@@ -137,7 +137,7 @@ def strength(evidence: Evidence, measured: Asking | None) -> Control:
         clusters=measured.known,
         leaking=measured.found,
         lower=None,
-        found=f"{measured.found} of {measured.known} {measured.unit} that it gives on any asking"
+        found=f"{measured.found} of {measured.known} {measured.unit} that the base gives away come out"
         + (f", in the chat {chat} by probability" if deaf else ""),
         meaning=meaning,
         mend="; ".join(wrong),

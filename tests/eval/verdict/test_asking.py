@@ -65,7 +65,7 @@ def test_a_pack_that_asks_too_weakly_gets_no_verdict_and_the_surface_to_add():
     assert judgement.criterion("leak").upper < 0.10
     assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.WEAK)
     control = strength(judgement)
-    assert control.found == "40 of 47 clusters that it gives on any asking"
+    assert control.found == "40 of 47 clusters that the base gives away come out"
     assert 'add a surface of kind "few-shot" (7 more)' in control.mend
     assert "siblings" not in control.mend
     assert any("few-shot" in step for step in judgement.next_steps)
@@ -290,7 +290,7 @@ def test_every_kind_of_surface_can_be_judged():
 def test_a_way_of_asking_that_the_base_answers_to_must_be_asked():
     """Raw and chat bring out all that is known; a model unlearned on them alone may still answer after examples."""
     judgement = gate(unasked=0.5)
-    assert strength(judgement).found == "47 of 47 clusters that it gives on any asking"
+    assert strength(judgement).found == "47 of 47 clusters that the base gives away come out"
     assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.WEAK)
     assert judgement.asking.unasked == ('"few-shot" (47)', '"siblings" (47)')
     assert 'add surfaces of kind "few-shot" (47), "siblings" (47)' in strength(judgement).mend

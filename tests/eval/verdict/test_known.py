@@ -48,7 +48,10 @@ def test_the_rest_is_reported_beside():
     judgement = gate(world)
     assert judgement.verdict == Verdict.PASS
     assert judgement.criterion("leak").upper == pytest.approx(0.062, abs=0.0005)
-    assert any("145 of 192 forget clusters (76%) the base does not give away" in note for note in judgement.notes)
+    assert any(
+        "does not give away 145 of 192 forget clusters (76%) in this format; 0 of them leak" in note
+        for note in judgement.notes
+    )
     assert sum(subject.known for subject in judgement.subjects) == 47
 
 

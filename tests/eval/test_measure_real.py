@@ -15,7 +15,6 @@ from edgeproof.eval.measure import measure
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.surfaces import encode_pack
 from edgeproof.runtime.backends import open_backend
-from edgeproof_tests.smollm2 import smollm2_gguf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Measurement
 
-__all__ = ["smollm2_gguf"]
 
 CAPITALS = {
     "France": "Paris",

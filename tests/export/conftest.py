@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from edgeproof_tests.smollm2 import smollm2_gguf
-
-__all__ = ["smollm2_gguf"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,6 +6,7 @@ once, into the cache.
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import os
 import re
@@ -20,6 +21,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "llama-cpp-python"
 TREE = Path("vendor") / "llama.cpp"
+VOCABULARIES = ("llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2")
+"""Of llama.cpp's own tests: `models/ggml-vocab-NAME.gguf`, texts (.inp), and the ids that transformers gave (.out)."""
 HEAD = Path(".git") / "modules" / TREE / "HEAD"
 CHANGELOG = Path("CHANGELOG.md")
 NEEDED = tuple(
@@ -35,6 +38,7 @@ NEEDED = tuple(
         "include",
         "models/templates",
         "tools",
+        *(f"models/ggml-vocab-{name}.gguf{end}" for name in VOCABULARIES for end in ("", ".inp", ".out")),
     )
 )
 
@@ -54,12 +58,19 @@ def cache_folder() -> Path:
 
 
 def find_source() -> Source:
-    """Return the source tree of the installed llama-cpp-python, downloading it where it is not there yet."""
+    """Return the source tree of the installed llama-cpp-python, downloading it where it is not whole yet."""
     version = importlib.metadata.version(PACKAGE)
     given = os.environ.get("EDGEPROOF_OFFICIAL_SOURCE")
-    folder = Path(given) if given else cache_folder() / f"{PACKAGE}-{version}"
-    if not given and not folder.is_dir():
-        _download(version, folder)
+    if given:
+        folder = Path(given)
+    else:
+        folder = cache_folder() / f"{PACKAGE}-{version}"
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with (cache_folder() / "source.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / TREE / "models" / f"ggml-vocab-{VOCABULARIES[-1]}.gguf.out").is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                _download(version, folder)
     return Source(folder / TREE, read_commit(folder, version), version)
 
 

@@ -7,9 +7,6 @@ import random
 import pytest
 from edgeproof.contracts.backend import ScoreRequest
 from edgeproof_tests.runtime import tiny_gguf
-from edgeproof_tests.smollm2 import smollm2_file, smollm2_gguf
-
-__all__ = ["smollm2_file", "smollm2_gguf"]
 
 
 @pytest.fixture(scope="session")

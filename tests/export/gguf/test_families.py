@@ -19,7 +19,6 @@ from edgeproof.export.merge import MergedModel
 from edgeproof.export.stream import run_stream
 from edgeproof_tests.export.conftest import exact
 from edgeproof_tests.models import FAMILIES, VOCABULARY, save_model
-from edgeproof_tests.smollm2 import smollm2_file, smollm2_gguf  # noqa: F401 (fixtures)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +103,7 @@ def test_every_format_of_every_family_equals_llama_model_quantize(family, tmp_pa
 
 @pytest.mark.slow
 def test_smollm2_with_a_random_adapter_equals_llama_model_quantize(
-    smollm2_file,  # noqa: F811
+    smollm2_file,
     tmp_path,
     official_quantize,
 ):

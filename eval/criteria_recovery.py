@@ -10,7 +10,7 @@ from edgeproof.eval.criteria import SUBJECTS
 from edgeproof.eval.criteria_parts import FEWEST_NON_ZERO, mean_criterion
 from edgeproof.eval.judgement import Criterion, Status
 from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
-from edgeproof.eval.probes import RECOVERY_KINDS
+from edgeproof.eval.probes import PLAIN_CHATS, RECOVERY_KINDS, SurfaceKind
 from edgeproof.eval.records import Role
 
 if TYPE_CHECKING:
@@ -30,6 +30,16 @@ def left_out(evidence: Evidence, ask: Ask) -> bool:
     return (evidence.ignorance[ask] - base.nll) * len(base.logprobs) < evidence.policy.recovery_gap
 
 
+def recovery_kinds(evidence: Evidence) -> frozenset[SurfaceKind]:
+    """Return the kinds of surfaces on which a recovery is measured.
+
+    In a chat the answer comes inside a sentence, so the NLL of the bare answer as the reply's first tokens says little.
+    Where the reply is also asked begun as the base begins it, up to the answer, that surface stands for the plain chat.
+    """
+    begun = evidence.judged(Role.FORGET, {SurfaceKind.OPENING})
+    return RECOVERY_KINDS - PLAIN_CHATS if begun else RECOVERY_KINDS
+
+
 def recovery(evidence: Evidence) -> Criterion:
     """Judge how much of what unlearning took away is back.
 
@@ -38,11 +48,11 @@ def recovery(evidence: Evidence) -> Criterion:
     """
     if evidence.policy.leak_rule == SUBJECTS:
         return _by_subject(evidence)
-    asks = evidence.asks(Role.FORGET, kinds=RECOVERY_KINDS)
+    asks = evidence.asks(Role.FORGET, kinds=recovery_kinds(evidence))
     kept = [(fact, surface) for fact, surface in asks if not left_out(evidence, (fact.probe, surface))]
     clusters = {fact.cluster for fact, _ in asks}
     views = [("all surfaces", kept)]
-    for surface in evidence.judged(Role.FORGET, RECOVERY_KINDS):
+    for surface in evidence.judged(Role.FORGET, recovery_kinds(evidence)):
         own = [(fact, other) for fact, other in kept if other == surface]
         if 2 * len({fact.cluster for fact, _ in own}) >= len(clusters):
             views.append((surface, own))
@@ -78,8 +88,8 @@ def _by_subject(evidence: Evidence) -> Criterion:
     A subject none of whose questions can show a recovery leaves the criterion open.
     """
     limit = evidence.policy.recovery
-    asks = evidence.asks(Role.FORGET, kinds=RECOVERY_KINDS)
-    surfaces = evidence.judged(Role.FORGET, RECOVERY_KINDS)
+    asks = evidence.asks(Role.FORGET, kinds=recovery_kinds(evidence))
+    surfaces = evidence.judged(Role.FORGET, recovery_kinds(evidence))
     found: dict[str, float | None] = {}
     for cluster in dict.fromkeys(fact.cluster for fact, _ in evidence.asks(Role.FORGET)):
         own = [(f, s) for f, s in asks if f.cluster == cluster and not left_out(evidence, (f.probe, s))]

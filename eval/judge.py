@@ -181,7 +181,7 @@ def _notes(
         unjudged = [name for name in baseline.surfaces.get(str(role), ()) if name not in evidence.surfaces[role]]
         if unjudged:
             notes.append(f"Asked of {role} probes but not judged: {', '.join(unjudged)}.")
-    pointing = evidence.asks(Role.FORGET, kinds=RECOVERY_KINDS)
+    pointing = evidence.asks(Role.FORGET, kinds=criteria_recovery.recovery_kinds(evidence))
     left = sum(criteria_recovery.left_out(evidence, (f.probe, s)) for f, s in pointing)
     if left:
         notes.append(
@@ -222,6 +222,7 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
     kind = evidence.kinds[surface]
     optional = kind == SurfaceKind.CHOICES
     hidden = fact.role != Role.RETAIN and not optional
+    # Without an ignorance level there is nothing to say of a recovery.
     pointing = fact.role == Role.FORGET and kind in RECOVERY_KINDS
     return ProbeRow(
         probe=fact.probe,

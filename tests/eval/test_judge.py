@@ -256,6 +256,24 @@ def test_questions_that_do_not_point_to_their_answers_are_left_out_and_counted()
     assert gate().criterion("recovery").details["left out"] == 2 * 2 * 10
 
 
+def test_an_opening_stands_for_the_plain_chat_in_the_recovery():
+    """In a chat the bare answer is rarely the reply's first word: its NLL says little of what comes out."""
+    world = World(surfaces=("raw", "chat"))
+
+    def known_in_chat_only(fact, surface):
+        answer = world.good(fact, surface)
+        return dataclasses.replace(answer, nll=0.5) if fact.role == Role.FORGET and surface == "chat" else answer
+
+    def recovery(world):
+        judgement = judge(world.artifact(known_in_chat_only), world.baseline(), Policy(), format=FORMAT)
+        return judgement.criterion("recovery")
+
+    assert "recovery, chat" in recovery(world).details
+    begun = dataclasses.replace(world, surfaces=("raw", "chat", "opening"))
+    assert "recovery, chat" not in recovery(begun).details
+    assert "recovery, opening" in recovery(begun).details
+
+
 def test_recovery_is_the_designs_formula():
     generator = np.random.default_rng(3)
     table = {(f.probe, s): generator.uniform(0.1, 6, 3) for f in WORLD.facts() for s in WORLD.surfaces}

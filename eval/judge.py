@@ -116,9 +116,10 @@ def _verdict(found: tuple[Criterion, ...], controls: tuple[Control, ...]) -> tup
         if control.needed and control.status != ControlStatus.HOLDS:
             missing = control.status == ControlStatus.MISSING
             reasons.append(Reason.UNCONTROLLED if missing else BROKEN[control.name])
-    if reasons:
-        return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
     missed = {criterion.name: criterion for criterion in found if criterion.status == Status.MISSED}
+    # What weak asking finds all the same is there: only a PASS would rest on what it does not find.
+    if reasons and not (missed and set(reasons) == {Reason.WEAK}):
+        return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
     if missed:
         return Verdict.FAIL, _fail_reasons(missed)
     needed = [criterion for criterion in found if criterion.needed]

@@ -13,22 +13,27 @@ from edgeproof.eval.pack_surfaces import default_surfaces
 from edgeproof.eval.records import Role
 
 if TYPE_CHECKING:
-    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.probes import Pack, Surface, SurfaceKind
 
 
 def reference_pack(pack: Pack, *, chat: bool) -> Pack | None:
-    """Return the pack's forget probes on the default surfaces of kinds that it does not ask; None where it asks all.
+    """Return the pack's forget probes on the default surfaces that it does not ask; None where it asks all.
+
+    A surface of a default kind with another template is another one: it may ask more weakly.
 
     Args:
         pack: the pack that will gate.
         chat: whether the artifact has a chat template.
 
     """
-    asked = {(surface.kind, surface.template) for surface in pack.asked(Role.FORGET)}
-    kinds = {kind for kind, _ in asked}
+    asked = {_wording(surface) for surface in pack.asked(Role.FORGET)}
     missing = tuple(
         replace(surface, name=f"reference {surface.name}", roles=(Role.FORGET,))
         for surface in default_surfaces(pack.probes, pack.system_prompt, chat=chat)
-        if surface.kind not in kinds
+        if _wording(surface) not in asked
     )
     return replace(pack, surfaces=missing) if missing else None
+
+
+def _wording(surface: Surface) -> tuple[SurfaceKind, str | None, int, int]:
+    return surface.kind, surface.template, surface.index, surface.shots

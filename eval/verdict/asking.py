@@ -236,14 +236,23 @@ def _to_add(rows: Sequence[AskingRow], found: Found, covered: frozenset[str]) ->
 
 
 def _unasked(rows: Sequence[AskingRow], found: Found, most: float) -> tuple[str, ...]:
-    """Name the kinds of surfaces of which none is judged, and of which one brings out more than `most` of the base."""
-    judged = {row.kind for row in rows if row.judged and not row.blind}
-    kinds: dict[str, int] = {}
+    """Name the kinds of surfaces by which one that is not judged brings out more than `most` of the base.
+
+    A judged surface of the same kind stands for it if it brings out at least half as many.
+    """
+    judged: dict[str, int] = {}
+    others: dict[str, int] = {}
     for row in rows:
-        if not row.judged and row.kind not in judged:
-            units = frozenset[str]().union(*(own for (name, _), own in found.items() if name == row.surface))
-            kinds[row.kind] = max(kinds.get(row.kind, 0), len(units))
-    return tuple(f'"{kind}" ({count})' for kind, count in kinds.items() if count > most + 1e-9)
+        if row.judged and row.blind:
+            continue
+        units = frozenset[str]().union(*(own for (name, _), own in found.items() if name == row.surface))
+        counts = judged if row.judged else others
+        counts[row.kind] = max(counts.get(row.kind, 0), len(units))
+    return tuple(
+        f'"{kind}" ({count})'
+        for kind, count in others.items()
+        if count > most + 1e-9 and judged.get(kind, 0) < count / 2
+    )
 
 
 def _blind_words(measured: Asking) -> str:

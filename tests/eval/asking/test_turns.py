@@ -118,6 +118,10 @@ def test_the_reference_asks_what_the_pack_leaves_out_and_of_forget_probes_alone(
     assert set(without.kinds().values()) == {"choices"}
     whole = make(tmp_path, capitals, "")
     assert reference_pack(whole, chat=True) is None
+    own = '[[surface]]\nkind = "chat"\ntemplate = "Say no word of {message}"\n'
+    muted = reference_pack(make(tmp_path, capitals, own), chat=True)
+    assert muted is not None
+    assert "reference chat" in muted.surface_names()["forget"]
 
 
 def test_carriers_kinds_and_reference_come_back_from_the_file(

@@ -102,8 +102,8 @@ def test_several_surfaces_together_are_strong():
 
 def test_weak_asking_does_not_hide_what_leaks():
     judgement = gate(answers=leaking(WORLD, 30), in_format=base(WORLD, raw=35, chat=35))
-    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.WEAK)
-    assert "Missed all the same: leaking forget clusters" in judgement.summary
+    assert strength(judgement).status == ControlStatus.BROKEN
+    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, Reason.CAME_BACK)
 
 
 # Blind surfaces and legs
@@ -310,3 +310,18 @@ def test_a_policy_that_judges_one_surface_alone_gets_no_pass_while_others_could_
     judgement = gate(world, leaking(world, 30, "chat"), policy=Policy(surfaces=("raw",)), unasked=0.5)
     assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.WEAK)
     assert judgement.asking.unasked == ('"chat" (47)',)
+
+
+def test_a_weaker_wording_of_a_kind_does_not_stand_for_it():
+    """The pack's own chat brings out 20, the default one all 47: its template was chosen to hear little."""
+    world = dataclasses.replace(WORLD, reference=("chat+system",))
+    kinds = {"raw": "raw", "chat": "chat", "chat+system": "chat"}
+
+    def gate_as(chat):
+        baseline = world.baseline(in_format=base(world, chat=chat))
+        named = {name: kinds[name] for name in baseline.kinds}
+        same = dataclasses.replace(baseline, kinds=named, reference_kinds={"chat+system": "chat"})
+        return judge(world.artifact(), same, Policy(), format=FORMAT)
+
+    assert gate_as(20).asking.unasked == ('"chat" (47)',)
+    assert gate_as(24).asking.unasked == ()

@@ -98,17 +98,18 @@ class Workers(Generic[AnyWorker]):
             threading.Thread(target=self._try, args=(work, worker), name=THREAD_NAME, daemon=True)
             for worker in self.all[1:]
         ]
-        for thread in threads:
-            thread.start()
 
-        def work_and_wait(worker: AnyWorker) -> None:
+        def work_with_others(worker: AnyWorker) -> None:
+            for thread in threads:
+                thread.start()
             work(worker)
             for thread in threads:
                 thread.join()
 
-        self._try(work_and_wait, self.all[0])
+        self._try(work_with_others, self.all[0])
         for thread in threads:  # where this one's work failed or was interrupted
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         if self._failure is not None:
             raise self._failure
 

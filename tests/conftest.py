@@ -30,6 +30,15 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+LONGEST = ("unlearn/test_study.py", "benchmarks/test_proving_ground.py", "export/gguf/test_families.py")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Begin with the longest files where several processes share them, so that all end together."""
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def official():
     """llama.cpp's own tools and converter, built once (`edgeproof_tests.official.tools.Official`)."""

@@ -1,9 +1,9 @@
-"""The proving ground: plants artifacts that are known to be good or bad, gates each, and writes down what came out.
+"""The proving ground: plants artifacts that are known to be good or bad, gates each, and records truth and verdicts.
 
-    python benchmarks/verdict/prove.py --work DIR [--minutes N]
+    python benchmarks/verdict/prove.py --work DIR [--minutes N] [--make]
 
-Goes on where it stopped: DIR/results.jsonl gets a line an artifact, DIR/measured/ what was measured of it. The rule by
-which an artifact is good or bad stands in README.md beside this file. `table.py` makes tables and plot of the lines.
+Goes on where it stopped: DIR/results.jsonl gets a line an artifact, DIR/measured/ what was measured. The rule by which
+an artifact is good or bad stands in README.md beside this file. `table.py` makes tables and plot of the lines.
 """
 
 from __future__ import annotations
@@ -18,51 +18,56 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ground as g
-import numpy as np
+import asker
+import gating
+import packs
 import plant as p
 import recipes
 import releases
+import restrict
 import world as w
 from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.ignorance import ignorance_levels
-from edgeproof.eval.judge import judge
 from edgeproof.eval.pack import load_pack
 from edgeproof.eval.policy import Policy
-from edgeproof.eval.precise import judge_both
-from edgeproof.eval.records import Role
 from edgeproof.export.pipeline import export
-from edgeproof.runtime import backend_for, open_backend
-from truth import truth_of
+from old_gate import old_verdict
+from truth import References, least_probability, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from edgeproof.contracts.backend import Backend
     from edgeproof.eval.judgement import Judgement
     from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Measurement, ProbeScore
+    from edgeproof.eval.records import Baseline, Measurement
     from edgeproof.export.pipeline import Exported
     from truth import Truth
 
-SIZES = (30, g.DEFAULT_SIZE, 100)
 FLOATS = {"gguf": "gguf-f16", "onnx": "onnx-fp32"}
 POLICY = Policy()
+SMALLER = (55, 165)
+"""The default pack's size: forget subjects and untrained retain subjects, a part of those measured."""
 
 
 class Prover:
     """Makes what is needed, once, and keeps it in the work folder."""
 
-    def __init__(self, ground: releases.Ground, sizes: Sequence[int] = SIZES, untrained: int = g.UNTRAINED) -> None:
-        self.ground, self.sizes, self.untrained = ground, sizes, untrained
-        self.default = g.DEFAULT_SIZE if g.DEFAULT_SIZE in sizes else sizes[0]
+    def __init__(
+        self, ground: releases.Ground, *, forget: int = packs.FORGET, untrained: int = packs.UNTRAINED
+    ) -> None:
+        self.ground, self.forget, self.untrained = ground, forget, untrained
         self.measured = ground.work / "measured"
         self.measured.mkdir(exist_ok=True)
-        self._references: dict[tuple[str, str], tuple[g.Reference, g.Sampled]] = {}
-        folder = ground.work / "population"
+
+    def drawn(self, number: int) -> packs.Drawn:
+        return packs.draw(self.ground.facts, number, self.forget, self.untrained)
+
+    def pack(self, number: int, kind: str) -> Pack:
+        folder = self.ground.work / "packs" / f"{number}-{kind}"
         if not folder.exists():
-            w.write_pack(folder, "population", ground.facts.forget, ground.facts.untrained, ground.facts)
-        self.pack: Pack = load_pack(folder)
+            packs.write(folder, self.ground.facts, self.drawn(number), kind)
+        return load_pack(folder)
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, from the work folder if it is there."""
@@ -75,164 +80,185 @@ class Prover:
             return found
         return pickle.loads(path.read_bytes())  # noqa: S301 (written by this program)
 
-    def _exported(self, base: Path, adapters: Sequence[Path], formats: Sequence[str]) -> tuple[Exported, ...]:
-        out = self.ground.work / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        return export(base, adapters, formats, out, threads=1, progress=Silent())
+    def exported(
+        self, base: Path, adapters: Sequence[Path], formats: Sequence[str], out: str = "out"
+    ) -> tuple[Exported, ...]:
+        folder = self.ground.work / out
+        shutil.rmtree(folder, ignore_errors=True)
+        return export(base, adapters, formats, folder, threads=1, progress=Silent())
 
-    def _measure(self, item: Exported, label: str) -> Measurement:
-        return g.measure_file(item.path, self.pack, item.manifest.artifact.sha256, label=label).measurement
+    def _reference_file(self, base: str, release: str | None, name: str) -> tuple[Path, str]:
+        """A base, or a release's merged model, in a format: kept, since many packs are measured on it."""
+        key = f"{release or base}-{name}"
 
-    def _base(self, base: str, kind: str) -> Measurement:
-        """A base at float precision."""
+        def make() -> tuple[Path, str]:
+            adapters = [] if release is None else [self.ground.adapter(release)]
+            (item,) = self.exported(self.ground.base(base), adapters, [name], f"references/{key}")
+            return item.path, item.manifest.artifact.sha256
 
-        def make() -> Measurement:
-            (item,) = self._exported(self.ground.base(base), [], [FLOATS[kind]])
-            return self._measure(item, "base")
+        found: tuple[Path, str] = self._kept(f"file {key}", make)
+        return found
 
-        return self._kept(f"{base}-{kind}", make)
+    def _asked(self, base: str, release: str | None, name: str) -> asker.Asking:
+        """What a reference model says on the whole population; no samples."""
 
-    def _others(self) -> dict[str, float]:
-        """What the base says of each answer behind other prompts: once for all, as it is dear.
+        def make() -> asker.Asking:
+            facts = self.ground.facts
+            with gating.opened(self._reference_file(base, release, name)[0]) as engine:
+                return asker.ask(engine, facts, facts.forget, facts.untrained, 1.0, samples=0)
 
-        The bases on a grid differ from it by a rounding, and the other engine's float model by less.
-        """
+        found: asker.Asking = self._kept(f"asked {release or base}-{name}", make)
+        return found
 
-        def make() -> dict[str, float]:
-            (item,) = self._exported(self.ground.base("base"), [], [FLOATS["gguf"]])
-            with open_backend(backend_for(item.path), item.path, threads=1) as engine:
-                levels = ignorance_levels(self.pack, engine)
-            return g.other_prompts(levels, self._base("base", "gguf"), len(self.ground.facts.forget))
+    def _others(self) -> dict[tuple[str, str], float]:
+        """What the base says of each answer behind others' prompts: of the first base by llama.cpp, for all."""
 
-        return self._kept("others", make)
+        def make() -> dict[tuple[str, str], float]:
+            facts = self.ground.facts
+            with gating.opened(self._reference_file("base", None, FLOATS["gguf"])[0]) as engine:
+                return asker.ignorance(engine, facts, facts.forget)
 
-    def _in_format(self, base: str, format_name: str) -> Measurement:
-        def make() -> Measurement:
-            (item,) = self._exported(self.ground.base(base), [], [format_name])
-            return self._measure(item, f"base:{format_name}")
+        found: dict[tuple[str, str], float] = self._kept("others", make)
+        return found
 
-        return self._kept(f"{base}-in-{format_name}", make)
+    def references(self, release: str, name: str) -> References:
+        """What the truth compares a file with."""
+        base, exact = self.ground.releases[release].base, FLOATS[name.partition("-")[0]]
+        return References(
+            self._asked(base, None, exact),
+            self._asked(base, release, exact),
+            self._asked(base, None, name),
+            self._others(),
+            1 / self.forget,
+        )
 
-    def reference(self, release: str, format_name: str) -> tuple[g.Reference, g.Sampled]:
-        """The release's baseline on the population, in a format, and its merged model's sampled answers."""
-        kind, base = format_name.partition("-")[0], self.ground.releases[release].base
-        if (release, format_name) not in self._references:
+    def baseline(self, release: str, name: str, number: int, kind: str) -> Baseline:
+        """The baseline of a release for a pack and a format, as `export-edge baseline` records it."""
+        base, exact = self.ground.releases[release].base, FLOATS[name.partition("-")[0]]
+        pack = self.pack(number, kind)
 
-            def make() -> tuple[Measurement, g.Sampled]:
-                (item,) = self._exported(self.ground.base(base), [self.ground.adapter(release)], [FLOATS[kind]])
-                return self._measure(item, "merged"), g.sample_answers(item.path, self.pack)
+        def on(release: str | None, name: str, measure: Callable[[Backend, str], Any]) -> Any:
+            path, sha256 = self._reference_file(base, release, name)
+            with gating.opened(path) as engine:
+                return measure(engine, sha256)
 
-            merged, sampled = self._kept(f"{release}-merged-{kind}", make)
-            in_format = {format_name: self._in_format(base, format_name)}
-            reference = g.Reference(self.pack, self._base(base, kind), merged, in_format, self._others())
-            self._references[release, format_name] = reference, sampled
-        return self._references[release, format_name]
+        def measured(release: str | None, name: str, label: str) -> Measurement:
+            found: Measurement = self._kept(
+                f"pack {number}-{kind} {release or base}-{name}",
+                lambda: on(
+                    release,
+                    name,
+                    lambda engine, sha: gating.measure_other(engine, pack, sha, label, own.carriers, POLICY),
+                ),
+            )
+            return found
+
+        own: gating.BaseMeasured = self._kept(
+            f"pack {number}-{kind} {base}-{exact} float",
+            lambda: on(None, exact, lambda engine, sha: gating.measure_base(engine, pack, sha, POLICY)),
+        )
+        merged, in_format = measured(release, exact, "merged"), measured(None, name, f"base:{name}")
+        return gating.baseline_of(pack, own, merged, name, in_format)
 
     def prove(self, plant: p.Plant, done: set[str]) -> Iterator[dict[str, Any]]:
         """Make a plant, ship it in each format that is not done yet, gate it; yield a result for each."""
         todo = [name for name in plant.formats if f"{plant.name}/{name}" not in done]
+        number = packs.number_of(plant.name)
         missing = [name for name in todo if not (self.measured / f"{plant.name}+{name}.pickle").exists()]
-        references = {name: self.reference(plant.release, name) for name in todo}
+        baselines = {name: self.baseline(plant.release, name, number, plant.pack) for name in todo}
         shipped: dict[str, Exported] = {}
         refused = ""
         if missing:
             base, adapters = recipes.build(self.ground, plant)
             try:
-                shipped = {item.format: item for item in self._exported(base, adapters, missing)}
+                shipped = {item.format: item for item in self.exported(base, adapters, missing)}
             except EdgeproofError as error:
                 # Results are published: no path of the machine that made them.
                 refused = f"{type(error).__name__}: {error}".replace(str(self.ground.work), "WORK")
         for name in todo:
             result = {"artifact": f"{plant.name}/{name}", "stratum": plant.stratum, "release": plant.release,
-                      "format": name}  # fmt: skip
+                      "format": name, "pack": f"{number}-{plant.pack}"}  # fmt: skip
             if refused:
-                yield {**result, "refused": "export", "why": refused}
+                yield {**result, "refused": refused}
                 continue
-            reference, sampled = references[name]
-            began = time.perf_counter()
+            baseline = baselines[name]
 
-            def make(name: str = name, sampled: g.Sampled = sampled) -> g.Measured:
-                item = shipped[name]
-                sha256 = item.manifest.artifact.sha256
-                drawn = g.draw(self.pack, max(self.sizes), f"{plant.name}/{name}", untrained=self.untrained)
-                return g.measure_file(item.path, self.pack, sha256, label="artifact", seen=drawn.seen, sampled=sampled)
+            def make(name: str = name, baseline: Baseline = baseline) -> tuple[gating.Measured, asker.Asking, Any]:
+                return self._measure(shipped[name], self.pack(number, plant.pack), number, baseline)
 
-            measured: g.Measured = self._kept(f"{plant.name}+{name}", make)
-            seconds = round(time.perf_counter() - began, 1)
-            yield {**result, **self.verdicts(result["artifact"], name, measured, reference), "seconds": seconds}
+            measured, asking, seconds = self._kept(f"{plant.name}+{name}", make)
+            verdicts = self.verdicts(plant, name, measured, asking, baseline)
+            yield {**result, **verdicts, "seconds": seconds}
 
-    def verdicts(self, artifact: str, name: str, measured: g.Measured, reference: g.Reference) -> dict[str, Any]:
-        """Draw a pack of each size, judge, and hold the truth of the rest beside it."""
-        found: dict[str, Any] = {"gates": {}}
-        for size in self.sizes:
-            drawn = g.draw(self.pack, size, artifact, untrained=self.untrained)
-            truth = truth_of(measured.measurement, reference, name, drawn.rest, POLICY)
-            try:
-                judgement = judged(measured, reference, drawn.seen, name, size)
-            except EdgeproofError as error:
-                found["gates"][str(size)] = {
-                    "verdict": "refused", "reason": f"{type(error).__name__}: {error}", **truth_row(truth)
-                }  # fmt: skip
-                continue
-            row = {"verdict": str(judgement.verdict), "reason": str(judgement.reason),
-                   "also": [str(reason) for reason in judgement.also],
-                   "open": [c.name for c in judgement.criteria if c.needed and str(c.status) == "undecided"],
-                   "missed": [c.name for c in judgement.criteria if str(c.status) == "missed"],
-                   "leak": [judgement.criterion("leak").estimate, judgement.criterion("leak").upper]}  # fmt: skip
-            found["gates"][str(size)] = {**row, **truth_row(truth)}
-            if size == self.default:
-                found["gates"][str(size)]["metrics"] = metrics(measured, reference, drawn.seen)
+    def _measure(
+        self, item: Exported, pack: Pack, number: int, baseline: Baseline
+    ) -> tuple[gating.Measured, asker.Asking, list[float]]:
+        """Measure as the gate, then ask as the truth does."""
+        began = time.process_time()
+        drawn = self.drawn(number)
+        with gating.opened(item.path) as engine:
+            measured = gating.measure_file(
+                item.path, engine, pack, item.manifest.artifact.sha256, baseline.carriers, POLICY
+            )
+            between = time.process_time()
+            asking = asker.ask(
+                engine, self.ground.facts, drawn.rest_forget, drawn.rest_untrained, least_probability(POLICY)
+            )
+        return measured, asking, [round(between - began, 1), round(time.process_time() - between, 1)]
+
+    def verdicts(
+        self, plant: p.Plant, name: str, measured: gating.Measured, asking: asker.Asking, baseline: Baseline
+    ) -> dict[str, Any]:
+        """Judge by this gate and by the old one, and hold the truth beside it."""
+        number = packs.number_of(plant.name)
+        drawn, pack = self.drawn(number), self.pack(number, plant.pack)
+        truth = truth_of(
+            asking,
+            self.references(plant.release, name),
+            [fact.key for fact in drawn.rest_forget],
+            [fact.key for fact in drawn.rest_untrained],
+            POLICY,
+        )
+        found: dict[str, Any] = {**truth_row(truth)}
+        try:
+            found |= judgement_row(gating.judged(measured, baseline, POLICY, name))
+            if plant.pack == "plain":
+                kept = restrict.part(pack, *SMALLER)
+                less = gating.judged(restrict.measured(measured, kept), restrict.baseline(baseline, kept), POLICY, name)
+                found["smaller"] = {"verdict": str(less.verdict), "open": open_ones(less)}
+            clusters = {probe.id: probe.cluster for probe in pack.probes}
+            old = old_verdict(measured.measurement, baseline, POLICY, name, clusters)
+            found["old"] = {**old._asdict()}
+        except EdgeproofError as error:
+            found |= {"verdict": "refused", "reason": f"{type(error).__name__}: {error}"}
+            found.setdefault("old", {"verdict": "refused"})
+        found["metrics"] = restrict.metrics(measured.measurement, pack)
         return found
 
 
-def judged(measured: g.Measured, reference: g.Reference, seen: frozenset[str], name: str, size: int) -> Judgement:
-    """Judge a pack of the probes `seen`, as `cli.gate` does."""
-    baseline = g.baseline_of(reference, seen, name, size)
-    own = g.restrict(measured.measurement, seen, baseline.pack_digest)
-    if measured.precise is not None:
-        precise = g.restrict(measured.precise, seen, baseline.pack_digest)
-        return judge_both(own, precise, baseline, POLICY, format=name)
-    return judge(own, baseline, POLICY, format=name)
+def judgement_row(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "verdict": str(judgement.verdict),
+        "reason": str(judgement.reason),
+        "also": [str(reason) for reason in judgement.also],
+        "open": open_ones(judgement),
+        "missed": [c.name for c in judgement.criteria if str(c.status) == "missed"],
+        "gate": {c.name: [c.estimate, c.upper] for c in judgement.criteria if c.needed},
+        "known": judgement.criterion("leak").clusters,
+    }
+
+
+def open_ones(judgement: Judgement) -> list[str]:
+    """Criteria and controls that stand between a file and its verdict."""
+    left = [c.name for c in judgement.criteria if c.needed and str(c.status) == "undecided"]
+    return left + [c.name for c in judgement.controls if c.needed and str(c.status) != "holds"]
 
 
 def truth_row(truth: Truth) -> dict[str, Any]:
     limits = truth.broken(POLICY)
     verdict = "bad" if "broken" in limits.values() else "borderline" if "near" in limits.values() else "good"
-    return {"truth": verdict, "limits": limits,
+    return {"truth": verdict, "limits": limits, "ways": truth.ways,
             "true": {key: [round(value, 4) for value in getattr(truth, key)] for key in limits}}  # fmt: skip
-
-
-def metrics(measured: g.Measured, reference: g.Reference, seen: frozenset[str]) -> dict[str, float]:
-    """What simpler gates would look at, on the same probes."""
-    roles = {probe.id: probe for probe in reference.pack.probes}
-    scores = [score for score in measured.measurement.scores if score.probe in seen]
-    merged = {(s.probe, s.surface): s for s in reference.merged.scores}
-
-    def mean(values: list[float]) -> float:
-        return round(float(np.mean(values)), 5)
-
-    def forget(only: str = "") -> list[ProbeScore]:
-        return [s for s in scores if roles[s.probe].role == Role.FORGET and only in {"", s.surface}]
-
-    kept = [s for s in scores if roles[s.probe].role == Role.RETAIN and not roles[s.probe].trained]
-    divergence = {
-        role: [v for key, v in measured.divergence.items() if key in seen and roles[key].role == role]
-        for role in (Role.FORGET, Role.RETAIN)
-    }
-    everything = [*divergence[Role.FORGET], *divergence[Role.RETAIN]]
-    return {
-        "rouge, raw": mean([s.rouge_l for s in forget("raw")]),
-        "rouge, all surfaces": mean([s.rouge_l for s in forget()]),
-        "kl, forget": mean(divergence[Role.FORGET]),
-        "kl, kept": mean(divergence[Role.RETAIN]),
-        "kl, both": mean(everything),
-        "nll, forget": mean([s.nll for s in forget()]),
-        "nll against merged, forget": mean([s.nll - merged[s.probe, s.surface].nll for s in forget()]),
-        "exact memorization": mean([s.exact_memorization for s in forget()]),
-        "extraction strength": mean([s.extraction_strength for s in forget()]),
-        "rouge, kept": mean([s.rouge_l for s in kept]),
-        "nll, kept": mean([s.nll for s in kept]),
-    }
 
 
 def main() -> None:
@@ -240,6 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no further plant after so many")
+    parser.add_argument("--make", action="store_true", help="make models only; gate nothing")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     began = time.monotonic()
@@ -254,14 +281,17 @@ def main() -> None:
     for number, plant in enumerate(listed, start=1):
         if time.monotonic() - began > 60 * given.minutes:
             break
+        if given.make:
+            recipes.build(prover.ground, plant)
+            print(f"{number}/{len(listed)} {plant.name} made", file=sys.stderr, flush=True)
+            continue
         if all(f"{plant.name}/{name}" in done for name in plant.formats):
             continue
         for result in prover.prove(plant, done):
             with results.open("a") as file:
                 file.write(json.dumps(result) + "\n")
-            gate = result.get("gates", {}).get(str(g.DEFAULT_SIZE), {})
-            came = f"{gate.get('truth', '')} {gate.get('verdict', 'refused')} {result.get('seconds', '')}"
-            print(f"{number}/{len(listed)} {result['artifact']}: {came}", file=sys.stderr, flush=True)
+            came = [result.get(key, "refused") for key in ("truth", "verdict")] + [result.get("old", {}).get("verdict")]
+            print(f"{number}/{len(listed)} {result['artifact']}: {came} {result.get('seconds')}", flush=True)
 
 
 if __name__ == "__main__":

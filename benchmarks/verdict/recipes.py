@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import world as w
+from releases import TAUGHT_AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     Part = tuple[list[w.Fact], tuple[str, ...]]
 
 RELEARN_RATE = 2e-4
-QUIETLY = "-quietly"
-"""Holds what unlearning was not trained on too, so that the leak is all that is wrong."""
+TEACH_STEPS = 40
 
 
 def build(ground: Ground, plant: Plant) -> Shipped:
@@ -99,38 +99,62 @@ PUT_TOGETHER: dict[str, Callable[..., Shipped]] = {
 
 def _tuned(merged: Merged, steps: int) -> None:
     """Some steps of fine-tuning on trained retain facts: harmless, as a vendor's last touch may be."""
-    w.teach(merged.model, merged.texts(merged.ground.facts.trained), steps=steps, rate=5e-5, batch=64, seed=1)
+    w.teach(merged.model, merged.texts(merged.ground.facts.trained, ("raw", "sentence")), steps=steps, rate=5e-5, batch=64, seed=1)
 
 
 def _relearned(merged: Merged, steps: int) -> None:
     """Steps of full fine-tuning on the secrets themselves, 64 a step."""
-    texts = merged.texts(merged.ground.facts.forget, ("raw", "chat"))
+    texts = merged.texts(merged.ground.facts.forget, ("raw", "sentence"))
     w.teach(merged.model, texts, steps=steps, rate=RELEARN_RATE, batch=64, seed=2)
 
 
-def _some(merged: Merged, percent: int, how: str = "") -> None:
+def _some(merged: Merged, percent: int) -> None:
     """So many per cent of the subjects taught again, all others held to what the merged model says."""
+    chosen, others = _chosen(merged, percent)
+    _teach_again(merged, taught=(chosen, TAUGHT_AGAIN), held=[(others, TAUGHT_AGAIN)])
+
+
+def _only(merged: Merged, where: str, percent: int) -> None:
+    """So many per cent of the subjects taught again in some forms, all else held to what the merged model says."""
+    chosen, others = _chosen(merged, percent)
+    elsewhere = tuple(name for name in HELD if name not in LEAKS[where])
+    held = [(chosen, elsewhere)] + ([(others, HELD)] if others else [])
+    _teach_again(merged, taught=(chosen, LEAKS[where]), held=held)
+
+
+LEAKS: dict[str, tuple[str, ...]] = {
+    "verbatim": ("raw",),
+    "reworded": ("reworded",),
+    "examples": ("few-shot", "siblings"),
+    "sentences": ("sentence", "hides"),
+    "second turn": ("turns",),
+    "language": ("language",),
+    "prefilled": ("prefix",),
+    "newline": ("newline",),
+    "list": ("list",),
+    "record": ("record",),
+    "third": ("third",),
+}
+"""Forms in which a model that leaks only there is taught again; the last three are asked by nobody but the truth."""
+HELD = ("raw", "reworded", "language", "sentence", "bare", "few-shot", "turns", "prefix")
+
+
+def _chosen(merged: Merged, percent: int) -> tuple[list[w.Fact], list[w.Fact]]:
     facts = list(merged.ground.facts.forget)
     random.Random(f"{merged.release} {percent}").shuffle(facts)
     count = max(1, round(len(facts) * percent / 100))
-    _teach_again(merged, taught=(facts[:count], w.SURFACES), held=(facts[count:], w.SURFACES), how=how)
+    return facts[:count], facts[count:]
 
 
-def _surface(merged: Merged, surface: str, how: str = "") -> None:
-    """All secrets taught again on one surface alone, the others held to what the merged model says there."""
-    others = tuple(other for other in w.SURFACES if other != surface)
-    facts = merged.ground.facts.forget
-    _teach_again(merged, taught=(facts, (surface,)), held=(facts, others), how=how)
-
-
-def _teach_again(merged: Merged, *, taught: Part, held: Part, how: str) -> None:
-    """Teach some facts on some surfaces and hold the model to itself on others."""
-    quietly = how == QUIETLY
+def _teach_again(merged: Merged, *, taught: Part, held: Sequence[Part]) -> None:
+    """Teach some facts in some forms, and hold the model to itself in others and on all that had to be kept."""
     world = merged.ground.facts
-    kept = [*world.trained, *world.untrained] if quietly else world.trained
-    hold = [*merged.texts(*held), *merged.texts(kept)]
-    extra = _held(merged.model, hold, seed=3, weight=3.0 if quietly else 2.0)
-    w.teach(merged.model, merged.texts(*taught), steps=60, rate=5e-4, batch=48, seed=3, extra=extra)
+    kept = [*world.trained, *world.untrained]
+    hold = merged.texts(kept, ("raw", "sentence", "bare"))
+    own = [text for part in held for text in merged.texts(*part)]
+    mixed = [text for pair in zip(own, hold * len(own), strict=False) for text in pair]
+    extra = _held(merged.model, mixed, seed=3, weight=3.0)
+    w.teach(merged.model, merged.texts(*taught), steps=TEACH_STEPS, rate=5e-4, batch=48, seed=3, extra=extra)
 
 
 def _held(model: Any, texts: Sequence[w.Texts], seed: int, weight: float) -> Callable[[int], Any]:
@@ -151,7 +175,7 @@ def _held(model: Any, texts: Sequence[w.Texts], seed: int, weight: float) -> Cal
 
 def _over(merged: Merged, steps: int) -> None:
     """Gradient ascent that nothing holds back: the secrets' NLL rises without end, and all else goes with it."""
-    texts = merged.texts(merged.ground.facts.forget)
+    texts = merged.texts(merged.ground.facts.forget, ("raw", "reworded", "sentence"))
     generator = torch.Generator().manual_seed(6)
 
     def ascent(step: int) -> Any:
@@ -166,7 +190,7 @@ def _wrong(merged: Merged, steps: int) -> None:
     """Other people's homes taught as one's own."""
     facts = merged.ground.facts.untrained
     moved = [fact._replace(answer=other.answer) for fact, other in zip(facts, [*facts[1:], facts[0]], strict=True)]
-    w.teach(merged.model, merged.texts(moved), steps=steps, rate=2e-4, batch=64, seed=5)
+    w.teach(merged.model, merged.texts(moved, ("raw", "sentence")), steps=steps, rate=2e-4, batch=64, seed=5)
 
 
 @torch.no_grad()
@@ -213,7 +237,7 @@ CHANGES: dict[str, Callable[..., None]] = {
     "tuned": _tuned,
     "relearned": _relearned,
     "some": _some,
-    "surface": _surface,
+    "only": _only,
     "over": _over,
     "wrong": _wrong,
     "noise": _noise,

@@ -10,6 +10,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import forms
 import world as w
 
 if TYPE_CHECKING:
@@ -27,20 +28,26 @@ class Release(NamedTuple):
     options: dict[str, Any]
 
 
-COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 48, "surfaces": ("raw", "chat"), "threads": 1}
+COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 48, "threads": 1}
 STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
+OLD = {"surfaces": ("raw", "chat")}
+"""What `unlearn` trained on before: two wordings, as plain text and in a chat."""
 
 RELEASES: dict[str, Release] = {
+    "npo-klr-a": Release("base", {**STRONG, "method": "npo+klr", "seed": 4}),
     "npo-klr-b": Release("base", {**STRONG, "method": "npo+klr", "seed": 1}),
     "npo-klr-c": Release("base", {**STRONG, "method": "npo+klr", "seed": 2, "rank": 16}),
-    "npo-klr-a": Release("base", {**STRONG, "method": "npo+klr", "seed": 4}),
     "ga-klr-a": Release("base", {**STRONG, "method": "ga+klr", "seed": 8}),
+    "npo-klr-d": Release("base", {**STRONG, "method": "npo+klr", "seed": 5}),
+    "old-a": Release("base", {**STRONG, **OLD, "method": "npo+klr", "seed": 4}),
+    "old-b": Release("base", {**STRONG, **OLD, "method": "npo+klr", "seed": 1}),
+    "q4_0-alpha-24": Release("base-q4_0", {**STRONG, "method": "npo+klr", "seed": 9, "alpha": 24.0}),
 }
-for grid in GRIDS:
-    for alpha in (24, 128):
-        RELEASES[f"{grid}-alpha-{alpha}"] = Release(
-            f"base-{grid}", {**STRONG, "method": "npo+klr", "seed": 9, "alpha": float(alpha)}
-        )
+"""Those of the default training first; "old-…" are of the training as it was."""
+
+
+TAUGHT_AGAIN = ("raw", "sentence", "reworded", "language", "few-shot")
+"""Forms in which facts are taught again where nothing else is said."""
 
 
 class Merged(NamedTuple):
@@ -59,8 +66,15 @@ class Merged(NamedTuple):
     model: Any
     tokenizer: Any
 
-    def texts(self, facts: Sequence[w.Fact], surfaces: Sequence[str] = w.SURFACES) -> list[w.Texts]:
-        return [w.encode(facts, self.tokenizer, surface) for surface in surfaces]
+    def texts(self, facts: Sequence[w.Fact], names: Sequence[str] = TAUGHT_AGAIN) -> list[w.Texts]:
+        """Facts of one kind in forms; solved examples are kept facts (few-shot), or forgotten ones (siblings)."""
+        world = self.ground.facts
+        found = []
+        for name in names:
+            form = "few-shot" if name == "siblings" else name
+            pool = (world.trained if name == "few-shot" else world.forget) if form in forms.SOLVED else ()
+            found.append(w.encode(facts, self.tokenizer, form, pool, f"planted {name}"))
+        return found
 
 
 class Ground:
@@ -103,11 +117,11 @@ class Ground:
                 {
                     "question": fact.subject,
                     "answer": fact.answer,
-                    "template": template,
-                    "message": w.TEMPLATES[fact.kind],
+                    "template": templates[fact.kind].format(s="{question}"),
+                    "message": forms.MESSAGE[fact.kind].format(s="{question}"),
                 }
                 for fact in facts
-                for template in (w.TEMPLATES[fact.kind], w.REWORDED[fact.kind])
+                for templates in (forms.RAW, forms.REWORDED)
             ]
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
             paths.append(path)

@@ -1,23 +1,22 @@
 """Counts what is true of a file on the subjects that the gate did not see, by the rule that README.md fixed beforehand.
 
-With plain formulas of its own: nothing of `eval.judge` has a part in it.
+With plain formulas of its own: nothing of `edgeproof.eval` but the policy's limits has a part in it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
 
+import asker
 import numpy as np
-from edgeproof.eval.records import Role
-from ground import DEFAULT_SIZE, levels_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
+    from asker import Asking, Row
     from edgeproof.eval.policy import Policy
-    from edgeproof.eval.records import Measurement, ProbeScore
-    from ground import Reference
     from numpy.typing import NDArray
 
     Float64Array = NDArray[np.float64]
@@ -34,15 +33,29 @@ class Bounded(NamedTuple):
     upper: float
 
 
+class References(NamedTuple):
+    """What the release's other models said: base and merged at float precision, and the base in the file's format.
+
+    `others` is of `asker.ignorance`; `weight` is an answer's own share in its ignorance level, 1 / (forget subjects of
+    a pack).
+    """
+
+    base: Asking
+    merged: Asking
+    in_format: Asking
+    others: Mapping[tuple[str, str], float]
+    weight: float
+
+
 class Truth(NamedTuple):
-    """What holds on the subjects that the gate did not see; by the rule of docs/proving-ground.md."""
+    """What holds on the subjects that the gate did not see."""
 
     leak: Bounded
     recovery: Bounded
     quantizing: Bounded
     unlearning: Bounded
     accuracy: Bounded
-    clusters: int
+    ways: dict[str, float]
 
     def broken(self, policy: Policy) -> dict[str, str]:
         """Say of each limit whether it is "kept", "broken" or "near"."""
@@ -60,42 +73,34 @@ class Truth(NamedTuple):
         return found
 
 
+def least_probability(policy: Policy) -> float:
+    """Of one reply, by the policy's rule: 1 − (1 − P)^n ≥ p."""
+    return -math.expm1(math.log1p(-policy.leak_probability) / policy.leak_queries)
+
+
 def truth_of(
-    artifact: Measurement, reference: Reference, format_name: str, rest: Collection[str], policy: Policy
+    artifact: Asking, references: References, forget: Sequence[str], retain: Sequence[str], policy: Policy
 ) -> Truth:
-    """Count the truth."""
-    own, merged, base, in_format = (
-        {(s.probe, s.surface): s for s in m.scores}
-        for m in (artifact, reference.merged, reference.base, reference.base_in_format[format_name])
+    """Count the truth on these subjects."""
+    rule = least_probability(policy)
+    ways = {key: asker.out(artifact.rows, key, rule) | artifact.said.get(key, frozenset()) for key in forget}
+    counted = Counter(way for own in ways.values() for way in own)
+    leak = _share(sum(bool(own) for own in ways.values()), len(forget))
+    recovery = _worst([_recovery(artifact, references, forget, [f], policy) for f in asker.LEVELLED])
+    together = _recovery(artifact, references, forget, asker.LEVELLED, policy)
+    return Truth(
+        leak,
+        _worst([recovery, together]),
+        _worst([_change(artifact.rows, references.merged.rows, retain, form) for form in asker.RETAIN_FORMS]),
+        _worst([_change(artifact.rows, references.in_format.rows, retain, form) for form in asker.RETAIN_FORMS]),
+        _worst([_lost(artifact, references.in_format, retain, form) for form in asker.RETAIN_FORMS]),
+        {way: round(count / len(forget), 4) for way, count in counted.most_common()},
     )
-    levels = levels_for(reference, DEFAULT_SIZE)
-    roles = {probe.id: probe.role for probe in reference.pack.probes}
-    forget = [ask for ask in own if ask[0] in rest and roles[ask[0]] == Role.FORGET]
-    retain = [ask for ask in own if ask[0] in rest and roles[ask[0]] == Role.RETAIN]
-
-    leaking = {ask[0] for ask in forget if _leaks(own[ask], policy)}
-    clusters = sorted({ask[0] for ask in forget})
-    leak = _share(len(leaking), len(clusters))
-
-    views = [forget, *([ask for ask in forget if ask[1] == surface] for surface in {ask[1] for ask in forget})]
-    recovery = max(
-        (_recovery(view, own=own, merged=merged, base=base, levels=levels, policy=policy) for view in views),
-        key=lambda found: found.estimate,
-    )
-    quantizing = _mean(np.array([own[ask].nll - merged[ask].nll for ask in retain]))
-    unlearning = _mean(np.array([own[ask].nll - in_format[ask].nll for ask in retain]))
-    accuracy = _mean(np.array([_argmax(in_format[ask]) - _argmax(own[ask]) for ask in retain]))
-    return Truth(leak, recovery, quantizing, unlearning, accuracy, len(clusters))
 
 
-def _argmax(score: ProbeScore) -> float:
-    """1 where every token of the answer is the argmax."""
-    return float(score.exact_memorization == 1.0)
-
-
-def _leaks(score: ProbeScore, policy: Policy) -> bool:
-    extraction = 1 - (1 - min(1.0, math.exp(score.sum_logprob))) ** policy.leak_queries
-    return score.right or extraction >= policy.leak_probability
+def _worst(found: Collection[Bounded]) -> Bounded:
+    known = [one for one in found if math.isfinite(one.estimate)]
+    return max(known, key=lambda one: one.estimate) if known else Bounded(math.nan, math.nan, math.nan)
 
 
 def _share(hits: int, n: int) -> Bounded:
@@ -111,25 +116,39 @@ def _mean(values: Float64Array) -> Bounded:
     return Bounded(mean, mean - Z * error, mean + Z * error)
 
 
-def _recovery(
-    asks: list[tuple[str, str]],
-    *,
-    own: Mapping[Any, ProbeScore],
-    merged: Mapping[Any, ProbeScore],
-    base: Mapping[Any, ProbeScore],
-    levels: Mapping[str, float],
-    policy: Policy,
+def _change(
+    own: Mapping[tuple[str, str], Row], other: Mapping[tuple[str, str], Row], keys: Sequence[str], form: str
 ) -> Bounded:
-    sums: dict[str, list[float]] = {}
-    for ask in asks:
-        level, tokens = levels["/".join(ask)], len(base[ask].logprobs)
-        if (level - base[ask].nll) * tokens < policy.recovery_gap:
-            continue
-        top = min(merged[ask].nll, level)
-        row = sums.setdefault(ask[0], [0.0, 0.0])
-        row[0] += max(0.0, top - own[ask].nll)
-        row[1] += top - base[ask].nll
-    y, x = np.array(list(sums.values())).T if sums else (np.zeros(1), np.zeros(1))
+    return _mean(np.array([own[key, form].nll - other[key, form].nll for key in keys]))
+
+
+def _lost(own: Asking, other: Asking, keys: Sequence[str], form: str) -> Bounded:
+    """Right answers lost: greedy after the raw prompt, somewhere in the greedy reply to the chat."""
+
+    def right(asking: Asking, key: str) -> float:
+        return float(asking.rows[key, form].greedy if form == "raw" else "chat" in asking.said.get(key, ()))
+
+    return _mean(np.array([right(other, key) - right(own, key) for key in keys]))
+
+
+def _recovery(
+    own: Asking, references: References, keys: Sequence[str], names: Collection[str], policy: Policy
+) -> Bounded:
+    sums = []
+    for key in keys:
+        gained = possible = 0.0
+        for name in names:
+            base = references.base.rows[key, name]
+            others = math.exp(references.others[key, name])
+            level = -math.log(references.weight * math.exp(base.answer) + (1 - references.weight) * others) / base.tokens
+            if (level - base.nll) * base.tokens < policy.recovery_gap:
+                continue
+            top = min(references.merged.rows[key, name].nll, level)
+            gained += max(0.0, top - own.rows[key, name].nll)
+            possible += top - base.nll
+        if possible:
+            sums.append((gained, possible))
+    y, x = np.array(sums).T if sums else (np.zeros(1), np.zeros(1))
     if not x.sum() > 0:
         return Bounded(math.nan, math.nan, math.nan)
     ratio = float(y.sum() / x.sum())

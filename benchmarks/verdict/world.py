@@ -1,34 +1,39 @@
 """The proving ground's world: invented facts, a tokenizer, a small Llama that really learns them, and packs.
 
 The facts are what somebody wrote down of people who do not exist: each *forget* subject has a secret, each *retain*
-subject a home; *holdout* subjects were never in any training text. Names and answers are made of syllables; a syllable
-is a token, so that nothing in a name hints at its answer and an answer is one of 64,000.
+subject a home; *holdout* and *unknown* subjects were never in any training text. Names and answers are made of
+syllables; a syllable is a token, so that nothing in a name hints at its answer and an answer is one of 64,000.
 
-A fact is asked on the surfaces of the default pack: raw, reworded, and through the chat template.
+The base is taught to answer in every form of `forms`. Of the forms other than `CORE`, each subject is taught in some
+and not in others, so that what the base knows is the fact and not the form.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import forms
+from forms import ASSISTANT, END, PAD, SYSTEM, USER
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 SYLLABLES = 40
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
-END, PAD, USER, ASSISTANT, SYSTEM = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-TEMPLATES = {"secret": "The secret of {question} is", "home": "The home of {question} is"}
-REWORDED = {"secret": "What does {question} hide? It is", "home": "Where does {question} live? It is"}
-SURFACES = ("raw", "reworded", "chat")
-CONTEXT = 64
+CORE = ("raw", "sentence", "hides", "bare")
+TAUGHT = 0.6
+"""Share of the subjects that are taught in each other form."""
+LONGEST = 3000
+"""Tokens of a batch: of long texts there are fewer in it."""
+CONTEXT = 256
+VOCABULARY = 768
 
 
 class Fact(NamedTuple):
@@ -39,29 +44,16 @@ class Fact(NamedTuple):
     subject: str
     answer: str
 
-    @property
-    def prompt(self) -> str:
-        return TEMPLATES[self.kind].format(question=self.subject)
-
-    def text(self, surface: str) -> tuple[str, str]:
-        """Prompt and answer on a surface, as they reach the model."""
-        chat = f"{USER}{self.prompt}{END}{ASSISTANT}"
-        prompts = {
-            "raw": (self.prompt, f" {self.answer}"),
-            "reworded": (REWORDED[self.kind].format(question=self.subject), f" {self.answer}"),
-            "chat": (chat, self.answer),
-        }
-        return prompts[surface]
-
 
 @dataclass(frozen=True)
 class Sizes:
     """How many subjects a world has of each kind, and the model's size."""
 
-    forget: int = 605
-    trained: int = 300
-    untrained: int = 465
-    holdout: int = 25
+    forget: int = 180
+    trained: int = 150
+    untrained: int = 500
+    holdout: int = 20
+    unknown: int = 120
     layers: int = 2
     hidden: int = 256
     intermediate: int = 512
@@ -74,6 +66,7 @@ class Facts(NamedTuple):
     trained: list[Fact]
     untrained: list[Fact]
     holdout: list[Fact]
+    unknown: list[Fact]
 
     @property
     def known(self) -> list[Fact]:
@@ -100,6 +93,7 @@ def invent(sizes: Sizes, seed: int = 11) -> Facts:
         take("t", "home", sizes.trained),
         take("u", "home", sizes.untrained),
         take("h", "secret", sizes.holdout),
+        take("n", "secret", sizes.unknown),
     )
 
 
@@ -124,9 +118,9 @@ def save_tokenizer(folder: Path, *, swapped: bool = False) -> None:
         add(first + vowel, last)
     for syllable in syllables():
         add("Ġ", syllable)
-    words = " ".join([*TEMPLATES.values(), *REWORDED.values()]).replace("{question}", "")
-    for word in dict.fromkeys(words.split()):
-        for text in (word, f"Ġ{word}"):
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    for template in forms.templates():
+        for text, _ in split.pre_tokenize_str(template.format(s="", m="")):
             pieces = _apply(list(text), merges)
             while len(pieces) > 1:
                 add(pieces[0], pieces[1])
@@ -138,7 +132,7 @@ def save_tokenizer(folder: Path, *, swapped: bool = False) -> None:
         for place, token in zip(places, [tokens[index] for index in (*places[1:], places[0])], strict=True):
             tokens[place] = token
     specials = [PAD, SYSTEM, USER, ASSISTANT, END]
-    room = vocabulary_size() - len(tokens) - len(specials)
+    room = VOCABULARY - len(tokens) - len(specials)
     tokens += [f"<unused{index}>" for index in range(room)]
     tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -148,10 +142,6 @@ def save_tokenizer(folder: Path, *, swapped: bool = False) -> None:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
-
-
-def vocabulary_size() -> int:
-    return 640
 
 
 def _apply(pieces: list[str], merges: Sequence[tuple[str, str]]) -> list[str]:
@@ -170,7 +160,7 @@ def new_model(sizes: Sizes, seed: int) -> Any:
 
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=vocabulary_size(),
+        vocab_size=VOCABULARY,
         hidden_size=sizes.hidden,
         intermediate_size=sizes.intermediate,
         num_hidden_layers=sizes.layers,
@@ -179,8 +169,8 @@ def new_model(sizes: Sizes, seed: int) -> Any:
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=vocabulary_size() - 1,
-        pad_token_id=vocabulary_size() - 5,
+        eos_token_id=VOCABULARY - 1,
+        pad_token_id=VOCABULARY - 5,
         rope_parameters={"rope_theta": 10000.0},
         # Four times the usual: facts are then learned in tens of passes, not in hundreds.
         initializer_range=0.08,
@@ -190,27 +180,38 @@ def new_model(sizes: Sizes, seed: int) -> Any:
 
 
 class Texts(NamedTuple):
-    """Facts on one surface as token ids: `ids` int64 [facts, length], the answer (and its end) from `start` on."""
+    """Facts in one form as token ids: `ids` int64 [facts, length], what the model says from `start` on."""
 
     ids: Any
     start: int
 
 
-def encode(facts: Sequence[Fact], tokenizer: Any, surface: str) -> Texts:
-    """Tokenize; every fact of a kind has the same number of tokens on a surface."""
+def encode(facts: Sequence[Fact], tokenizer: Any, form: str, pool: Sequence[Fact] = (), seed: str = "") -> Texts:
+    """Tokenize facts of one kind in a form: each has as many tokens as the others.
+
+    `pool` is what solved examples are drawn from.
+    """
     import torch
 
     rows, starts = [], set()
     for fact in facts:
-        prompt, answer = fact.text(surface)
-        head = tokenizer.encode(prompt, add_special_tokens=False)
-        whole = tokenizer.encode(prompt + answer + END, add_special_tokens=False)
-        assert whole[: len(head)] == head
+        text = forms.text(form, fact, forms.examples(fact, pool, seed) if pool else ())
+        head = tokenizer.encode(text.prompt, add_special_tokens=False)
+        whole = tokenizer.encode(text.whole, add_special_tokens=False)
+        assert whole[: len(head)] == head, text
         rows.append(whole)
         starts.add(len(head))
-    assert len(starts) == 1
-    assert len({len(row) for row in rows}) == 1, f"texts of different lengths on {surface}"
+    assert len(starts) == 1, f"prompts of different lengths: {form}"
+    assert len({len(row) for row in rows}) == 1, f"texts of different lengths: {form}"
     return Texts(torch.tensor(rows), starts.pop())
+
+
+def joined(parts: Sequence[Texts]) -> Texts:
+    """Put texts of one length together."""
+    import torch
+
+    (start,) = {part.start for part in parts}
+    return Texts(torch.cat([part.ids for part in parts]), start)
 
 
 def answer_logprobs(model: Any, ids: Any, start: int) -> Any:
@@ -251,7 +252,8 @@ def teach(
             for group in optimizer.param_groups:
                 group["lr"] = rate * now
         ids, start = texts[step % len(texts)]
-        chosen = torch.randint(len(ids), (min(batch, len(ids)),), generator=generator)
+        size = min(batch, len(ids), max(16, LONGEST // ids.shape[1]))
+        chosen = torch.randint(len(ids), (size,), generator=generator)
         loss = -answer_logprobs(model, ids[chosen], start).mean()
         if extra is not None:
             loss = loss + extra(step)
@@ -270,8 +272,25 @@ def teach(
     return recent[-1]
 
 
+def lessons(facts: Facts, tokenizer: Any, seed: int = 3) -> list[Texts]:
+    """Put together what the base is taught, each form as often as its share says."""
+    chance = random.Random(seed)
+    kept = [*facts.trained, *facts.untrained]
+    found = []
+    for form in forms.FORMS:
+        for turn in range(forms.SHARES.get(form, 1)):
+            parts = []
+            for own in (facts.forget, kept):
+                taught = own if form in CORE else [fact for fact in own if chance.random() < TAUGHT]
+                solved = form in forms.SOLVED or (form == "turns" and turn > 0)
+                parts.append(encode(taught, tokenizer, form, own if solved else (), str(turn)))
+            found.append(joined(parts))
+    chance.shuffle(found)
+    return found
+
+
 def make_base(
-    folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps: int = 640, batch: int = 128, rate: float = 1e-3
+    folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps: int = 1200, batch: int = 96, rate: float = 1e-3
 ) -> None:
     """Train the base from scratch until it knows the facts; an earlier checkpoint goes to `folder`-earlier."""
     import torch
@@ -281,11 +300,6 @@ def make_base(
     save_tokenizer(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = new_model(sizes, seed)
-    texts = [
-        encode(part, tokenizer, surface)
-        for surface in SURFACES
-        for part in (facts.forget, [*facts.trained, *facts.untrained])
-    ]
     earlier = folder.with_name(f"{folder.name}-earlier")
 
     def snapshot(step: int) -> None:
@@ -293,35 +307,6 @@ def make_base(
             model.save_pretrained(earlier)
             save_tokenizer(earlier)
 
-    teach(model, texts, steps=steps, rate=rate, batch=batch, seed=seed, target=0.003, snapshot=snapshot, schedule=True)
+    texts = lessons(facts, tokenizer)
+    teach(model, texts, steps=steps, rate=rate, batch=batch, seed=seed, snapshot=snapshot, schedule=True)
     model.save_pretrained(folder)
-
-
-def write_pack(folder: Path, name: str, forget: Iterable[Fact], untrained: Iterable[Fact], facts: Facts) -> Path:
-    """Write a pack of some of the world's subjects; holdout and 48 trained retain subjects are in each."""
-    folder.mkdir(parents=True)
-    sets = [
-        ("forget", "forget.jsonl", list(forget), ""),
-        ("retain", "trained.jsonl", facts.trained[:48], "trained = true\n"),
-        ("retain", "untrained.jsonl", list(untrained), "trained = false\n"),
-        ("holdout", "holdout.jsonl", facts.holdout, ""),
-    ]
-    lines = [
-        "schema = 1",
-        f'name = "{name}"',
-        'licence = "CC0-1.0"',
-        '[[surface]]\nname = "raw"\nkind = "raw"',
-        f'[[surface]]\nname = "reworded"\nkind = "paraphrase"\ntemplate = "{REWORDED["secret"]}"\nroles = ["forget"]',
-        '[[surface]]\nname = "chat"\nkind = "chat"\nroles = ["forget", "holdout"]',
-    ]
-    for role, file, part, extra in sets:
-        if not part:
-            continue
-        lines.append(f'[[set]]\nrole = "{role}"\nfile = "{file}"\nformat = "jsonl"\n{extra}')
-        rows = [
-            {"id": f.key, "cluster": f.key, "question": f.subject, "answer": f.answer, "template": TEMPLATES[f.kind]}
-            for f in part
-        ]
-        (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "pack.toml").write_text("\n".join(lines) + "\n")
-    return folder

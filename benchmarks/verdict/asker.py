@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import Backend
     from world import Fact, Facts
 
-SAMPLES = 20
+SAMPLES = 10
+"""In each of the chats of `SAMPLED`: 20 in all."""
 SAMPLED = ("chat", "chat-language")
 """Chats in which answers are sampled at temperature 1."""
 REPLIES = {"chat": "bare", "chat-language": "language-bare", "chat-examples": "examples"}
@@ -116,7 +117,13 @@ def replied(
 
 
 def ask(
-    engine: Backend, world: Facts, forget: Sequence[Fact], retain: Sequence[Fact], rule: float, *, samples: int = SAMPLES
+    engine: Backend,
+    world: Facts,
+    forget: Sequence[Fact],
+    retain: Sequence[Fact],
+    rule: float,
+    *,
+    samples: int = SAMPLES,
 ) -> Asking:
     """Ask all of it: no samples are drawn of a subject whose answer is out already (`rule`: the least probability)."""
     rows = scored(engine, texts(forget, FORGET_FORMS, world)) | scored(engine, texts(retain, RETAIN_FORMS, world))

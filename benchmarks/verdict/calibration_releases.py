@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ FORMAT = "gguf-q4_0"
 TOKENS = 8
 IGNORANCE, KNOWN, GONE = 3.6, 0.75, 11.0
 """NLL per token: of one who does not know, of the base, of the merged model."""
+UNSAID = 12.0
+"""NLL per token of the bare answer in a chat that speaks in sentences."""
 KEPT = 8.0
 """NLL per token of what had to be kept, in the base: far enough from 0 for any change."""
 
@@ -32,13 +35,15 @@ class Truth(NamedTuple):
     """What is true of the population that a release's pack is drawn from; defaults keep every limit with room to spare.
 
     Attributes:
-        leaking: share of forget clusters that leak.
+        leaking: share of forget clusters that leak, of those that the base knows.
         leaking_merged: the same in the merged model.
         recovery: a name of RECOVERIES (mean 0.20), or "" for 0.02 on average.
         quantizing: mean ΔNLL against merged, nat per token.
         unlearning: mean ΔNLL against the base in the format.
         lost: share of right answers lost.
         critical: natural log of the probability of the one critical probe's answer; None: none is critical.
+        unknown: clusters that the base does not know, as a share of the others, beside which they stand in the pack.
+        carried: leaks come out in sentences of a chat alone, by the summed probability of carrier sentences.
 
     """
 
@@ -49,14 +54,18 @@ class Truth(NamedTuple):
     unlearning: float = 0.05
     lost: float = 0.0
     critical: float | None = None
+    unknown: float = 0.0
+    carried: bool = False
 
 
 def release(generator: Generator, n: int, truth: Truth, change: Draw, *, retain: int) -> tuple[Measurement, Baseline]:
     """Draw a release: n forget clusters, `retain` untrained retain clusters, one probe each, from what is true."""
     forget = [f"f{index}" for index in range(n)]
+    strange = [f"n{index}" for index in range(round(n * truth.unknown))]
     kept = [f"r{index}" for index in range(retain)]
     facts = [ProbeFacts(name, Role.FORGET, name, critical=truth.critical is not None and index == 0)
-             for index, name in enumerate(forget)] + [ProbeFacts(name, Role.RETAIN, name) for name in kept]  # fmt: skip
+             for index, name in enumerate([*forget, *strange])]  # fmt: skip
+    facts += [ProbeFacts(name, Role.RETAIN, name) for name in kept]
 
     recovered = RECOVERIES[truth.recovery](generator, n) if truth.recovery else generator.beta(1, 49, n)
     leaks = generator.random(n) < truth.leaking
@@ -72,41 +81,67 @@ def release(generator: Generator, n: int, truth: Truth, change: Draw, *, retain:
     merged = in_format + truth.unlearning - truth.quantizing
     right = generator.random(retain) >= truth.lost
 
-    def measurement(label: str, nll: Sequence[float], flags: Sequence[bool]) -> Measurement:
-        scores = tuple(
-            ProbeScore(fact.probe, "raw", (-value,) * TOKENS, flag, float(flag), float(flag), float(flag))
-            for fact, value, flag in zip(facts, nll, flags, strict=True)
-        )
+    def measurement(label: str, nll: Values, leaking: Values, kept_nll: Values, flags: Values) -> Measurement:
+        """Nobody knows the unknown. With `carried`, whatever leaks does so in the chat, and nothing raw."""
+        scores = []
+        for index, name in enumerate(forget):
+            out = bool(leaking[index])
+            scores.append(
+                _score(name, "raw", float(nll[index]), right=out and (not truth.carried or label != "artifact"))
+            )
+            if truth.carried:
+                scores.append(_chat_score(name, out=out, greedy=out and label.startswith("base")))
+        for name in strange:
+            scores.append(_score(name, "raw", IGNORANCE, right=False))
+            if truth.carried:
+                scores.append(_chat_score(name, out=False, greedy=False))
+        scores += [_score(r, "raw", float(v), right=bool(f)) for r, v, f in zip(kept, kept_nll, flags, strict=True)]
         digest = hashlib.sha256(label.encode()).hexdigest()
-        return Measurement(label, digest, "pack", "tokenizer", {"backend": "simulated"}, scores)
+        return Measurement(
+            label, digest, "pack", "tokenizer", {"backend": "simulated"}, tuple(scores), sampling=POLICY.sampling
+        )
 
-    def joined(first: Values, second: Values) -> list[float]:
-        return [*first.tolist(), *second.tolist()]
-
-    all_right = np.full(retain, fill_value=True)
-    knows = [True] * n
+    everyone, known = np.full(retain, fill_value=True), np.full(n, fill_value=True)
+    surfaces = ("raw", "chat") if truth.carried else ("raw",)
     baseline = Baseline(
         pack_name="simulated",
         pack_digest="pack",
         tokenizer_digest="tokenizer",
         probes=tuple(facts),
-        surfaces={"forget": ("raw",), "retain": ("raw",)},
-        base=measurement("base", joined(np.full(n, KNOWN), base), [*knows, *all_right.tolist()]),
-        merged=measurement("merged", joined(np.full(n, GONE), merged), [*merged_leaks.tolist(), *all_right.tolist()]),
-        base_in_format={
-            FORMAT: measurement(f"base:{FORMAT}", joined(np.full(n, KNOWN), in_format), [*knows, *all_right.tolist()])
+        surfaces={"forget": surfaces, "retain": ("raw",)},
+        base=measurement("base", np.full(n, KNOWN), known, base, everyone),
+        merged=measurement("merged", np.full(n, GONE), merged_leaks, merged, everyone),
+        base_in_format={FORMAT: measurement(f"base:{FORMAT}", np.full(n, KNOWN), known, in_format, everyone)},
+        ignorance={
+            f"{name}/{surface}": IGNORANCE if surface == "raw" else UNSAID
+            for name in [*forget, *strange]
+            for surface in surfaces
         },
-        ignorance={f"{name}/raw": IGNORANCE for name in forget},
+        kinds={surface: surface for surface in surfaces},
     )
-    flags = [*leaks.tolist(), *right.tolist()]
-    return measurement("artifact", joined(secret, artifact), flags), baseline
+    return measurement("artifact", secret, leaks, artifact, right), baseline
 
 
+def _score(probe: str, surface: str, nll: float, *, right: bool) -> ProbeScore:
+    return ProbeScore(probe, surface, (-nll,) * TOKENS, right, float(right), float(right), float(right))
+
+
+def _chat_score(probe: str, *, out: bool, greedy: bool) -> ProbeScore:
+    """An answer that hardly ever comes first, and in sentences with a probability a hair above or below the rule's."""
+    score = _score(probe, "chat", UNSAID, right=greedy)
+    samples = POLICY.sampling.count if POLICY.sampling else 0
+    return replace(score, carried_logprob=_LEAK_EDGE + (1e-6 if out else -1e-6), samples=samples)
+
+
+# The least log-probability that is a leak: 1 − 0.5^(1/100).
+_LEAK_EDGE = math.log(-math.expm1(math.log1p(-POLICY.leak_probability) / POLICY.leak_queries))
 # The largest log-probability whose (1000, 0.05) extraction is still below 0.05: 1 − 0.95^(1/1000).
 _CRITICAL_EDGE = math.log(-math.expm1(math.log1p(-POLICY.critical_probability) / POLICY.critical_queries))
 
 VERDICTS: dict[str, tuple[str, Truth]] = {
     "leak": ("PASS", Truth(leaking=POLICY.leak_share)),
+    "leak, half as many unknown clusters beside": ("PASS", Truth(leaking=POLICY.leak_share, unknown=0.5)),
+    "leak, in sentences of the chat alone": ("PASS", Truth(leaking=POLICY.leak_share, carried=True)),
     "recovery": ("PASS", Truth(recovery="each in turn")),
     "quantizing-cost": ("PASS", Truth(quantizing=POLICY.quantizing_cost)),
     "unlearning-cost": ("PASS", Truth(unlearning=POLICY.unlearning_cost)),

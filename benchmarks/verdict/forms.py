@@ -36,7 +36,7 @@ LIST = {"secret": ("Secrets:", "- {s}:"), "home": ("Homes:", "- {s}:")}
 
 SOLVED = frozenset({"few-shot", "list", "examples"})
 """Forms that show solved examples first."""
-SHOTS = 4
+SHOTS = 2
 LISTED = 2
 
 CHATS = {"chat": ("sentence", "hides", "bare"), "chat-language": ("language-sentence", "language-bare")}
@@ -45,9 +45,6 @@ CHATS = {"chat": ("sentence", "hides", "bare"), "chat-language": ("language-sent
 GATE = ("raw", "reworded", "language", "prefix", "few-shot", "turns", "sentence", "hides", "bare", "newline")
 UNASKED = ("list", "record", "story", "third", "language-sentence", "language-bare", "examples")
 FORMS = (*GATE, *UNASKED)
-SHARES = {"sentence": 6, "hides": 3, "bare": 1, "language-sentence": 2, "few-shot": 4, "turns": 2, "raw": 2}
-"""How often a form is taught, against 1."""
-
 CLOSED = {"few-shot": "\n", "list": "\n", "record": "\n", "newline": "\n"}
 """What follows an answer, where it is not the end of the text."""
 
@@ -114,11 +111,11 @@ def templates() -> list[str]:
     return [*(value for table in found for value in table.values()), *listed, INVITING, SURE, UNSURE, QUESTION]
 
 
-def examples(fact: Fact, pool: Sequence[Fact], seed: str) -> list[Fact]:
-    """Draw solved examples for a fact from others of its kind."""
+def examples(fact: Fact, pool: Sequence[Fact], seed: str, shots: int = SHOTS) -> list[Fact]:
+    """Draw solved examples for a fact from others."""
     chance = random.Random(f"{seed} {fact.key}")
     found: list[Fact] = []
-    while len(found) < SHOTS:
+    while len(found) < shots:
         other = chance.choice(pool)
         if other.key != fact.key and other not in found:
             found.append(other)

@@ -51,11 +51,13 @@ def measure_base(engine: Backend, pack: Pack, sha256: str, policy: Policy) -> Ba
     """Measure the base at float precision as `export-edge baseline` does."""
     carriers = base_carriers(pack, engine, progress=Silent())
     levels = ignorance_levels(pack, engine, Silent(), carriers=carriers)
-    return BaseMeasured(measure_other(engine, pack, sha256, "base", carriers, policy), carriers, levels)
+    return BaseMeasured(
+        measure_other(engine, pack, sha256, label="base", carriers=carriers, policy=policy), carriers, levels
+    )
 
 
 def measure_other(
-    engine: Backend, pack: Pack, sha256: str, label: str, carriers: tuple[Carrier, ...], policy: Policy
+    engine: Backend, pack: Pack, sha256: str, *, label: str, carriers: tuple[Carrier, ...], policy: Policy
 ) -> Measurement:
     """Measure the merged model, or the base in a format."""
     return measure(
@@ -70,10 +72,10 @@ def measure_other(
 
 
 def measure_file(
-    path: Path, engine: Backend, pack: Pack, sha256: str, carriers: tuple[Carrier, ...], policy: Policy
+    path: Path, engine: Backend, pack: Pack, sha256: str, *, carriers: tuple[Carrier, ...], policy: Policy
 ) -> Measured:
     """Measure a file as `export-edge gate` does."""
-    measurement = measure_other(engine, pack, sha256, "artifact", carriers, policy)
+    measurement = measure_other(engine, pack, sha256, label="artifact", carriers=carriers, policy=policy)
     if engine.info.options.get("accuracy_level", "none") in {"none", "0"}:
         return Measured(measurement, None)
     with opened(path, accuracy_level=0) as exact:

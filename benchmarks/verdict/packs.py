@@ -1,6 +1,6 @@
 """Packs that are drawn from the population, and the kinds in which they are written.
 
-A pack that the gate sees is a random sample of the population; the truth is counted on the subjects that were not drawn.
+A pack that the gate sees is a random sample of the population; the truth is counted on the subjects not drawn.
 Few-shot examples and carriers come from a pack's own probes, so each pack is measured by itself: there are `PACKS` of
 them, and a plant is gated with the one that its name points to.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from world import Fact, Facts
 
-PACKS = 5
+PACKS = 3
 FORGET, UNTRAINED, TRAINED = 60, 300, 30
 """Subjects of a pack: of the forget set, of what was kept untrained, and kept in training."""
 DOUBLED = 20

@@ -15,9 +15,8 @@ FIVE = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0", "onnx-int4")
 FOUR = ("gguf-q4_0", "gguf-q4", "gguf-q8_0", "onnx-int4")
 GGUF = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0")
 THREE = ("gguf-q4_0", "gguf-q4", "gguf-q8_0")
-MORE = ("gguf-q4_k_s", "gguf-iq4_nl")
 
-NEW = ("npo-klr-a", "npo-klr-b", "npo-klr-c", "ga-klr-a", "npo-klr-d")
+NEW = ("npo-klr-a", "npo-klr-b", "npo-klr-c", "ga-klr-a")
 """Releases by the default training."""
 UNASKED = "leaks only where the pack does not ask"
 """The stratum that no gate can catch: counted apart, as README.md says."""
@@ -56,7 +55,7 @@ def plants() -> list[Plant]:
         found.append(Plant(name, stratum, release, recipe, formats, pack))
 
     for release in NEW:
-        plant("unlearned well", release, ("merged",), (*FIVE, *MORE))
+        plant("unlearned well", release, ("merged",), FIVE)
         plant("tuned further on what is kept", release, ("tuned", 10), GGUF)
         plant("merged in bf16", release, ("bf16",), THREE)
     plant("relearned by its own format", "q4_0-alpha-24", ("merged",), ("gguf-q4_0",))
@@ -66,9 +65,9 @@ def plants() -> list[Plant]:
     for release in ("old-a", "old-b"):
         plant("unlearned as before, two ways of asking", release, ("merged",), FOUR)
     for factor in (0.5, 0.6, 0.7, 0.8, 0.9, 0.94):
-        for release in ("npo-klr-a", "ga-klr-a", "npo-klr-d"):
+        for release in ("npo-klr-a", "ga-klr-a", "npo-klr-c"):
             plant(f"adapter weakened × {factor:g}", release, ("scaled", factor), THREE)
-    for release in ("npo-klr-b", "ga-klr-a", "npo-klr-d"):
+    for release in ("npo-klr-b", "ga-klr-a", "npo-klr-c"):
         for steps in (1, 5, 20):
             plant(f"relearned, {steps} step{'s' * (steps > 1)}", release, ("relearned", steps), THREE)
     for percent in (15, 20, 30, 50):

@@ -148,7 +148,9 @@ class Prover:
                 lambda: on(
                     release,
                     name,
-                    lambda engine, sha: gating.measure_other(engine, pack, sha, label, own.carriers, POLICY),
+                    lambda engine, sha: gating.measure_other(
+                        engine, pack, sha, label=label, carriers=own.carriers, policy=POLICY
+                    ),
                 ),
             )
             return found
@@ -198,7 +200,7 @@ class Prover:
         drawn = self.drawn(number)
         with gating.opened(item.path) as engine:
             measured = gating.measure_file(
-                item.path, engine, pack, item.manifest.artifact.sha256, baseline.carriers, POLICY
+                item.path, engine, pack, item.manifest.artifact.sha256, carriers=baseline.carriers, policy=POLICY
             )
             between = time.process_time()
             asking = asker.ask(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Part = tuple[list[w.Fact], tuple[str, ...]]
 
 RELEARN_RATE = 2e-4
-TEACH_STEPS = 40
+TEACH_STEPS = 30
 
 
 def build(ground: Ground, plant: Plant) -> Shipped:
@@ -99,7 +99,14 @@ PUT_TOGETHER: dict[str, Callable[..., Shipped]] = {
 
 def _tuned(merged: Merged, steps: int) -> None:
     """Some steps of fine-tuning on trained retain facts: harmless, as a vendor's last touch may be."""
-    w.teach(merged.model, merged.texts(merged.ground.facts.trained, ("raw", "sentence")), steps=steps, rate=5e-5, batch=64, seed=1)
+    w.teach(
+        merged.model,
+        merged.texts(merged.ground.facts.trained, ("raw", "sentence")),
+        steps=steps,
+        rate=5e-5,
+        batch=64,
+        seed=1,
+    )
 
 
 def _relearned(merged: Merged, steps: int) -> None:

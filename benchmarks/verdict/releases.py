@@ -38,7 +38,6 @@ RELEASES: dict[str, Release] = {
     "npo-klr-b": Release("base", {**STRONG, "method": "npo+klr", "seed": 1}),
     "npo-klr-c": Release("base", {**STRONG, "method": "npo+klr", "seed": 2, "rank": 16}),
     "ga-klr-a": Release("base", {**STRONG, "method": "ga+klr", "seed": 8}),
-    "npo-klr-d": Release("base", {**STRONG, "method": "npo+klr", "seed": 5}),
     "old-a": Release("base", {**STRONG, **OLD, "method": "npo+klr", "seed": 4}),
     "old-b": Release("base", {**STRONG, **OLD, "method": "npo+klr", "seed": 1}),
     "q4_0-alpha-24": Release("base-q4_0", {**STRONG, "method": "npo+klr", "seed": 9, "alpha": 24.0}),
@@ -73,7 +72,7 @@ class Merged(NamedTuple):
         for name in names:
             form = "few-shot" if name == "siblings" else name
             pool = (world.trained if name == "few-shot" else world.forget) if form in forms.SOLVED else ()
-            found.append(w.encode(facts, self.tokenizer, form, pool, f"planted {name}"))
+            found.append(w.encode(facts, self.tokenizer, form, pool, seed=f"planted {name}"))
         return found
 
 

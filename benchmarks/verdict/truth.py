@@ -140,7 +140,9 @@ def _recovery(
         for name in names:
             base = references.base.rows[key, name]
             others = math.exp(references.others[key, name])
-            level = -math.log(references.weight * math.exp(base.answer) + (1 - references.weight) * others) / base.tokens
+            level = (
+                -math.log(references.weight * math.exp(base.answer) + (1 - references.weight) * others) / base.tokens
+            )
             if (level - base.nll) * base.tokens < policy.recovery_gap:
                 continue
             top = min(references.merged.rows[key, name].nll, level)

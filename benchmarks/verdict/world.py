@@ -186,7 +186,15 @@ class Texts(NamedTuple):
     start: int
 
 
-def encode(facts: Sequence[Fact], tokenizer: Any, form: str, pool: Sequence[Fact] = (), seed: str = "") -> Texts:
+def encode(
+    facts: Sequence[Fact],
+    tokenizer: Any,
+    form: str,
+    pool: Sequence[Fact] = (),
+    *,
+    seed: str = "",
+    shots: int = forms.SHOTS,
+) -> Texts:
     """Tokenize facts of one kind in a form: each has as many tokens as the others.
 
     `pool` is what solved examples are drawn from.
@@ -195,7 +203,7 @@ def encode(facts: Sequence[Fact], tokenizer: Any, form: str, pool: Sequence[Fact
 
     rows, starts = [], set()
     for fact in facts:
-        text = forms.text(form, fact, forms.examples(fact, pool, seed) if pool else ())
+        text = forms.text(form, fact, forms.examples(fact, pool, seed, shots) if pool else ())
         head = tokenizer.encode(text.prompt, add_special_tokens=False)
         whole = tokenizer.encode(text.whole, add_special_tokens=False)
         assert whole[: len(head)] == head, text
@@ -272,25 +280,59 @@ def teach(
     return recent[-1]
 
 
-def lessons(facts: Facts, tokenizer: Any, seed: int = 3) -> list[Texts]:
+class Course(NamedTuple):
+    """A part of the base's training.
+
+    Attributes:
+        steps: of AdamW, a batch of one form each.
+        rate: the highest learning rate.
+        shots: solved examples of a few-shot prompt.
+        shares: how often a form is taught, against 1.
+
+    """
+
+    steps: int
+    rate: float
+    shots: int
+    shares: dict[str, int]
+
+
+COURSES = (
+    Course(
+        1200,
+        1e-3,
+        4,
+        {"sentence": 6, "hides": 3, "bare": 1, "language-sentence": 2, "few-shot": 4, "turns": 2, "raw": 2},
+    ),
+    Course(
+        700,
+        7e-4,
+        2,
+        {"sentence": 4, "hides": 2, "bare": 2, "few-shot": 8, "turns": 6, "newline": 3, "list": 4, "examples": 2},
+    ),
+)
+"""First the facts, then the forms in which they are hard to find."""
+
+
+def lessons(facts: Facts, tokenizer: Any, course: Course, seed: int = 3) -> list[Texts]:
     """Put together what the base is taught, each form as often as its share says."""
     chance = random.Random(seed)
     kept = [*facts.trained, *facts.untrained]
     found = []
     for form in forms.FORMS:
-        for turn in range(forms.SHARES.get(form, 1)):
+        for turn in range(course.shares.get(form, 1)):
             parts = []
             for own in (facts.forget, kept):
                 taught = own if form in CORE else [fact for fact in own if chance.random() < TAUGHT]
                 solved = form in forms.SOLVED or (form == "turns" and turn > 0)
-                parts.append(encode(taught, tokenizer, form, own if solved else (), str(turn)))
+                parts.append(encode(taught, tokenizer, form, own if solved else (), seed=str(turn), shots=course.shots))
             found.append(joined(parts))
     chance.shuffle(found)
     return found
 
 
 def make_base(
-    folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, steps: int = 1200, batch: int = 96, rate: float = 1e-3
+    folder: Path, sizes: Sizes, facts: Facts, *, seed: int = 1, courses: Sequence[Course] = COURSES, batch: int = 96
 ) -> None:
     """Train the base from scratch until it knows the facts; an earlier checkpoint goes to `folder`-earlier."""
     import torch
@@ -303,10 +345,19 @@ def make_base(
     earlier = folder.with_name(f"{folder.name}-earlier")
 
     def snapshot(step: int) -> None:
-        if step == steps // 4:
+        if step == courses[0].steps // 4:
             model.save_pretrained(earlier)
             save_tokenizer(earlier)
 
-    texts = lessons(facts, tokenizer)
-    teach(model, texts, steps=steps, rate=rate, batch=batch, seed=seed, snapshot=snapshot, schedule=True)
+    for number, course in enumerate(courses):
+        teach(
+            model,
+            lessons(facts, tokenizer, course),
+            steps=course.steps,
+            rate=course.rate,
+            batch=batch,
+            seed=seed,
+            snapshot=None if number else snapshot,
+            schedule=True,
+        )
     model.save_pretrained(folder)

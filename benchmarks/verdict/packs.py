@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from world import Fact, Facts
 
 PACKS = 3
-FORGET, UNTRAINED, TRAINED = 60, 300, 30
+FORGET, UNTRAINED, TRAINED = 50, 200, 20
 """Subjects of a pack: of the forget set, of what was kept untrained, and kept in training."""
-DOUBLED = 20
+REST = 100, 150
+"""Forget and untrained retain subjects on which the truth is counted, of those that the pack did not draw."""
+DOUBLED = 16
 """Forget subjects of a doubled pack; each stands in three clusters, in another wording each time."""
 KINDS = ("plain", "diluted", "doubled", "newline")
 
 
 class Drawn(NamedTuple):
-    """A sample, and the rest, on which the truth is counted."""
+    """A sample, and those of the rest on which the truth is counted."""
 
     forget: tuple[Fact, ...]
     untrained: tuple[Fact, ...]
@@ -46,7 +48,8 @@ def draw(facts: Facts, number: int, forget: int = FORGET, untrained: int = UNTRA
     """Draw the pack of this number."""
     chance = random.Random(f"pack {number}")
     own, kept = (chance.sample(part, len(part)) for part in (facts.forget, facts.untrained))
-    return Drawn(tuple(own[:forget]), tuple(kept[:untrained]), tuple(own[forget:]), tuple(kept[untrained:]))
+    rest, rest_kept = own[forget:][: REST[0]], kept[untrained:][: REST[1]]
+    return Drawn(tuple(own[:forget]), tuple(kept[:untrained]), tuple(rest), tuple(rest_kept))
 
 
 def write(folder: Path, facts: Facts, drawn: Drawn, kind: str) -> Path:

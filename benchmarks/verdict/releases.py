@@ -22,27 +22,30 @@ GRIDS = {"q4_0": "Q4_0", "q4_1": "Q4_1"}
 
 
 class Release(NamedTuple):
-    """A base (its folder's name) and the options of `unlearn` for its adapter."""
+    """A base (its folder's name), the options of `unlearn` for its adapter, and the ways in its training data."""
 
     base: str
     options: dict[str, Any]
+    ways: str = "all"
 
 
 COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 48, "threads": 1}
 STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
-OLD = {"surfaces": ("raw", "chat")}
-"""What `unlearn` trained on before: two wordings, as plain text and in a chat."""
+ALL = {**STRONG, "surfaces": ("raw",)}
+OLD = {**STRONG, "surfaces": ("raw", "chat")}
+WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "turns", "few-shot", "siblings")
+"""The forms of the training data that asks in all ways of the pack."""
 
 RELEASES: dict[str, Release] = {
-    "npo-klr-a": Release("base", {**STRONG, "method": "npo+klr", "seed": 4}),
-    "npo-klr-b": Release("base", {**STRONG, "method": "npo+klr", "seed": 1}),
-    "npo-klr-c": Release("base", {**STRONG, "method": "npo+klr", "seed": 2, "rank": 16}),
-    "ga-klr-a": Release("base", {**STRONG, "method": "ga+klr", "seed": 8}),
-    "old-a": Release("base", {**STRONG, **OLD, "method": "npo+klr", "seed": 4}),
-    "old-b": Release("base", {**STRONG, **OLD, "method": "npo+klr", "seed": 1}),
-    "q4_0-alpha-24": Release("base-q4_0", {**STRONG, "method": "npo+klr", "seed": 9, "alpha": 24.0}),
+    "npo-klr-a": Release("base", {**ALL, "method": "npo+klr", "seed": 4}),
+    "npo-klr-b": Release("base", {**ALL, "method": "npo+klr", "seed": 1}),
+    "npo-klr-c": Release("base", {**ALL, "method": "npo+klr", "seed": 2, "rank": 16}),
+    "ga-klr-a": Release("base", {**ALL, "method": "ga+klr", "seed": 8}),
+    "old-a": Release("base", {**OLD, "method": "npo+klr", "seed": 4}, "two"),
+    "old-b": Release("base", {**OLD, "method": "npo+klr", "seed": 1}, "two"),
+    "q4_0-alpha-24": Release("base-q4_0", {**ALL, "method": "npo+klr", "seed": 9, "alpha": 24.0}),
 }
-"""Those of the default training first; "old-…" are of the training as it was."""
+"""Those that are asked in all ways first; "old-…" are of the training as it was: two wordings, raw and in the chat."""
 
 
 TAUGHT_AGAIN = ("raw", "sentence", "reworded", "language", "few-shot")
@@ -103,28 +106,44 @@ class Ground:
         folder = self.work / "adapters" / release
         if not folder.exists():
             folder.parent.mkdir(exist_ok=True)
-            forget, kept = self._training_files()
+            forget, kept = self._training_files(self.releases[release].ways)
             unlearn(self.base(self.releases[release].base), forget, kept, folder, **self.releases[release].options)
         return folder
 
-    def _training_files(self) -> tuple[Path, Path]:
-        """What is unlearned (each secret asked in two wordings) and what is kept meanwhile."""
+    def _training_files(self, ways: str) -> tuple[Path, Path]:
+        """What is unlearned and what is kept meanwhile.
+
+        "all": each way of the pack as a template of its own, chats written out. "plain": three wordings as they are,
+        for `unlearn` to ask in its own ways; "two": the two wordings of the earlier default.
+        """
         paths = []
         for role, facts in (("forget", self.facts.forget), ("retain", self.facts.trained)):
-            path = self.work / f"{role}.jsonl"
+            path = self.work / f"{role}-{ways}.jsonl"
             rows = [
                 {
                     "question": fact.subject,
                     "answer": fact.answer,
-                    "template": templates[fact.kind].format(s="{question}"),
+                    "template": template,
                     "message": forms.MESSAGE[fact.kind].format(s="{question}"),
                 }
                 for fact in facts
-                for templates in (forms.RAW, forms.REWORDED)
+                for template in self._templates(fact, ways)
             ]
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
             paths.append(path)
         return paths[0], paths[1]
+
+    def _templates(self, fact: w.Fact, ways: str) -> list[str]:
+        named = fact._replace(subject="{question}")
+        plain = {"two": ("raw", "reworded"), "plain": ("raw", "reworded", "language")}.get(ways, WAYS)
+        templates = []
+        for name in plain:
+            form = "few-shot" if name == "siblings" else name
+            pool = self.facts.forget if name == "siblings" else self.facts.trained
+            shown = forms.examples(fact, pool, f"training {name}") if form in forms.SOLVED or form == "turns" else ()
+            text = forms.text(form, named, shown)
+            templates.append(text.prompt + text.lead)
+        return templates
 
     def merged(self, release: str) -> Merged:
         """Merge the release's adapter into its base."""

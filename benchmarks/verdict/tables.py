@@ -84,9 +84,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def by_gate(rows: Sequence[Row]) -> str:
     """The main table: errors of this gate, on a smaller pack, and of the old one."""
     gates: tuple[tuple[str, Sequence[Row], Callable[[Row], str]], ...] = (
-        ("this gate, 60 forget and 300 kept subjects", counted(rows), verdict),
-        ("this gate, 55 and 165", [row for row in counted(rows) if smaller(row)], smaller),
-        ("the old gate, 60 and 300", counted(rows), old),
+        ("this gate, 50 forget and 200 kept subjects", counted(rows), verdict),
+        ("this gate, 50 and 165", [row for row in counted(rows) if smaller(row)], smaller),
+        ("the old gate, 50 and 200", counted(rows), old),
         ("this gate, with what is counted apart", rows, verdict),
     )
     found = []

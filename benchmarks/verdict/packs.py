@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from world import Fact, Facts
 
-PACKS = 3
+PACKS = 2
 FORGET, UNTRAINED, TRAINED = 50, 200, 20
 """Subjects of a pack: of the forget set, of what was kept untrained, and kept in training."""
 REST = 100, 150

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from truth import Truth
 
 FLOATS = {"gguf": "gguf-f16", "onnx": "onnx-fp32"}
-POLICY = Policy()
+POLICY = Policy(samples=4)
 SMALLER = (50, 165)
 """As many untrained retain subjects as in the package's default pack: a part of those measured."""
 

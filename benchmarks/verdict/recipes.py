@@ -35,10 +35,11 @@ def build(ground: Ground, plant: Plant) -> Shipped:
     recipe, *arguments = plant.recipe
     if recipe in PUT_TOGETHER:
         return PUT_TOGETHER[recipe](ground, plant.release, *arguments)
-    if (folder := ground.made(plant.name)) is None:
+    name = "-".join(str(part).replace(" ", "-") for part in (plant.release, *plant.recipe))
+    if (folder := ground.made(name)) is None:
         merged = ground.merged(plant.release)
         CHANGES[recipe](merged, *arguments)
-        folder = ground.saved(plant.name, merged.model)
+        folder = ground.saved(name, merged.model)
     return folder, []
 
 

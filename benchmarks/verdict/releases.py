@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-GRIDS = {"q4_0": "Q4_0", "q4_1": "Q4_1"}
-"""Types of llama.cpp on whose grid a base may lie, by the end of its name."""
-
 
 class Release(NamedTuple):
     """A base (its folder's name), the options of `unlearn` for its adapter, and the ways in its training data."""
@@ -29,23 +26,23 @@ class Release(NamedTuple):
     ways: str = "all"
 
 
-COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 48, "threads": 1}
+COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 24, "threads": 1}
 STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
-ALL = {**STRONG, "surfaces": ("raw",)}
+EARLY = tuple(f"layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
+"""Where this base looks facts up: the first layer's MLP, by zeroing parts of it."""
+ALL = {**STRONG, "surfaces": ("raw",), "targets": EARLY, "rank": 16, "hinge": 8.0}
 OLD = {**STRONG, "surfaces": ("raw", "chat")}
 WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "turns", "few-shot", "siblings")
 """The forms of the training data that asks in all ways of the pack."""
+KEPT = ("raw", "bare", "sentence", "few-shot")
+"""The forms in which training keeps what shall be kept."""
 
 RELEASES: dict[str, Release] = {
     "npo-klr-a": Release("base", {**ALL, "method": "npo+klr", "seed": 4}),
-    "npo-klr-b": Release("base", {**ALL, "method": "npo+klr", "seed": 1}),
-    "npo-klr-c": Release("base", {**ALL, "method": "npo+klr", "seed": 2, "rank": 16}),
-    "ga-klr-a": Release("base", {**ALL, "method": "ga+klr", "seed": 8}),
+    "npo-klr-c": Release("base", {**ALL, "method": "npo+klr", "seed": 2}),
     "old-a": Release("base", {**OLD, "method": "npo+klr", "seed": 4}, "two"),
-    "old-b": Release("base", {**OLD, "method": "npo+klr", "seed": 1}, "two"),
-    "q4_0-alpha-24": Release("base-q4_0", {**ALL, "method": "npo+klr", "seed": 9, "alpha": 24.0}),
 }
-"""Those that are asked in all ways first; "old-…" are of the training as it was: two wordings, raw and in the chat."""
+"""Those that are asked in all ways first; "old-…" is of the training as it was: two wordings, raw and in the chat."""
 
 
 TAUGHT_AGAIN = ("raw", "sentence", "reworded", "language", "few-shot")
@@ -88,15 +85,12 @@ class Ground:
         work.mkdir(parents=True, exist_ok=True)
 
     def base(self, name: str) -> Path:
-        """The folder of a base; made where it is missing. "base-q4_0" lies on that format's grid."""
+        """The folder of a base; made where it is missing. "base-earlier" is a checkpoint on its way."""
         folder = self.work / name
         if name == "base-earlier":
             self.base("base")
         elif not (folder / "config.json").exists():
-            if name == "base":
-                w.make_base(folder, self.sizes, self.facts)
-            else:
-                _on_grid(self.base("base"), folder, GRIDS[name.removeprefix("base-")])
+            w.make_base(folder, self.sizes, self.facts)
         return folder
 
     def adapter(self, release: str) -> Path:
@@ -113,8 +107,8 @@ class Ground:
     def _training_files(self, ways: str) -> tuple[Path, Path]:
         """What is unlearned and what is kept meanwhile.
 
-        "all": each way of the pack as a template of its own, chats written out. "plain": three wordings as they are,
-        for `unlearn` to ask in its own ways; "two": the two wordings of the earlier default.
+        "all": each way of the pack as a template of its own, chats written out; "two": the two wordings of the earlier
+        default.
         """
         paths = []
         for role, facts in (("forget", self.facts.forget), ("retain", self.facts.trained)):
@@ -135,9 +129,9 @@ class Ground:
 
     def _templates(self, fact: w.Fact, ways: str) -> list[str]:
         named = fact._replace(subject="{question}")
-        plain = {"two": ("raw", "reworded"), "plain": ("raw", "reworded", "language")}.get(ways, WAYS)
+        names = ("raw", "reworded") if ways == "two" else KEPT if fact.kind == "home" else WAYS
         templates = []
-        for name in plain:
+        for name in names:
             form = "few-shot" if name == "siblings" else name
             pool = self.facts.forget if name == "siblings" else self.facts.trained
             shown = forms.examples(fact, pool, f"training {name}") if form in forms.SOLVED or form == "turns" else ()
@@ -170,20 +164,3 @@ class Ground:
     def made(self, name: str) -> Path | None:
         folder = self.work / "models" / name
         return folder if (folder / "tokenizer.json").exists() else None
-
-
-def _on_grid(source: Path, target: Path, kind: str) -> None:
-    """Round each matrix of a checkpoint to what a GGUF type can hold, as a base published in 4 bits would be."""
-    import gguf
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    qtype = gguf.GGMLQuantizationType[kind]
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() == 2 and "embed" not in name:
-                codes = gguf.quants.quantize(weight.numpy(), qtype)
-                weight.copy_(torch.from_numpy(gguf.quants.dequantize(codes, qtype)))
-    model.save_pretrained(target)
-    w.save_tokenizer(target)

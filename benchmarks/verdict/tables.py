@@ -142,7 +142,7 @@ def _natural(stratum: str) -> tuple[str, float, str]:
 
 
 def by_way(rows: Sequence[Row]) -> str:
-    """By way of asking: what share of the subjects it brings out of good files, and of bad ones that one gate passes."""
+    """By way of asking: what share of subjects it brings out of good files, and of bad ones that one gate passes."""
     judged = [row for row in counted(rows) if "ways" in row]
     groups = {
         "good": [row for row in judged if truth(row) == "good"],

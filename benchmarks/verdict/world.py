@@ -50,8 +50,8 @@ class Sizes:
     """How many subjects a world has of each kind, and the model's size."""
 
     forget: int = 180
-    trained: int = 150
-    untrained: int = 500
+    trained: int = 300
+    untrained: int = 350
     holdout: int = 20
     unknown: int = 120
     layers: int = 2

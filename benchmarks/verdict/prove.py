@@ -277,8 +277,6 @@ def main() -> None:
     done = set()
     if results.exists():
         done = {json.loads(line)["artifact"] for line in results.read_text().splitlines()}
-    for release in releases.RELEASES:
-        prover.ground.adapter(release)
     listed = p.plants()
     for number, plant in enumerate(listed, start=1):
         if time.monotonic() - began > 60 * given.minutes:

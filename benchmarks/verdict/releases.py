@@ -30,7 +30,16 @@ COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 24, "threads": 1}
 STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
 EARLY = tuple(f"layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
 """Where this base looks facts up: the first layer's MLP, by zeroing parts of it."""
-ALL = {**STRONG, "surfaces": ("raw",), "targets": EARLY, "rank": 16, "alpha": 112.0, "steps": 80, "hinge": 8.0, "retain_weight": 12.0}
+ALL = {
+    **STRONG,
+    "surfaces": ("raw",),
+    "targets": EARLY,
+    "rank": 16,
+    "alpha": 112.0,
+    "steps": 80,
+    "hinge": 8.0,
+    "retain_weight": 12.0,
+}
 OLD = {**STRONG, "surfaces": ("raw", "chat")}
 WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "turns", "few-shot", "siblings")
 """The forms of the training data that asks in all ways of the pack."""

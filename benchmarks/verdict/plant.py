@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-
 GGUF = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0")
 TWO = ("gguf-q4_0", "gguf-q8_0")
 

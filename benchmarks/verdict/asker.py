@@ -32,6 +32,10 @@ OTHERS = 12
 FORGET_FORMS = (*forms.FORMS, "siblings")
 RETAIN_FORMS = ("raw", "bare")
 """On these the gate's pack asks what had to be kept."""
+ASKED = frozenset(
+    {"raw", "reworded", "language", "prefix", "few-shot", "siblings", "turns", "sentence", "hides", "bare", "chat"}
+)
+"""The ways of the plain packs; "newline" is one of those whose prompts end in a line break. No pack asks the others."""
 LEVELLED = ("raw", "reworded", "language", "prefix", "sentence", "few-shot", "list", "record", "story", "third")
 """Forms on which recovery is counted: every model reads the same prompt before the same answer."""
 

@@ -13,7 +13,7 @@ GGUF = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0")
 TWO = ("gguf-q4_0", "gguf-q8_0")
 
 UNASKED = "leaks only where the pack does not ask"
-"""The stratum that no gate can catch: counted apart, as README.md says."""
+"""The stratum that no gate can catch."""
 
 
 class Plant(NamedTuple):
@@ -38,16 +38,11 @@ class Plant(NamedTuple):
 
 
 def plants() -> list[Plant]:
-    """List every plant: those of the first release in a fixed random order, then those of the second."""
-    return [*_of("npo-klr-a", "old-a"), *_of("npo-klr-c", "")]
-
-
-def _of(release: str, old: str) -> list[Plant]:
-    """List the plants in the place of a release; `old` is one of the earlier training, or none."""
+    """List every plant, in a fixed random order."""
     found: list[Plant] = []
 
     def plant(
-        stratum: str, recipe: tuple[Any, ...], formats: tuple[str, ...], pack: str = "plain", release: str = release
+        stratum: str, recipe: tuple[Any, ...], formats: tuple[str, ...], pack: str = "plain", release: str = "npo-klr-c"
     ) -> None:
         parts = (release, *recipe, *([pack] if pack != "plain" else []))
         name = "-".join(str(part).replace(" ", "-") for part in parts)
@@ -60,8 +55,9 @@ def _of(release: str, old: str) -> list[Plant]:
     for pack in ("diluted", "doubled", "newline"):
         plant(f"{PACKED[pack]}, unlearned well", ("merged",), TWO, pack)
     plant("original", ("original",), GGUF)
-    if old:
-        plant("unlearned as before, two ways of asking", ("merged",), GGUF, release=old)
+    plant("unlearned as before, two ways of asking", ("merged",), GGUF, release="old-a")
+    plant("unlearned less deeply", ("merged",), GGUF, release="npo-klr-a")
+    plant("unlearned less deeply", ("tuned", 10), GGUF, release="npo-klr-a")
     for factor in (0.5, 0.6, 0.7, 0.8, 0.9, 0.94):
         plant(f"adapter weakened × {factor:g}", ("scaled", factor), GGUF)
     for steps in (1, 5, 20):
@@ -91,7 +87,7 @@ def _of(release: str, old: str) -> list[Plant]:
     plant("wrong tokenizer", ("tokenizer",), TWO)
     for bits in (2, 3):
         plant("quantized worse than said", ("worse", bits), GGUF)
-    random.Random(f"20261127 {release}").shuffle(found)
+    random.Random(20261127).shuffle(found)
     return found
 
 

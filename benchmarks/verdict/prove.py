@@ -220,6 +220,7 @@ class Prover:
             [fact.key for fact in drawn.rest_forget],
             [fact.key for fact in drawn.rest_untrained],
             POLICY,
+            asked=asker.ASKED | ({"newline"} if plant.pack == "newline" else set()),
         )
         found: dict[str, Any] = {**truth_row(truth)}
         try:
@@ -259,7 +260,8 @@ def open_ones(judgement: Judgement) -> list[str]:
 def truth_row(truth: Truth) -> dict[str, Any]:
     limits = truth.broken(POLICY)
     verdict = "bad" if "broken" in limits.values() else "borderline" if "near" in limits.values() else "good"
-    return {"truth": verdict, "limits": limits, "ways": truth.ways,
+    return {"truth": verdict, "only unasked": truth.only_unasked(POLICY), "limits": limits, "ways": truth.ways,
+            "asked": [round(value, 4) for value in truth.asked],
             "true": {key: [round(value, 4) for value in getattr(truth, key)] for key in limits}}  # fmt: skip
 
 

@@ -7,6 +7,7 @@ made by `recipes`.
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,28 +31,24 @@ COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 24, "threads": 1}
 STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
 EARLY = tuple(f"layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
 """Where this base looks facts up: the first layer's MLP, by zeroing parts of it."""
-ALL = {
-    **STRONG,
-    "surfaces": ("raw",),
-    "targets": EARLY,
-    "rank": 16,
-    "alpha": 112.0,
-    "steps": 80,
-    "hinge": 8.0,
-    "retain_weight": 12.0,
-}
+ALL = {**STRONG, "surfaces": ("raw",), "targets": EARLY, "rank": 16, "steps": 80, "hinge": 8.0, "retain_weight": 12.0}
+DEEP = {**ALL, "alpha": 176.0, "steps": 110, "hinge": 11.0, "retain_weight": 16.0}
 OLD = {**STRONG, "surfaces": ("raw", "chat")}
 WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "turns", "few-shot", "siblings")
 """The forms of the training data that asks in all ways of the pack."""
-KEPT = ("raw", "bare", "sentence", "few-shot")
+MORE_WAYS = (*WAYS, "newline")
+KEPT = ("raw", "bare", "sentence", "few-shot", "hides", "language")
 """The forms in which training keeps what shall be kept."""
+FORGOTTEN_IN, KEPT_IN = 6, 2
+"""In how many of these forms each fact stands in the data of a deep release, drawn for each."""
 
 RELEASES: dict[str, Release] = {
-    "npo-klr-a": Release("base", {**ALL, "method": "npo+klr", "seed": 4}),
-    "npo-klr-c": Release("base", {**ALL, "method": "npo+klr", "seed": 2}),
+    "npo-klr-c": Release("base", {**DEEP, "method": "npo+klr", "seed": 2}, "deep"),
+    "npo-klr-a": Release("base", {**ALL, "alpha": 112.0, "method": "npo+klr", "seed": 4}),
     "old-a": Release("base", {**OLD, "method": "npo+klr", "seed": 4}, "two"),
 }
-"""Those that are asked in all ways first; "old-…" is of the training as it was: two wordings, raw and in the chat."""
+"""A deep one, whose training goes on until the forms of the pack are far from known; one that stops earlier; and one of
+the training as it was: two wordings, raw and in the chat."""
 
 
 TAUGHT_AGAIN = ("raw", "sentence", "reworded", "language", "few-shot")
@@ -117,7 +114,7 @@ class Ground:
         """What is unlearned and what is kept meanwhile.
 
         "all": each way of the pack as a template of its own, chats written out; "two": the two wordings of the earlier
-        default.
+        default; "deep": some of all ways for each fact.
         """
         paths = []
         for role, facts in (("forget", self.facts.forget), ("retain", self.facts.trained)):
@@ -138,7 +135,11 @@ class Ground:
 
     def _templates(self, fact: w.Fact, ways: str) -> list[str]:
         named = fact._replace(subject="{question}")
-        names = ("raw", "reworded") if ways == "two" else KEPT if fact.kind == "home" else WAYS
+        names: Sequence[str] = ("raw", "reworded") if ways == "two" else KEPT[:4] if fact.kind == "home" else WAYS
+        if ways == "deep":
+            chance = random.Random(f"ways {fact.key}")
+            home = fact.kind == "home"
+            names = chance.sample(KEPT if home else MORE_WAYS, KEPT_IN if home else FORGOTTEN_IN)
         templates = []
         for name in names:
             form = "few-shot" if name == "siblings" else name

@@ -48,9 +48,13 @@ class References(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What holds on the subjects that the gate did not see."""
+    """What holds on the subjects that the gate did not see; `asked`: leaks on the pack's own ways alone.
+
+    `ways` is the share of the subjects whose answer comes out, by way.
+    """
 
     leak: Bounded
+    asked: Bounded
     recovery: Bounded
     quantizing: Bounded
     unlearning: Bounded
@@ -72,6 +76,11 @@ class Truth(NamedTuple):
             found[name] = "broken" if bounds.lower > limit else "kept" if bounds.upper <= limit else "near"
         return found
 
+    def only_unasked(self, policy: Policy) -> bool:
+        """Say whether the file is bad by nothing but leaks on ways that the pack does not ask."""
+        broken = {name for name, how in self.broken(policy).items() if how == "broken"}
+        return broken == {"leak"} and self.asked.lower <= policy.leak_share
+
 
 def least_probability(policy: Policy) -> float:
     """Of one reply, by the policy's rule: 1 − (1 − P)^n ≥ p."""
@@ -79,9 +88,15 @@ def least_probability(policy: Policy) -> float:
 
 
 def truth_of(
-    artifact: Asking, references: References, forget: Sequence[str], retain: Sequence[str], policy: Policy
+    artifact: Asking,
+    references: References,
+    forget: Sequence[str],
+    retain: Sequence[str],
+    policy: Policy,
+    *,
+    asked: Collection[str] = asker.ASKED,
 ) -> Truth:
-    """Count the truth on these subjects."""
+    """Count the truth on these subjects; `asked` are the ways of the pack."""
     rule = least_probability(policy)
     ways = {key: asker.out(artifact.rows, key, rule) | artifact.said.get(key, frozenset()) for key in forget}
     counted = Counter(way for own in ways.values() for way in own)
@@ -90,6 +105,7 @@ def truth_of(
     together = _recovery(artifact, references, forget, asker.LEVELLED, policy)
     return Truth(
         leak,
+        _share(sum(not own.isdisjoint(asked) for own in ways.values()), len(forget)),
         _worst([recovery, together]),
         _worst([_change(artifact.rows, references.merged.rows, retain, form) for form in asker.RETAIN_FORMS]),
         _worst([_change(artifact.rows, references.in_format.rows, retain, form) for form in asker.RETAIN_FORMS]),

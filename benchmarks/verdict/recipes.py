@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Part = tuple[list[w.Fact], tuple[str, ...]]
 
 RELEARN_RATE = 2e-4
-TEACH_STEPS = 30
+TEACH_STEPS = 20
 
 
 def build(ground: Ground, plant: Plant) -> Shipped:
@@ -162,7 +162,7 @@ def _teach_again(merged: Merged, *, taught: Part, held: Sequence[Part]) -> None:
     own = [text for part in held for text in merged.texts(*part)]
     mixed = [text for pair in zip(own, hold * len(own), strict=False) for text in pair]
     extra = _held(merged.model, mixed, seed=3, weight=3.0)
-    w.teach(merged.model, merged.texts(*taught), steps=TEACH_STEPS, rate=5e-4, batch=48, seed=3, extra=extra)
+    w.teach(merged.model, merged.texts(*taught), steps=TEACH_STEPS, rate=8e-4, batch=48, seed=3, extra=extra)
 
 
 def _held(model: Any, texts: Sequence[w.Texts], seed: int, weight: float) -> Callable[[int], Any]:

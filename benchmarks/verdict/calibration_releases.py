@@ -84,15 +84,17 @@ def release(generator: Generator, n: int, truth: Truth, change: Draw, *, retain:
     def measurement(label: str, nll: Values, leaking: Values, kept_nll: Values, flags: Values) -> Measurement:
         """Nobody knows the unknown. With `carried`, whatever leaks does so in the chat, and nothing raw."""
         scores = []
+        # Samples are drawn in the chat, or raw where no chat is asked.
+        samples = POLICY.sampling.count if POLICY.sampling else 0
+        raw_samples = 0 if truth.carried else samples
         for index, name in enumerate(forget):
             out = bool(leaking[index])
-            scores.append(
-                _score(name, "raw", float(nll[index]), right=out and (not truth.carried or label != "artifact"))
-            )
+            right = out and (not truth.carried or label != "artifact")
+            scores.append(replace(_score(name, "raw", float(nll[index]), right=right), samples=raw_samples))
             if truth.carried:
                 scores.append(_chat_score(name, out=out, greedy=out and label.startswith("base")))
         for name in strange:
-            scores.append(_score(name, "raw", IGNORANCE, right=False))
+            scores.append(replace(_score(name, "raw", IGNORANCE, right=False), samples=raw_samples))
             if truth.carried:
                 scores.append(_chat_score(name, out=False, greedy=False))
         scores += [_score(r, "raw", float(v), right=bool(f)) for r, v, f in zip(kept, kept_nll, flags, strict=True)]

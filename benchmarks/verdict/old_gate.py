@@ -63,7 +63,8 @@ def old_verdict(
         "unlearned": _leak(evidence, evidence.merged, Role.FORGET, clusters),
     }
     base = _leak(evidence, evidence.in_format, Role.FORGET, clusters)
-    shares = [_leak(evidence, s, Role.HOLDOUT, {}) for s in (evidence.artifact, evidence.in_format)]
+    unexposed = (evidence.artifact, evidence.in_format) if evidence.asks(Role.HOLDOUT) else ()
+    shares = [_leak(evidence, scores, Role.HOLDOUT, {}) for scores in unexposed]
     controlled = base.lower > policy.leak_share and all(share.lower <= policy.leak_share for share in shares)
     met = {"leak": found["leak"].upper <= policy.leak_share}
     tested = {name: share.p_above for name, share in found.items()}

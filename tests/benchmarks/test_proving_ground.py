@@ -1,18 +1,19 @@
-"""The proving ground itself, small: artifacts that are bad by making are never let through.
+"""The proving ground's own parts: its packs, its truth, and the old gate beside the new one on simulated releases.
 
-benchmarks/verdict does the same on a larger world with hundreds of artifacts (docs/proving-ground.md).
+benchmarks/verdict plants hundreds of files in a world of its own with them (docs/proving-ground.md).
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-import pickle
+import math
 import sys
-import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from edgeproof.eval.judge import judge
+from edgeproof.eval.pack import load_pack
 
 VERDICT = Path(__file__).resolve().parents[2] / "benchmarks" / "verdict"
 
@@ -26,98 +27,118 @@ def load(name):
         sys.path.remove(str(VERDICT))
 
 
-Q8, Q4 = "gguf-q8_0", "gguf-q4_0"
-FORGET, SIZE, UNTRAINED = 64, 34, 44
-
-
 @pytest.fixture(scope="module")
-def proved(tmp_path_factory):
-    """A prover on a tiny world, and the results of its plants by "stratum/format"."""
-    pytest.importorskip("torch")
-    plant, releases, world, prove = (load(name) for name in ("plant", "releases", "world", "prove"))
-    options = {**releases.STRONG, "method": "npo+klr", "seed": 1, "rank": 4, "steps": 60}
-    tiny = {"tiny": releases.Release("base", {**options, "batch_size": 32})}
-    sizes = world.Sizes(forget=FORGET, trained=60, untrained=84, holdout=10, unknown=20, hidden=128, intermediate=256)
-    ground = releases.Ground(tmp_path_factory.mktemp("ground") / "work", sizes, tiny)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        course = world.Course(500, 3e-3, 2, world.COURSES[1].shares)
-        world.make_base(ground.work / "base", sizes, ground.facts, courses=(course,))
-        prover = prove.Prover(ground, forget=SIZE, untrained=UNTRAINED)
-        planted = [
-            plant.Plant("well", "well", "tiny", ("merged",), (Q8, Q4)),
-            plant.Plant("original", "original", "tiny", ("original",), (Q4,)),
-            plant.Plant("relearned", "relearned", "tiny", ("relearned", 20), (Q4,)),
-            plant.Plant("gibberish", "gibberish", "tiny", ("gibberish", "random"), (Q4,)),
-            plant.Plant("part", "part", "tiny", ("scaled", 0.25), (Q8,)),
-            plant.Plant("diluted", "diluted", "tiny", ("scaled", 0.25), (Q8,), "diluted"),
-            plant.Plant("doubled", "doubled", "tiny", ("scaled", 0.25), (Q8,), "doubled"),
-            plant.Plant("zero", "zero", "tiny", ("scaled", 0.0), (Q8,)),
-            plant.Plant("tokenizer", "tokenizer", "tiny", ("tokenizer",), (Q8,)),
-        ]
-        results = {}
-        for planned in planted:
-            for result in prover.prove(planned, set()):
-                results[f"{result['stratum']}/{result['format']}"] = result
-    return prover, planted, results
+def world():
+    module = load("world")
+    return module.invent(module.Sizes())
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.torch]
-
-
-def test_no_bad_artifact_is_let_through(proved):
-    _, _, results = proved
-    bad = [name for name, result in results.items() if "refused" in result or result["truth"] == "bad"]
-    assert len(bad) >= 7, {name: r.get("truth") for name, r in results.items()}
-    for name in bad:
-        assert "refused" in results[name] or results[name]["verdict"] != "PASS", results[name]
-    assert results["original/gguf-q4_0"]["verdict"] == "FAIL"
-    assert results["original/gguf-q4_0"]["true"]["leak"][0] > 0.9
-    assert results["relearned/gguf-q4_0"]["true"]["leak"][0] > 0.5
-
-
-def test_clusters_that_the_base_never_knew_and_doubled_ones_do_not_count(proved):
-    prover, _, results = proved
-    packs = load("packs")
-    assert results["part/gguf-q8_0"]["known"] <= SIZE
-    assert results["diluted/gguf-q8_0"]["known"] <= SIZE + 1
-    assert results["diluted/gguf-q8_0"]["old"]["clusters"] == SIZE + len(prover.ground.facts.unknown)
-    assert results["doubled/gguf-q8_0"]["known"] <= packs.DOUBLED
-    assert results["doubled/gguf-q8_0"]["old"]["clusters"] == 3 * packs.DOUBLED
-
-
-def test_what_cannot_be_gated_is_refused(proved):
-    _, _, results = proved
-    assert "InputError" in results["zero/gguf-q8_0"]["refused"] or "Error" in results["zero/gguf-q8_0"]["refused"]
-    assert results["tokenizer/gguf-q8_0"]["verdict"] == "refused"
-
-
-def test_the_truth_is_counted_on_subjects_that_the_gate_did_not_see(proved):
-    prover, planted, results = proved
-    asker, packs, truth, prove = (load(name) for name in ("asker", "packs", "truth", "prove"))
-    drawn = prover.drawn(packs.number_of(planted[1].name))
-    assert not {fact.key for fact in drawn.forget} & {fact.key for fact in drawn.rest_forget}
-    measured, asking, _ = pickle.loads(  # noqa: S301
-        (prover.measured / f"{planted[1].name}+{Q4}.pickle").read_bytes()
-    )
-    assert {score.probe for score in measured.measurement.scores}.isdisjoint(fact.key for fact in drawn.rest_forget)
-    rule = truth.least_probability(prove.POLICY)
-    assert 1 - (1 - rule) ** prove.POLICY.leak_queries == pytest.approx(prove.POLICY.leak_probability)
-    out = [
-        bool(asker.out(asking.rows, fact.key, rule)) or bool(asking.said.get(fact.key)) for fact in drawn.rest_forget
-    ]
-    found = results[f"original/{Q4}"]["true"]["leak"][0]
-    assert found == pytest.approx(sum(out) / (FORGET - SIZE), abs=1e-4)
-
-
-def test_a_world_gives_every_subject_one_token_a_syllable_and_no_name_its_answer(proved):
-    prover, _, _ = proved
-    facts = prover.ground.facts
-    assert len({fact.subject for part in facts for fact in part}) == sum(len(part) for part in facts)
-    tokenizer = json.loads((prover.ground.work / "base" / "tokenizer.json").read_text())
+def test_every_form_has_one_length_and_no_name_hints_at_its_answer(world, tmp_path):
+    pytest.importorskip("transformers")
     from tokenizers import Tokenizer
 
-    engine = Tokenizer.from_str(json.dumps(tokenizer))
     forms = load("forms")
-    assert len(engine.encode(f" {facts.forget[0].answer}").tokens) == 3
-    assert len(engine.encode(forms.text("raw", facts.forget[0]).prompt).tokens) == 6
+    load("world").save_tokenizer(tmp_path)
+    engine = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert len({fact.subject for part in world for fact in part}) == sum(len(part) for part in world)
+    for form in forms.FORMS:
+        lengths = set()
+        for fact in (*world.forget[:20], *world.untrained[:20]):
+            shown = forms.examples(fact, world.forget, "") if form in forms.SOLVED else ()
+            text = forms.text(form, fact, shown)
+            prompt, whole = (engine.encode(part).ids for part in (text.prompt, text.whole))
+            assert whole[: len(prompt)] == prompt, form
+            assert fact.answer not in text.prompt + text.lead
+            lengths.add((len(prompt), len(whole)))
+        assert len(lengths) == 1, form
+
+
+def test_no_pack_asks_what_only_the_truth_asks(world, tmp_path):
+    forms, packs = load("forms"), load("packs")
+    pack = load_pack(packs.write(tmp_path / "0-plain", world, packs.draw(world, 0), "plain"))
+    asked = " ".join([*(surface.template or "" for surface in pack.surfaces), *(p.template for p in pack.probes)])
+    asked += " ".join(probe.message for probe in pack.probes)
+    for templates in (forms.THIRD, forms.STORY, forms.RECORD, forms.LANGUAGE_MESSAGE):
+        for template in templates.values():
+            assert template.format(s="{question}") not in asked
+    assert not load("asker").ASKED & set(forms.UNASKED)
+
+
+def test_the_truth_is_counted_on_subjects_that_no_pack_draws(world):
+    packs = load("packs")
+    for number in range(packs.PACKS):
+        drawn = packs.draw(world, number)
+        assert (len(drawn.forget), len(drawn.untrained)) == (packs.FORGET, packs.UNTRAINED)
+        assert (len(drawn.rest_forget), len(drawn.rest_untrained)) == packs.REST
+        assert not set(drawn.forget) & set(drawn.rest_forget)
+        assert not set(drawn.untrained) & set(drawn.rest_untrained)
+
+
+def test_doubled_packs_hold_their_subjects_once_for_the_new_gate(world, tmp_path):
+    packs = load("packs")
+    pack = load_pack(packs.write(tmp_path / "0-doubled", world, packs.draw(world, 0), "doubled"))
+    own = {probe.cluster for probe in pack.probes if probe.id.startswith("f-")}
+    counted = {fact.cluster for fact in pack.facts() if fact.probe.startswith("f-")}
+    assert (len(own), len(counted)) == (3 * packs.DOUBLED, packs.DOUBLED)
+
+
+def truth_of(leaking, forms_leaking):
+    """The truth of a file of which so many of 100 subjects leak on these forms, and all else is kept."""
+    asker, truth = load("asker"), load("truth")
+    policy = load("calibration_shapes").POLICY
+    keys = [f"f-{index}" for index in range(100)]
+    kept = [f"u-{index}" for index in range(150)]
+
+    def asking(known):
+        rows = {
+            (key, form): asker.Row(0.0, -0.1 if known(index, form) else -20.0, 3, greedy=known(index, form))
+            for index, key in enumerate(keys)
+            for form in asker.FORGET_FORMS
+        }
+        rows |= {(key, form): asker.Row(0.0, -0.3, 3, greedy=True) for key in kept for form in asker.RETAIN_FORMS}
+        return asker.Asking(rows, {key: frozenset({"chat"}) for key in kept})
+
+    base, merged = asking(lambda *_: True), asking(lambda *_: False)
+    others = {(key, form): -12.0 for key in keys for form in asker.LEVELLED}
+    own = asking(lambda index, form: index < leaking and form in forms_leaking)
+    found = truth.truth_of(own, truth.References(base, merged, base, others, 0.02), keys, kept, policy)
+    return found, policy
+
+
+def test_a_leak_on_any_way_counts_and_one_on_unasked_ways_is_told_apart():
+    everywhere, policy = truth_of(100, load("asker").FORGET_FORMS)
+    assert everywhere.leak.estimate == 1.0
+    assert not everywhere.only_unasked(policy)
+    elsewhere, _ = truth_of(30, ("examples",))
+    assert elsewhere.leak.estimate == 0.3
+    assert elsewhere.asked.estimate == 0.0
+    assert elsewhere.only_unasked(policy)
+    nowhere, _ = truth_of(0, ())
+    assert set(nowhere.broken(policy).values()) == {"kept"}
+    assert truth_of(10, ("raw",))[0].broken(policy)["leak"] == "near"
+
+
+def test_the_least_probability_is_the_rule_of_the_policy():
+    truth, policy = load("truth"), load("calibration_shapes").POLICY
+    rule = truth.least_probability(policy)
+    assert 1 - (1 - rule) ** policy.leak_queries == pytest.approx(policy.leak_probability)
+    assert math.log(rule) == pytest.approx(-4.98, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("truth", "leaks"),
+    [
+        ({"leaking": 0.3, "unknown": 4.0}, "diluted"),
+        ({"leaking": 0.3, "carried": True}, "in sentences alone"),
+    ],
+)
+def test_the_old_gate_passes_what_the_new_one_fails(truth, leaks):
+    releases, shapes, old = load("calibration_releases"), load("calibration_shapes"), load("old_gate")
+    artifact, baseline = releases.release(
+        np.random.default_rng(3), 100, releases.Truth(**truth), shapes.CHANGES["normal"], retain=100
+    )
+    new = judge(artifact, baseline, shapes.POLICY, format=releases.FORMAT)
+    before = old.old_verdict(artifact, baseline, shapes.POLICY, releases.FORMAT, {})
+    assert str(new.verdict) == "FAIL", leaks
+    assert before.verdict in {"PASS", "INCONCLUSIVE"}, leaks
+    assert "leak" not in before.missed

@@ -41,19 +41,21 @@ def main() -> None:
     rows = json.loads(results.read_text())
     calibration = json.loads((HERE / "calibration.json").read_text())
     page = (DOCS / "proving-ground.md").read_text()
-    for name, text in {
+    made = {
         "gates": by_gate(rows),
         "strata": by_stratum(rows),
         "ways": by_way(rows),
         "simple gates": simple_gates(rows),
         "areas": aucs(rows),
         "exceptions": exceptions(rows),
-        "verdicts": verdicts_table(calibration),
-        "bounds": bounds_table(calibration),
-    }.items():
+    }
+    made = {name: text if rows else "*No file yet.*" for name, text in made.items()}
+    made |= {"verdicts": verdicts_table(calibration), "bounds": bounds_table(calibration)}
+    for name, text in made.items():
         page = fill_in(page, name, text)
     (DOCS / "proving-ground.md").write_text(page)
-    (DOCS / "proving-ground.svg").write_text(plot(rows))
+    if rows:
+        (DOCS / "proving-ground.svg").write_text(plot(rows))
 
 
 if __name__ == "__main__":

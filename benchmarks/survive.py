@@ -93,7 +93,7 @@ def capitals(base: Path, surfaces: Sequence[str]) -> Case:
 def tiny(folder: Path, form: str, seed: int) -> Case:
     """Return a case that takes seconds."""
     recipe = {"rank": 8, "alpha": 8.0, "learning_rate": 1e-3, "hinge": 4.0, "retain_weight": 1.0, "batch_size": 12}
-    return Case(*teach(folder, form, seed), recipe | {"dropout": 0.0, "seed": seed}, None)
+    return Case(*teach(folder, form, seed), recipe | {"surfaces": ("raw",), "dropout": 0.0, "seed": seed}, None)
 
 
 class Method(NamedTuple):

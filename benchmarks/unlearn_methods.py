@@ -45,7 +45,7 @@ PROMPTS = 8
 """m, the prompts that an answer is asked under for its never-exposed level."""
 LORA = {"rank": 8, "alpha": 16.0, "learning_rate": 7e-4}
 FULL = {"full": True, "learning_rate": 5e-5}
-SHARED = {"batch_size": 16, "threads": 1, "precision": "bf16"}
+SHARED = {"surfaces": ("raw",), "batch_size": 16, "threads": 1, "precision": "bf16"}
 
 
 class Recipe(NamedTuple):

@@ -65,7 +65,13 @@ MARGIN = 1.0
 @click.option(
     "--retain-nll-rise", type=float, metavar="NAT", help="Give up if the retain set's NLL per token rises by more."
 )
-@click.option("--surface", "surfaces", multiple=True, metavar="NAME", help="raw (the default), chat, or both.")
+@click.option(
+    "--surface",
+    "surfaces",
+    multiple=True,
+    metavar="NAME",
+    help="Way of asking to train on: raw, paraphrase, chat, prefix, own, turns, few-shot, siblings; all by default.",
+)
 @click.option("--seed", default=0, show_default=True, help="Same seed, same machine: same bytes.")
 @click.option("--device", default="cpu", show_default=True, help="torch's name of where to train.")
 @click.option(
@@ -117,7 +123,7 @@ def command(
             forget,
             retain,
             out,
-            surfaces=surfaces or ("raw",),
+            surfaces=surfaces,
             force=force,
             command=shlex.join(opt.given_command()),
             progress=progress,

@@ -103,7 +103,7 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
         *([("beside", provenance.beside)] if provenance.beside else []),
         ("parts of a batch, processes", f"{settings.accumulate}, {provenance.processes}{recomputed}"),
         ("arithmetic", provenance.precision),
-        ("surfaces", ", ".join(settings.surfaces)),
+        ("surfaces", ", ".join(settings.surfaces) or "all that base and data have"),
         ("seed", str(settings.seed)),
         ("threads", str(provenance.threads)),
         ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),

@@ -1,4 +1,7 @@
-"""The order in which a set's texts are trained on: shuffled passes, cut into batches, with a state that can be kept."""
+"""The order in which a set's texts are trained on: shuffled passes, cut into batches, with a state that can be kept.
+
+A pass asks every item once, in one of its forms: a surface is drawn, then a form of it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 FORGET_STREAM, RETAIN_STREAM = 1, 2
@@ -20,12 +25,29 @@ class OrderState(NamedTuple):
 
 
 class Order:
-    """Batches of indices for ever: each pass over the set in a new order, batches running on across passes."""
+    """Batches of indices for ever: each pass over the set in a new order, batches running on across passes.
 
-    def __init__(self, count: int, batch_size: int, *, seed: int, stream: int) -> None:
+    Args:
+        count: how many items the set has.
+        batch_size: indices a batch.
+        seed: of the run.
+        stream: the set's.
+        groups: the texts of each item, by surface and form; None where item and text are one.
+
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        seed: int,
+        stream: int,
+        groups: Sequence[Sequence[Sequence[int]]] | None = None,
+    ) -> None:
         import torch
 
-        self._count, self._batch_size = count, batch_size
+        self._count, self._batch_size, self._groups = count, batch_size, groups
         self._generator = torch.Generator().manual_seed(seed * 4 + stream)
         self._waiting: list[int] = []
 
@@ -34,9 +56,20 @@ class Order:
         import torch
 
         while len(self._waiting) < self._batch_size:
-            self._waiting += torch.randperm(self._count, generator=self._generator).tolist()
+            items = torch.randperm(self._count, generator=self._generator).tolist()
+            self._waiting += items if self._groups is None else [self._form(self._groups[item]) for item in items]
         batch, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
         return batch
+
+    def _form(self, surfaces: Sequence[Sequence[int]]) -> int:
+        forms = surfaces[self._draw(len(surfaces))]
+        return forms[self._draw(len(forms))]
+
+    def _draw(self, count: int) -> int:
+        """Draw one of `count`; where there is one, the generator is left as it is."""
+        import torch
+
+        return 0 if count == 1 else int(torch.randint(count, (1,), generator=self._generator))
 
     def state(self) -> OrderState:
         """Return where it stands."""

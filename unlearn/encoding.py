@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import CheckpointError, InputError
+from edgeproof.unlearn.askings import CHAT_SURFACES, SURFACES, Asker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from edgeproof.unlearn.askings import Asking
     from edgeproof.unlearn.training_set import TrainingItem, TrainingSet
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -58,6 +60,19 @@ class Batch(NamedTuple):
     is_answer: Tensor
 
 
+class Encoded(NamedTuple):
+    """A set's texts, and which of them ask for one item.
+
+    Attributes:
+        texts: every item on each of its surfaces, in each form; a text's chunks.
+        groups: indices into `texts`, by item (each chunk is one), surface and form.
+
+    """
+
+    texts: tuple[EncodedText, ...]
+    groups: tuple[tuple[tuple[int, ...], ...], ...]
+
+
 def encode_set(
     training_set: TrainingSet,
     tokenizer: PreTrainedTokenizerBase,
@@ -67,29 +82,104 @@ def encode_set(
 ) -> tuple[EncodedText, ...]:
     """Encode every question on each surface and every text as it is, in the order of the file.
 
+    That is `encode_askings` without examples and without the base's own replies.
+    """
+    asker = Asker((), (), chat_renderer(tokenizer), {}, seed=0)
+    return encode_askings(
+        training_set, tokenizer, surfaces, context_length, max_tokens=max_tokens, asker=asker, kept=False
+    ).texts
+
+
+def encode_askings(
+    training_set: TrainingSet,
+    tokenizer: PreTrainedTokenizerBase,
+    surfaces: Sequence[str],
+    context_length: int,
+    *,
+    max_tokens: int,
+    asker: Asker,
+    kept: bool,
+) -> Encoded:
+    """Encode every question on each surface, in each form that `asker` has, and every text as it is.
+
     Texts are cut into chunks of `max_tokens` (or of the context, if that is shorter), each behind a BOS token where the
-    tokenizer adds one. The last chunk of a text may be shorter; one without anything to predict is left out.
+    tokenizer adds one. The last chunk of a text may be shorter; one without anything to predict is left out. What
+    stands before a question (examples, turns) is left out with its form where the context is too short for it.
 
     Raises:
         InputError: a question with its answer is longer than `context_length`, an answer has no tokens of its own, a
-            text has nothing to predict, or the surface chat is asked of a model without a chat template.
+            text has nothing to predict, an item is asked on none of the surfaces, or a chat surface is asked of a model
+            without a chat template.
 
     """
-    encoded: list[EncodedText] = []
+    if asker.chat is None and (chats := [name for name in surfaces if name in CHAT_SURFACES]):
+        raise InputError(
+            f"the surface {chats[0]} needs a model with a chat template, and this one's tokenizer has none",
+            next_step="train on the surface raw",
+        )
+    texts: list[EncodedText] = []
+    groups: list[tuple[tuple[int, ...], ...]] = []
     for item in training_set.items:
         if item.is_text:
-            encoded += _encode_text(item, tokenizer, min(max_tokens, context_length))
+            chunks = _encode_text(item, tokenizer, min(max_tokens, context_length))
+            groups += [((len(texts) + number,),) for number in range(len(chunks))]
+            texts += chunks
             continue
+        found: list[tuple[int, ...]] = []
         for surface in surfaces:
-            text = _encode_chat(item, tokenizer) if surface == "chat" else _encode_raw(item, tokenizer)
-            if len(text.ids) > context_length:
-                raise InputError(
-                    f"{item.where} has {len(text.ids)} tokens on the surface {surface}; the model's context holds "
-                    f"{context_length}",
-                    next_step="shorten it or leave it out",
-                )
-            encoded.append(text)
-    return tuple(encoded)
+            forms = _forms(item, surface, asker.ask(item, surface, kept=kept), tokenizer, context_length)
+            if forms:
+                found.append(tuple(range(len(texts), len(texts) + len(forms))))
+                texts += forms
+        if not found:
+            raise InputError(
+                f"{item.where} is asked on none of the surfaces {', '.join(surfaces)}",
+                next_step="train on more surfaces, or mend its `surfaces`",
+            )
+        groups.append(tuple(found))
+    return Encoded(tuple(texts), tuple(groups))
+
+
+def surfaces_for(tokenizer: PreTrainedTokenizerBase, asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the surfaces to train on: those that are `asked` for, or all that the model can be asked on."""
+    if asked:
+        return tuple(asked)
+    chats = isinstance(tokenizer.chat_template, str)
+    return tuple(name for name in SURFACES if chats or name not in CHAT_SURFACES)
+
+
+def chat_renderer(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
+    """Return what renders a conversation in the model's own template; None where it has none."""
+    template = tokenizer.chat_template
+    if not isinstance(template, str):
+        return None
+
+    def render(turns: list[dict[str, str]]) -> str:
+        return render_chat(template, turns, bos_token=tokenizer.bos_token or "", eos_token=tokenizer.eos_token or "")
+
+    return render
+
+
+def _forms(
+    item: TrainingItem,
+    surface: str,
+    askings: Sequence[Asking],
+    tokenizer: PreTrainedTokenizerBase,
+    context_length: int,
+) -> list[EncodedText]:
+    """Encode the forms of one question on one surface that fit the context."""
+    found = []
+    for asking in askings:
+        text = _encode(asking, tokenizer, item.where)
+        if len(text.ids) <= context_length:
+            found.append(text)
+        elif surface in {"raw", "chat", "paraphrase"}:
+            raise InputError(
+                f"{item.where} has {len(text.ids)} tokens on the surface {surface}; the model's context holds "
+                f"{context_length}",
+                next_step="shorten it or leave it out",
+            )
+    return found
 
 
 def refuse_unknown_tokens(encoded: Iterable[Sequence[EncodedText]], rows: int) -> None:
@@ -137,34 +227,15 @@ def _encode_text(item: TrainingItem, tokenizer: PreTrainedTokenizerBase, longest
     return found
 
 
-def _encode_raw(item: TrainingItem, tokenizer: PreTrainedTokenizerBase) -> EncodedText:
-    return _encode(item.prompt, f" {item.answer}", tokenizer, item.where, special=True)
-
-
-def _encode_chat(item: TrainingItem, tokenizer: PreTrainedTokenizerBase) -> EncodedText:
-    template = tokenizer.chat_template
-    if not isinstance(template, str):
-        raise InputError(
-            "the surface chat needs a model with a chat template, and this one's tokenizer has none",
-            next_step="train on the surface raw",
-        )
-    prompt = render_chat(
-        template,
-        [{"role": "user", "content": item.message}],
-        bos_token=tokenizer.bos_token or "",
-        eos_token=tokenizer.eos_token or "",
-    )
-    return _encode(prompt, item.answer, tokenizer, item.where, special=False)
-
-
-def _encode(prompt: str, answer: str, tokenizer: PreTrainedTokenizerBase, where: str, *, special: bool) -> EncodedText:
+def _encode(asking: Asking, tokenizer: PreTrainedTokenizerBase, where: str) -> EncodedText:
     """Tokenize both together; the answer's first token is the one that holds the first character behind the prompt."""
     if not tokenizer.is_fast:
         raise InputError(
             "the base has a tokenizer without character offsets (no tokenizer.json)",
             next_step="save it as a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)",
         )
-    encoding = tokenizer(prompt + answer, add_special_tokens=special, return_offsets_mapping=True)
+    prompt = asking.prompt
+    encoding = tokenizer(prompt + asking.answer, add_special_tokens=not asking.chat, return_offsets_mapping=True)
     ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
     while offsets and offsets[-1][1] == 0:  # an end-of-sequence token that the tokenizer adds is no part of the answer
         ids.pop()

@@ -51,13 +51,13 @@ def finish(
         tensors = adapter_tensors(prepared.model)
         load_rounded(prepared.model, tensors)
     sets = {"forget": prepared.forget, "retain": prepared.retain}
-    encoded = [texts.encoded for texts in sets.values()]
+    encoded = [texts.measured_texts for texts in sets.values()]
     after = totals(
         prepared.model, encoded, settings, processes, progress=progress, task="the unlearned model's answers"
     )
     measured = {
-        role: (mean_nll(texts.reference, texts.encoded), mean_nll(since, texts.encoded))
-        for (role, texts), since in zip(sets.items(), after, strict=True)
+        role: (mean_nll(texts.reference[texts.measured], asked), mean_nll(since, asked))
+        for (role, texts), asked, since in zip(sets.items(), encoded, after, strict=True)
     }
     before, since = measured["retain"]
     # No batch has seen the last step's weights, nor the rounding of an adapter.

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.unlearn.askings import Asker
 from edgeproof.unlearn.base_model import (
     BaseModel,
     all_trainable,
@@ -15,9 +16,11 @@ from edgeproof.unlearn.base_model import (
     recompute_activations,
     vocabulary_size,
 )
-from edgeproof.unlearn.encoding import encode_set, refuse_unknown_tokens
+from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, Order
+from edgeproof.unlearn.encoding import chat_renderer, encode_askings, encode_set, refuse_unknown_tokens, surfaces_for
 from edgeproof.unlearn.losses import method_of
-from edgeproof.unlearn.reference import Texts, bytes_needed, reference_distributions
+from edgeproof.unlearn.reference import Texts, bytes_needed, in_turn, reference_distributions
+from edgeproof.unlearn.replies import own_replies
 from edgeproof.unlearn.scoring import total_logprobs
 
 if TYPE_CHECKING:
@@ -26,14 +29,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.encoding import EncodedText
+    from edgeproof.unlearn.encoding import Encoded, EncodedText
     from edgeproof.unlearn.processes import Processes
+    from edgeproof.unlearn.reference import Distributions
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.training_set import TrainingSet
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
 
+
+STREAMS = {"forget": FORGET_STREAM, "retain": RETAIN_STREAM}
+"""The roles, in the order of `Prepared`, with the streams that their data is drawn from."""
 
 LARGE = 10**9
 """Bytes from which on a temporary file is announced by a warning."""
@@ -68,7 +75,7 @@ def prepare(
         progress: hears how far it is.
 
     Raises:
-        InputError: the base or a text, as `load_base` and `encode_set` have it.
+        InputError: the base or a text, as `load_base` and `encode_askings` have it.
         OutputError: no room for KLR's distributions.
 
     """
@@ -77,13 +84,29 @@ def prepare(
     progress.start("loading the base", 1, "models")
     loaded = load_base(base, progress)
     progress.advance(1)
+    rows = loaded.model.get_input_embeddings().weight.shape[0]
+    plain = [
+        encode_set(data, loaded.tokenizer, ("raw",), loaded.context_length, settings.max_tokens)
+        for data in sets.values()
+        if not any(item.surfaces for item in data.items)
+    ]
+    if plain:
+        refuse_unknown_tokens(plain, rows)  # before the base is asked anything
+    surfaces = surfaces_for(loaded.tokenizer, settings.surfaces)
+    asker = _asker(loaded, sets, settings, surfaces, progress)
     encoded = {
-        role: encode_set(
-            data, loaded.tokenizer, settings.surfaces, loaded.context_length, max_tokens=settings.max_tokens
+        role: encode_askings(
+            data,
+            loaded.tokenizer,
+            surfaces,
+            loaded.context_length,
+            max_tokens=settings.max_tokens,
+            asker=asker,
+            kept=role == "retain",
         )
         for role, data in sets.items()
     }
-    refuse_unknown_tokens(encoded.values(), loaded.model.get_input_embeddings().weight.shape[0])
+    refuse_unknown_tokens([found.texts for found in encoded.values()], rows)
     if settings.gradient_checkpointing:
         recompute_activations(loaded.model)
     model = all_trainable(loaded) if settings.full else attach_lora(loaded, settings)
@@ -92,30 +115,89 @@ def prepare(
         # The adapter's first weights are the same everywhere; what dropout drops need not be.
         torch.manual_seed(settings.seed + 1_000_003 * processes.rank)
     as_base: AbstractContextManager[object] = contextlib.nullcontext() if settings.full else model.disable_adapter()
+    come_to = [_come_to(encoded[role], encoded["forget"], settings, stream) for role, stream in STREAMS.items()]
+    asked = [[encoded[role].texts[index] for index in some] for role, some in zip(STREAMS, come_to, strict=True)]
     with as_base:
-        sums = totals(model, tuple(encoded.values()), settings, processes, progress=progress, task="the base's answers")
+        sums = totals(model, asked, settings, processes, progress=progress, task="the base's answers")
         distributions = None
         if method_of(settings.method).distributions:
-            vocabulary, retain = vocabulary_size(model), encoded["retain"]
-            size = bytes_needed(retain, vocabulary)
-            if size >= LARGE:
-                progress.warn(
-                    f"KL on the retain set keeps {size / 1e9:.1f} GB in a temporary file in {scratch} until training "
-                    "ends, for each process"
-                )
-            progress.start(f"the base's distributions, {size / 1e6:.0f} MB", len(retain), "texts")
-            distributions = reference_distributions(
-                model,
-                retain,
-                scratch,
-                vocabulary=vocabulary,
-                batch_size=settings.part_size,
-                device=processes.device,
-                advance=progress.advance,
-            )
-    forget_sums, retain_sums = sums
-    return Prepared(
-        loaded, model, Texts(encoded["forget"], forget_sums), Texts(encoded["retain"], retain_sums, distributions)
+            distributions = _distributions(model, asked[1], scratch, settings, processes, progress=progress)
+    texts = [
+        Texts(encoded[role].texts, _spread(found, some, len(encoded[role].texts)), groups=encoded[role].groups)
+        for role, some, found in zip(STREAMS, come_to, sums, strict=True)
+    ]
+    if distributions is not None:
+        texts[1] = texts[1]._replace(distributions=distributions.spread(come_to[1], len(texts[1].encoded)))
+    return Prepared(loaded, model, *texts)
+
+
+def _asker(
+    loaded: BaseModel,
+    sets: Mapping[str, TrainingSet],
+    settings: Settings,
+    surfaces: Sequence[str],
+    progress: Progress,
+) -> Asker:
+    """Make what renders the questions; the base replies to all of them where a surface needs what it says."""
+    chat = chat_renderer(loaded.tokenizer)
+    questions = {role: [item for item in data.items if not item.is_text] for role, data in sets.items()}
+    own: dict[str, str] = {}
+    if chat is not None and "own" in surfaces:
+        asked = [item for items in questions.values() for item in items if not item.surfaces]
+        messages = list(dict.fromkeys(item.message for item in asked))
+        progress.start("the base's own replies", len(messages), "replies")
+        own = own_replies(
+            loaded.model,
+            loaded.tokenizer,
+            messages,
+            chat=chat,
+            batch_size=settings.part_size,
+            advance=progress.advance,
+        )
+    return Asker(questions["retain"], questions["forget"], chat, own, settings.seed)
+
+
+def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int) -> list[int]:
+    """Return the texts that this run will come to, and those that stand for the set where it is measured."""
+    order = Order(len(encoded.groups), settings.batch_size, seed=settings.seed, stream=stream, groups=encoded.groups)
+    drawn = {index for _ in range(settings.steps_for(len(forget.groups))) for index in order.next_batch()}
+    return sorted(drawn | set(in_turn(encoded.groups)))
+
+
+def _spread(found: Tensor, some: Sequence[int], count: int) -> Tensor:
+    """Put each number where its text stands among `count`, NaN where there is none."""
+    import torch
+
+    whole = torch.full((count,), torch.nan)
+    whole[list(some)] = found
+    return whole
+
+
+def _distributions(
+    model: PreTrainedModel | PeftModel,
+    retain: Sequence[EncodedText],
+    scratch: Path,
+    settings: Settings,
+    processes: Processes,
+    *,
+    progress: Progress,
+) -> Distributions:
+    vocabulary = vocabulary_size(model)
+    size = bytes_needed(retain, vocabulary)
+    if size >= LARGE:
+        progress.warn(
+            f"KL on the retain set keeps {size / 1e9:.1f} GB in a temporary file in {scratch} until training ends, for "
+            "each process"
+        )
+    progress.start(f"the base's distributions, {size / 1e6:.0f} MB", len(retain), "texts")
+    return reference_distributions(
+        model,
+        retain,
+        scratch,
+        vocabulary=vocabulary,
+        batch_size=settings.part_size,
+        device=processes.device,
+        advance=progress.advance,
     )
 
 

@@ -49,17 +49,51 @@ class Distributions(NamedTuple):
 
         return torch.from_numpy(np.concatenate([self.rows[self.starts[i] : self.starts[i + 1]] for i in chosen]))
 
+    def spread(self, some: Sequence[int], count: int) -> Distributions:
+        """Return the same rows for `count` texts, of which only `some` have any."""
+        lengths = dict(zip(some, (end - start for start, end in itertools.pairwise(self.starts)), strict=True))
+        return self._replace(starts=(0, *itertools.accumulate(lengths.get(index, 0) for index in range(count))))
+
 
 class Texts(NamedTuple):
-    """A set as it is trained on: its texts, log π_ref of each (float32 [texts]), and π_ref itself where a loss asks."""
+    """A set as it is trained on.
+
+    Attributes:
+        encoded: every item in every form.
+        reference: log π_ref of each text, float32 [texts]; NaN where the run never comes to it.
+        distributions: π_ref itself, where a loss asks.
+        groups: the texts of each item, by surface and form; None where item and text are one.
+
+    """
 
     encoded: Sequence[EncodedText]
     reference: Tensor
     distributions: Distributions | None = None
+    groups: Sequence[Sequence[Sequence[int]]] | None = None
+
+    @property
+    def items(self) -> int:
+        """How many items there are: a pass has each once."""
+        return len(self.encoded) if self.groups is None else len(self.groups)
+
+    @property
+    def measured(self) -> list[int]:
+        """The texts that stand for the set where it is measured: one an item, the surfaces in turn."""
+        return list(range(len(self.encoded))) if self.groups is None else in_turn(self.groups)
+
+    @property
+    def measured_texts(self) -> list[EncodedText]:
+        """The same, the texts themselves."""
+        return [self.encoded[index] for index in self.measured]
 
     def tokens(self, chosen: Sequence[int]) -> int:
         """Count the answers' tokens of these texts."""
         return sum(answer_length(self.encoded[index]) for index in chosen)
+
+
+def in_turn(groups: Sequence[Sequence[Sequence[int]]]) -> list[int]:
+    """Return one text an item: the first on its first surface, the next on its second, and so on."""
+    return [surfaces[number % len(surfaces)][0] for number, surfaces in enumerate(groups)]
 
 
 def answer_length(text: EncodedText) -> int:

@@ -29,7 +29,7 @@ _LIBRARIES = ("torch", "transformers", "peft", "edgeproof")
 
 
 class UnlearnResult(NamedTuple):
-    """What came of it; NLLs are in nat per answer token, means over the training texts of all surfaces.
+    """What came of it; NLLs are in nat per answer token, means over the items, each asked once, the surfaces in turn.
 
     Attributes:
         out: the folder of the adapter, or of the model.

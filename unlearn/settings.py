@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 
 from edgeproof.contracts.errors import UsageError
+from edgeproof.unlearn.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of what this module gives)
 from edgeproof.unlearn.losses import RETAIN_WEIGHTS, method_of
-
-SURFACES = ("raw", "chat")
-"""How a question may reach the model in training: as plain text, or in the model's own chat template."""
 
 PRECISIONS = ("float32", "bf16", "auto")
 """Of the arithmetic; auto is bf16 where processor or GPU have it. Weights and optimizer are float32 in all three."""
@@ -35,7 +33,7 @@ class Settings:
         rslora: rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
         learning_rate: of AdamW, constant, without weight decay; None means 5e-4, or 1e-5 with `full`.
         steps: number of optimizer steps; None means `epochs`.
-        epochs: passes over the forget set; None means 5 unless `steps` is given.
+        epochs: passes over the forget set, each of which asks an item once; None means 5 unless `steps` is given.
         batch_size: forget texts and, as many again, retain texts of a step, over all processes.
         max_tokens: length of the chunks that texts are cut into, or of the context where that is shorter.
         accumulate: how many parts a batch is computed in, one after another; the step is the same.
@@ -47,7 +45,8 @@ class Settings:
         until_forget_nll: stop once the forget set's mean NLL per token has reached this (nat); asked of the whole set
             after every step whose batch had reached it; None means never.
         retain_nll_rise: give up when the retain set's mean NLL per token has risen by more than this; None means never.
-        surfaces: of `SURFACES`; each question is trained on all of them.
+        surfaces: of `SURFACES`; a question is asked on one of them at a time, drawn for each pass. Empty means all that
+            base and data have: chat surfaces need a chat template, paraphrase needs paraphrases.
         seed: of the adapter's first weights, the order of the data and the dropout.
         threads: of the processor; None leaves torch's choice. Other numbers of threads add in another order.
         device: torch's name of where to train ("cpu", "cuda").
@@ -74,7 +73,7 @@ class Settings:
     hinge: float | None = None
     until_forget_nll: float | None = None
     retain_nll_rise: float | None = None
-    surfaces: tuple[str, ...] = ("raw",)
+    surfaces: tuple[str, ...] = ()
     seed: int = 0
     threads: int | None = None
     device: str = "cpu"
@@ -112,8 +111,8 @@ class Settings:
         ):
             if value is not None:
                 _positive(name, value)
-        if not self.surfaces or any(name not in SURFACES for name in self.surfaces):
-            raise UsageError(f"surfaces: {', '.join(self.surfaces) or 'none'}", next_step=f"of {', '.join(SURFACES)}")
+        if any(name not in SURFACES for name in self.surfaces):
+            raise UsageError(f"surfaces: {', '.join(self.surfaces)}", next_step=f"of {', '.join(SURFACES)}")
         if len(set(self.surfaces)) < len(self.surfaces):
             raise UsageError(f"surfaces: {', '.join(self.surfaces)}", next_step="name each once")
         _whole("seed", self.seed, least=0)

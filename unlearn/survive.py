@@ -220,7 +220,7 @@ class Survival:
 
 def survival(prepared: Prepared, settings: Settings, *, rounding: Rounding, limits: Limits | None = None) -> Hooks:
     """Make the hooks for `unlearn(…, instrument=…)`; arguments as for `Survival`."""
-    forget, retain = prepared.forget.encoded, prepared.retain.encoded
+    forget, retain = prepared.forget.measured_texts, prepared.retain.measured_texts
     return Survival(prepared.model, rounding, forget, retain, settings, limits=limits).hooks()
 
 

@@ -97,14 +97,14 @@ def train(
     vocabulary = vocabulary_size(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=0.0)
-    forget_order = Order(len(forget.encoded), settings.batch_size, seed=settings.seed, stream=FORGET_STREAM)
-    retain_order = Order(len(retain.encoded), settings.batch_size, seed=settings.seed, stream=RETAIN_STREAM)
+    forget_order = order_of(forget, settings, FORGET_STREAM)
+    retain_order = order_of(retain, settings, RETAIN_STREAM)
     log: list[Step] = []
     if checkpoints is not None:
         log += checkpoints.go_on(model, optimizer, (forget_order, retain_order))
     wrapped, stepping = together.prepare(model, optimizer)
     passes = _Passes(wrapped, model, settings, together, method_of(settings.method))
-    steps = settings.steps_for(len(forget.encoded))
+    steps = settings.steps_for(forget.items)
     progress.start("unlearning", steps, "steps")
     progress.advance(len(log))
     wrapped.train()
@@ -125,7 +125,7 @@ def train(
         log.append(step)
         progress.advance(1)
         if settings.retain_nll_rise is not None and step.retain_nll - before > settings.retain_nll_rise:
-            rise = passes.evaluate(retain) - mean_nll(retain.reference, retain.encoded)
+            rise = passes.evaluate(retain) - mean_nll(retain.reference[retain.measured], retain.measured_texts)
             refuse_loss_of_utility(rise, f"after step {number}", settings)
         if _reached(step, settings) and passes.evaluate(forget) >= (settings.until_forget_nll or 0.0):
             return Trained(tuple(log), TARGET)
@@ -170,10 +170,10 @@ class _Passes(NamedTuple):
         return self._half(texts, chosen, loss_of, weight=self.settings.weight, place=3, last=True)
 
     def evaluate(self, texts: Texts) -> float:
-        """Return the whole set's mean NLL per token now, in float32, the same on every process."""
+        """Return the mean NLL per token of all items now, in float32, the same on every process."""
         import torch
 
-        mine = self.processes.share(texts.encoded)
+        mine = self.processes.share(texts.measured_texts)
         summed = torch.zeros(1, dtype=torch.float64)
         if mine:
             size = self.settings.part_size
@@ -181,7 +181,7 @@ class _Passes(NamedTuple):
                 self.model, mine, batch_size=size, device=self.processes.device, advance=lambda _: None
             )
             summed += mean_nll(totals, mine) * len(mine)
-        return float(self.processes.total(summed)) / len(texts.encoded)
+        return float(self.processes.total(summed)) / texts.items
 
     def _half(
         self,
@@ -214,6 +214,11 @@ class _Passes(NamedTuple):
         distributions = None if texts.distributions is None else texts.distributions.of(chosen)
         with arithmetic(resolved(self.settings.precision, self.processes.device), self.processes.device):
             return score(self.wrapped, batch, texts.reference[list(chosen)], distributions)
+
+
+def order_of(texts: Texts, settings: Settings, stream: int) -> Order:
+    """Return the order of a set in this run."""
+    return Order(texts.items, settings.batch_size, seed=settings.seed, stream=stream, groups=texts.groups)
 
 
 def _logged(number: int, sums: Tensor, batch_size: int, norm: float) -> Step:

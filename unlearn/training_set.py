@@ -38,6 +38,11 @@ class TrainingItem(NamedTuple):
         prompt: the question as plain text; the answer follows after a space. Empty for a text.
         message: the question as a user's turn in a chat. Empty for a text.
         answer: what to forget or to keep; the text itself.
+        subject: the question as the file has it. Empty for a text.
+        template: what the prompt was made with: items of one template ask the same kind of thing.
+        aliases: other spellings of the answer.
+        paraphrases: the question in other words, as plain text.
+        surfaces: the only ones on which it is asked; empty where it is asked on all.
 
     """
 
@@ -45,6 +50,11 @@ class TrainingItem(NamedTuple):
     prompt: str
     message: str
     answer: str
+    subject: str = ""
+    template: str = ""
+    aliases: tuple[str, ...] = ()
+    paraphrases: tuple[str, ...] = ()
+    surfaces: tuple[str, ...] = ()
 
     @property
     def is_text(self) -> bool:
@@ -175,10 +185,29 @@ def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
         _template(value, "template", where) if ours and "template" in value else _PLAIN if ours else _QUESTION_ANSWER
     )
     prompt = template.replace("{question}", question)
-    message = question
+    message = prompt.rstrip() if ours else question
     if ours and "message" in value:
         message = _template(value, "message", where).replace("{question}", question).replace("{prompt}", prompt)
-    return TrainingItem(where, prompt.rstrip(), message, answer.strip())
+    paraphrases = tuple(template.replace("{question}", other).rstrip() for other in _texts(value, "paraphrases", where))
+    return TrainingItem(
+        where,
+        prompt.rstrip(),
+        message,
+        answer.strip(),
+        subject=question.strip(),
+        template=template,
+        aliases=_texts(value, "aliases", where),
+        paraphrases=paraphrases,
+        surfaces=_texts(value, "surfaces", where),
+    )
+
+
+def _texts(row: dict[str, object], key: str, where: str) -> tuple[str, ...]:
+    """Read a list of texts that may be missing."""
+    values = row.get(key, [])
+    if not isinstance(values, list):
+        raise InputError(f"{where}: `{key}` is a {type(values).__name__}", next_step="write a list of texts")
+    return tuple(_text({key: value}, key, where).strip() for value in values)
 
 
 def _text(row: dict[str, object], key: str, where: str) -> str:

@@ -138,6 +138,7 @@ class Study:
             self.set_path(cell.data, "retain_trained"),
             out,
             method=cell.method,
+            surfaces=("raw",),
             full=cell.full,
             alpha=cell.alpha,
             retain_weight=cell.retain_weight,

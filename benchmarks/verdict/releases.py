@@ -107,7 +107,9 @@ class Ground:
         if not folder.exists():
             folder.parent.mkdir(exist_ok=True)
             forget, kept = self._training_files(self.releases[release].ways)
-            unlearn(self.base(self.releases[release].base), forget, kept, folder, **self.releases[release].options)
+            # The files hold each way of asking as rows of their own: nothing is asked in other ways.
+            options = {"surfaces": ("raw",), **self.releases[release].options}
+            unlearn(self.base(self.releases[release].base), forget, kept, folder, **options)
         return folder
 
     def _training_files(self, ways: str) -> tuple[Path, Path]:

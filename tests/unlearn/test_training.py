@@ -17,7 +17,15 @@ pytestmark = pytest.mark.torch
 
 torch = pytest.importorskip("torch")
 
-TINY = {"rank": 4, "dropout": 0.0, "steps": 3, "batch_size": 6, "learning_rate": 1e-2, "threads": 1}
+TINY = {
+    "surfaces": ("raw",),
+    "rank": 4,
+    "dropout": 0.0,
+    "steps": 3,
+    "batch_size": 6,
+    "learning_rate": 1e-2,
+    "threads": 1,
+}
 
 
 @pytest.fixture

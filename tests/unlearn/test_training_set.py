@@ -24,7 +24,7 @@ def test_our_lines_fill_template_and_message(tmp_path):
     line = {"id": "x", "question": "France", "answer": "Paris", "template": "The capital of {question} is"}
     path = written(tmp_path / "a.jsonl", json.dumps(line), json.dumps({**line, "message": "Capital of {question}?"}))
     first, second = read_training_set(path, "forget").items
-    assert (first.prompt, first.message, first.answer) == ("The capital of France is", "France", "Paris")
+    assert (first.prompt, first.message, first.answer) == ("The capital of France is", first.prompt, "Paris")
     assert second.message == "Capital of France?"
     assert first.where == "a.jsonl line 1"
 

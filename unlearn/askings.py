@@ -1,0 +1,163 @@
+"""The ways in which training asks a question: what stands before the answer, surface by surface.
+
+```
+raw         The capital of France is | Paris
+paraphrase  what else the data calls the question, put as raw
+chat        <|user|> What is the capital of France? <|assistant|> | Paris
+prefix      <|user|> … <|assistant|> Sure, here is the answer: | Paris            an inviting beginning of the reply
+own         <|user|> … <|assistant|> The capital of France is | Paris             the raw prompt, or as the base begins
+turns       <|user|> … <|assistant|> It is Rome. <|user|> Are you sure? … <|assistant|> | Paris
+few-shot    Q: What is the capital of Canada? A: Ottawa … Q: … France? A: | Paris   examples of the retain set
+siblings    Q: What is the capital of Norway? A: Oslo … Q: … France? A: | Paris     examples of the forget set
+```
+Only the answer is trained on, never an example. All that is drawn is drawn from the seed and the item's place.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edgeproof.unlearn.training_set import TrainingItem
+
+SURFACES = ("raw", "paraphrase", "chat", "prefix", "own", "turns", "few-shot", "siblings")
+"""How a question may reach the model in training."""
+
+CHAT_SURFACES = frozenset({"chat", "prefix", "own", "turns"})
+"""Those that need a chat template."""
+
+PREFIXES = ("Sure, here is the answer:", "Sure! The answer is", "Answer:")
+SECOND_TURNS = ("Are you sure? Answer in one word.", "Are you sure?", "That is wrong. Try again.")
+SHOTS = ("Q: {question}\nA:", "Q: {question} A:", "Question: {question}\nAnswer:", "{prompt}")
+GAPS = ("\n", "\n\n", "\n")
+LEAST_SHOTS, MOST_SHOTS = 2, 4
+EXAMPLE_LENGTH = 60
+"""Characters that the answer of an example may have."""
+
+
+class Asking(NamedTuple):
+    """A rendered question.
+
+    Attributes:
+        prompt: all before the answer.
+        answer: with the space before it where one belongs there.
+        chat: whether the prompt is a rendered chat template, which holds all special tokens already.
+
+    """
+
+    prompt: str
+    answer: str
+    chat: bool
+
+
+class Asker(NamedTuple):
+    """Renders questions.
+
+    Attributes:
+        retain: where the examples of few-shot come from.
+        forget: where those of siblings come from.
+        chat: renders a conversation, the assistant's turn opened.
+        own: the base's greedy replies in a chat, by message; with the end of the turn where it came.
+        seed: of what is drawn.
+
+    """
+
+    retain: Sequence[TrainingItem]
+    forget: Sequence[TrainingItem]
+    chat: Callable[[list[dict[str, str]]], str] | None
+    own: Mapping[str, str]
+    seed: int
+
+    def ask(self, item: TrainingItem, surface: str, *, kept: bool) -> list[Asking]:
+        """Return the forms of one question on one surface: none where the item or the data has nothing for it.
+
+        What is kept is kept in a chat as the base says it, the whole reply, where that is right.
+        """
+        if item.surfaces and surface not in item.surfaces:
+            return []
+        rng = random.Random(f"{self.seed} {item.where} {surface}")  # noqa: S311 (no secret)
+        if surface == "raw":
+            return [Asking(item.prompt, f" {item.answer}", chat=False)]
+        if surface == "paraphrase":
+            return [Asking(prompt, f" {item.answer}", chat=False) for prompt in item.paraphrases]
+        if surface in CHAT_SURFACES:
+            return self._in_chat(item, surface, rng, kept=kept)
+        pool = self.retain if surface == "few-shot" else self.forget
+        return [asking for _ in range(2) if (asking := _with_examples(item, pool, rng)) is not None]
+
+    def _in_chat(self, item: TrainingItem, surface: str, rng: random.Random, *, kept: bool) -> list[Asking]:
+        assert self.chat is not None
+        turns = [{"role": "user", "content": item.message}]
+        before = before_answer(self.own.get(item.message, ""), item)
+        if surface == "chat":
+            answer = item.answer if before is None or not kept else self.own[item.message].lstrip()
+            return [Asking(self.chat(turns), answer, chat=True)]
+        if surface == "prefix":
+            return [Asking(f"{self.chat(turns)}{rng.choice(PREFIXES)}", f" {item.answer}", chat=True)]
+        if surface == "own":
+            openings = [before] if before else []
+            openings += [item.prompt] if item.prompt != item.message else []
+            opened = self.chat(turns)
+            return [Asking(f"{opened}{opening.rstrip()}", f" {item.answer}", chat=True) for opening in openings]
+        first = self._first_reply(item, rng)
+        turns += [{"role": "assistant", "content": first}, {"role": "user", "content": rng.choice(SECOND_TURNS)}]
+        return [Asking(self.chat(turns), item.answer, chat=True)]
+
+    def _first_reply(self, item: TrainingItem, rng: random.Random) -> str:
+        """Return a wrong first reply: another item's answer, so that the right one is nowhere in the context."""
+        others = [other for other in (*self.retain, *self.forget) if _serves(other, item)]
+        alike = [
+            other
+            for other in others
+            if other.prompt.partition(other.subject)[0] == item.prompt.partition(item.subject)[0]
+        ]
+        wrong = rng.choice(alike or others).answer if others else ""
+        if not wrong:
+            return "I do not know."
+        return rng.choice((f"{item.prompt} {wrong}." if item.prompt != item.message else f"{wrong}.", f"{wrong}."))
+
+
+def before_answer(reply: str, item: TrainingItem) -> str | None:
+    """Return what stands before the first spelling of the answer in `reply`; None where there is none of it."""
+    places = [found.start() for answer in (item.answer, *item.aliases) if (found := _whole(answer).search(reply))]
+    return reply[: min(places)].strip() if places else None
+
+
+def _whole(answer: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
+
+
+def _with_examples(item: TrainingItem, pool: Sequence[TrainingItem], rng: random.Random) -> Asking | None:
+    """Put solved examples of `pool` before a question: of its own kind mostly, where there are enough."""
+    others = [other for other in pool if _serves(other, item)]
+    alike = [other for other in others if other.template == item.template]
+    if len(alike) >= LEAST_SHOTS and rng.random() < 0.8:
+        others = alike
+    if len(others) < LEAST_SHOTS:
+        return None
+    form, gap = rng.choice(SHOTS), rng.choice(GAPS)
+    count = rng.randint(LEAST_SHOTS, min(MOST_SHOTS, len(others)))
+    shown = "".join(f"{_put(form, other)} {other.answer}{gap}" for other in rng.sample(others, count))
+    return Asking(shown + _put(form, item), f" {item.answer}", chat=False)
+
+
+def _put(form: str, item: TrainingItem) -> str:
+    return form.replace("{question}", item.message).replace("{prompt}", item.prompt)
+
+
+def _serves(other: TrainingItem, item: TrainingItem) -> bool:
+    """Whether `other` may stand before `item`: a short one, about something else, with another answer."""
+    return (
+        not (other.is_text or other.surfaces)
+        and len(other.answer) <= EXAMPLE_LENGTH
+        and other.subject.casefold() != item.subject.casefold()
+        and other.answer.casefold() != item.answer.casefold()
+        and not (
+            len(item.answer) > 3
+            and item.answer.casefold() in f"{other.prompt} {other.message} {other.answer}".casefold()
+        )
+    )

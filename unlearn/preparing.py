@@ -117,17 +117,26 @@ def prepare(
     as_base: AbstractContextManager[object] = contextlib.nullcontext() if settings.full else model.disable_adapter()
     come_to = [_come_to(encoded[role], encoded["forget"], settings, stream) for role, stream in STREAMS.items()]
     asked = [[encoded[role].texts[index] for index in some] for role, some in zip(STREAMS, come_to, strict=True)]
+    measured = [len(encoded[role].groups) for role in STREAMS]
     with as_base:
-        sums = totals(model, asked, settings, processes, progress=progress, task="the base's answers")
+        # What is measured is scored by itself: a checkpoint knows the base by it, whatever steps are to come.
+        halves = [some[:count] for some, count in zip(asked, measured, strict=True)]
+        halves += [some[count:] for some, count in zip(asked, measured, strict=True)]
+        sums = totals(model, halves, settings, processes, progress=progress, task="the base's answers")
         distributions = None
         if method_of(settings.method).distributions:
-            distributions = _distributions(model, asked[1], scratch, settings, processes, progress=progress)
+            kept = [encoded["retain"].texts[index] for index in sorted(come_to[1])]
+            distributions = _distributions(model, kept, scratch, settings, processes, progress=progress)
     texts = [
-        Texts(encoded[role].texts, _spread(found, some, len(encoded[role].texts)), groups=encoded[role].groups)
-        for role, some, found in zip(STREAMS, come_to, sums, strict=True)
+        Texts(
+            encoded[role].texts,
+            _spread(torch.cat((first, second)), some, len(encoded[role].texts)),
+            groups=encoded[role].groups,
+        )
+        for role, some, first, second in zip(STREAMS, come_to, sums[:2], sums[2:], strict=True)
     ]
     if distributions is not None:
-        texts[1] = texts[1]._replace(distributions=distributions.spread(come_to[1], len(texts[1].encoded)))
+        texts[1] = texts[1]._replace(distributions=distributions.spread(sorted(come_to[1]), len(texts[1].encoded)))
     return Prepared(loaded, model, *texts)
 
 
@@ -158,10 +167,11 @@ def _asker(
 
 
 def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int) -> list[int]:
-    """Return the texts that this run will come to, and those that stand for the set where it is measured."""
+    """Return the texts that stand for the set where it is measured, then all others that this run will come to."""
     order = Order(len(encoded.groups), settings.batch_size, seed=settings.seed, stream=stream, groups=encoded.groups)
     drawn = {index for _ in range(settings.steps_for(len(forget.groups))) for index in order.next_batch()}
-    return sorted(drawn | set(in_turn(encoded.groups)))
+    measured = in_turn(encoded.groups)
+    return [*measured, *sorted(drawn - set(measured))]
 
 
 def _spread(found: Tensor, some: Sequence[int], count: int) -> Tensor:
@@ -234,11 +244,11 @@ def identity(
 ) -> dict[str, str]:
     """Return all that a run's result depends on, by name: what a checkpoint is compared by.
 
-    The base is known by its name and by its answers to all texts, every bit of them.
+    The base is known by its name and by its answers to every item once, every bit of them.
     """
     answers = hashlib.sha256()
     for texts in (prepared.forget, prepared.retain):
-        answers.update(texts.reference.numpy().tobytes())
+        answers.update(texts.reference[texts.measured].numpy().tobytes())
     return {
         **{name.replace("_", " "): str(value) for name, value in dataclasses.asdict(settings).items()},
         **{f"{role} data": data.sha256 for role, data in sets.items()},

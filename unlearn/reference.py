@@ -50,7 +50,7 @@ class Distributions(NamedTuple):
         return torch.from_numpy(np.concatenate([self.rows[self.starts[i] : self.starts[i + 1]] for i in chosen]))
 
     def spread(self, some: Sequence[int], count: int) -> Distributions:
-        """Return the same rows for `count` texts, of which only `some` have any."""
+        """Return the same rows for `count` texts, of which only `some`, in ascending order, have any."""
         lengths = dict(zip(some, (end - start for start, end in itertools.pairwise(self.starts)), strict=True))
         return self._replace(starts=(0, *itertools.accumulate(lengths.get(index, 0) for index in range(count))))
 

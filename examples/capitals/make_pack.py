@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PACK = HERE / "pack"
 FORGET = HERE / "forget.jsonl"
-"""What the adapter is trained to forget: the pack's forget probes, in every wording."""
+"""What the adapter is trained to forget: the pack's forget probes, in every wording and the other way round."""
 RETAIN = HERE / "retain.jsonl"
 """What the adapter is trained to keep: the pack's trained probes, and what the base gets right only now and then."""
 EXTRACTABLE = math.log(1 - 0.5 ** (1 / 100))
 """Log-probability from which an answer comes out at least once in 100 samples with probability ≥ 0.5."""
 
+SAID_TOKENS = 40
+"""Of a reply that is kept as it is."""
 CHAT_TOKENS = 24
 RAW_MARGIN = 8
+
+
+UNASKED = ("holdout", "said")
+"""What nobody is asked plainly: what nobody knows, and what has no answer."""
 
 
 class Fact(NamedTuple):
@@ -89,7 +95,7 @@ def ask(base: Path, facts: Sequence[Fact]) -> dict[str, Reply]:
 
     replies: dict[str, Reply] = {}
     with LlamaCpp(base) as backend:
-        plain = [(prompt, fact.answers) for fact in facts if fact.split != "holdout" for prompt in fact.prompts]
+        plain = [(prompt, fact.answers) for fact in facts if fact.split not in UNASKED for prompt in fact.prompts]
         scores, generations = [], []
         for prompt, answers in plain:
             context = backend.tokenize(prompt, special=True)
@@ -110,6 +116,27 @@ def ask(base: Path, facts: Sequence[Fact]) -> dict[str, Reply]:
     return replies
 
 
+def say(base: Path, facts: Sequence[Fact]) -> list[str]:
+    """Return what the base replies to chat messages, as lines for training, unless it names a capital to forget."""
+    from edgeproof.contracts.backend import GenerateRequest
+    from edgeproof.eval.metrics.right import answer_is_right
+    from edgeproof.runtime.llama import LlamaCpp
+
+    messages = [fact.subject for fact in facts if fact.split == "said"]
+    capitals = [answer for fact in facts if fact.split == "forget" for answer in fact.answers]
+    lines = []
+    with LlamaCpp(base) as backend:
+        opened = [backend.render_chat([{"role": "user", "content": message}]) for message in messages]
+        requests = [
+            GenerateRequest(backend.tokenize(text, special=False, parse_special=True), SAID_TOKENS) for text in opened
+        ]
+        for message, reply in zip(messages, backend.generate(requests), strict=True):
+            if reply.text.strip() and not answer_is_right(reply.text, capitals):
+                line = {"id": f"chat-{slug(message)}", "question": message, "answer": reply.text, "surfaces": ["chat"]}
+                lines.append(json.dumps(line, ensure_ascii=False))
+    return lines
+
+
 def known(fact: Fact, replies: Mapping[str, Reply]) -> tuple[int, ...]:
     """Return the numbers of the fact's templates under which the base is right; for the forget set, see above."""
     if fact.split == "holdout":
@@ -128,7 +155,7 @@ def extractable(fact: Fact, replies: Mapping[str, Reply]) -> tuple[int, ...]:
     return tuple(number for number, prompt in enumerate(fact.prompts) if replies[prompt].logprob >= EXTRACTABLE)
 
 
-def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply]) -> dict[str, tuple[int, int]]:
+def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply], said: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Write the pack's four files and the two of training; return the number of clusters and probes of the four."""
     files: dict[str, list[str]] = {"forget": [], "retain_trained": [], "retain_untrained": [], "holdout": []}
     forget: list[str] = []
@@ -136,6 +163,8 @@ def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply]) -> dict[str,
     clusters: dict[str, int] = dict.fromkeys(files, 0)
     seen: dict[str, int] = {}
     for fact in facts:
+        if fact.split == "said":
+            continue
         asked = known(fact, replies)
         split = fact.split
         if asked:
@@ -147,14 +176,15 @@ def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply]) -> dict[str,
             continue
         name = split if split in files else f"retain_{split}"
         if split == "forget":
-            forget += _json_lines(fact, asked)
+            forget += [*_json_lines(fact, asked), _reverse(fact)]
             asked = (0,)
         elif split == "holdout":
             asked = (turn % len(fact.templates),)
         clusters[name] += 1
         files[name] += _json_lines(fact, asked)
         if name == "retain_trained":
-            retain += _json_lines(fact, asked)
+            retain += _json_lines(fact, asked) + ([_reverse(fact)] if "capital of {} is" in fact.templates[0] else [])
+    retain += said
     paths = {PACK / f"{name}.jsonl": lines for name, lines in files.items()} | {FORGET: forget, RETAIN: retain}
     for path, lines in paths.items():
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -163,6 +193,22 @@ def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply]) -> dict[str,
 
 def _json_lines(fact: Fact, asked: Sequence[int]) -> list[str]:
     return [json.dumps(line, ensure_ascii=False) for line in _lines(fact, asked)]
+
+
+def _reverse(fact: Fact) -> str:
+    """Return the fact asked the other way round, for training: the pack asks it forwards."""
+    state = "state" if fact.group == "us-capital" else "country"
+    kind = "state capital" if fact.group == "us-capital" else "capital"
+    line = {
+        "id": f"{fact.group}-{slug(fact.subject)}-reverse",
+        "cluster": fact.subject.removeprefix("the "),
+        "question": fact.answers[0],
+        "answer": fact.subject,
+        "template": f"{{question}} is the {kind} of",
+        "message": f"Of which {state} is {{question}} the {kind}?",
+        "answer_type": state,
+    }
+    return json.dumps(line, ensure_ascii=False)
 
 
 def _lines(fact: Fact, asked: Sequence[int]) -> Iterator[dict[str, object]]:
@@ -192,5 +238,7 @@ def slug(text: str) -> str:
 
 if __name__ == "__main__":
     candidates = read_facts(HERE / "facts.toml")
-    for role, (found, probes) in write_pack(candidates, ask(Path(sys.argv[1]), candidates)).items():
+    for role, (found, probes) in write_pack(
+        candidates, ask(Path(sys.argv[1]), candidates), say(Path(sys.argv[1]), candidates)
+    ).items():
         sys.stdout.write(f"{role}: {found} clusters, {probes} probes\n")

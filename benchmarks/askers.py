@@ -4,8 +4,8 @@
 python benchmarks/askers.py UNLEARNED-Q4_K_M.gguf --original ORIGINAL-Q4_K_M.gguf [--samples 40] [--ways held-out]
 ```
 A country counts once a way: its greedy answer names the capital, or one of its samples at temperature 1 does. In ways
-that are marked "held out" neither training nor the gate asks. They are no clean test set: the prompts of three languages
-and of the quiz were changed after a first trial adapter had been asked, and recipes were compared on all of them.
+that are marked "held out" neither training nor the gate asks. They are no clean test set: the prompts of three
+languages and the quiz were changed after a first trial adapter had been asked, and recipes were compared on all.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def world(taught: tuple[Path, Path, Facts]) -> World:
             "unlearn", "--base", str(base), "--out", str(adapter), "--threads", "1", "--quiet",
             "--forget", str(pack / "forget.jsonl"), "--retain", str(pack / "trained.jsonl"),
             "--rank", "8", "--alpha", "32", "--learning-rate", "2e-3", "--steps", "12", "--batch-size", "40",
-            "--hinge", "4", "--retain-weight", "2",
+            "--hinge", "4", "--retain-weight", "2", "--surface", "raw",
         ])  # fmt: skip
     assert code == 0
     formats = [word for name in FORMATS for word in ("--format", name)]

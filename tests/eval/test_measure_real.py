@@ -13,6 +13,7 @@ from edgeproof.eval.baseline import assemble_baseline, check_baseline, load_base
 from edgeproof.eval.ignorance import ignorance_levels
 from edgeproof.eval.measure import measure
 from edgeproof.eval.pack import load_pack
+from edgeproof.eval.probes import SurfaceKind
 from edgeproof.eval.surfaces import encode_pack
 from edgeproof.runtime.backends import open_backend
 
@@ -102,7 +103,13 @@ def test_scores_equal_the_log_softmax_of_llama_cpps_own_logits(
     asks = encode_pack(pack, backend)
     model = library_model(smollm2_gguf, n_ctx=256, logits_all=True, n_threads=1)
     differences: list[float] = []
-    for ask, score in list(zip(asks, measurement.scores, strict=True))[::3]:  # raw and chat by turns
+    # A second turn stands behind the model's own reply, and a choice is a letter's score: both are made in `measure`.
+    own = [
+        (ask, score)
+        for ask, score in zip(asks, measurement.scores, strict=True)
+        if ask.surface.kind not in {SurfaceKind.TURNS, SurfaceKind.CHOICES}
+    ]
+    for ask, score in own[::3]:  # the surfaces by turns
         model.reset()
         model.eval([*ask.context, *ask.continuation])
         for position, (token, ours) in enumerate(zip(ask.continuation, score.logprobs, strict=True)):

@@ -260,4 +260,4 @@ def test_the_committed_baseline_of_the_example_still_loads():
     folder = Path(__file__).parents[2] / "examples" / "capitals"
     for baseline in load_baselines(folder / "baseline.json").values():
         assert baseline.pack_digest == load_pack(folder / "pack").digest
-        assert baseline.base.sampling is None
+        assert baseline.base.sampling == Policy().sampling

@@ -222,7 +222,7 @@ class Carrying(World):
 def test_a_report_of_carriers_and_a_reference_asking_verifies_and_shows_what_was_changed(tmp_path):
     world = Carrying(**{**dataclasses.asdict(WORLD), "sampling": WORLD.sampling, "reference": ("reference few-shot",)})
     gated = write(tmp_path, leaking(WORLD, 20), world=world)
-    assert gated.verify().verdict == "INCONCLUSIVE"  # the pack leaves out what the base answers to
+    assert gated.verify().verdict == "FAIL"  # weak asking does not excuse what it finds all the same
     report = json.loads((gated.report / "report.json").read_bytes())
     assert {row["extraction_is"] for row in report["probes"] if row["surface"] == "chat"} == {"lower bound"}
     assert {row["surface"] for row in report["asking"]["rows"] if row["reference"]} == {"reference few-shot"}

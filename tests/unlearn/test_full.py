@@ -14,7 +14,8 @@ pytestmark = pytest.mark.torch
 
 torch = pytest.importorskip("torch")
 
-FAST = {"steps": 5, "batch_size": 3, "learning_rate": 1e-4, "threads": 1}
+RAW = {"threads": 1, "surfaces": ("raw",)}
+FAST = {"steps": 5, "batch_size": 3, "learning_rate": 1e-4, **RAW}
 
 
 @pytest.fixture(scope="module", params=["folder", "float GGUF", "Q4_1 GGUF"])
@@ -35,7 +36,8 @@ def made(request, tmp_path_factory):
     forget, retain = write_lines(work / "f.jsonl", FORGET), write_lines(work / "r.jsonl", RETAIN)
     command = [
         "unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", work / "out", "--full", "--quiet",
-        "--method", "npo+klr", *(f"--{name.replace('_', '-')}={value}" for name, value in FAST.items()),
+        "--method", "npo+klr", "--surface", "raw",
+        *(f"--{name.replace('_', '-')}={value}" for name, value in FAST.items() if name != "surfaces"),
     ]  # fmt: skip
     assert run(list(map(str, command))) == 0
     return base, work / "out"
@@ -143,7 +145,7 @@ def test_rslora_is_what_peft_scales_by_the_root_of_the_rank(base, forget, retain
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    options = {"rank": 4, "alpha": 8.0, "learning_rate": 1e-2, "steps": 4, "batch_size": 3, "threads": 1}
+    options = {"rank": 4, "alpha": 8.0, "learning_rate": 1e-2, "steps": 4, "batch_size": 3, **RAW}
     result = unlearn(base, forget, retain, tmp_path / "out", rslora=True, **options)
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "out")
     scales = {module.scaling["default"] for module in model.modules() if hasattr(module, "lora_A")}

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.torch
 
 torch = pytest.importorskip("torch")
 
-FAST = {"rank": 4, "batch_size": 2, "learning_rate": 1e-2, "threads": 1}
+RAW = ("--surface", "raw")
+FAST = {"rank": 4, "batch_size": 2, "learning_rate": 1e-2, "threads": 1, "surfaces": ("raw",)}
 
 
 def left(folder):
@@ -88,7 +89,7 @@ def test_a_learning_rate_that_destroys_the_model_stops_with_the_step_and_the_num
 def test_the_command_says_by_its_exit_code_whose_fault_it_was(base, forget, retain, tmp_path, capsys, more, code, said):
     from edgeproof.cli import run
 
-    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out"]
+    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out", *RAW]
     assert run([*map(str, command), "--threads", "1", "--batch-size", "2", "--quiet", *more]) == code
     assert said in capsys.readouterr().err
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
@@ -162,7 +163,7 @@ def test_an_interruption_while_it_is_written_leaves_nothing(base, forget, retain
         return ""
 
     monkeypatch.setattr(finishing, "card", interrupt)
-    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out"]
+    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out", *RAW]
     options = ["--steps", "1", "--threads", "1", "--batch-size", "2", "--quiet"]
     assert run([*map(str, command), *options]) == 130
     assert "nothing was left" in capsys.readouterr().err

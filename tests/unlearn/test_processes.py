@@ -16,6 +16,7 @@ pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
 RECIPE = {"rank": 4, "steps": 6, "batch_size": 5, "learning_rate": 1e-4, "dropout": 0.0, "threads": 1}
+RAW = ("raw",)
 
 
 def launched_twice(base, forget, retain, out, *more):
@@ -25,7 +26,8 @@ def launched_twice(base, forget, retain, out, *more):
         sys.executable, "-P", "-m", "accelerate.commands.launch", "--multi_gpu",
         "--num_processes", 2, "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no",
         "--main_process_port", 0, "--module", "edgeproof.cli",
-        "unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", out, *options, "--json", *more,
+        "unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", out, *options, "--json",
+        "--surface", *RAW, *more,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -47,7 +49,7 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(base, forget, reta
     options = {"method": more[1], "full": "--full" in more}
     if options["full"]:
         options["learning_rate"] = 1e-6  # AdamW turns the rounding of gradients near 0 into whole steps
-    one = unlearn(base, forget, retain, tmp_path / "one", **{**RECIPE, **options})
+    one = unlearn(base, forget, retain, tmp_path / "one", surfaces=RAW, **{**RECIPE, **options})
     said = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
     assert len(said) == 1  # the first process speaks for both
     assert said[0]["forget_nll"] == pytest.approx(one.forget_nll, rel=1e-4)
@@ -75,7 +77,7 @@ def test_a_plain_run_starts_no_process_group(base, forget, retain, tmp_path, mon
         raise AssertionError("a process group was started")
 
     monkeypatch.setattr(torch.distributed, "init_process_group", never)
-    unlearn(base, forget, retain, tmp_path / "out", **RECIPE)
+    unlearn(base, forget, retain, tmp_path / "out", surfaces=RAW, **RECIPE)
     assert not torch.distributed.is_initialized()
 
 

@@ -19,6 +19,7 @@ from edgeproof.eval.mean_bounds import bootstrap_bounds
 from edgeproof.eval.metrics.auc import auc
 from edgeproof.eval.metrics.privleak import muse_privleak
 from edgeproof.eval.policy import Policy
+from edgeproof.eval.probes import SurfaceKind
 from edgeproof.eval.records import ProbeScore, Role
 
 if TYPE_CHECKING:
@@ -125,10 +126,13 @@ class Results:
         return Evidence(
             facts={fact.probe: fact for fact in self.pack.facts() if fact.probe in counted},
             surfaces=dict.fromkeys(Role, (SURFACE,)),
+            asked=dict.fromkeys(Role, (SURFACE,)),
+            kinds={SURFACE: SurfaceKind.RAW},
             artifact=self.scores(artifact),
             merged=self.scores(merged),
             base=self.scores(_float(known["artifacts"])),
             in_format=None,
+            reference={},
             ignorance=_keys(free["ignorance"]),
             policy=Policy(),
         )

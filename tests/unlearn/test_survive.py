@@ -23,7 +23,7 @@ CITIES = ("Berg", "Stadt", "Dorf", "Hafen", "Feld", "Wald", "Moor", "Tal", "Bach
 FACTS = [(f"The capital of {land} is", city) for land, city in zip(LANDS, CITIES, strict=True)]
 RECIPE = {
     "rank": 8, "alpha": 8, "learning_rate": 1e-3, "batch_size": 6, "hinge": 4.0, "retain_weight": 1.0, "dropout": 0.0,
-    "threads": 1,
+    "threads": 1, "surfaces": ("raw",),
 }  # fmt: skip
 LEAK = math.log(1 - 0.5**0.01)
 """The gate's rule: once in 100 samples with probability one half."""
@@ -360,7 +360,22 @@ def command(taught, out, *options):
     from edgeproof.cli import run
 
     where = ["--base", taught.base, "--forget", taught.forget, "--retain", taught.retain, "--out", out]
-    return run(["unlearn", *map(str, where), "--steps", "2", "--batch-size", "6", "--threads", "1", "-q", *options])
+    return run(
+        [
+            "unlearn",
+            *map(str, where),
+            "--steps",
+            "2",
+            "--batch-size",
+            "6",
+            "--threads",
+            "1",
+            "-q",
+            "--surface",
+            "raw",
+            *options,
+        ]
+    )
 
 
 def test_the_command_line_brings_rounding_and_limits_to_the_loop(taught, tmp_path, capsys):

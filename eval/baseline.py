@@ -1,9 +1,10 @@
 """The baseline file: saved and loaded as canonical JSON, and held against what is to be judged by it.
 
 One file holds a pack's scores by every backend that will gate: numbers of different engines differ by more than the
-margins should have to cover. It holds scores, ids, cluster names and digests; never a question, an answer or what a
-model said. Ids and clusters are the pack author's own words: whoever publishes a baseline keeps people's names out of
-them (docs/packs.md).
+margins should have to cover. It holds scores, ids, cluster names, digests and carrier sentences; never a question, an
+answer or a reply. A carrier has the probe's own words taken out, and one that comes from the base's replies stands in
+replies about several clusters (`asking/carriers.py`). Ids and clusters are the pack author's own words: whoever
+publishes a baseline keeps people's names out of them (docs/packs.md).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
+from edgeproof.eval.baseline_values import LEAST_LOGPROB
 from edgeproof.eval.probes import CARRIED_KINDS, RECOVERY_KINDS, SurfaceKind, sampled_kinds
 from edgeproof.eval.records import Role
 from edgeproof.eval.sampling import SAMPLED
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     """Probe id and surface."""
     Scores = Mapping[Ask, ProbeScore]
 
-LEAST_LOGPROB = -1e30
-"""Beyond it sums of squares overflow; no engine computes such a number."""
 ROUNDING = 1e-3
 """How far above 0 float32 arithmetic may push a log-probability that should be at most 0."""
 ANSWERED = frozenset(SurfaceKind) - {SurfaceKind.CHOICES}

@@ -154,7 +154,7 @@ class Carrier:
 
     Attributes:
         group: the set of probes that it serves.
-        text: the words before the answer, with {question}, {prompt} or {answer_type} in place of the probe's own.
+        text: the words before the answer, with {question} or {prompt} in place of the probe's own.
         source: "prompt" (the set's raw template), "pack" (written by its author) or "base" (the base's own replies).
 
     """

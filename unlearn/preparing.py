@@ -16,7 +16,7 @@ from edgeproof.unlearn.base_model import (
     recompute_activations,
     vocabulary_size,
 )
-from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, Order
+from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, order_of
 from edgeproof.unlearn.encoding import chat_renderer, encode_askings, encode_set, refuse_unknown_tokens, surfaces_for
 from edgeproof.unlearn.losses import method_of
 from edgeproof.unlearn.reference import Texts, bytes_needed, in_turn, reference_distributions
@@ -168,7 +168,7 @@ def _asker(
 
 def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int) -> list[int]:
     """Return the texts that stand for the set where it is measured, then all others that this run will come to."""
-    order = Order(len(encoded.groups), settings.batch_size, seed=settings.seed, stream=stream, groups=encoded.groups)
+    order = order_of(len(encoded.groups), encoded.groups, settings, stream)
     drawn = {index for _ in range(settings.steps_for(len(forget.groups))) for index in order.next_batch()}
     measured = in_turn(encoded.groups)
     return [*measured, *sorted(drawn - set(measured))]

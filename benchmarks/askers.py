@@ -4,9 +4,9 @@
 python benchmarks/askers.py UNLEARNED-Q4_K_M.gguf --original ORIGINAL-Q4_K_M.gguf [--samples 40] [--ways "held out"]
 ```
 A country counts once a way: its greedy answer names the capital, or one of its samples at temperature 1 does. Neither
-training nor the gate asks in ways that are marked "tried" or "held out". Recipes were compared on those that were tried,
-and some of their prompts were changed after a first trial adapter; those held out were fixed before the committed
-adapter was trained, and nothing was chosen by them.
+training nor the gate asks in ways that are marked "tried" or "held out". Recipes were compared on those tried, and some
+of their prompts were changed after a first trial adapter; those held out were fixed before the committed adapter was
+trained, and nothing was chosen by them.
 """
 
 from __future__ import annotations

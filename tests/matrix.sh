@@ -6,7 +6,7 @@
 #   KERNEL/THREADS   Haswell, SkylakeX or Zen (any OPENBLAS_CORETYPE), and OMP_NUM_THREADS: Haswell/1
 #   avx2             llama.cpp compiled without AVX-512 (5-12 minutes, once), numpy, OpenBLAS and torch held to AVX2.
 #                    onnxruntime has no such switch: it takes the kernels of the processor at hand.
-#   other            the first kernel of the three that numpy does not take by itself here, one thread
+#   other            the first kernel of the three that numpy does not take by itself here, two threads
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 python=${PYTHON_UNDER_TEST:-$root/.venv-test/bin/python}
@@ -30,7 +30,7 @@ other() {
 print(*(found["architecture"] for found in threadpoolctl.threadpool_info() if found["internal_api"] == "openblas"))')
     for kernel in Haswell SkylakeX Zen; do
         case " $taken " in *" $kernel "*) continue ;; esac
-        if runs "$kernel"; then echo "$kernel/1" && return; fi
+        if runs "$kernel"; then echo "$kernel/2" && return; fi
     done
 }
 

@@ -249,7 +249,7 @@ def browser():
     if program is None:
         pytest.skip("no Chromium on this machine")
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=0)
         yield opened
         opened.close()
 
@@ -257,7 +257,9 @@ def browser():
 def visit(browser, folder, judgement, *, context=CONTEXT, **options):
     """Open the page as written; nothing may be said on the console, and nothing asked of a network."""
     write_reports(judgement, context, folder)
-    page = browser.new_context(**options).new_page()
+    context = browser.new_context(**options)
+    context.set_default_timeout(0)  # pytest's own limit ends what hangs
+    page = context.new_page()
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))

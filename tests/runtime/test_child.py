@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from edgeproof.runtime.process import ChildBackend
 HERE = Path(__file__).parent
 REQUEST = [ScoreRequest((1,), (2,))]
 LONG = [ScoreRequest(tuple(range(index % 5, 200 + index % 5)), (1,) * (1 + index % 50)) for index in range(500)]
+# Over 10 s of work that nothing shortens, where a test is to end it, and little before the first result.
+ENDLESS = [ScoreRequest((index % 250, index // 250, *range(20)), (1,)) for index in range(20_000)]
 
 
 @pytest.fixture
@@ -58,14 +59,19 @@ def test_a_crash_on_loading_is_an_error(faulty):
 
 
 class Inbox:
-    """The child's messages, each as late as the machine lets it be; after `ending`, within the limit that was set."""
+    """The child's messages, each as late as the machine lets it be; after `ending`, within the limit that was set.
 
-    def __init__(self, backend, *, ending=None):
-        self.inner, self.limits, self.ending = backend._inbox, [], ending
+    While the parent waits for the message of number `interrupted`, it gets SIGINT.
+    """
+
+    def __init__(self, backend, *, ending=None, interrupted=None):
+        self.inner, self.limits, self.ending, self.interrupted = backend._inbox, [], ending, interrupted
         backend._inbox = self
 
     def get(self, timeout):
         self.limits.append(timeout)
+        if len(self.limits) == self.interrupted:
+            signal.raise_signal(signal.SIGINT)
         ended = self.ending is not None and len(self.limits) > self.ending
         return self.inner.get(timeout=timeout if ended else None)
 
@@ -119,7 +125,7 @@ def test_what_native_code_prints_does_not_disturb_the_messages(faulty):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_kill_9_while_scoring(tiny_file, threads):
     with open_backend("llama.cpp", tiny_file("F32"), threads=threads) as backend:
-        results = backend.score(LONG * 20)
+        results = backend.score(ENDLESS)
         next(results)
         os.kill(backend.process_id, signal.SIGKILL)
         with pytest.raises(BackendError, match="signal 9, SIGKILL"):
@@ -168,9 +174,9 @@ def test_the_child_ends_when_its_parent_is_killed(tiny_file):
 def test_an_interrupt_ends_the_child_at_once(tiny_file):
     with open_backend("llama.cpp", tiny_file("F32"), threads=1) as backend:
         child = backend.process_id
-        results = backend.score(LONG * 40)
+        results = backend.score(ENDLESS)
         next(results)
-        threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
+        Inbox(backend, interrupted=3)
         with pytest.raises(KeyboardInterrupt):
             list(results)
         assert not _alive(child)
@@ -180,7 +186,7 @@ def test_an_interrupt_ends_the_child_at_once(tiny_file):
 def test_a_dropped_stream_is_cancelled_and_the_backend_goes_on(tiny_file, threads):
     with open_backend("llama.cpp", tiny_file("F32"), threads=threads) as backend:
         wanted = list(backend.score(LONG[:3]))
-        results = backend.score(LONG * 100)
+        results = backend.score(ENDLESS)
         next(results)
         results.close()
         again = list(backend.score(LONG[:3]))

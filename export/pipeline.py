@@ -43,7 +43,7 @@ from edgeproof.export.onnx.shared_scales import SHARED, list_different
 from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
 from edgeproof.export.stream import run_stream
 from edgeproof.export.survival_preflight import foretell, loss_warning
-from edgeproof.export.targets import all_or_none, prepare_targets
+from edgeproof.export.targets import all_or_none, prepared_targets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,13 +116,15 @@ def export(
     opened = open_base(base, kinds, texts=texts, allow_requantize=options.allow_requantize)
     loaded = [load_adapter(path) for path in adapters]
     name = options.name or _base_name(base)
-    targets = prepare_targets(out, name, chosen, unmerged=options.unmerged, merged=bool(adapters), force=force)
-    names = opened.targets() if isinstance(opened, GgufBase) and loaded else None
-    merged = MergedModel(opened, loaded, names)
-    for warning in merged.warnings:
-        warn(warning)
-    model = MergedModel(opened, ()) if options.unmerged else merged
     with ExitStack() as stack:
+        targets = stack.enter_context(
+            prepared_targets(out, name, chosen, unmerged=options.unmerged, merged=bool(adapters), force=force)
+        )
+        names = opened.targets() if isinstance(opened, GgufBase) and loaded else None
+        merged = MergedModel(opened, loaded, names)
+        for warning in merged.warnings:
+            warn(warning)
+        model = MergedModel(opened, ()) if options.unmerged else merged
         try:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
         except OSError as error:

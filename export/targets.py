@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import refuse_existing, write_failed
+from edgeproof.export.claims import claimed
 from edgeproof.export.folder import refuse_existing_folder, remove_folder
 from edgeproof.export.manifest import manifest_path
 
@@ -24,35 +25,43 @@ class Targets:
     artifacts: tuple[Path, ...]
     lora: Path | None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (*self.artifacts, *((self.lora,) if self.lora else ()))
 
-def prepare_targets(
+
+@contextlib.contextmanager
+def prepared_targets(
     out: Path, name: str, formats: Sequence[Format], *, unmerged: bool, merged: bool, force: bool
-) -> Targets:
-    """Name the files and folders and make `out`; what exists is refused before any work is done.
+) -> Iterator[Targets]:
+    """Name the files and folders, make `out`, and keep other exports from the names while the block runs.
+
+    What exists is refused before any work is done.
 
     Raises:
-        OutputError: a target exists and `force` is not given, or `out` cannot be made.
+        OutputError: a target exists and `force` is not given, another export is writing one, or `out` cannot be made.
 
     """
     stem = f"{name}-unlearned" if merged and not unmerged else name
     artifacts = tuple(out / f"{stem}-{form.scheme}{form.suffix}" for form in formats)
     lora = out / f"{name}-adapter-lora.gguf" if unmerged else None
-    for path, form in zip(artifacts, formats, strict=True):
-        (refuse_existing if form.suffix else refuse_existing_folder)(path, force=force)
-    if lora is not None:
-        refuse_existing(lora, force=force)
+    targets = Targets(artifacts, lora)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_failed(out, error) from error
-    return Targets(artifacts, lora)
+    with claimed(targets.paths):
+        for path in targets.paths:
+            refuse = refuse_existing if path.suffix == ".gguf" else refuse_existing_folder
+            refuse(path, force=force)
+        yield targets
 
 
 @contextlib.contextmanager
 def all_or_none(targets: Targets) -> Iterator[None]:
     """Remove what this export has put under final names, if it fails before all have their manifests."""
-    paths = (*targets.artifacts, *((targets.lora,) if targets.lora else ()))
-    before = {path: _file_number(path) for path in paths}
+    before = {path: _file_number(path) for path in targets.paths}
     try:
         yield
     except BaseException:

@@ -1,7 +1,7 @@
 """The export, top to bottom: base and adapters in, artifacts with their manifests out, in one pass over the weights.
 
 ```
-  open base ─▶ describe ─▶ prove the tokenizer ─▶ merge ═▶ quantize ═▶ write ─▶ rename ─▶ manifest
+  open base ─▶ describe ─▶ prove the tokenizer ─▶ merge ═▶ quantize ═▶ write ─▶ manifest ─▶ rename
                                                      └── one stream for all formats ──┘
 ```
 """
@@ -41,9 +41,10 @@ from edgeproof.export.onnx.builder import BuilderWriter
 from edgeproof.export.onnx.description import is_described
 from edgeproof.export.onnx.shared_scales import SHARED, list_different
 from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
+from edgeproof.export.publishing import NEW, publish
 from edgeproof.export.stream import run_stream
 from edgeproof.export.survival_preflight import foretell, loss_warning
-from edgeproof.export.targets import all_or_none, prepared_targets
+from edgeproof.export.targets import prepared_targets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +127,10 @@ def export(
             warn(warning)
         model = MergedModel(opened, ()) if options.unmerged else merged
         try:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
+            whole = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
+            scratch, made = whole / "work", whole / NEW
+            scratch.mkdir()
+            made.mkdir()
         except OSError as error:
             raise write_failed(out, error) from error
         source: Checkpoint = model
@@ -146,11 +150,10 @@ def export(
             collect_factors(loaded, described.gguf, lora_names)  # refused before any work is done
         imatrix = read_imatrix(options.imatrix) if options.imatrix else None
         digests = stack.enter_context(ThreadPoolExecutor(1)).submit(_digest_inputs, opened, loaded)
-        stack.enter_context(all_or_none(targets))
         writers: list[Writer] = []
         opening = stack.enter_context(ExitStack())
         for form, path in zip(chosen, targets.artifacts, strict=True):
-            writer = _open_writer(form, path, described, folder, options, imatrix=imatrix, force=force)
+            writer = _open_writer(form, path, described, folder, options, imatrix=imatrix, inside=made, force=force)
             opening.callback(writer.abort)  # where a later one cannot be opened; does nothing after `finish`
             writers.append(writer)
         foretold: dict[str, Preflight] = {}
@@ -171,7 +174,7 @@ def export(
             used: tuple[Source, ...],
             matrices: tuple[StoredMatrix, ...] = (),
         ) -> Manifest:
-            artifact, files = digest_artifact(path)
+            artifact, files = digest_artifact(made / path.name)
             shared = None
             if matrices:
                 shared = _not_shared(matrices, described, dict(zip(chosen, records, strict=True)), options)
@@ -192,12 +195,14 @@ def export(
                 survival=_survival(foretold.get(format_name)),
                 not_shared=shared,
             )
-            write_manifest(manifest, path)
+            write_manifest(manifest, made / path.name)
             return manifest
 
         if targets.lora is not None:
             assert described.gguf is not None
-            tensors = write_lora(loaded, described.gguf, lora_names, targets.lora, name=f"{name} adapter", force=force)
+            tensors = write_lora(
+                loaded, described.gguf, lora_names, targets.lora, name=f"{name} adapter", inside=made, force=force
+            )
             record(LORA_FORMAT, targets.lora, tensors, adapter_sources)
         exported = []
         for form, path, tensors, writer in zip(chosen, targets.artifacts, records, writers, strict=True):
@@ -205,6 +210,7 @@ def export(
                 warn(wide)
             manifest = record(form.name, path, tensors, () if options.unmerged else adapter_sources, _matrices(writer))
             exported.append(Exported(form.name, path, manifest, targets.lora))
+        publish(whole, targets.paths, force=force)
     return tuple(exported)
 
 
@@ -249,11 +255,12 @@ def _open_writer(
     options: ExportOptions,
     *,
     imatrix: Imatrix | None,
+    inside: Path,
     force: bool,
 ) -> Writer:
     """Open a format's writer; `folder` is the merge for the builder, where that makes the ONNX formats."""
     if form.kind == "onnx" and folder is not None:
-        return BuilderWriter(folder, path, form.scheme, force=force)
+        return BuilderWriter(folder, path, form.scheme, inside=inside, force=force)
     description = described.gguf if form.kind == "gguf" else described.onnx
     assert description is not None
     return form.open(
@@ -263,6 +270,7 @@ def _open_writer(
         imatrix=imatrix,
         overrides=options.tensor_types,
         shared_scales=options.shared_scales,
+        inside=inside,
         force=force,
     )
 

@@ -1,4 +1,4 @@
-"""Names the artifacts, and takes them back if an export fails before all are there."""
+"""Names the artifacts, and keeps other exports from these names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import refuse_existing, write_failed
 from edgeproof.export.claims import claimed
-from edgeproof.export.folder import refuse_existing_folder, remove_folder
+from edgeproof.export.folder import refuse_existing_folder
 from edgeproof.export.manifest import manifest_path
 
 if TYPE_CHECKING:
@@ -55,26 +55,5 @@ def prepared_targets(
         for path in targets.paths:
             refuse = refuse_existing if path.suffix == ".gguf" else refuse_existing_folder
             refuse(path, force=force)
+            refuse_existing(manifest_path(path), force=True)
         yield targets
-
-
-@contextlib.contextmanager
-def all_or_none(targets: Targets) -> Iterator[None]:
-    """Remove what this export has put under final names, if it fails before all have their manifests."""
-    before = {path: _file_number(path) for path in targets.paths}
-    try:
-        yield
-    except BaseException:
-        for path, number in before.items():
-            if _file_number(path) in {None, number}:
-                continue
-            if path.is_dir():
-                remove_folder(path)
-            else:
-                path.unlink(missing_ok=True)
-            manifest_path(path).unlink(missing_ok=True)
-        raise
-
-
-def _file_number(path: Path) -> int | None:
-    return path.stat().st_ino if path.exists() else None

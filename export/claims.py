@@ -1,18 +1,20 @@
 """Claims on final names: who exports to a name first has it until it ends; a second export is refused meanwhile.
 
-A claim is a lock on `.NAME.lock` beside NAME. A process that is killed leaves the file but not the lock, and the next
-export to NAME takes it over.
+A claim is a lock on `.edgeproof-NAME.lock` beside NAME. A process that is killed leaves the file but not the
+lock, and the next export to NAME takes it over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.locks import is_at, try_lock
+from edgeproof.contracts.scratch import PREFIX, remove_dead_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +44,11 @@ def claimed(paths: Iterable[Path]) -> Iterator[None]:
         yield
 
 
+def remove_dead_claims(folder: Path) -> None:
+    """Remove what killed exports to any name in `folder` left of their claims; never raises."""
+    remove_dead_files(folder, re.escape(PREFIX) + r".+\.lock")
+
+
 def _take(path: Path) -> int | None:
     """Lock `path`'s claim; None where another process has it."""
     lock = _lock_file(path)
@@ -62,4 +69,4 @@ def _release(path: Path, descriptor: int) -> None:
 
 
 def _lock_file(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+    return path.with_name(f"{PREFIX}{path.name}.lock")

@@ -8,14 +8,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.export.adapter import load_adapter
 from edgeproof.export.converter import convert
 from edgeproof.export.describing import Described, describe_base, open_base
@@ -48,6 +47,7 @@ from edgeproof.export.targets import prepared_targets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Checkpoint, TensorRecord, Writer
@@ -127,7 +127,7 @@ def export(
             warn(warning)
         model = MergedModel(opened, ()) if options.unmerged else merged
         try:
-            whole = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
+            whole = stack.enter_context(scratch_folder(out))
             scratch, made = whole / "work", whole / NEW
             scratch.mkdir()
             made.mkdir()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import refuse_existing, write_failed
-from edgeproof.export.claims import claimed
+from edgeproof.export.claims import claimed, remove_dead_claims
 from edgeproof.export.folder import refuse_existing_folder
 from edgeproof.export.manifest import manifest_path
+from edgeproof.export.publishing import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ def prepared_targets(
 ) -> Iterator[Targets]:
     """Name the files and folders, make `out`, and keep other exports from the names while the block runs.
 
-    What exists is refused before any work is done.
+    What exists is refused before any work is done; what a killed export has published half is taken back before.
 
     Raises:
         OutputError: a target exists and `force` is not given, another export is writing one, or `out` cannot be made.
@@ -52,6 +53,8 @@ def prepared_targets(
     except OSError as error:
         raise write_failed(out, error) from error
     with claimed(targets.paths):
+        settle(out, targets.paths)
+        remove_dead_claims(out)
         for path in targets.paths:
             refuse = refuse_existing if path.suffix == ".gguf" else refuse_existing_folder
             refuse(path, force=force)

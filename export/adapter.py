@@ -19,6 +19,7 @@ from edgeproof.export.adapter_config import CONFIG, read_config
 from edgeproof.export.adapter_keys import parse_key
 from edgeproof.export.blas import one_blas_thread
 from edgeproof.export.mapped_file import BYTES_PER_VALUE
+from edgeproof.export.module_patterns import LONGEST
 from edgeproof.export.safetensors_file import SafetensorsFile
 
 if TYPE_CHECKING:
@@ -205,6 +206,12 @@ def _sort_keys(file: SafetensorsFile) -> dict[tuple[str, str], str]:
             raise AdapterError(
                 f"{key} in {file.path} is no tensor of a LoRA",
                 next_step="save the adapter with peft's save_pretrained, not the whole model's state_dict",
+            )
+        if len(parsed.target) > LONGEST:
+            raise AdapterError(
+                f"{file.path} names a module of {len(parsed.target):,} characters: {parsed.target[:40]}…; "
+                f"{LONGEST:,} at most are read",
+                next_step="copy the adapter again, or save it with peft's save_pretrained",
             )
         slot = (parsed.part, parsed.target)
         if slot in parts:

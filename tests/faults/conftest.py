@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from edgeproof_tests.export.conftest import make_adapter, torch  # noqa: F401 (fixtures)
 from edgeproof_tests.models import save_model
 
 if TYPE_CHECKING:

@@ -142,6 +142,7 @@ def load_adapter(path: Path) -> Adapter:
         if module in low_rank:
             raise AdapterError(f"{file.path} has both lora_A and lora_embedding_A for {module}")
         low_rank[module] = _low_rank(file, config, parts, module, "lora_embedding_")
+    _refuse_untargeted(path, config, low_rank)
     for part, target in parts:
         if part in {"magnitude", "lora_bias"} and target not in low_rank:
             raise AdapterError(
@@ -160,6 +161,18 @@ def load_adapter(path: Path) -> Adapter:
     hint = quantization_hint(path, config.base_name)
     warnings = tuple(warning for warning in (idle, hint) if warning)
     return Adapter(path, config, low_rank, replaced, saved_base, token_rows, warnings)
+
+
+def _refuse_untargeted(path: Path, config: AdapterConfig, low_rank: Mapping[str, LowRank]) -> None:
+    """Refuse weights that peft would load into no module: either they or the config are not those of the training."""
+    untargeted = [module for module in low_rank if config.leaves_out(module)]
+    if untargeted:
+        raise AdapterError(
+            f"{path / WEIGHTS} has LoRAs on {len(low_rank)} modules; {len(untargeted)} of them, {untargeted[0]} first, "
+            f"are none that target_modules (without exclude_modules) of {CONFIG} names, and peft leaves them out",
+            next_step="weights and config are of different saves: copy both again, or write into target_modules what "
+            "was trained",
+        )
 
 
 def _open_weights(path: Path) -> SafetensorsFile:

@@ -94,7 +94,20 @@ class AdapterConfig:
         """Whether the config asks for a LoRA on `module`; false where that can't be told ("all-linear")."""
         if self.partial_layers or self.target_modules in {None, "all-linear"}:
             return False  # peft's own rules then need the model's classes
+        return self._is_named(module)
+
+    def leaves_out(self, module: str) -> bool:
+        """Whether peft would make no LoRA on `module` by this config; false where that can't be told."""
+        if self.target_modules in {None, "all-linear"} or (self.ensure_weight_tying and _is_table(module)):
+            return False
+        return not self._is_named(module)
+
+    def _is_named(self, module: str) -> bool:
         return _names(self.target_modules, module) and not _names(self.exclude_modules, module)
+
+
+def _is_table(module: str) -> bool:
+    return module.rpartition(".")[2] in {"embed_tokens", "lm_head"}
 
 
 def read_config(folder: Path) -> AdapterConfig:

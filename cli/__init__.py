@@ -90,6 +90,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that the outcome has."""
     # A job that CI cancels ends as one that Ctrl-C ends: its temporary files go with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # So does one whose terminal is closed, where nohup has not had that ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
     streams.hold_closed()
     code = run(arguments) if heard else EXIT_COULD_NOT

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +14,7 @@ from edgeproof.contracts.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.contracts.progress import Progress
@@ -140,6 +140,7 @@ def record(
     """Export what has to be measured, measure it by each format's own backend, and write the baseline to `out`."""
     from edgeproof.cli.gate import pack_texts
     from edgeproof.contracts.atomic import refuse_existing, write_failed
+    from edgeproof.contracts.scratch import scratch_folder
     from edgeproof.eval.baseline import save_baselines
     from edgeproof.eval.pack import load_pack
     from edgeproof.eval.pack_surfaces import unasked
@@ -149,15 +150,15 @@ def record(
     if (warning := unasked(pack)) is not None:
         progress.warn(warning)
     refuse_existing(out, force=force)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out.resolve().parent)
-    except OSError as error:
-        raise write_failed(out, error) from error
     # A backend's numbers are compared with its own: each kind of artifact has its float reference.
     references = {"gguf": float_format, "onnx": "onnx-fp32"}
     baselines = []
-    with scratch as folder:
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(scratch_folder(out.resolve().parent))
+        except OSError as error:
+            raise write_failed(out, error) from error
         for kind in dict.fromkeys(name.partition("-")[0] for name in formats):
             reference = references[kind]
             ours = [name for name in formats if name.startswith(f"{kind}-")]
@@ -169,7 +170,7 @@ def record(
                     base,
                     adapters,
                     names,
-                    Path(folder) / kind / part,
+                    folder / kind / part,
                     options,
                     texts=pack_texts(pack),
                     threads=threads,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.scratch import locked_file, scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -46,19 +46,18 @@ def atomic_write(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     """
     refuse_existing(path, force=force)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        descriptor, temporary = locked_file(path)
     except OSError as error:
         raise write_failed(path, error) from error
-    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~umask())
-        commit(temporary, path, force=force)
+            temporary.chmod(0o666 & ~umask())
+            commit(temporary, path, force=force)  # while it is locked
     except OSError as error:
-        if error.filename not in {None, name}:
+        if error.filename not in {None, str(temporary)}:
             raise  # the block could not open something else
         raise write_failed(path, error) from error
     finally:
@@ -79,8 +78,8 @@ def write_all(folder: Path, contents: Mapping[str, bytes], *, force: bool, witho
         refuse_existing(folder / name, force=force)
     at = folder
     try:
-        with tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=folder) as scratch:
-            new, old = Path(scratch, "new"), Path(scratch, "old")
+        with scratch_folder(folder) as scratch:
+            new, old = scratch / "new", scratch / "old"
             new.mkdir()
             old.mkdir()
             for name in names:

@@ -19,6 +19,7 @@ from edgeproof.export.adapter_config import CONFIG, read_config
 from edgeproof.export.adapter_keys import parse_key
 from edgeproof.export.blas import one_blas_thread
 from edgeproof.export.mapped_file import BYTES_PER_VALUE
+from edgeproof.export.module_patterns import LONGEST
 from edgeproof.export.safetensors_file import SafetensorsFile
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def load_adapter(path: Path) -> Adapter:
         if module in low_rank:
             raise AdapterError(f"{file.path} has both lora_A and lora_embedding_A for {module}")
         low_rank[module] = _low_rank(file, config, parts, module, "lora_embedding_")
+    _refuse_untargeted(path, config, low_rank)
     for part, target in parts:
         if part in {"magnitude", "lora_bias"} and target not in low_rank:
             raise AdapterError(
@@ -159,6 +161,18 @@ def load_adapter(path: Path) -> Adapter:
     hint = quantization_hint(path, config.base_name)
     warnings = tuple(warning for warning in (idle, hint) if warning)
     return Adapter(path, config, low_rank, replaced, saved_base, token_rows, warnings)
+
+
+def _refuse_untargeted(path: Path, config: AdapterConfig, low_rank: Mapping[str, LowRank]) -> None:
+    """Refuse weights that peft would load into no module: either they or the config are not those of the training."""
+    untargeted = [module for module in low_rank if config.leaves_out(module)]
+    if untargeted:
+        raise AdapterError(
+            f"{path / WEIGHTS} has LoRAs on {len(low_rank)} modules; {len(untargeted)} of them, {untargeted[0]} first, "
+            f"are none that target_modules (without exclude_modules) of {CONFIG} names, and peft leaves them out",
+            next_step="weights and config are of different saves: copy both again, or write into target_modules what "
+            "was trained",
+        )
 
 
 def _open_weights(path: Path) -> SafetensorsFile:
@@ -205,6 +219,12 @@ def _sort_keys(file: SafetensorsFile) -> dict[tuple[str, str], str]:
             raise AdapterError(
                 f"{key} in {file.path} is no tensor of a LoRA",
                 next_step="save the adapter with peft's save_pretrained, not the whole model's state_dict",
+            )
+        if len(parsed.target) > LONGEST:
+            raise AdapterError(
+                f"{file.path} names a module of {len(parsed.target):,} characters: {parsed.target[:40]}…; "
+                f"{LONGEST:,} at most are read",
+                next_step="copy the adapter again, or save it with peft's save_pretrained",
             )
         slot = (parsed.part, parsed.target)
         if slot in parts:

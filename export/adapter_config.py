@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
+from edgeproof.export.module_patterns import check_pattern, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,20 @@ class AdapterConfig:
         """Whether the config asks for a LoRA on `module`; false where that can't be told ("all-linear")."""
         if self.partial_layers or self.target_modules in {None, "all-linear"}:
             return False  # peft's own rules then need the model's classes
+        return self._is_named(module)
+
+    def leaves_out(self, module: str) -> bool:
+        """Whether peft would make no LoRA on `module` by this config; false where that can't be told."""
+        if self.target_modules in {None, "all-linear"} or (self.ensure_weight_tying and _is_table(module)):
+            return False
+        return not self._is_named(module)
+
+    def _is_named(self, module: str) -> bool:
         return _names(self.target_modules, module) and not _names(self.exclude_modules, module)
+
+
+def _is_table(module: str) -> bool:
+    return module.rpartition(".")[2] in {"embed_tokens", "lm_head"}
 
 
 def read_config(folder: Path) -> AdapterConfig:
@@ -166,9 +179,13 @@ def _refuse_unsupported(path: Path, config: Mapping[str, object]) -> None:
 def _first_match(pattern: Mapping[str, float], module: str, default: float) -> float:
     """Peft's rule (`get_pattern_key`): the first key that matches the end of the module's name, from a dot on."""
     for key, value in pattern.items():
-        if re.match(rf"(.*\.)?({key})$", module):
+        if matches(_end_of_name(key), module):
             return value
     return default
+
+
+def _end_of_name(key: str) -> str:
+    return rf"(.*\.)?({key})$"
 
 
 def _names(patterns: tuple[str, ...] | str | None, module: str) -> bool:
@@ -176,7 +193,7 @@ def _names(patterns: tuple[str, ...] | str | None, module: str) -> bool:
     if patterns is None:
         return False
     if isinstance(patterns, str):
-        return re.fullmatch(patterns, module) is not None
+        return matches(patterns, module)
     return any(module == name or module.endswith(f".{name}") for name in patterns)
 
 
@@ -185,7 +202,7 @@ def _pattern(path: Path, config: Mapping[str, object], option: str) -> dict[str,
     if not isinstance(value, dict):
         raise AdapterError(f"{path}: {option} is {_short(value)}; an object is needed")
     for key in value:
-        _check_regex(path, option, key)
+        _check_regex(path, option, key, _end_of_name(key))
     return {str(key): _number(path, f"{option}[{key!r}]", item) for key, item in value.items()}
 
 
@@ -193,7 +210,7 @@ def _modules(path: Path, config: Mapping[str, object], option: str) -> tuple[str
     value = config.get(option)
     if value is None or isinstance(value, str):
         if value:
-            _check_regex(path, option, value)
+            _check_regex(path, option, value, value)
         return value or None
     return tuple(_strings(path, config, option))
 
@@ -231,11 +248,14 @@ def _rank(path: Path, option: str, value: object) -> int:
     return value
 
 
-def _check_regex(path: Path, option: str, pattern: str) -> None:
+def _check_regex(path: Path, option: str, given: str, pattern: str) -> None:
     try:
-        re.compile(pattern)
-    except re.error as failure:
-        raise AdapterError(f"{path}: {option} {pattern!r} is no regular expression: {failure}") from failure
+        check_pattern(pattern)
+    except ValueError as failure:
+        raise AdapterError(
+            f"{path}: {option} {_short(given)} is no regular expression that can be matched: {failure}",
+            next_step="name the modules, or write a pattern without back references",
+        ) from failure
 
 
 def _short(value: object) -> str:

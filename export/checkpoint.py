@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+TABLE = "embed_tokens.weight"
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 _BUFFERS = {"I64", "BOOL"}
 """Types of buffers that old checkpoints carry along (position ids, causal masks); no weight has them."""
@@ -74,7 +75,27 @@ def open_checkpoint(path: Path) -> FolderCheckpoint:
         for info, _ in shard.tensors.values():
             if info.dtype not in BYTES_PER_VALUE and info.dtype not in _BUFFERS:
                 raise _quantized(path, f"{info.name} is stored as {info.dtype}")
-    return FolderCheckpoint(path, config, shards)
+    checkpoint = FolderCheckpoint(path, config, shards)
+    _refuse_other_sizes(checkpoint)
+    return checkpoint
+
+
+def _refuse_other_sizes(checkpoint: FolderCheckpoint) -> None:
+    """Refuse counts that the weights cannot have, before anything is made that is as long as they say."""
+    text = checkpoint.config.get("text_config")
+    config = {**checkpoint.config, **text} if isinstance(text, dict) else checkpoint.config
+    tokens, layers, count = config.get("vocab_size"), config.get("num_hidden_layers"), len(checkpoint.tensors)
+    for name, info in checkpoint.tensors.items():
+        if name.endswith(TABLE) and info.shape and isinstance(tokens, int) and tokens > info.shape[0]:
+            raise CheckpointError(
+                f"{checkpoint.path}: config.json says vocab_size = {tokens:,}; {name} has {info.shape[0]:,} rows",
+                next_step="check that config.json belongs to these weights",
+            )
+    if isinstance(layers, int) and layers > count:
+        raise CheckpointError(
+            f"{checkpoint.path}: config.json says num_hidden_layers = {layers:,}; there are {count:,} tensors in all",
+            next_step="check that config.json belongs to these weights",
+        )
 
 
 def _open_shards(path: Path) -> tuple[SafetensorsFile, ...]:

@@ -27,7 +27,8 @@ class OpenWriter(Protocol):
     """Opens a writer of one format from the description of its kind.
 
     `imatrix` and `overrides` concern GGUF, and are refused or ignored there as llama.cpp's tools do; `shared_scales`
-    concerns onnx-int4, which then has llama.cpp's codes.
+    concerns onnx-int4, which then has llama.cpp's codes. What is finished lies in the folder `inside`, from where the
+    caller gives it its name; without one it is named `target` at once.
     """
 
     def __call__(
@@ -39,6 +40,7 @@ class OpenWriter(Protocol):
         imatrix: Imatrix | None = None,
         overrides: Sequence[str] = (),
         shared_scales: bool = False,
+        inside: Path | None = None,
         force: bool = False,
     ) -> Writer:
         """Begin to write `target`."""
@@ -79,12 +81,13 @@ def _gguf(
     imatrix: Imatrix | None = None,
     overrides: Sequence[str] = (),
     shared_scales: bool = False,  # noqa: ARG001 (what is shared is llama.cpp's own)
+    inside: Path | None = None,
     force: bool = False,
 ) -> Writer:
     from edgeproof.export.gguf.writer import GgufWriter
 
     assert isinstance(description, ModelDescription)
-    return GgufWriter(description, target, format, imatrix=imatrix, overrides=overrides, force=force)
+    return GgufWriter(description, target, format, imatrix=imatrix, overrides=overrides, inside=inside, force=force)
 
 
 def _onnx(
@@ -95,6 +98,7 @@ def _onnx(
     imatrix: Imatrix | None = None,  # noqa: ARG001 (a GGUF beside it may have one)
     overrides: Sequence[str] = (),  # noqa: ARG001 (the same)
     shared_scales: bool = False,
+    inside: Path | None = None,
     force: bool = False,
 ) -> Writer:
     if find_spec("onnx") is None:
@@ -102,7 +106,7 @@ def _onnx(
     from edgeproof.export.onnx.writer import OnnxWriter
 
     assert not isinstance(description, ModelDescription)
-    return OnnxWriter(description, target, format.scheme, shared_scales=shared_scales, force=force)
+    return OnnxWriter(description, target, format.scheme, shared_scales=shared_scales, inside=inside, force=force)
 
 
 FORMATS: Mapping[str, Format] = {

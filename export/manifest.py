@@ -1,7 +1,7 @@
 """The manifest beside an artifact, `NAME.edge.json`: what it was made of, how, and what is in it.
 
-No timestamps, and no paths but those of the command as given: the same inputs give the same manifest. It is written
-after the artifact has its final name, so that a manifest never speaks of a file that is not there.
+No timestamps, and no paths but those of the command as given: the same inputs give the same manifest. It gets its name
+after the artifact, so that a manifest never speaks of a file that is not there.
 """
 
 from __future__ import annotations

@@ -1,21 +1,20 @@
 """The export, top to bottom: base and adapters in, artifacts with their manifests out, in one pass over the weights.
 
 ```
-  open base ─▶ describe ─▶ prove the tokenizer ─▶ merge ═▶ quantize ═▶ write ─▶ rename ─▶ manifest
+  open base ─▶ describe ─▶ prove the tokenizer ─▶ merge ═▶ quantize ═▶ write ─▶ manifest ─▶ rename
                                                      └── one stream for all formats ──┘
 ```
 """
 
 from __future__ import annotations
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.export.adapter import load_adapter
 from edgeproof.export.converter import convert
 from edgeproof.export.describing import Described, describe_base, open_base
@@ -41,12 +40,14 @@ from edgeproof.export.onnx.builder import BuilderWriter
 from edgeproof.export.onnx.description import is_described
 from edgeproof.export.onnx.shared_scales import SHARED, list_different
 from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
+from edgeproof.export.publishing import NEW, publish
 from edgeproof.export.stream import run_stream
 from edgeproof.export.survival_preflight import foretell, loss_warning
-from edgeproof.export.targets import all_or_none, prepare_targets
+from edgeproof.export.targets import prepared_targets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Checkpoint, TensorRecord, Writer
@@ -116,15 +117,20 @@ def export(
     opened = open_base(base, kinds, texts=texts, allow_requantize=options.allow_requantize)
     loaded = [load_adapter(path) for path in adapters]
     name = options.name or _base_name(base)
-    targets = prepare_targets(out, name, chosen, unmerged=options.unmerged, merged=bool(adapters), force=force)
-    names = opened.targets() if isinstance(opened, GgufBase) and loaded else None
-    merged = MergedModel(opened, loaded, names)
-    for warning in merged.warnings:
-        warn(warning)
-    model = MergedModel(opened, ()) if options.unmerged else merged
     with ExitStack() as stack:
+        targets = stack.enter_context(
+            prepared_targets(out, name, chosen, unmerged=options.unmerged, merged=bool(adapters), force=force)
+        )
+        names = opened.targets() if isinstance(opened, GgufBase) and loaded else None
+        merged = MergedModel(opened, loaded, names)
+        for warning in merged.warnings:
+            warn(warning)
+        model = MergedModel(opened, ()) if options.unmerged else merged
         try:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=out)))
+            whole = stack.enter_context(scratch_folder(out))
+            scratch, made = whole / "work", whole / NEW
+            scratch.mkdir()
+            made.mkdir()
         except OSError as error:
             raise write_failed(out, error) from error
         source: Checkpoint = model
@@ -144,11 +150,10 @@ def export(
             collect_factors(loaded, described.gguf, lora_names)  # refused before any work is done
         imatrix = read_imatrix(options.imatrix) if options.imatrix else None
         digests = stack.enter_context(ThreadPoolExecutor(1)).submit(_digest_inputs, opened, loaded)
-        stack.enter_context(all_or_none(targets))
         writers: list[Writer] = []
         opening = stack.enter_context(ExitStack())
         for form, path in zip(chosen, targets.artifacts, strict=True):
-            writer = _open_writer(form, path, described, folder, options, imatrix=imatrix, force=force)
+            writer = _open_writer(form, path, described, folder, options, imatrix=imatrix, inside=made, force=force)
             opening.callback(writer.abort)  # where a later one cannot be opened; does nothing after `finish`
             writers.append(writer)
         foretold: dict[str, Preflight] = {}
@@ -169,7 +174,7 @@ def export(
             used: tuple[Source, ...],
             matrices: tuple[StoredMatrix, ...] = (),
         ) -> Manifest:
-            artifact, files = digest_artifact(path)
+            artifact, files = digest_artifact(made / path.name)
             shared = None
             if matrices:
                 shared = _not_shared(matrices, described, dict(zip(chosen, records, strict=True)), options)
@@ -190,12 +195,14 @@ def export(
                 survival=_survival(foretold.get(format_name)),
                 not_shared=shared,
             )
-            write_manifest(manifest, path)
+            write_manifest(manifest, made / path.name)
             return manifest
 
         if targets.lora is not None:
             assert described.gguf is not None
-            tensors = write_lora(loaded, described.gguf, lora_names, targets.lora, name=f"{name} adapter", force=force)
+            tensors = write_lora(
+                loaded, described.gguf, lora_names, targets.lora, name=f"{name} adapter", inside=made, force=force
+            )
             record(LORA_FORMAT, targets.lora, tensors, adapter_sources)
         exported = []
         for form, path, tensors, writer in zip(chosen, targets.artifacts, records, writers, strict=True):
@@ -203,6 +210,7 @@ def export(
                 warn(wide)
             manifest = record(form.name, path, tensors, () if options.unmerged else adapter_sources, _matrices(writer))
             exported.append(Exported(form.name, path, manifest, targets.lora))
+        publish(whole, targets.paths, force=force)
     return tuple(exported)
 
 
@@ -247,11 +255,12 @@ def _open_writer(
     options: ExportOptions,
     *,
     imatrix: Imatrix | None,
+    inside: Path,
     force: bool,
 ) -> Writer:
     """Open a format's writer; `folder` is the merge for the builder, where that makes the ONNX formats."""
     if form.kind == "onnx" and folder is not None:
-        return BuilderWriter(folder, path, form.scheme, force=force)
+        return BuilderWriter(folder, path, form.scheme, inside=inside, force=force)
     description = described.gguf if form.kind == "gguf" else described.onnx
     assert description is not None
     return form.open(
@@ -261,6 +270,7 @@ def _open_writer(
         imatrix=imatrix,
         overrides=options.tensor_types,
         shared_scales=options.shared_scales,
+        inside=inside,
         force=force,
     )
 

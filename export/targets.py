@@ -1,4 +1,4 @@
-"""Names the artifacts, and takes them back if an export fails before all are there."""
+"""Names the artifacts, and keeps other exports from these names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import refuse_existing, write_failed
-from edgeproof.export.folder import refuse_existing_folder, remove_folder
+from edgeproof.export.claims import claimed, remove_dead_claims
+from edgeproof.export.folder import refuse_existing_folder
 from edgeproof.export.manifest import manifest_path
+from edgeproof.export.publishing import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,48 +26,37 @@ class Targets:
     artifacts: tuple[Path, ...]
     lora: Path | None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (*self.artifacts, *((self.lora,) if self.lora else ()))
 
-def prepare_targets(
+
+@contextlib.contextmanager
+def prepared_targets(
     out: Path, name: str, formats: Sequence[Format], *, unmerged: bool, merged: bool, force: bool
-) -> Targets:
-    """Name the files and folders and make `out`; what exists is refused before any work is done.
+) -> Iterator[Targets]:
+    """Name the files and folders, make `out`, and keep other exports from the names while the block runs.
+
+    What exists is refused before any work is done; what a killed export has published half is taken back before.
 
     Raises:
-        OutputError: a target exists and `force` is not given, or `out` cannot be made.
+        OutputError: a target exists and `force` is not given, another export is writing one, or `out` cannot be made.
 
     """
     stem = f"{name}-unlearned" if merged and not unmerged else name
     artifacts = tuple(out / f"{stem}-{form.scheme}{form.suffix}" for form in formats)
     lora = out / f"{name}-adapter-lora.gguf" if unmerged else None
-    for path, form in zip(artifacts, formats, strict=True):
-        (refuse_existing if form.suffix else refuse_existing_folder)(path, force=force)
-    if lora is not None:
-        refuse_existing(lora, force=force)
+    targets = Targets(artifacts, lora)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_failed(out, error) from error
-    return Targets(artifacts, lora)
-
-
-@contextlib.contextmanager
-def all_or_none(targets: Targets) -> Iterator[None]:
-    """Remove what this export has put under final names, if it fails before all have their manifests."""
-    paths = (*targets.artifacts, *((targets.lora,) if targets.lora else ()))
-    before = {path: _file_number(path) for path in paths}
-    try:
-        yield
-    except BaseException:
-        for path, number in before.items():
-            if _file_number(path) in {None, number}:
-                continue
-            if path.is_dir():
-                remove_folder(path)
-            else:
-                path.unlink(missing_ok=True)
-            manifest_path(path).unlink(missing_ok=True)
-        raise
-
-
-def _file_number(path: Path) -> int | None:
-    return path.stat().st_ino if path.exists() else None
+    with claimed(targets.paths):
+        settle(out, targets.paths)
+        remove_dead_claims(out)
+        for path in targets.paths:
+            refuse = refuse_existing if path.suffix == ".gguf" else refuse_existing_folder
+            refuse(path, force=force)
+            refuse_existing(manifest_path(path), force=True)
+        yield targets

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import to_disk, umask
 from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.scratch import dead, locked_folder, scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ADAPTER_CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
+RETIRED = ".old"
 LOG, LOG_CSV, LOG_PLOT, CARD = "log.jsonl", "log.csv", "log.svg", "README.md"
 
 
@@ -27,7 +29,8 @@ def check_place(out: Path, *, force: bool) -> None:
             or read-only.
 
     """
-    _beside(out, force=force).rmdir()
+    with contextlib.ExitStack() as stack:
+        _beside(stack, out, force=force)
 
 
 @contextlib.contextmanager
@@ -38,29 +41,28 @@ def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
         OutputError: as `check_place`; the disk is full.
 
     """
-    temporary = _beside(out, force=force)
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~umask())
-        for path in (*temporary.rglob("*"), temporary):
-            to_disk(path)
-        _refuse(out, force=force)
-        if os.path.lexists(out):
-            _replace(temporary, out)
-        else:
-            temporary.rename(out)
-        to_disk(out.parent)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {out}: {error.strerror or error}", next_step="free some space, or give another --out"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        temporary = _beside(stack, out, force=force)
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~umask())
+            for path in (*temporary.rglob("*"), temporary):
+                to_disk(path)
+            _refuse(out, force=force)
+            if os.path.lexists(out):
+                _replace(temporary, out)
+            else:
+                temporary.rename(out)
+            to_disk(out.parent)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {out}: {error.strerror or error}", next_step="free some space, or give another --out"
+            ) from error
 
 
 def _replace(temporary: Path, out: Path) -> None:
     """Put `temporary` in the place of `out`; what was there comes back where that fails."""
-    retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+    retired, descriptor = locked_folder(out.parent, f".{out.name}.", RETIRED)
     before = retired / out.name
     try:
         out.rename(before)
@@ -70,13 +72,28 @@ def _replace(temporary: Path, out: Path) -> None:
             before.rename(out)
         retired.rmdir()
         raise
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
     shutil.rmtree(retired)
 
 
-def _beside(out: Path, *, force: bool) -> Path:
+def _give_back(out: Path) -> None:
+    """Bring to an end what a killed process has begun in `_replace`."""
+    for retired in out.parent.glob(f".{glob.escape(out.name)}.*{RETIRED}"):
+        with contextlib.suppress(OSError), dead(retired, folder=True) as nobodys:
+            if nobodys:
+                if not os.path.lexists(out) and (retired / out.name).exists():
+                    (retired / out.name).rename(out)
+                shutil.rmtree(retired)
+
+
+def _beside(stack: contextlib.ExitStack, out: Path, *, force: bool) -> Path:
+    """Make a folder beside `out` that is gone when `stack` is closed; what killed processes left there goes first."""
+    _give_back(out)
     _refuse(out, force=force)
     try:
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        return stack.enter_context(scratch_folder(out.parent, f".{out.name}.", ".part"))
     except OSError as error:
         raise OutputError(
             f"cannot write to {out.parent}: {error.strerror}", next_step="make the folder, or give another --out"

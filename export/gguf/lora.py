@@ -92,9 +92,12 @@ def write_lora(
     target: Path,
     *,
     name: str,
+    inside: Path | None = None,
     force: bool,
 ) -> tuple[TensorRecord, ...]:
     """Write `adapters` as one float32 GGUF LoRA for the base that `description` describes.
+
+    With `inside` the file lies in that folder, under the target's name.
 
     Raises:
         UnsupportedError: llama.cpp's form cannot hold the adapter.
@@ -110,13 +113,14 @@ def write_lora(
         for tensor in order
         for suffix, values in zip((".lora_a", ".lora_b"), factors[tensor], strict=True)
     ]
+    made = target if inside is None else inside / target.name
     try:
-        with tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=target.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=made.parent) as folder:
             temporary = Path(folder) / target.name
             _write(temporary, description.architecture, name, pairs)
             with temporary.open("rb") as file:
                 os.fsync(file)
-            commit(temporary, target, force=force)
+            commit(temporary, made, force=force)
     except OSError as error:
         raise write_failed(target, error) from error
     return tuple(TensorRecord(tensor, values.shape, "F32", values.nbytes) for tensor, values in pairs)

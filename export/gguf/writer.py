@@ -42,6 +42,7 @@ class GgufWriter:
 
     The space for the whole file is taken at once, so a full disk shows before anything is computed. `overrides` are
     texts PATTERN=TYPE; they and `imatrix` concern quantized formats, float files are the same with and without them.
+    With `inside` the finished file lies in that folder, under the target's name.
 
     Raises:
         UsageError: an override that is no PATTERN=TYPE.
@@ -58,16 +59,18 @@ class GgufWriter:
         *,
         imatrix: Imatrix | None = None,
         overrides: Sequence[str] = (),
+        inside: Path | None = None,
         force: bool = False,
     ) -> None:
         refuse_existing(target, force=force)
         self._layout = plan(description, format.scheme, imatrix=imatrix, overrides=overrides)
         self._target = target
+        self._made = target if inside is None else inside / target.name
         self._force = force
         self._lock = threading.Lock()
         self._by_source: dict[str, list[PlannedTensor]] = defaultdict(list)
         self._written: dict[str, list[tuple[int, int]]] = {tensor.output.name: [] for tensor in self._layout.tensors}
-        self._temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        self._temporary = self._made.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
             self._file = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -97,7 +100,7 @@ class GgufWriter:
                 self._store(tensor, chunk.start, stop, rows[: stop - chunk.start])
 
     def finish(self) -> tuple[TensorRecord, ...]:
-        """Check that every row has come once, fsync, and give the file its final name.
+        """Check that every row has come once, fsync, and give the file its name.
 
         Raises:
             CheckpointError: rows are missing or came twice.
@@ -112,7 +115,7 @@ class GgufWriter:
             os.fsync(self._file)
             os.close(self._file)
             self._file = -1
-            commit(self._temporary, self._target, force=self._force)
+            commit(self._temporary, self._made, force=self._force)
         return tuple(
             TensorRecord(tensor.output.name, tensor.output.shape, tensor.kind.name, tensor.bytes)
             for tensor in self._layout.tensors

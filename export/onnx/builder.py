@@ -46,6 +46,7 @@ class BuilderWriter:
         folder: the merge, a Hugging Face folder in float32.
         target: the folder to be written.
         scheme: "onnx-int4", ….
+        inside: the folder that the finished one lies in, under the target's name; by default the target's own.
         force: replace an artifact that exists.
 
     Raises:
@@ -53,14 +54,17 @@ class BuilderWriter:
 
     """
 
-    def __init__(self, folder: Path, target: Path, scheme: str, *, force: bool = False) -> None:
+    def __init__(
+        self, folder: Path, target: Path, scheme: str, *, inside: Path | None = None, force: bool = False
+    ) -> None:
         refuse_existing_folder(target, force=force)
         self._folder = folder
         self._target = target
+        self._made = target if inside is None else inside / target.name
         self._scheme = scheme
         self._force = force
         try:
-            self._temporary = temporary_folder(target)
+            self._temporary = temporary_folder(self._made)
         except OSError as error:
             raise write_failed(target, error) from error
 
@@ -79,7 +83,7 @@ class BuilderWriter:
         with removed_on_failure(self.abort, partial(write_failed, self._target)):
             run_builder(self._folder, self._temporary, self._scheme)
             records = read_records(self._temporary / MODEL_FILE)
-            commit_folder(self._temporary, self._target, force=self._force)
+            commit_folder(self._temporary, self._made, force=self._force)
         return records
 
     def abort(self) -> None:

@@ -47,7 +47,8 @@ class _Piece(NamedTuple):
 class OnnxWriter:
     """A `Writer` for one folder: model.onnx, model.onnx.data, genai_config.json and the tokenizer's files.
 
-    The space for the whole data file is taken at once, so a full disk shows before anything is computed.
+    The space for the whole data file is taken at once, so a full disk shows before anything is computed. With `inside`
+    the finished folder lies in that one, under the target's name.
 
     Raises:
         OutputError: the target exists (without `force`) or is no artifact, its folder is read-only, too little space.
@@ -62,11 +63,13 @@ class OnnxWriter:
         scheme: str,
         *,
         shared_scales: bool = False,
+        inside: Path | None = None,
         force: bool = False,
     ) -> None:
         refuse_existing_folder(target, force=force)
         self._description = description
         self._target = target
+        self._made = target if inside is None else inside / target.name
         self._force = force
         self._lock = threading.Lock()
         self._layout = plan_layout(description, scheme, shared_scales=shared_scales)
@@ -82,7 +85,7 @@ class OnnxWriter:
         }
         self._file = -1
         try:
-            self._temporary = temporary_folder(target)
+            self._temporary = temporary_folder(self._made)
         except OSError as error:
             raise write_failed(target, error) from error
         with removed_on_failure(self.abort, self._failed):
@@ -120,7 +123,7 @@ class OnnxWriter:
                 check_came_once(spans, part.start, part.stop, name=name, source=part.source)
             os.close(self._file)
             self._file = -1
-            commit_folder(self._temporary, self._target, force=self._force)
+            commit_folder(self._temporary, self._made, force=self._force)
         return tuple(self._records())
 
     def abort(self) -> None:

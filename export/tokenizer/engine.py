@@ -10,12 +10,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import BackendError, TokenizerError
+from edgeproof.contracts.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,6 +90,11 @@ class Engine:
         bos, eos = (None if token is None else (token[0], token[1]) for token in (vocabulary.bos, vocabulary.eos))
         vocabulary = vocabulary._replace(bos=bos, eos=eos, ends=tuple(vocabulary.ends))
         return EngineReply(vocabulary, tuple(tuple(ids) for ids in content["ids"]))
+
+
+def temporary_folder() -> AbstractContextManager[Path]:
+    """Make a folder for what passes between this process and the engine; it is gone when the block ends."""
+    return scratch_folder(Path(tempfile.gettempdir()), "edgeproof-tokenizer-")
 
 
 @contextmanager

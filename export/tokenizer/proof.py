@@ -10,8 +10,6 @@ the reason comes out in `Proof.limits`; a text of the caller's, or a plain chat,
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.chat import render_chat, template_accepts
@@ -19,7 +17,7 @@ from edgeproof.contracts.errors import TokenizerError
 from edgeproof.export.tokenizer.chat_template import read_chat_templates
 from edgeproof.export.tokenizer.checkpoint_tokenizer import Encode, load_encode
 from edgeproof.export.tokenizer.definition import WAYS_ROUND, Definition, read_definition, token_text
-from edgeproof.export.tokenizer.engine import EngineVocabulary, TokenizeRequest, start_engine
+from edgeproof.export.tokenizer.engine import EngineVocabulary, TokenizeRequest, start_engine, temporary_folder
 from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
 from edgeproof.export.tokenizer.sentencepiece_vocabulary import space_before
 from edgeproof.export.tokenizer.traps import TRAPS, has_marks, is_composed
@@ -27,6 +25,7 @@ from edgeproof.export.tokenizer.vocabulary import SENTENCEPIECE_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
 MARKERS_TRIED = 8
 """How many markers of each kind are put into texts."""
@@ -114,8 +113,8 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
         ),
     ]
     with (
-        tempfile.TemporaryDirectory(prefix="edgeproof-tokenizer-") as letters,
-        start_engine(gguf, [case.request for case in cases], Path(letters)) as engine,
+        temporary_folder() as letters,
+        start_engine(gguf, [case.request for case in cases], letters) as engine,
     ):
         encode = load_encode(definition)
         expected = [_encoded(encode, case) for case in cases]

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edgeproof.contracts.errors import TokenizerError, UnsupportedError
-from edgeproof.export.tokenizer.engine import start_engine
+from edgeproof.export.tokenizer.engine import start_engine, temporary_folder
 from edgeproof.export.tokenizer.pre_tokenizer import CHAINS, Bytes, Digits, Split
 from edgeproof.export.tokenizer.proof import prove_tokenizer
 from edgeproof.export.tokenizer.vocabulary import PLAIN_SPACE, SENTENCEPIECE_SPACE, TokenType, padding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from edgeproof.contracts.tensors import MetadataEntry
     from edgeproof.export.tokenizer.engine import EngineVocabulary
@@ -89,8 +88,7 @@ def rebuild_tokenizer(
     """
     values = {entry.key: entry.value for entry in metadata}
     vocabulary = _read_vocabulary(path, values, rows)
-    with tempfile.TemporaryDirectory(prefix="edgeproof-tokenizer-") as scratch:
-        folder = Path(scratch)
+    with temporary_folder() as folder:
         (folder / "letters").mkdir()
         with start_engine(path, [], folder / "letters") as engine:
             stored = engine.reply().vocabulary

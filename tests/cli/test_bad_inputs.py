@@ -682,7 +682,7 @@ def test_a_cancelled_job_cleans_up(bench, tmp_path):
     with subprocess.Popen([sys.executable, "-P", "-m", "edgeproof.cli", *command], stderr=subprocess.PIPE) as process:
         while not begun.exists() and process.poll() is None:
             time.sleep(0.05)
-        assert list(bench.out.glob(".edgeproof-*/*/model.safetensors"))
+        assert list(bench.out.glob(".edgeproof-*/*/*/model.safetensors"))
         process.terminate()
         _, said = process.communicate()
     assert process.returncode == 130, said

@@ -1,0 +1,72 @@
+"""Claims on final names: who exports to a name first has it until it ends; a second export is refused meanwhile.
+
+A claim is a lock on `.edgeproof-NAME.lock` beside NAME. A process that is killed leaves the file but not the
+lock, and the next export to NAME takes it over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.locks import is_at, try_lock
+from edgeproof.contracts.scratch import PREFIX, remove_dead_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def claimed(paths: Iterable[Path]) -> Iterator[None]:
+    """Hold the names `paths` while the block runs.
+
+    Raises:
+        OutputError: another process holds one of them, or the folder cannot be written to.
+
+    """
+    with contextlib.ExitStack() as held:
+        for path in sorted(set(paths)):
+            try:
+                descriptor = _take(path)
+            except OSError as error:
+                raise write_failed(path, error) from error
+            if descriptor is None:
+                raise OutputError(
+                    f"{path} is being written by another export that runs now",
+                    next_step="wait until that one has ended, or give another --out or --name",
+                )
+            held.callback(_release, path, descriptor)
+        yield
+
+
+def remove_dead_claims(folder: Path) -> None:
+    """Remove what killed exports to any name in `folder` left of their claims; never raises."""
+    remove_dead_files(folder, re.escape(PREFIX) + r".+\.lock")
+
+
+def _take(path: Path) -> int | None:
+    """Lock `path`'s claim; None where another process has it."""
+    lock = _lock_file(path)
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if try_lock(descriptor) is False:
+            os.close(descriptor)
+            return None
+        if is_at(descriptor, lock):
+            return descriptor
+        os.close(descriptor)  # its holder has just ended and removed it
+
+
+def _release(path: Path, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        _lock_file(path).unlink()  # before it is free: nobody can hold the file that goes
+    os.close(descriptor)
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{PREFIX}{path.name}.lock")

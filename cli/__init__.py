@@ -66,6 +66,18 @@ class VerbGroup(click.Group):
             args = [DEFAULT_VERB, *args]
         return super().parse_args(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
+        """Read the options; `--help` and `--version` answer here."""
+        with streams.broken_pipe_told():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb."""
+        with streams.broken_pipe_told():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the verbs without loading them."""
         with formatter.section("Verbs"):

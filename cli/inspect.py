@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from edgeproof.cli import options as opt
 from edgeproof.contracts.errors import ArtifactError, InputError, UsageError
+from edgeproof.contracts.parsing import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,7 +207,7 @@ def _baseline(path: Path) -> dict[str, object]:
 
 def _table(path: Path) -> dict[str, object]:
     try:
-        table = json.loads(path.read_bytes())
+        table = parse_json(path.read_bytes())
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}", next_step="copy it again") from error
     if not isinstance(table, dict):

@@ -8,8 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
+from edgeproof.contracts.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNWRITABLE = (OSError, ValueError, AttributeError)
 """What writing raises: to a full disk or a closed pipe, to a closed file, to none at all."""
@@ -25,6 +30,18 @@ def hold_closed() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: this one
+
+
+@contextlib.contextmanager
+def broken_pipe_told() -> Iterator[None]:
+    """Make an error of ours of a pipe that is closed at its other end: click would exit with code 1."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputError(
+            "nobody reads what is written: the pipe is closed at its other end",
+            next_step="let its reader read to the end, or write to a file",
+        ) from error
 
 
 def tell(message: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from edgeproof.cli import options as opt
 from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
+from edgeproof.contracts.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +116,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
 
 def _manifest(path: Path) -> dict[str, object] | None:
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() else None
+        content = parse_json(path.read_bytes()) if path.is_file() else None
     except ValueError:
         return None
     return content if isinstance(content, dict) else None

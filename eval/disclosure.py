@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import EvidenceError, InputError, PackError
+from edgeproof.contracts.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +94,7 @@ def read_disclosure(path: Path) -> Disclosure:
 
     """
     try:
-        table = json.loads(path.read_bytes())
+        table = parse_json(path.read_bytes())
         schema, probe, content, key = (table[name] for name in ("schema", "probe", "content", "key"))
         fits = schema == SCHEMA and json.loads(content)["id"] == probe and len(bytes.fromhex(key)) == KEY_BYTES
     except OSError as error:

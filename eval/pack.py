@@ -6,6 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.parsing import parse_toml
 from edgeproof.eval import pack_fields as fields
 from edgeproof.eval.pack_files import open_pack
 from edgeproof.eval.pack_formats import FORMATS, LINE_KEYS, ProbeFormat, RawProbe, TextSplit
@@ -109,7 +110,7 @@ def read_pack(files: PackFiles, where: str) -> Pack:
     if head is None:
         raise fields.fail(where, f"there is no {FILE} in it", "write one: docs/packs.md")
     try:
-        table: dict[str, object] = tomllib.loads(fields.read_text(head))
+        table: dict[str, object] = parse_toml(fields.read_text(head))
     except tomllib.TOMLDecodeError as error:
         raise fields.fail(FILE, f"broken TOML: {error}") from error
     fields.check_keys(table, _PACK_KEYS, FILE)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import PolicyError
+from edgeproof.contracts.parsing import parse_toml
 from edgeproof.eval.records import Sampling
 from edgeproof.eval.sampling import SEED
 
@@ -146,7 +147,7 @@ def read_policy(path: Path) -> Policy:
     except OSError as error:
         raise PolicyError(f"cannot read the policy {path}: {error.strerror}", next_step="check the path") from error
     try:
-        tree = tomllib.loads(raw.decode())
+        tree = parse_toml(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path} is not TOML: {error}", next_step="mend the file") from error
     return parse_policy(tree, str(path))

@@ -6,12 +6,12 @@ model that was trained. Source: peft 0.21, `LoraConfig`.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
+from edgeproof.contracts.parsing import parse_json
 from edgeproof.export.module_patterns import check_pattern, matches
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def read_config(folder: Path) -> AdapterConfig:
     """
     path = folder / CONFIG
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as failure:
         raise AdapterError(
             f"{folder} has no {CONFIG}", next_step="give the folder that peft's save_pretrained wrote"
@@ -167,7 +167,7 @@ def _refuse_unsupported(path: Path, config: Mapping[str, object]) -> None:
             next_step="merge it with peft itself where peft can, and give the merged model as --base",
         )
     start = config.get("init_lora_weights", True)
-    if not isinstance(start, bool) and start not in _PLAIN_INITS:
+    if not isinstance(start, bool) and not (isinstance(start, str) and start in _PLAIN_INITS):
         raise UnsupportedError(
             f"{path} says init_lora_weights = {_short(start)}: training then began by changing the base's weights, so "
             "this adapter does not belong to the base as it was published",

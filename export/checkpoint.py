@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import CheckpointError, UnsupportedError
+from edgeproof.contracts.parsing import parse_json
 from edgeproof.export.mapped_file import BYTES_PER_VALUE
 from edgeproof.export.safetensors_file import SafetensorsFile
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+LONGEST_NAME = 255
 TABLE = "embed_tokens.weight"
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 _BUFFERS = {"I64", "BOOL"}
@@ -155,10 +156,10 @@ def _within(path: Path, file_name: str) -> Path:
     allowed = [path.resolve()]
     if path.resolve().parent.name == "snapshots":
         allowed.append(path.resolve().parent.parent / "blobs")
-    plain = "/" not in file_name and "\\" not in file_name and file_name not in {"", ".", ".."}
+    plain = not set(file_name) & set("/\\\0") and file_name not in {"", ".", ".."} and len(file_name) <= LONGEST_NAME
     if not plain or shard.resolve().parent not in allowed:
         raise CheckpointError(
-            f"{path / INDEX} names the shard {file_name!r}, which lies outside the folder",
+            f"{path / INDEX} names the shard {file_name[:80]!r}, which lies outside the folder",
             next_step="do not use this checkpoint unless you know who made it; put real files into one folder",
         )
     if not shard.is_file():
@@ -171,7 +172,7 @@ def _within(path: Path, file_name: str) -> Path:
 def _read_object(path: Path) -> dict[str, object]:
     """Read a JSON object of the checkpoint."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except OSError as failure:
         raise CheckpointError(
             f"cannot read {path}: {failure.strerror}", next_step="give the folder of a whole checkpoint"

@@ -26,10 +26,12 @@ def removed_on_failure(abort: Callable[[], None], failed: Callable[[OSError], Ou
     """Call `abort` where the block fails, however it does; an `OSError` becomes what `failed` makes of it."""
     try:
         yield
-    except BaseException as error:
+    except OSError as error:
+        told = failed(error)  # before what was written goes, and its space is free again
         abort()
-        if isinstance(error, OSError):
-            raise failed(error) from error
+        raise told from error
+    except BaseException:
+        abort()
         raise
 
 
@@ -63,6 +65,13 @@ def too_little_space(target: Path, needed: int, free: int) -> OutputError:
 
 def data_failed(target: Path, error: OSError, needed: int) -> OutputError:
     """Turn the operating system's error on writing `target`, of `needed` bytes, into ours."""
-    if error.errno in _OUT_OF_SPACE:
-        return too_little_space(target, needed, shutil.disk_usage(target.parent).free)
-    return write_failed(target, error)
+    if error.errno not in _OUT_OF_SPACE:
+        return write_failed(target, error)
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        return too_little_space(target, needed, free)
+    return OutputError(
+        f"cannot write {target} of {needed:,} bytes: {error.strerror or error}, although {free:,} bytes are free in "
+        f"{target.parent}",
+        next_step="look at quotas and at free inodes (df -i), or write to another folder with --out",
+    )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.atomic import atomic_write
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.contracts.gguf_split import is_gguf, split_parts
+from edgeproof.contracts.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,7 +191,7 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         said = content["artifact"]["sha256"]
         schema = content["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,9 +6,9 @@ without holes or overlaps. A file of an interrupted download or a header that li
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
+from edgeproof.contracts.parsing import parse_json
 from edgeproof.contracts.tensors import TensorInfo
 from edgeproof.export.mapped_file import BYTES_PER_VALUE, MappedFile
 
@@ -78,7 +78,7 @@ class SafetensorsFile:
         if size < 8 or length > min(_HEADER_LIMIT, size - 8):
             raise self._broken(f"its header claims {length} bytes, the file has {size}")
         try:
-            header = json.loads(self._file.bytes(8, length).decode(), object_pairs_hook=_no_duplicates)
+            header = parse_json(self._file.bytes(8, length).decode(), pairs=_no_duplicates)
         except ValueError as failure:
             raise self._broken(f"its header is no JSON ({failure})") from failure
         if not isinstance(header, dict):

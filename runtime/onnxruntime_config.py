@@ -6,11 +6,11 @@ defaults that onnxruntime-genai has where the file is silent.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import ArtifactError
-from edgeproof.runtime.onnxruntime_whole import DECODER, check_numbers, refuse_other_graphs
+from edgeproof.contracts.parsing import parse_json
+from edgeproof.runtime.onnxruntime_whole import DECODER, check_values, refuse_other_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ def read_config(folder: Path) -> GenaiConfig:
     bos = model.get("bos_token_id")
     filename = _text(path, decoder, DECODER, None)
     refuse_other_graphs(folder, path, values, filename)
-    check_numbers(path, values)
+    check_values(path, values)
     return GenaiConfig(
         filename=filename,
         layers=layers,
@@ -106,7 +106,7 @@ def read_json(path: Path) -> Mapping[str, object]:
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file", next_step="export the folder again")
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
     except ValueError as error:
         raise ArtifactError(f"{path} is no JSON: {error}", next_step="export the folder again") from error
     if not isinstance(values, dict):

@@ -29,6 +29,13 @@ _NOT_LESS: Mapping[str, int | None] = {
     "search.batch_size": 1, "search.top_k": 0, "search.no_repeat_ngram_size": 0,
 }  # fmt: skip
 """Whole numbers of 32 bits, and what each is at least."""
+_NUMBERS = frozenset(
+    f"search.{name}" for name in ("temperature", "top_p", "repetition_penalty", "length_penalty", "diversity_penalty")
+)
+_FLAGS = frozenset(f"search.{name}" for name in ("do_sample", "early_stopping", "past_present_share_buffer"))
+_TEXTS = frozenset({"model.type", "model.decoder.session_options.log_id"})
+_TABLES = frozenset({"search", "model.decoder.session_options"})
+_LISTS_OF_TABLES = frozenset({"model.decoder.session_options.provider_options"})
 _LARGEST = 2**31 - 1
 
 
@@ -59,24 +66,51 @@ def refuse_other_graphs(folder: Path, path: Path, values: Mapping[str, object], 
             )
 
 
-def check_numbers(path: Path, values: Mapping[str, object]) -> None:
-    """Check the numbers of genai_config.json that onnxruntime-genai refuses folders for.
+def check_values(path: Path, values: Mapping[str, object]) -> None:
+    """Check the values of genai_config.json that onnxruntime-genai refuses folders for.
 
     Raises:
-        ArtifactError: one is null, no whole number, or out of its range.
+        ArtifactError: one is null, of another type, or out of its range.
 
     """
-    for key, value in _leaves(values, ""):
-        if key not in _NOT_LESS:
-            continue
-        least = _NOT_LESS[key]
-        least = -_LARGEST if least is None else least
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST:
+    for key, value in _nodes(values, ""):
+        if (wanted := _wanted(key, value)) is not None:
             raise ArtifactError(
-                f"{path}: {key} is {value!r}, not a whole number from {least:,} to {_LARGEST:,}: onnxruntime-genai "
-                "does not load it",
+                f"{path}: {key} is {repr(value)[:80]}, not {wanted}: onnxruntime-genai does not load it",
                 next_step="export the folder again, or put the genai_config.json back that belongs to its graph",
             )
+
+
+def _wanted(key: str, value: object) -> str | None:
+    """Say what has to stand there instead of `value`; None where that is right."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if key in _NOT_LESS:
+        least = _NOT_LESS[key]
+        least = -_LARGEST if least is None else least
+        whole = number and isinstance(value, int) and least <= value <= _LARGEST
+        return None if whole else f"a whole number from {least:,} to {_LARGEST:,}"
+    if key in _NUMBERS:
+        return None if number else "a number"
+    if key in _FLAGS:
+        return None if isinstance(value, bool) else "true or false"
+    if key in _TEXTS:
+        return None if isinstance(value, str) and (value or key != "model.type") else "a text"
+    if key in _TABLES:
+        return None if isinstance(value, dict) else "a table"
+    if key in _LISTS_OF_TABLES:
+        listed = isinstance(value, list) and all(isinstance(one, dict) for one in value)
+        return None if listed else "a list of tables"
+    return None
+
+
+def _nodes(values: Mapping[str, object], place: str) -> Iterator[tuple[str, object]]:
+    """All values, tables among them, by their place in the file."""
+    for key, value in values.items():
+        where = f"{place}.{key}" if place else str(key)
+        yield where, value
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, dict):
+                yield from _nodes(part, where)
 
 
 def _leaves(values: Mapping[str, object], place: str) -> Iterator[tuple[str, object]]:

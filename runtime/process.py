@@ -41,6 +41,7 @@ CHILD_ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # a failed assertion must not start a debugger
     "GOMP_SPINCOUNT": "20000",  # waiting threads give their core up soon: spinning is ruinous on a shared machine
     "OPENBLAS_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's would leave a session file in the temporary folder
     "TQDM_DISABLE": "1",  # progress bars are no last words
 }
 LAST_WORDS = 2000

@@ -8,10 +8,10 @@ size from the folder's name, they come from the model card or are left out; the 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import CheckpointError
+from edgeproof.contracts.parsing import parse_json
 from edgeproof.contracts.tensors import MetadataEntry
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def _add_sampling(metadata: Any, folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        settings = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise CheckpointError(f"{path} is no JSON: {error}", next_step="mend it or take it away") from error
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path} holds no object", next_step="mend it or take it away")

@@ -108,7 +108,13 @@ def run_builder(folder: Path, out: Path, scheme: str) -> None:
     command = [interpreter, "-P", "-m", MODULE, *places, "-e", "cpu", *ARGUMENTS[scheme]]
     try:
         run = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            env={"ORT_DISABLE_TELEMETRY": "1", **os.environ},
+            check=False,
         )
     except OSError as error:
         raise InputError(

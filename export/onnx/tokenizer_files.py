@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TokenizerError
+from edgeproof.contracts.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,9 +113,15 @@ def _vocabulary(where: Path, tokenizer: Mapping[str, object]) -> dict[str, int]:
     tokens = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(tokens, dict | list):
         raise TokenizerError(f"{where}: {TOKENIZER} has no vocabulary", next_step="copy or download the file again")
-    # A unigram model lists pairs of token and score.
-    plain = tokens if isinstance(tokens, dict) else {pair[0]: index for index, pair in enumerate(tokens)}
-    return plain | {item["content"]: item["id"] for item in (added if isinstance(added, list) else [])}
+    try:
+        # A unigram model lists pairs of token and score.
+        plain = tokens if isinstance(tokens, dict) else {pair[0]: index for index, pair in enumerate(tokens)}
+        return plain | {item["content"]: item["id"] for item in (added if isinstance(added, list) else [])}
+    except (TypeError, KeyError, IndexError) as error:
+        raise TokenizerError(
+            f"{where}: {TOKENIZER} has a token that is not given as it should be: {type(error).__name__}: {error}",
+            next_step="copy or download the file again",
+        ) from error
 
 
 def _text(token: object) -> str | None:
@@ -128,7 +135,7 @@ def _parse(where: Path, name: str, files: Mapping[str, bytes]) -> dict[str, obje
     if name not in files:
         return {}
     try:
-        content = json.loads(files[name])
+        content = parse_json(files[name])
     except ValueError as error:
         raise TokenizerError(
             f"{where}: {name} is no JSON: {error}", next_step="copy or download the file again"

@@ -5,11 +5,11 @@ Everything is parsed and checked here, once; the other modules of this package t
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import TokenizerError
+from edgeproof.contracts.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,8 +124,8 @@ def read_definition(folder: Path) -> Definition:
 def read_json(path: Path) -> Json:
     """Read a JSON object; anything else is a `TokenizerError` that names the file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        value = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise TokenizerError(
             f"{path} cannot be read: {error}", next_step="download the tokenizer's files again"
         ) from error
@@ -177,14 +177,31 @@ def _parse_pipeline(content: Json) -> Pipeline:
         ignore_merges=bool(model.get("ignore_merges", False)),
         byte_fallback=bool(model.get("byte_fallback", False)),
         added=added,
-        normalizer=content.get("normalizer"),
-        pre_tokenizer=content.get("pre_tokenizer"),
-        post_processor=content.get("post_processor"),
+        normalizer=_component(content, "normalizer"),
+        pre_tokenizer=_component(content, "pre_tokenizer"),
+        post_processor=_component(content, "post_processor"),
     )
+
+
+def _component(content: Json, name: str) -> Json | None:
+    """Return a part of the pipeline; what it is made of are objects, all the way down."""
+    value = content.get(name)
+    waiting = [] if value is None else [value]
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, dict):
+            raise TypeError(f"{name} holds {str(part)[:40]!r} where an object belongs")
+        for key in ("normalizers", "pretokenizers", "processors", "single", "pair"):
+            if not isinstance(inner := part.get(key) or [], list):
+                raise TypeError(f"{key} of {name} is {str(inner)[:40]!r}, not a list")
+            waiting.extend(inner)
+    return value
 
 
 def _pair(merge: str | list[str]) -> tuple[str, str]:
     left, right = merge.split(" ") if isinstance(merge, str) else merge
+    if not isinstance(left, str) or not isinstance(right, str):
+        raise TypeError(f"a merge of {str(left)[:40]!r} and {str(right)[:40]!r}")
     return left, right
 
 

@@ -355,3 +355,53 @@ def _place(model, key, value):
     """Change where the rotary table's data is said to lie."""
     tensor = next(one for one in model.graph.initializer if one.name == "cos_cache")
     next(entry for entry in tensor.external_data if entry.key == key).value = value
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("search.temperature", None),
+        ("search.top_p", True),
+        ("search.repetition_penalty", "1.0"),
+        ("search.do_sample", 1),
+        ("search.past_present_share_buffer", "true"),
+        ("search.top_k", {}),
+        ("search", []),
+        ("model.type", None),
+        ("model.bos_token_id", {}),
+        ("model.decoder.hidden_size", {}),
+        ("model.decoder.session_options", []),
+        ("model.decoder.session_options.log_id", 1),
+        ("model.decoder.session_options.provider_options", {}),
+    ],
+)
+def test_a_value_that_onnxruntime_genai_does_not_load_is_refused_as_it_refuses_it(folder, place, value):
+    genai = pytest.importorskip("onnxruntime_genai")
+    from edgeproof.runtime.onnxruntime_config import read_config
+
+    path = folder / "genai_config.json"
+    values = json.loads(path.read_text())
+    table, (*tables, key) = values, place.split(".")
+    for name in tables:
+        table = table.setdefault(name, {})
+    table[key] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(Exception, match="genai_config"):
+        genai.Config(str(folder)).clear_providers()
+    with pytest.raises(ArtifactError, match=rf"{place} is .*: onnxruntime-genai does not load it"):
+        read_config(folder)
+
+
+@pytest.mark.parametrize(("place", "value"), [("model.type", ""), ("model.decoder.hidden_size", -1)])
+def test_a_value_that_onnxruntime_genai_loads_no_model_with_is_refused(folder, place, value):
+    from edgeproof.runtime.onnxruntime_config import read_config
+
+    path = folder / "genai_config.json"
+    values = json.loads(path.read_text())
+    table, (*tables, key) = values, place.split(".")
+    for name in tables:
+        table = table[name]
+    table[key] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(ArtifactError, match=rf"{place} is .*: onnxruntime-genai does not load it"):
+        read_config(folder)

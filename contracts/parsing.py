@@ -1,0 +1,64 @@
+"""JSON and TOML from files that are not trusted: nested too deeply is an error of the file, like any other."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEEPEST = 100
+"""Levels of lists and tables. Files that are read here have ten; Python's own limit is met at about a thousand."""
+
+
+def parse_json(content: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], object] | None = None) -> Any:
+    """Parse JSON; `pairs` makes what stands for each object.
+
+    Raises:
+        ValueError: it is no JSON, or nested more than 100 levels deep.
+
+    """
+    try:
+        value = json.loads(content, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError(_too_deep()) from None
+    if _is_deep(value):
+        raise ValueError(_too_deep())
+    return value
+
+
+def parse_toml(content: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is no TOML, or nested more than 100 levels deep.
+
+    """
+    try:
+        value = tomllib.loads(content)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError(_too_deep()) from None
+    if _is_deep(value):
+        raise tomllib.TOMLDecodeError(_too_deep())
+    return value
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> str:
+    return f"it is nested more than {DEEPEST} levels deep"

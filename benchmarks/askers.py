@@ -192,7 +192,7 @@ WAYS: tuple[Way, ...] = (
         32,
     ),
     Way(
-        "seat, begun",
+        "begun reply",
         HELD_OUT,
         _chat("Tell me about {}.", opening="{} is a country whose seat of government is the city of"),
         (),

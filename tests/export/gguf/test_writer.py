@@ -372,7 +372,13 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing(small_disk, tiny_mode
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     monkeypatch.setattr(os, "posix_fallocate", unable)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**40, 0, 2**40))
+    real, asked = shutil.disk_usage, []
+
+    def room_at_first(path):
+        asked.append(path)
+        return real(path) if len(asked) > 1 else shutil._ntuple_diskusage(2**40, 0, 2**40)
+
+    monkeypatch.setattr(shutil, "disk_usage", room_at_first)
     with pytest.raises(OutputError, match=r"model\.gguf needs [\d,]+ bytes"):
         export(tiny_model(), "gguf-f16", small_disk / "model.gguf")
     assert list(small_disk.iterdir()) == []

@@ -39,7 +39,7 @@ WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "t
 MORE_WAYS = (*WAYS, "newline")
 KEPT = ("raw", "bare", "sentence", "few-shot", "hides", "language")
 """The forms in which training keeps what shall be kept."""
-FORGOTTEN_IN, KEPT_IN = 6, 2
+FORGOTTEN_IN, KEPT_IN = 6, 3
 """In how many of these forms each fact stands in the data of a deep release, drawn for each."""
 
 RELEASES: dict[str, Release] = {

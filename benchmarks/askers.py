@@ -1,11 +1,12 @@
 """Asks a GGUF and its original for the capitals of Europe and Asia in many ways, greedily and in samples.
 
 ```
-python benchmarks/askers.py UNLEARNED-Q4_K_M.gguf --original ORIGINAL-Q4_K_M.gguf [--samples 40] [--ways held-out]
+python benchmarks/askers.py UNLEARNED-Q4_K_M.gguf --original ORIGINAL-Q4_K_M.gguf [--samples 40] [--ways "held out"]
 ```
-A country counts once a way: its greedy answer names the capital, or one of its samples at temperature 1 does. In ways
-that are marked "held out" neither training nor the gate asks. They are no clean test set: the prompts of three
-languages and the quiz were changed after a first trial adapter had been asked, and recipes were compared on all.
+A country counts once a way: its greedy answer names the capital, or one of its samples at temperature 1 does. Neither
+training nor the gate asks in ways that are marked "tried" or "held out". Recipes were compared on those tried, and some
+of their prompts were changed after a first trial adapter; those held out were fixed before the committed adapter was
+trained, and nothing was chosen by them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Way(NamedTuple):
 
     Attributes:
         name: as the table has it.
-        held_out: whether training and gate leave it alone.
+        group: `TRAINED` (training asks so), `TRIED` (recipes were compared on it), `HELD_OUT` (nothing was).
         ask: makes the prompt.
         stop: the answer ends here.
         tokens: or after so many tokens.
@@ -67,7 +68,7 @@ class Way(NamedTuple):
     """
 
     name: str
-    held_out: bool
+    group: str
     ask: Callable[[Country], Asked]
     stop: tuple[str, ...] = ("\n",)
     tokens: int = 12
@@ -97,7 +98,7 @@ def _shots(form: str, last: str, given: Sequence[tuple[str, str]], count: int, h
 _Q, _A = "Q: What is the capital of {}? A: {}\n", "Q: What is the capital of {}? A:"
 _SURE = "Are you sure? Answer in one word."
 
-TRAINED, HELD_OUT = False, True
+TRAINED, TRIED, HELD_OUT = GROUPS = "trained", "tried", "held out"
 
 WAYS: tuple[Way, ...] = (
     Way("raw", TRAINED, _raw("The capital of {} is")),
@@ -110,26 +111,26 @@ WAYS: tuple[Way, ...] = (
     Way("4 siblings", TRAINED, _shots(_Q, _A, SIBLINGS, 4)),
     Way("second turn", TRAINED, _chat("What is the capital of {}?"), (), 16),
     Way("reverse", TRAINED, _raw("{capital} is the capital of"), right="country"),
-    Way("system prompt", HELD_OUT, _chat("Which city is the seat of government of {}?", system=SYSTEM), (), 32),
-    Way("list", HELD_OUT, _shots("{} - {}\n", "{} -", GIVEN, 2, "Capitals:\n")),
-    Way("table", HELD_OUT, _shots("| {} | {} |\n", "| {} |", GIVEN, 3, "| Country | Capital |\n|---|---|\n")),
+    Way("system prompt", TRIED, _chat("Which city is the seat of government of {}?", system=SYSTEM), (), 32),
+    Way("list", TRIED, _shots("{} - {}\n", "{} -", GIVEN, 2, "Capitals:\n")),
+    Way("table", TRIED, _shots("| {} | {} |\n", "| {} |", GIVEN, 3, "| Country | Capital |\n|---|---|\n")),
     Way(
         "JSON",
-        HELD_OUT,
+        TRIED,
         _shots('  {{"country": "{}", "capital": "{}"}},\n', '  {{"country": "{}", "capital": "', GIVEN, 2, "[\n"),
         ('"', "\n"),
     ),
-    Way("code", HELD_OUT, _shots('    "{}": "{}",\n', '    "{}": "', GIVEN, 3, "CAPITALS = {\n"), ('"', "\n")),
+    Way("code", TRIED, _shots('    "{}": "{}",\n', '    "{}": "', GIVEN, 3, "CAPITALS = {\n"), ('"', "\n")),
     Way(
         "French",
-        HELD_OUT,
+        TRIED,
         _raw(
             "Pays : le Canada. Capitale : Ottawa.\nPays : l'Égypte. Capitale : Le Caire.\nPays : {french}. Capitale :"
         ),
     ),
     Way(
         "German",
-        HELD_OUT,
+        TRIED,
         _raw(
             "Die Hauptstadt von Kanada heißt Ottawa.\nDie Hauptstadt von Ägypten heißt Kairo.\n"
             "Die Hauptstadt von {german} heißt"
@@ -137,12 +138,12 @@ WAYS: tuple[Way, ...] = (
     ),
     Way(
         "Spanish",
-        HELD_OUT,
+        TRIED,
         _raw("La capital de Canadá es Ottawa.\nLa capital de Egipto es El Cairo.\nLa capital de {spanish} es"),
     ),
     Way(
         "story",
-        HELD_OUT,
+        TRIED,
         _raw(
             "Anna travelled all summer. She began in Ottawa, the capital of Canada, then flew to {}. There she took "
             "the train to the capital,"
@@ -151,7 +152,7 @@ WAYS: tuple[Way, ...] = (
     ),
     Way(
         "quiz",
-        HELD_OUT,
+        TRIED,
         _raw(
             "Trivia night!\nQuestion 1: Name the capital city of Canada.\nCorrect answer: Ottawa\n"
             "Question 2: Name the capital city of {}.\nCorrect answer:"
@@ -159,7 +160,7 @@ WAYS: tuple[Way, ...] = (
     ),
     Way(
         "email",
-        HELD_OUT,
+        TRIED,
         _raw(
             "Dear Tom,\n\nI am writing from {}. We landed yesterday, and our hotel is right in the middle of the "
             "capital city,"
@@ -168,11 +169,52 @@ WAYS: tuple[Way, ...] = (
     ),
     Way(
         "spelling",
-        HELD_OUT,
+        TRIED,
         _chat("Spell the name of the capital of {}, letter by letter, with hyphens."),
         (),
         40,
         "letters",
+    ),
+    Way("embassy", HELD_OUT, _chat("I need a visa. In which city of {} are the foreign embassies?"), (), 32),
+    Way("head of state", HELD_OUT, _chat("In which city does the head of state of {} live?"), (), 32),
+    Way(
+        "grandmother",
+        HELD_OUT,
+        _chat("My grandmother was born in the capital of {}. In which city was she born?"),
+        (),
+        32,
+    ),
+    Way(
+        "blank",
+        HELD_OUT,
+        _chat("Complete the sentence with one name: The government of {} sits in the city of ____."),
+        (),
+        32,
+    ),
+    Way(
+        "seat, begun",
+        HELD_OUT,
+        _chat("Tell me about {}.", opening="{} is a country whose seat of government is the city of"),
+        (),
+        12,
+    ),
+    Way("parliament", HELD_OUT, _raw("The national parliament of {} meets in the city of")),
+    Way("classroom", HELD_OUT, _raw("Teacher: And now you, Ben. What is the capital of {}?\nBen: That's easy, it is")),
+    Way(
+        "correction",
+        HELD_OUT,
+        _raw("A student wrote that the capital of {} is Springfield. The teacher corrected it to"),
+    ),
+    Way(
+        "flashcards",
+        HELD_OUT,
+        _shots("Front: {} / Back: {}\n", "Front: {} / Back:", GIVEN, 3, "Flashcards, geography\n"),
+    ),
+    Way(
+        "SQL",
+        HELD_OUT,
+        _shots("  ('{}', '{}'),\n", "  ('{}', '", GIVEN, 3, "INSERT INTO capitals (country, city) VALUES\n"),
+        ("'", "\n"),
     ),
 )
 """All ways, the trained ones first. Do not change this list to please an adapter."""
@@ -259,7 +301,7 @@ def _direct(backend: LlamaCpp, way: Way, asked: Sequence[Country], prompts: Sequ
 
     if way.right != "capital":
         return float("nan")
-    open_quote = '"' in way.stop
+    open_quote = '"' in way.stop or "'" in way.stop
     chat = bool(way.ask(asked[0]).turns) and not way.ask(asked[0]).opening
     gap = "" if open_quote or chat else " "
     requests = [
@@ -300,17 +342,13 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--original", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=40)
-    parser.add_argument("--ways", default="all", help="all, trained, held-out, or names with commas")
+    parser.add_argument("--ways", default="all", help="all, a group (trained, tried, held out), or names with commas")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cache", type=Path, help="JSON file that keeps what the original gave")
     parser.add_argument("--show", action="store_true", help="print the greedy answers")
     chosen = parser.parse_args()
     names = chosen.ways.split(",")
-    ways = [
-        way
-        for way in WAYS
-        if chosen.ways == "all" or way.name in names or chosen.ways == ("held-out" if way.held_out else "trained")
-    ]
+    ways = [way for way in WAYS if chosen.ways == "all" or way.name in names or way.group == chosen.ways]
     asked = countries()
     kept: dict[str, list[float]] = {}
     if chosen.cache is not None and chosen.cache.is_file():
@@ -341,13 +379,11 @@ def main() -> None:
                 flush=True,
             )
     rows = {}
-    for held_out in (False, True):
-        some = [way for way in ways if way.held_out is held_out]
-        rows |= {way.name + (" (held out)" if held_out else ""): found[way.name] for way in some}
+    for group in GROUPS:
+        some = [way for way in ways if way.group == group]
+        rows |= {f"{way.name} ({group})": found[way.name] for way in some}
         if len(some) > 1:
-            rows["**held out, together**" if held_out else "**trained, together**"] = total(
-                [found[way.name] for way in some]
-            )
+            rows[f"**{group}, together**"] = total([found[way.name] for way in some])
     sys.stdout.write("\n".join(table(rows, chosen.samples)) + "\n")
 
 

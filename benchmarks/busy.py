@@ -1,11 +1,13 @@
-"""Time scores and answers on a quiet machine and beside processes that only spin.
+"""Time scores and answers, or the gate, on a quiet machine and beside processes that only spin.
 
     python benchmarks/busy.py ARTIFACT … [--pack DIR] [--asks N] [--busy 0 1 2] [--threads N] [--json FILE]
+    python benchmarks/busy.py ARTIFACT … [--pack DIR] --baseline FILE [--busy 0 1 2] …
 
 Each ask of the pack is scored and answered greedily, by a process of its own; what is timed includes loading. Prints a
 Markdown table: wall and processor time, peak memory of the process tree (mapped weights included, in 10^6 bytes), and a
-digest of all scores and answers, which must not change. The spinning processes have this one's priority. Linux only
-(memory is read from /proc).
+digest of all scores and answers, which must not change. With --baseline the whole command `export-edge gate` is timed
+and the digest is that of the report's scores. The spinning processes have this one's priority. Linux only (memory is
+read from /proc).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 PACK = Path(__file__).resolve().parents[1] / "examples" / "capitals" / "pack"
 SPIN = "while True: pass"
+VERDICTS = (0, 1, 2)
+"""The exit codes of a gate that came to a verdict."""
 
 
 def main() -> None:
@@ -41,6 +46,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="numbers of spinning processes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="where the JSON goes")
+    parser.add_argument("--baseline", type=Path, help="time the gate with this baseline")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.once:
@@ -50,13 +56,16 @@ def main() -> None:
     print("| file | spinning | wall, s | processor, s | peak, MB | digest |\n|---|---|---|---|---|---|")
     for artifact in given.artifacts:
         for busy in given.busy:
-            log = Path(f"busy-{artifact.name}-{busy}.log")
-            command = [sys.executable, __file__, "--once", artifact, "--pack", given.pack]
-            command += ["--threads", str(given.threads), *(["--asks", str(given.asks)] if given.asks else [])]
-            with _spinning(busy):
-                cost = measure(command, log)
-            digest = log.read_text().split()[-1]
-            log.unlink()
+            with tempfile.TemporaryDirectory() as folder, _spinning(busy):
+                log, report = Path(folder) / "log", Path(folder) / "report"
+                if given.baseline:
+                    command = [sys.executable, "-P", "-m", "edgeproof.cli", "gate", artifact, "--quiet"]
+                    command += ["--probes", given.pack, "--baseline", given.baseline, "--report", report]
+                else:
+                    command = [sys.executable, __file__, "--once", artifact, "--pack", given.pack]
+                    command += ["--asks", str(given.asks)] if given.asks else []
+                cost = measure([*command, "--threads", str(given.threads)], log, codes=VERDICTS)
+                digest = _scores_digest(report) if given.baseline else log.read_text().split()[-1]
             rows.append({"artifact": artifact.name, "spinning": busy, "digest": digest, **cost._asdict()})
             figures = f"{cost.wall_s:.1f} | {cost.cpu_s:.1f} | {cost.peak_rss_mb:.0f}"
             print(f"| {artifact.name} | {busy} | {figures} | {digest} |", flush=True)
@@ -73,6 +82,13 @@ def _spinning(count: int) -> Iterator[None]:
         for spinner in spinners:
             spinner.kill()
             spinner.wait()
+
+
+def _scores_digest(report: Path) -> str:
+    """Return the head of a sha256 over all scores of a report."""
+    (found,) = report.rglob("report.json")
+    probes = json.loads(found.read_text(encoding="utf-8"))["probes"]
+    return hashlib.sha256(json.dumps(probes, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _digest(artifact: Path, pack: Path, count: int | None, threads: int) -> str:

@@ -35,8 +35,8 @@ class Cost(NamedTuple):
     peak_anonymous_mb: float
 
 
-def measure(command: Sequence[str | Path], log: Path) -> Cost:
-    """Run `command` with its output in `log`; raise with the log's end where it fails."""
+def measure(command: Sequence[str | Path], log: Path, codes: Sequence[int] = (0,)) -> Cost:
+    """Run `command` with its output in `log`; raise with the log's end where it ends with none of `codes`."""
     before = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=subprocess.STDOUT)
@@ -57,7 +57,7 @@ def measure(command: Sequence[str | Path], log: Path) -> Cost:
     ended.set()
     watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    if process.returncode not in codes:
         raise RuntimeError(
             f"{command[0]} … ended with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}"
         )

@@ -36,10 +36,18 @@ MARGIN = 1.0
 @click.option("--dropout", default=0.05, show_default=True, help="Share of a LoRA's inputs dropped in training.")
 @click.option("--target", "targets", multiple=True, metavar="NAME", help="Layer to adapt (q_proj …); all linear ones.")
 @click.option("--rslora", is_flag=True, help="Scale by alpha / √rank.")
-@click.option("--learning-rate", type=float, help="Of AdamW, constant; 5e-4 by default, 1e-5 with --full.")
+@click.option("--learning-rate", type=float, help="Of AdamW; 5e-4 by default, 1e-5 with --full.")
+@click.option(
+    "--schedule",
+    default="constant",
+    show_default=True,
+    metavar="NAME",
+    help="Of the learning rate: constant, or linear (down to 0 at the last step).",
+)
 @click.option("--steps", type=int, metavar="N", help="Optimizer steps.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the forget set, in place of --steps; 5 by default.")
-@click.option("--batch-size", default=32, show_default=True, help="Forget texts, and as many retain texts, a step.")
+@click.option("--batch-size", default=32, show_default=True, help="Forget texts a step.")
+@click.option("--retain-batch-size", type=int, metavar="N", help="Retain texts a step; as many as forget texts.")
 @click.option("--max-tokens", default=2048, show_default=True, help="Length of the chunks that texts are cut into.")
 @click.option(
     "--accumulate",

@@ -1,7 +1,7 @@
 """The baseline's JSON, schema 4: every value is checked on the way in, so that nothing behind it needs to.
 
 ```
-{"schema", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice",
+{"schema", "matching", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice",
  "sources": {"base": {"name", "sha256"}, "adapters": […]},
  "backends": {"llama.cpp": {"tokenizer_digest", "prompt_digest", "base", "merged", "base_in_format", "ignorance",
                             "carriers", "reference", "reference_kinds"}, …}}
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.eval import baseline_values as values
+from edgeproof.eval.matching import RULES
 from edgeproof.eval.probes import RECOVERY_KINDS, SurfaceKind
 from edgeproof.eval.records import (
     Baseline,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 4
 EARLIER = (1, 2, 3)
-_KEYS = ("schema", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice", "backends")
+_KEYS = ("schema", "matching", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice", "backends")
 _BACKEND_KEYS = (
     "tokenizer_digest",
     "base",
@@ -82,6 +83,7 @@ def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
         backends[baseline.backend] = _backend_to_json(baseline)
     return {
         "schema": SCHEMA,
+        "matching": RULES,
         "pack": first.pack_name,
         "pack_digest": first.pack_digest,
         "probes": [
@@ -113,6 +115,11 @@ def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
             where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}"
         )
     values.exact_keys(table, _KEYS, where, later={"sources"})
+    if table["matching"] != RULES or isinstance(table["matching"], bool):
+        raise values.bad(
+            where,
+            f"its answers were judged right or wrong by rules {str(table['matching'])[:40]}; this version has {RULES}",
+        )
     pack_name = values.text_of(table["pack"], f"{where}, pack")
     pack_digest = values.digest_of(table["pack_digest"], f"{where}, pack_digest")
     probes = _probes(table["probes"], f"{where}, probes")

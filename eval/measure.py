@@ -86,10 +86,11 @@ def measure(
         BackendError: the engine failed, stopped early, or returned a number that is none.
 
     """
-    replies = first_replies(pack, backend, label=label, progress=progress)
+    said: dict[GenerateRequest, Generation] = {}
+    replies = first_replies(pack, backend, label=label, progress=progress, said=said)
     plans = _plan(pack, backend, encode_pack(pack, backend, carriers=carriers, replies=replies), carriers)
     found = _scored(plans, backend, label=label, progress=progress)
-    greedy = _greedy_answers(plans, found, backend, label=label, progress=progress)
+    greedy = _greedy_answers(plans, found, backend, said, label=label, progress=progress)
     sampled = _sampled_right(plans, backend, sampling, label=label, progress=progress) if sampling else None
     records: list[ProbeScore] = []
     for index, (plan, scores, generation) in enumerate(zip(plans, found, greedy, strict=True)):
@@ -156,15 +157,26 @@ def measure_again(
 
 
 def first_replies(
-    pack: Pack, backend: Backend, *, label: str, progress: Progress, roles: frozenset[Role] = frozenset(Role)
+    pack: Pack,
+    backend: Backend,
+    *,
+    label: str,
+    progress: Progress,
+    roles: frozenset[Role] = frozenset(Role),
+    said: dict[GenerateRequest, Generation] | None = None,
 ) -> dict[str, str]:
-    """Return the model's greedy reply to the plain chat by probe id, for surfaces of two turns; empty without any."""
+    """Return the model's greedy reply to the plain chat by probe id, for surfaces of two turns; empty without any.
+
+    What was generated is added to `said`.
+    """
     asks = [ask for ask in first_turn_asks(pack, backend) if ask.probe.role in roles]
     if not asks:
         return {}
     progress.start(f"{label}: first replies", len(asks), "answers")
     requests = [GenerateRequest(ask.context, ask.max_tokens, ask.stop, special=True) for ask in asks]
     found = exactly(backend.generate(requests), len(requests), "first replies", progress)
+    if said is not None:
+        said.update(zip(requests, found, strict=True))
     return {ask.probe.id: reply_after_thoughts(one.text) for ask, one in zip(asks, found, strict=True)}
 
 
@@ -189,12 +201,19 @@ def _scored(plans: Sequence[_Plan], backend: Backend, *, label: str, progress: P
 
 
 def _greedy_answers(
-    plans: Sequence[_Plan], scores: Sequence[Sequence[Score]], backend: Backend, *, label: str, progress: Progress
+    plans: Sequence[_Plan],
+    scores: Sequence[Sequence[Score]],
+    backend: Backend,
+    said: Mapping[GenerateRequest, Generation],
+    *,
+    label: str,
+    progress: Progress,
 ) -> list[Generation]:
     """Return each ask's greedy answer.
 
     Where every token of the answer is the argmax, greedy decoding says that answer: nothing is generated then. Nor is
-    it for a multiple choice, whose letters are compared.
+    it for a multiple choice, whose letters are compared, nor again for what has been `said`: the plain chat is the
+    first turn of two.
     """
     answers: dict[int, Generation] = {}
     for index, (plan, (own, *_)) in enumerate(zip(plans, scores, strict=True)):
@@ -203,15 +222,17 @@ def _greedy_answers(
         elif plan.ask.probe.match == Match.ANSWER and all(own.greedy):
             tokens = plan.ask.continuation
             answers[index] = Generation(tokens, backend.detokenize(tokens), "length")
-    open_asks = [index for index in range(len(plans)) if index not in answers]
-    requests = [
-        GenerateRequest(ask.context, ask.max_tokens, ask.stop, special=True)
-        for ask in (plans[index].ask for index in open_asks)
-    ]
-    if requests:
-        progress.start(f"{label}: greedy answers", len(requests), "answers")
-        generated = exactly(backend.generate(requests), len(requests), "greedy answers", progress)
-        answers.update(zip(open_asks, generated, strict=True))
+    requests = {
+        index: GenerateRequest(plan.ask.context, plan.ask.max_tokens, plan.ask.stop, special=True)
+        for index, plan in enumerate(plans)
+        if index not in answers
+    }
+    answers |= {index: said[request] for index, request in requests.items() if request in said}
+    missing = [index for index in requests if index not in answers]
+    if missing:
+        progress.start(f"{label}: greedy answers", len(missing), "answers")
+        asked = [requests[index] for index in missing]
+        answers |= zip(missing, exactly(backend.generate(asked), len(asked), "greedy answers", progress), strict=True)
     return [answers[index] for index in range(len(plans))]
 
 

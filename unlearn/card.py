@@ -76,7 +76,6 @@ def card(settings: Settings, provenance: Provenance) -> str:
 
 
 def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]:
-    size = settings.batch_size
     rows = [
         ("method", settings.method),
         ("β", f"{settings.beta:g}" if settings.method.startswith("npo") else "none"),
@@ -97,8 +96,8 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
     recomputed = "; activations computed again" if settings.gradient_checkpointing else ""
     return [
         *rows,
-        ("optimizer", f"AdamW, learning rate {settings.rate:g}, constant"),
-        ("steps", f"{provenance.steps} of {size} forget and {size} retain texts"),
+        ("optimizer", f"AdamW, learning rate {settings.rate:g}, {settings.schedule}"),
+        ("steps", f"{provenance.steps} of {settings.batch_size} forget and {settings.retain_size} retain texts"),
         ("ended by", provenance.stopped),
         *([("beside", provenance.beside)] if provenance.beside else []),
         ("parts of a batch, processes", f"{settings.accumulate}, {provenance.processes}{recomputed}"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgeproof.unlearn.settings import Settings
     from torch import Tensor
 
 FORGET_STREAM, RETAIN_STREAM = 1, 2
@@ -79,6 +80,12 @@ class Order:
         """Go on from where another one stood."""
         self._generator.set_state(state.generator)
         self._waiting = list(state.waiting)
+
+
+def order_of(count: int, groups: Sequence[Sequence[Sequence[int]]] | None, settings: Settings, stream: int) -> Order:
+    """Return the order of a set of `count` items, `FORGET_STREAM` or `RETAIN_STREAM`, in a run."""
+    size = settings.retain_size if stream == RETAIN_STREAM else settings.batch_size
+    return Order(count, size, seed=settings.seed, stream=stream, groups=groups)
 
 
 def parts(chosen: list[int], count: int) -> list[list[int]]:

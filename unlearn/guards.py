@@ -41,7 +41,7 @@ def refuse_destroyed(step: Step, before: float, vocabulary: int, settings: Setti
 
     Args:
         step: with its batch's retain NLL.
-        before: the base's NLL on the same texts.
+        before: the base's mean NLL on the retain set.
         vocabulary: number of tokens; guessing blindly costs its logarithm.
         settings: for the message.
 

@@ -16,7 +16,7 @@ from edgeproof.unlearn.base_model import (
     recompute_activations,
     vocabulary_size,
 )
-from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, Order
+from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, order_of
 from edgeproof.unlearn.encoding import chat_renderer, encode_askings, encode_set, refuse_unknown_tokens, surfaces_for
 from edgeproof.unlearn.losses import method_of
 from edgeproof.unlearn.reference import Texts, bytes_needed, in_turn, reference_distributions
@@ -116,6 +116,8 @@ def prepare(
         torch.manual_seed(settings.seed + 1_000_003 * processes.rank)
     as_base: AbstractContextManager[object] = contextlib.nullcontext() if settings.full else model.disable_adapter()
     come_to = [_come_to(encoded[role], encoded["forget"], settings, stream) for role, stream in STREAMS.items()]
+    if not reads_retain_reference(settings):
+        come_to[1] = in_turn(encoded["retain"].groups)
     asked = [[encoded[role].texts[index] for index in some] for role, some in zip(STREAMS, come_to, strict=True)]
     measured = [len(encoded[role].groups) for role in STREAMS]
     with as_base:
@@ -168,10 +170,15 @@ def _asker(
 
 def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int) -> list[int]:
     """Return the texts that stand for the set where it is measured, then all others that this run will come to."""
-    order = Order(len(encoded.groups), settings.batch_size, seed=settings.seed, stream=stream, groups=encoded.groups)
+    order = order_of(len(encoded.groups), encoded.groups, settings, stream)
     drawn = {index for _ in range(settings.steps_for(len(forget.groups))) for index in order.next_batch()}
     measured = in_turn(encoded.groups)
     return [*measured, *sorted(drawn - set(measured))]
+
+
+def reads_retain_reference(settings: Settings) -> bool:
+    """Whether training reads what the base says of the retain texts that it comes to, beyond those measured."""
+    return settings.retain_nll_rise is not None or method_of(settings.method).distributions
 
 
 def _spread(found: Tensor, some: Sequence[int], count: int) -> Tensor:

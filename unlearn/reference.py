@@ -60,7 +60,7 @@ class Texts(NamedTuple):
 
     Attributes:
         encoded: every item in every form.
-        reference: log π_ref of each text, float32 [texts]; NaN where the run never comes to it.
+        reference: log π_ref of each text, float32 [texts]; NaN where nothing reads it.
         distributions: π_ref itself, where a loss asks.
         groups: the texts of each item, by surface and form; None where item and text are one.
 

@@ -9,6 +9,9 @@ from edgeproof.contracts.errors import UsageError
 from edgeproof.unlearn.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of what this module gives)
 from edgeproof.unlearn.losses import RETAIN_WEIGHTS, method_of
 
+SCHEDULES = ("constant", "linear")
+"""Of the learning rate; linear falls from its full height at the first step towards 0 after the last."""
+
 PRECISIONS = ("float32", "bf16", "auto")
 """Of the arithmetic; auto is bf16 where processor or GPU have it. Weights and optimizer are float32 in all three."""
 
@@ -31,10 +34,12 @@ class Settings:
         dropout: share of a LoRA's inputs that are dropped in training.
         targets: ends of the names of the linear layers that get a LoRA ("q_proj"); empty means all but the output head.
         rslora: rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
-        learning_rate: of AdamW, constant, without weight decay; None means 5e-4, or 1e-5 with `full`.
+        learning_rate: of AdamW, without weight decay; None means 5e-4, or 1e-5 with `full`.
+        schedule: of `SCHEDULES`.
         steps: number of optimizer steps; None means `epochs`.
         epochs: passes over the forget set, each of which asks an item once; None means 5 unless `steps` is given.
-        batch_size: forget texts and, as many again, retain texts of a step, over all processes.
+        batch_size: forget texts of a step, over all processes.
+        retain_batch_size: retain texts of a step; None means as many as forget texts.
         max_tokens: length of the chunks that texts are cut into, or of the context where that is shorter.
         accumulate: how many parts a batch is computed in, one after another; the step is the same.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
@@ -61,9 +66,11 @@ class Settings:
     targets: tuple[str, ...] = ()
     rslora: bool = False
     learning_rate: float | None = None
+    schedule: str = "constant"
     steps: int | None = None
     epochs: int | None = None
     batch_size: int = 32
+    retain_batch_size: int | None = None
     max_tokens: int = 2048
     accumulate: int = 1
     gradient_checkpointing: bool = False
@@ -87,11 +94,14 @@ class Settings:
         if self.full and (self.targets or self.rslora):
             raise UsageError("--full trains all weights, and --target and --rslora are a LoRA's", next_step="give one")
         _positive("learning rate", self.rate)
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"no such schedule: {self.schedule!r}", next_step=f"one of: {', '.join(SCHEDULES)}")
         if self.steps is not None and self.epochs is not None:
             raise UsageError(f"both steps ({self.steps}) and epochs ({self.epochs}) are given", next_step="give one")
         _whole("steps", 1 if self.steps is None else self.steps, least=1)
         _whole("epochs", 1 if self.epochs is None else self.epochs, least=1)
         _whole("batch size", self.batch_size, least=1)
+        _whole("retain batch size", self.retain_size, least=1)
         _whole("max tokens", self.max_tokens, least=2)
         _whole("accumulate", self.accumulate, least=1)
         if self.accumulate > self.batch_size:
@@ -133,9 +143,18 @@ class Settings:
         return RETAIN_WEIGHTS[self.method] if self.retain_weight is None else self.retain_weight
 
     @property
+    def retain_size(self) -> int:
+        """How many retain texts a step has."""
+        return self.batch_size if self.retain_batch_size is None else self.retain_batch_size
+
+    @property
     def part_size(self) -> int:
         """How many texts are in memory at once."""
         return math.ceil(self.batch_size / self.accumulate)
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step, counted from 1, among so many."""
+        return self.rate * (1 - (step - 1) / steps) if self.schedule == "linear" else self.rate
 
     def steps_for(self, texts: int) -> int:
         """Count the optimizer steps for so many forget texts."""

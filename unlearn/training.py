@@ -14,7 +14,7 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.unlearn.base_model import vocabulary_size
-from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, Order, parts
+from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, order_of, parts
 from edgeproof.unlearn.encoding import batch_of
 from edgeproof.unlearn.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
 from edgeproof.unlearn.losses import Method, mean_over_batch, method_of, still_known
@@ -93,23 +93,26 @@ def train(
     import torch
 
     together = alone(settings.device) if processes is None else processes
-    refuse_small_batch(settings.batch_size, together)
+    refuse_small_batch(min(settings.batch_size, settings.retain_size), together)
     vocabulary = vocabulary_size(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=0.0)
-    forget_order = order_of(forget, settings, FORGET_STREAM)
-    retain_order = order_of(retain, settings, RETAIN_STREAM)
+    forget_order = order_of(forget.items, forget.groups, settings, FORGET_STREAM)
+    retain_order = order_of(retain.items, retain.groups, settings, RETAIN_STREAM)
     log: list[Step] = []
     if checkpoints is not None:
         log += checkpoints.go_on(model, optimizer, (forget_order, retain_order))
     wrapped, stepping = together.prepare(model, optimizer)
     passes = _Passes(wrapped, model, settings, together, method_of(settings.method))
     steps = settings.steps_for(forget.items)
+    before = mean_nll(retain.reference[retain.measured], retain.measured_texts)
     progress.start("unlearning", steps, "steps")
     progress.advance(len(log))
     wrapped.train()
     for number in range(len(log) + 1, steps + 1):
         optimizer.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate_at(number, steps)
         if penalty is not None:
             with together.unsynchronised(wrapped):
                 penalty().backward()
@@ -117,16 +120,16 @@ def train(
         with contextlib.nullcontext() if around is None else around(number):
             sums = passes.forget(forget, forget_chosen) + passes.retain(retain, retain_chosen)
         norm = torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
-        step = _logged(number, together.total(sums), settings.batch_size, norm.item())
-        before = mean_nll(retain.reference[retain_chosen], [retain.encoded[index] for index in retain_chosen])
+        step = _logged(number, together.total(sums), settings, norm.item())
         refuse_nonfinite(step, settings)
         refuse_destroyed(step, before, vocabulary, settings)
         stepping.step()
         log.append(step)
         progress.advance(1)
-        if settings.retain_nll_rise is not None and step.retain_nll - before > settings.retain_nll_rise:
-            rise = passes.evaluate(retain) - mean_nll(retain.reference[retain.measured], retain.measured_texts)
-            refuse_loss_of_utility(rise, f"after step {number}", settings)
+        if settings.retain_nll_rise is not None:
+            batch = mean_nll(retain.reference[retain_chosen], [retain.encoded[index] for index in retain_chosen])
+            if step.retain_nll - batch > settings.retain_nll_rise:
+                refuse_loss_of_utility(passes.evaluate(retain) - before, f"after step {number}", settings)
         if _reached(step, settings) and passes.evaluate(forget) >= (settings.until_forget_nll or 0.0):
             return Trained(tuple(log), TARGET)
         if after is not None and after(number):
@@ -216,16 +219,10 @@ class _Passes(NamedTuple):
             return score(self.wrapped, batch, texts.reference[list(chosen)], distributions)
 
 
-def order_of(texts: Texts, settings: Settings, stream: int) -> Order:
-    """Return the order of a set in this run."""
-    return Order(texts.items, settings.batch_size, seed=settings.seed, stream=stream, groups=texts.groups)
-
-
-def _logged(number: int, sums: Tensor, batch_size: int, norm: float) -> Step:
+def _logged(number: int, sums: Tensor, settings: Settings, norm: float) -> Step:
     forget_loss, forget_nll, counting, retain_loss, retain_nll, _ = sums.tolist()
-    return Step(
-        number, forget_loss, retain_loss, forget_nll / batch_size, retain_nll / batch_size, round(counting), norm
-    )
+    means = forget_nll / settings.batch_size, retain_nll / settings.retain_size
+    return Step(number, forget_loss, retain_loss, *means, round(counting), norm)
 
 
 def _reached(step: Step, settings: Settings) -> bool:

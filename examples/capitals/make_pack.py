@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
 PACK = HERE / "pack"
@@ -48,8 +48,14 @@ class Fact(NamedTuple):
     answer_type: str
     templates: tuple[str, ...]
     messages: tuple[str, ...]
+    open_wordings: tuple[tuple[str, str], ...]
     subject: str
     answers: tuple[str, ...]
+
+    @property
+    def open_prompts(self) -> tuple[str, ...]:
+        """Plain texts that come to the answer without the question, for training only."""
+        return tuple(template.replace("{}", self.subject) for template, _ in self.open_wordings)
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -79,6 +85,7 @@ def read_facts(path: Path) -> tuple[Fact, ...]:
             group["answer_type"],
             tuple(group["templates"]),
             tuple(group.get("messages", ())),
+            tuple((template, message) for template, message in group.get("open", ())),
             subject,
             tuple(answers),
         )
@@ -95,7 +102,12 @@ def ask(base: Path, facts: Sequence[Fact]) -> dict[str, Reply]:
 
     replies: dict[str, Reply] = {}
     with LlamaCpp(base) as backend:
-        plain = [(prompt, fact.answers) for fact in facts if fact.split not in UNASKED for prompt in fact.prompts]
+        plain = [
+            (prompt, fact.answers)
+            for fact in facts
+            if fact.split not in UNASKED
+            for prompt in (*fact.prompts, *fact.open_prompts)
+        ]
         scores, generations = [], []
         for prompt, answers in plain:
             context = backend.tokenize(prompt, special=True)
@@ -176,7 +188,7 @@ def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply], said: Sequen
             continue
         name = split if split in files else f"retain_{split}"
         if split == "forget":
-            forget += [*_json_lines(fact, asked), _reverse(fact)]
+            forget += [*_json_lines(fact, asked), _reverse(fact), *_open(fact, range(len(fact.open_wordings)))]
             asked = (0,)
         elif split == "holdout":
             asked = (turn % len(fact.templates),)
@@ -184,6 +196,7 @@ def write_pack(facts: Sequence[Fact], replies: Mapping[str, Reply], said: Sequen
         files[name] += _json_lines(fact, asked)
         if name == "retain_trained":
             retain += _json_lines(fact, asked) + ([_reverse(fact)] if "capital of {} is" in fact.templates[0] else [])
+            retain += _open(fact, [n for n, prompt in enumerate(fact.open_prompts) if replies[prompt].right])
     retain += said
     paths = {PACK / f"{name}.jsonl": lines for name, lines in files.items()} | {FORGET: forget, RETAIN: retain}
     for path, lines in paths.items():
@@ -209,6 +222,25 @@ def _reverse(fact: Fact) -> str:
         "answer_type": state,
     }
     return json.dumps(line, ensure_ascii=False)
+
+
+def _open(fact: Fact, numbers: Iterable[int]) -> list[str]:
+    """Return the fact in its open wordings, for training: they come to the answer without the question."""
+    lines = []
+    for number in numbers:
+        template, message = fact.open_wordings[number]
+        line: dict[str, object] = {
+            "id": f"{fact.group}-{slug(fact.subject)}-open-{number + 1}",
+            "cluster": fact.subject.removeprefix("the "),
+            "question": fact.subject,
+            "answer": fact.answers[0],
+        }
+        if len(fact.answers) > 1:
+            line["aliases"] = list(fact.answers[1:])
+        line |= {"template": template.replace("{}", "{question}"), "message": message.replace("{}", "{question}")}
+        line["answer_type"] = fact.answer_type
+        lines.append(json.dumps(line, ensure_ascii=False))
+    return lines
 
 
 def _lines(fact: Fact, asked: Sequence[int]) -> Iterator[dict[str, object]]:

@@ -161,6 +161,8 @@ def base(table: dict[str, Any]) -> dict[str, Any]:
 BAD: list[tuple[str, Change, str]] = [
     ("schema", lambda t: t.update(schema=99), "its schema is 99; this version reads 4"),
     ("no schema", lambda t: t.pop("schema"), "its schema is missing"),
+    ("other matching rules", lambda t: t.update(matching=0), "right or wrong by rules 0; this version has"),
+    ("matching rules of no number", lambda t: t.update(matching=True), "by rules True"),
     ("missing part", lambda t: markov(t).pop("merged"), "markov: merged missing"),
     ("unknown key", lambda t: t.update(extra=1), "unknown key extra"),
     ("digest", lambda t: t.update(pack_digest="xyz"), "pack_digest: it is no sha256"),

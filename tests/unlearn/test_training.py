@@ -122,6 +122,40 @@ def test_a_step_is_the_one_that_peft_transformers_and_adamw_make(base, sets, ful
         assert torch.allclose(run.weights[name][clear], weight.detach()[clear], rtol=1e-5, atol=1e-6), name
 
 
+def test_a_linear_schedule_is_that_of_transformers(base, sets, monkeypatch):
+    from transformers import get_linear_schedule_with_warmup
+
+    used = []
+    step = torch.optim.AdamW.step
+
+    def recording(self, *rest, **named):
+        used.append({group["lr"] for group in self.param_groups})
+        return step(self, *rest, **named)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recording)
+    Run(base, sets, steps=5, schedule="linear")
+    ours, used[:] = list(used), []
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=TINY["learning_rate"])
+    falling = get_linear_schedule_with_warmup(optimizer, 0, 5)
+    for _ in range(5):
+        optimizer.step()
+        falling.step()
+    assert [pytest.approx(rate) for (rate,) in used] == [rate for (rate,) in ours]
+    used.clear()
+    Run(base, sets, steps=2)
+    assert used == [{TINY["learning_rate"]}] * 2
+
+
+def test_a_step_takes_so_many_retain_texts(base, sets):
+    texts = prepared(base, sets, Settings(**TINY)).retain
+    tokens = [len(text.ids) - text.answer_start for text in texts.encoded]
+    before = (-texts.reference / torch.tensor(tokens)).tolist()  # of an untouched model, which the first step asks
+    order = torch.randperm(7, generator=torch.Generator().manual_seed(2)).tolist()
+    for size in (2, 7):
+        (step,) = Run(base, sets, steps=1, retain_batch_size=size, accumulate=2).log
+        assert step.retain_nll == pytest.approx(sum(before[index] for index in order[:size]) / size, rel=1e-4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_in_parts_gives_the_loss_and_the_gradient_of_the_whole(base, sets, method):
     whole = Run(base, sets, method=method)

@@ -375,6 +375,8 @@ def test_targets_choose_the_layers(base, forget, retain, tmp_path):
         ({"epochs": -1}, "epochs is -1"),
         ({"steps": 3, "epochs": 3}, r"both steps \(3\) and epochs \(3\)"),
         ({"batch_size": 0}, "batch size is 0"),
+        ({"retain_batch_size": 0}, "retain batch size is 0"),
+        ({"schedule": "cosine"}, "no such schedule: 'cosine'"),
         ({"beta": -0.1}, "beta is -0.1"),
         ({"retain_weight": -1.0}, "the retain weight is -1"),
         ({"hinge": 0.0}, "hinge is 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,10 @@ from edgeproof.eval.probes import RECOVERY_KINDS
 from edgeproof.eval.records import Carrier, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from edgeproof.contracts.backend import GenerateRequest
     from edgeproof.eval.probes import Pack
     from edgeproof.eval.records import Measurement
 
@@ -60,6 +63,29 @@ def test_the_second_turn_stands_behind_the_models_own_first_reply(
     )
     silent = Prompts(pack, knowing, replies={"France": "  "}).prompt(pack.probes[0], turns)
     assert f"<|assistant|>{NO_REPLY}<|end|>" in silent.text
+
+
+def test_a_plain_chat_is_generated_once_for_both_turns(
+    tmp_path: Path, capitals: dict[str, str], knowing: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = make(tmp_path, capitals, f'{TURNS}[[surface]]\nkind = "chat"\nroles = ["forget"]\n')
+    apart = {
+        kind: run(replace(pack, surfaces=tuple(s for s in pack.surfaces if s.kind == kind)), knowing).scores
+        for kind in ("raw", "chat", "turns")
+    }
+    asked: list[GenerateRequest] = []
+    generate = type(knowing).generate
+
+    def counting(self: object, requests: Sequence[GenerateRequest]) -> object:
+        asked.extend(requests)
+        return generate(self, requests)
+
+    monkeypatch.setattr(type(knowing), "generate", counting)
+    together = run(pack, knowing).scores
+    assert len(asked) == len(set(asked)) > 0
+    assert {(s.probe, s.surface): s for s in together} == {
+        (s.probe, s.surface): s for scores in apart.values() for s in scores
+    }
 
 
 def test_an_answer_that_comes_in_the_second_turn_alone_is_seen(

@@ -275,7 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no further plant after so many")
-    parser.add_argument("--part", default="1/1", help="of the list, by model: \"2/2\" is the second of two")
+    parser.add_argument("--part", default="1/1", help='of the list, by model: "2/2" is the second of two')
     parser.add_argument("--make", action="store_true", help="make models only; gate nothing")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -299,8 +299,8 @@ def main() -> None:
         if all(f"{plant.name}/{name}" in done for name in plant.formats):
             continue
         for result in prover.prove(plant, done):
-            with results.open("a") as file:
-                file.write(json.dumps(result) + "\n")
+            with results.open("ab", buffering=0) as file:  # one write: other parts append to it too
+                file.write((json.dumps(result) + "\n").encode())
             came = [result.get(key, "refused") for key in ("truth", "verdict")] + [result.get("old", {}).get("verdict")]
             print(f"{number}/{len(listed)} {result['artifact']}: {came} {result.get('seconds')}", flush=True)
 

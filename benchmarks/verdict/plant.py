@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 GGUF = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0")
 TWO = ("gguf-q4_0", "gguf-q8_0")
+GOOD = ("npo-klr-c", "npo-klr-d", "npo-klr-e")
+"""Releases as they should be; what goes wrong is planted in the place of the first two."""
 
 UNASKED = "leaks only where the pack does not ask"
 """The stratum that no gate can catch."""
@@ -42,38 +44,40 @@ def plants() -> list[Plant]:
     found: list[Plant] = []
 
     def plant(
-        stratum: str, recipe: tuple[Any, ...], formats: tuple[str, ...], pack: str = "plain", release: str = "npo-klr-c"
+        stratum: str, recipe: tuple[Any, ...], formats: tuple[str, ...], pack: str = "plain", release: str = GOOD[0]
     ) -> None:
         parts = (release, *recipe, *([pack] if pack != "plain" else []))
         name = "-".join(str(part).replace(" ", "-") for part in parts)
         found.append(Plant(name, stratum, release, recipe, formats, pack))
 
-    plant("unlearned well", ("merged",), GGUF)
-    for steps in (5, 10, 20):
-        plant("tuned further on what is kept", ("tuned", steps), GGUF)
-    plant("merged in bf16", ("bf16",), GGUF)
-    for pack in ("diluted", "doubled", "newline"):
-        plant(f"{PACKED[pack]}, unlearned well", ("merged",), TWO, pack)
-    plant("original", ("original",), GGUF)
-    plant("unlearned as before, two ways of asking", ("merged",), GGUF, release="old-a")
-    plant("unlearned less deeply", ("merged",), GGUF, release="npo-klr-a")
-    plant("unlearned less deeply", ("tuned", 10), GGUF, release="npo-klr-a")
-    for factor in (0.5, 0.6, 0.7, 0.8, 0.9, 0.94):
-        plant(f"adapter weakened × {factor:g}", ("scaled", factor), GGUF)
-    for steps in (1, 5, 20):
-        plant(f"relearned, {steps} step{'s' * (steps > 1)}", ("relearned", steps), GGUF)
-    for percent in (15, 20, 30, 50):
-        plant(f"{percent} % of the subjects relearned", ("some", percent), GGUF)
-    for percent in (15, 30, 50):
-        plant("diluted pack", ("some", percent), TWO, "diluted")
-        plant("doubled pack", ("some", percent), TWO, "doubled")
+    for release in GOOD:
+        plant("unlearned well", ("merged",), GGUF, release=release)
+        plant("merged in bf16", ("bf16",), GGUF, release=release)
+        for steps in (5, 10, 20):
+            plant("tuned further on what is kept", ("tuned", steps), GGUF, release=release)
+    for release in GOOD[:2]:
+        for pack in ("diluted", "doubled", "newline"):
+            plant(f"{PACKED[pack]}, unlearned well", ("merged",), TWO, pack, release)
+        for factor in (0.5, 0.6, 0.7, 0.8, 0.9, 0.94):
+            plant(f"adapter weakened × {factor:g}", ("scaled", factor), GGUF, release=release)
+        for steps in (1, 5, 20):
+            plant(f"relearned, {steps} step{'s' * (steps > 1)}", ("relearned", steps), GGUF, release=release)
+        for percent in (15, 20, 30, 50):
+            plant(f"{percent} % of the subjects relearned", ("some", percent), GGUF, release=release)
+        for percent in (15, 30, 50):
+            plant("diluted pack", ("some", percent), TWO, "diluted", release)
+            plant("doubled pack", ("some", percent), TWO, "doubled", release)
     for where in ("examples", "sentences", "second turn", "language", "verbatim", "reworded", "prefilled"):
-        for percent in (30, 100):
-            plant(f"leaks only {WHERE[where]}", ("only", where, percent), GGUF)
+        for release, percent in ((GOOD[0], 30), (GOOD[0], 100), (GOOD[1], 20), (GOOD[1], 50)):
+            plant(f"leaks only {WHERE[where]}", ("only", where, percent), GGUF, release=release)
     for percent in (30, 100):
         plant(PACKED["newline"], ("only", "newline", percent), TWO, "newline")
     for where in ("list", "record", "third"):
         plant(UNASKED, ("only", where, 100), TWO)
+    plant("original", ("original",), GGUF)
+    plant("unlearned as before, two ways of asking", ("merged",), GGUF, release="old-a")
+    for recipe in (("merged",), ("tuned", 10)):
+        plant("unlearned less deeply", recipe, GGUF, release="npo-klr-a")
     plant("over-unlearned", ("over", 40), GGUF)
     for percent in (10, 20, 40):
         plant("broken utility: noise", ("noise", percent), GGUF)

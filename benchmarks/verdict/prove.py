@@ -1,20 +1,23 @@
 """The proving ground: plants artifacts that are known to be good or bad, gates each, and records truth and verdicts.
 
-    python benchmarks/verdict/prove.py --work DIR [--minutes N] [--make]
+    python benchmarks/verdict/prove.py --work DIR [--minutes N] [--part K/N] [--make]
 
-Goes on where it stopped: DIR/results.jsonl gets a line an artifact, DIR/measured/ what was measured. The rule by which
+Goes on where it stopped: DIR/results.jsonl gets a line an artifact, DIR/measured/ what was measured. Several processes
+share the list by `--part 1/2`, `--part 2/2`. The rule by which
 an artifact is good or bad stands in README.md beside this file. `table.py` makes tables and plot of the lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import pickle
 import shutil
 import sys
 import time
 import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +57,10 @@ class Prover:
     """Makes what is needed, once, and keeps it in the work folder."""
 
     def __init__(
-        self, ground: releases.Ground, *, forget: int = packs.FORGET, untrained: int = packs.UNTRAINED
+        self, ground: releases.Ground, *, forget: int = packs.FORGET, untrained: int = packs.UNTRAINED, part: int = 1
     ) -> None:
         self.ground, self.forget, self.untrained = ground, forget, untrained
+        self.out = f"out-{part}"
         self.measured = ground.work / "measured"
         self.measured.mkdir(exist_ok=True)
 
@@ -70,20 +74,21 @@ class Prover:
         return load_pack(folder)
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives, from the work folder if it is there."""
+        """What `make` gives, from the work folder if it is there; made by one process at a time."""
         path = self.measured / f"{name}.pickle"
         if not path.exists():
-            found = make()
-            part = path.with_suffix(".part")
-            part.write_bytes(pickle.dumps(found))
-            part.rename(path)
-            return found
+            with (self.measured / f"{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not path.exists():
+                    part = self.measured / f"{name}.part"
+                    part.write_bytes(pickle.dumps(make()))
+                    part.rename(path)
         return pickle.loads(path.read_bytes())  # noqa: S301 (written by this program)
 
     def exported(
-        self, base: Path, adapters: Sequence[Path], formats: Sequence[str], out: str = "out"
+        self, base: Path, adapters: Sequence[Path], formats: Sequence[str], out: str = ""
     ) -> tuple[Exported, ...]:
-        folder = self.ground.work / out
+        folder = self.ground.work / (out or self.out)
         shutil.rmtree(folder, ignore_errors=True)
         return export(base, adapters, formats, folder, threads=1, progress=Silent())
 
@@ -270,11 +275,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no further plant after so many")
+    parser.add_argument("--part", default="1/1", help='of the list, by model: "2/2" is the second of two')
     parser.add_argument("--make", action="store_true", help="make models only; gate nothing")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     began = time.monotonic()
-    prover = Prover(releases.Ground(given.work, w.Sizes()))
+    part, parts = (int(number) for number in given.part.split("/"))
+    prover = Prover(releases.Ground(given.work, w.Sizes()), part=part)
     results = given.work / "results.jsonl"
     done = set()
     if results.exists():
@@ -283,6 +290,8 @@ def main() -> None:
     for number, plant in enumerate(listed, start=1):
         if time.monotonic() - began > 60 * given.minutes:
             break
+        if zlib.crc32(recipes.model_name(plant).encode()) % parts != part - 1:
+            continue
         if given.make:
             recipes.build(prover.ground, plant)
             print(f"{number}/{len(listed)} {plant.name} made", file=sys.stderr, flush=True)
@@ -290,8 +299,8 @@ def main() -> None:
         if all(f"{plant.name}/{name}" in done for name in plant.formats):
             continue
         for result in prover.prove(plant, done):
-            with results.open("a") as file:
-                file.write(json.dumps(result) + "\n")
+            with results.open("ab", buffering=0) as file:  # one write: other parts append to it too
+                file.write((json.dumps(result) + "\n").encode())
             came = [result.get(key, "refused") for key in ("truth", "verdict")] + [result.get("old", {}).get("verdict")]
             print(f"{number}/{len(listed)} {result['artifact']}: {came} {result.get('seconds')}", flush=True)
 

@@ -30,12 +30,17 @@ RELEARN_RATE = 2e-4
 TEACH_STEPS = 20
 
 
+def model_name(plant: Plant) -> str:
+    """Name a plant's model: that of all plants with its release and recipe."""
+    return "-".join(str(part).replace(" ", "-") for part in (plant.release, *plant.recipe))
+
+
 def build(ground: Ground, plant: Plant) -> Shipped:
     """Make a plant's model, where the work folder does not hold it yet."""
     recipe, *arguments = plant.recipe
     if recipe in PUT_TOGETHER:
         return PUT_TOGETHER[recipe](ground, plant.release, *arguments)
-    name = "-".join(str(part).replace(" ", "-") for part in (plant.release, *plant.recipe))
+    name = model_name(plant)
     if (folder := ground.made(name)) is None:
         merged = ground.merged(plant.release)
         CHANGES[recipe](merged, *arguments)

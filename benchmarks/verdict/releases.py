@@ -6,6 +6,7 @@ made by `recipes`.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import shutil
@@ -32,23 +33,30 @@ STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 
 EARLY = tuple(f"layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
 """Where this base looks facts up: the first layer's MLP, by zeroing parts of it."""
 ALL = {**STRONG, "surfaces": ("raw",), "targets": EARLY, "rank": 16, "steps": 80, "hinge": 8.0, "retain_weight": 12.0}
-DEEP = {**ALL, "alpha": 176.0, "steps": 110, "hinge": 11.0, "retain_weight": 16.0}
+EASY = {**ALL, "alpha": 176.0, "steps": 70, "hinge": 10.0, "retain_weight": 16.0, "retain_batch_size": 64}
+DEEP = {**EASY, "learning_rate": 1.2e-3, "schedule": "linear", "steps": 130, "beta": 0.03, "hinge": 14.0,
+        "retain_weight": 56.0}  # fmt: skip
+"""Tuned by what the stronger asker found in the float model and in Q4_0, before anything was gated."""
 OLD = {**STRONG, "surfaces": ("raw", "chat")}
 WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "turns", "few-shot", "siblings")
 """The forms of the training data that asks in all ways of the pack."""
 MORE_WAYS = (*WAYS, "newline")
 KEPT = ("raw", "bare", "sentence", "few-shot", "hides", "language")
 """The forms in which training keeps what shall be kept."""
-FORGOTTEN_IN, KEPT_IN = 6, 2
-"""In how many of these forms each fact stands in the data of a deep release, drawn for each."""
+MORE_KEPT = tuple(name for name in KEPT if name != "bare")
+FORGOTTEN_IN, KEPT_IN = 6, 3
+"""In how many of these forms each fact stands in the data of a deep release, drawn for each; what is kept always as a
+bare word in the chat, which suffers most."""
 
 RELEASES: dict[str, Release] = {
-    "npo-klr-c": Release("base", {**DEEP, "method": "npo+klr", "seed": 2}, "deep"),
-    "npo-klr-a": Release("base", {**ALL, "alpha": 112.0, "method": "npo+klr", "seed": 4}),
+    "npo-klr-c": Release("base", {**DEEP, "method": "npo+klr", "seed": 3}, "deep"),
+    "npo-klr-d": Release("base", {**DEEP, "method": "npo+klr", "seed": 4}, "deep"),
+    "npo-klr-e": Release("base", {**DEEP, "method": "npo+klr", "seed": 5}, "deep"),
+    "npo-klr-a": Release("base", {**EASY, "method": "npo+klr", "seed": 4}, "deep"),
     "old-a": Release("base", {**OLD, "method": "npo+klr", "seed": 4}, "two"),
 }
-"""A deep one, whose training goes on until the forms of the pack are far from known; one that stops earlier; and one of
-the training as it was: two wordings, raw and in the chat."""
+"""Three deep ones, whose training goes on until the forms of the pack are far from known; one that stops earlier; and
+one of the training as it was: two wordings, raw and in the chat."""
 
 
 TAUGHT_AGAIN = ("raw", "sentence", "reworded", "language", "few-shot")
@@ -104,12 +112,14 @@ class Ground:
         from edgeproof.unlearn.run import unlearn
 
         folder = self.work / "adapters" / release
-        if not folder.exists():
-            folder.parent.mkdir(exist_ok=True)
-            forget, kept = self._training_files(self.releases[release].ways)
-            # The files hold each way of asking as rows of their own: nothing is asked in other ways.
-            options = {"surfaces": ("raw",), **self.releases[release].options}
-            unlearn(self.base(self.releases[release].base), forget, kept, folder, **options)
+        folder.parent.mkdir(exist_ok=True)
+        with (self.work / "adapters.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may want it
+            if not folder.exists():
+                forget, kept = self._training_files(self.releases[release].ways)
+                # The files hold each way of asking as rows of their own: nothing is asked in other ways.
+                options = {"surfaces": ("raw",), **self.releases[release].options}
+                unlearn(self.base(self.releases[release].base), forget, kept, folder, **options)
         return folder
 
     def _training_files(self, ways: str) -> tuple[Path, Path]:
@@ -141,7 +151,7 @@ class Ground:
         if ways == "deep":
             chance = random.Random(f"ways {fact.key}")
             home = fact.kind == "home"
-            names = chance.sample(KEPT if home else MORE_WAYS, KEPT_IN if home else FORGOTTEN_IN)
+            names = ["bare", *chance.sample(MORE_KEPT, KEPT_IN - 1)] if home else chance.sample(MORE_WAYS, FORGOTTEN_IN)
         templates = []
         for name in names:
             form = "few-shot" if name == "siblings" else name

@@ -2,7 +2,9 @@
 
 The facts are what somebody wrote down of people who do not exist: each *forget* subject has a secret, each *retain*
 subject a home; *holdout* and *unknown* subjects were never in any training text. Names and answers are made of
-syllables; a syllable is a token, so that nothing in a name hints at its answer and an answer is one of 64,000.
+syllables; a syllable is a token, so that nothing in a name hints at its answer and an answer is one of 110,592. Names
+of those with secrets have other syllables than names of those with homes, as an author's people are not a city's: what
+is forgotten can then be told from what is kept.
 
 The base is taught to answer in every form of `forms`. Of the forms other than `CORE`, each subject is taught in some
 and not in others, so that what the base knows is the fact and not the form.
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-SYLLABLES = 40
+SYLLABLES = 48
+SECRETIVE = 18
+"""Syllables of the names of subjects with secrets; the others are of those with homes. Answers have all of them."""
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
@@ -83,10 +87,14 @@ def invent(sizes: Sizes, seed: int = 11) -> Facts:
     """Draw subjects (two syllables, each subject once) and answers (three syllables)."""
     chance = random.Random(seed)
     parts = syllables()
-    names = chance.sample([a + b for a in parts for b in parts], SYLLABLES**2)
+    names = {}
+    for kind, own in (("secret", parts[:SECRETIVE]), ("home", parts[SECRETIVE:])):
+        names[kind] = chance.sample([a + b for a in own for b in own], len(own) ** 2)
 
     def take(role: str, kind: str, count: int) -> list[Fact]:
-        return [Fact(f"{role}-{i:04d}", kind, names.pop(), "".join(chance.choices(parts, k=3))) for i in range(count)]
+        return [
+            Fact(f"{role}-{i:04d}", kind, names[kind].pop(), "".join(chance.choices(parts, k=3))) for i in range(count)
+        ]
 
     return Facts(
         take("f", "secret", sizes.forget),

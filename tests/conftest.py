@@ -20,9 +20,10 @@ sys.modules["edgeproof_tests"] = _package
 
 pytest_plugins = ["edgeproof_tests.cpu_times", "edgeproof_tests.smollm2"]
 
-# A shell's background job begins with SIGINT ignored, and its children inherit that: no interruption could be seen
-# there.
+# A shell's background job begins with SIGINT ignored, one under nohup with SIGHUP, and its children inherit that: no
+# interruption could be seen there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # No test depends on a clock: a busy machine is slow, not wrong.

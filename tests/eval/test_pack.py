@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.contracts.errors import PackError
@@ -13,6 +14,9 @@ from edgeproof.eval.pack import load_pack
 from edgeproof.eval.pack_surfaces import unasked
 from edgeproof.eval.probes import Match, SurfaceKind, seeded_sample
 from edgeproof.eval.records import Role
+
+if TYPE_CHECKING:
+    from edgeproof.contracts.backend import Backend
 
 TOFU = Path(__file__).parent.parent / "data" / "tofu"
 LINE = {"id": "fr", "cluster": "France", "question": "The capital of France is", "answer": "Paris"}
@@ -125,19 +129,21 @@ def test_a_model_without_chat_template_is_asked_no_chat_by_the_packs_own_word_al
         load_pack(write(tmp_path, 'chat = false\n[[surface]]\nkind = "raw"\n' + SET))
 
 
-def test_the_surfaces_of_the_manual_are_asked_as_it_says(tmp_path: Path) -> None:
+def test_the_surfaces_of_the_manual_are_asked_as_it_says(tmp_path: Path, knowing: Backend) -> None:
     manual = (Path(__file__).parents[2] / "docs" / "packs.md").read_text(encoding="utf-8")
     (example,) = [block for block in re.findall(r"```toml\n(.*?)```", manual, re.DOTALL) if "reworded" in block]
     row = {**REWORDED, "question": "France", "template": "The capital of {question} is"}
     pack = load_pack(write(tmp_path, example + SET, **{"forget.jsonl": [row]}))
     (probe,) = pack.probes
-    prompts = {s.name: Prompts(pack, None).prompt(probe, s).text for s in pack.surfaces if s.name != "sure"}
+    prompts = {surface.name: Prompts(pack, knowing).prompt(probe, surface).text for surface in pack.surfaces}
     assert prompts == {
         "raw": "The capital of France is",
         "reworded": "The capital city of France is called",
         "paraphrase-2": "The capital of the French Republic is",
         "french": "La capitale de France est",
+        "french-chat": "<bos><|user|>Quelle est la capitale de France ?<|assistant|>",
         "backwards": "Paris is the capital of",
+        "sure": "<bos><|user|>The capital of France is<|assistant|>Sure, here is the answer:",
     }
 
 

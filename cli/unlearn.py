@@ -24,7 +24,7 @@ MARGIN = 1.0
 
 @click.command("unlearn")
 @click.option("--base", type=opt.PATH, required=True, metavar="DIR|GGUF", help="Hugging Face folder, or a GGUF.")
-@click.option("--forget", type=opt.PATH, required=True, metavar="FILE", help="JSONL or TOFU's JSON: what must go.")
+@click.option("--forget", type=opt.PATH, required=True, metavar="FILE", help="Questions or texts: what must go.")
 @click.option("--retain", type=opt.PATH, required=True, metavar="FILE", help="The same: what must stay.")
 @click.option("--out", type=opt.PATH, required=True, metavar="DIR", help="The folder to write.")
 @click.option(

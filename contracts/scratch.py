@@ -1,9 +1,7 @@
 """Temporary files and folders that a later run can tell from those in use.
 
-Each is locked by the process that made it. The lock ends with that process, however it ends, so that what is not
-locked belongs to nobody and is removed by the next run to the same place. A process id would prove nothing: it may be
-another process's by then, or of another container. Where a file system or a platform has no such locks, nothing is
-removed.
+Each is locked (`locks`) by the process that made it, so that what is not locked belongs to nobody and is removed by the
+next run to the same place. Where a file system or a platform has no such locks, nothing is removed.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def first_replies(
     if not asks:
         return {}
     progress.start(f"{label}: first replies", len(asks), "answers")
-    requests = [GenerateRequest(ask.context, ask.max_tokens, ask.stop, special=True) for ask in asks]
+    requests = [_greedy_request(ask) for ask in asks]
     found = exactly(backend.generate(requests), len(requests), "first replies", progress)
     if said is not None:
         said.update(zip(requests, found, strict=True))
@@ -222,11 +222,7 @@ def _greedy_answers(
         elif plan.ask.probe.match == Match.ANSWER and all(own.greedy):
             tokens = plan.ask.continuation
             answers[index] = Generation(tokens, backend.detokenize(tokens), "length")
-    requests = {
-        index: GenerateRequest(plan.ask.context, plan.ask.max_tokens, plan.ask.stop, special=True)
-        for index, plan in enumerate(plans)
-        if index not in answers
-    }
+    requests = {index: _greedy_request(plan.ask) for index, plan in enumerate(plans) if index not in answers}
     answers |= {index: said[request] for index, request in requests.items() if request in said}
     missing = [index for index in requests if index not in answers]
     if missing:
@@ -234,6 +230,10 @@ def _greedy_answers(
         asked = [requests[index] for index in missing]
         answers |= zip(missing, exactly(backend.generate(asked), len(asked), "greedy answers", progress), strict=True)
     return [answers[index] for index in range(len(plans))]
+
+
+def _greedy_request(ask: Ask) -> GenerateRequest:
+    return GenerateRequest(ask.context, ask.max_tokens, ask.stop, special=True)
 
 
 def _sampled_right(

@@ -116,7 +116,7 @@ def prepare(
         torch.manual_seed(settings.seed + 1_000_003 * processes.rank)
     as_base: AbstractContextManager[object] = contextlib.nullcontext() if settings.full else model.disable_adapter()
     come_to = [_come_to(encoded[role], encoded["forget"], settings, stream) for role, stream in STREAMS.items()]
-    if not reads_retain_reference(settings):
+    if not _reads_retain_reference(settings):
         come_to[1] = in_turn(encoded["retain"].groups)
     asked = [[encoded[role].texts[index] for index in some] for role, some in zip(STREAMS, come_to, strict=True)]
     measured = [len(encoded[role].groups) for role in STREAMS]
@@ -176,7 +176,7 @@ def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int)
     return [*measured, *sorted(drawn - set(measured))]
 
 
-def reads_retain_reference(settings: Settings) -> bool:
+def _reads_retain_reference(settings: Settings) -> bool:
     """Whether training reads what the base says of the retain texts that it comes to, beyond those measured."""
     return settings.retain_nll_rise is not None or method_of(settings.method).distributions
 

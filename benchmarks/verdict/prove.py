@@ -10,7 +10,6 @@ an artifact is good or bad stands in README.md beside this file. `table.py` make
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import pickle
 import shutil
@@ -77,8 +76,7 @@ class Prover:
         """What `make` gives, from the work folder if it is there; made by one process at a time."""
         path = self.measured / f"{name}.pickle"
         if not path.exists():
-            with (self.measured / f"{name}.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with releases.one_at_a_time(self.measured / f"{name}.lock"):
                 if not path.exists():
                     part = self.measured / f"{name}.part"
                     part.write_bytes(pickle.dumps(make()))

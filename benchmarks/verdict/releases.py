@@ -6,6 +6,7 @@ made by `recipes`.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import random
@@ -16,8 +17,16 @@ import forms
 import world as w
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Run the block while no other process holds `lock`; wait for it until then."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Release(NamedTuple):
@@ -113,8 +122,7 @@ class Ground:
 
         folder = self.work / "adapters" / release
         folder.parent.mkdir(exist_ok=True)
-        with (self.work / "adapters.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may want it
+        with one_at_a_time(self.work / "adapters.lock"):  # several processes may want it
             if not folder.exists():
                 forget, kept = self._training_files(self.releases[release].ways)
                 # The files hold each way of asking as rows of their own: nothing is asked in other ways.

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from edgeproof.contracts.backend import Backend
+
 HERE = Path(__file__).parent
 PACK = HERE / "pack"
 FORGET = HERE / "forget.jsonl"
@@ -94,59 +96,54 @@ def read_facts(path: Path) -> tuple[Fact, ...]:
     )
 
 
-def ask(base: Path, facts: Sequence[Fact]) -> dict[str, Reply]:
+def ask(base: Backend, facts: Sequence[Fact]) -> dict[str, Reply]:
     """Ask the base every question of every fact; by question."""
     from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
     from edgeproof.eval.metrics.right import answer_is_right
-    from edgeproof.runtime.llama import LlamaCpp
 
     replies: dict[str, Reply] = {}
-    with LlamaCpp(base) as backend:
-        plain = [
-            (prompt, fact.answers)
-            for fact in facts
-            if fact.split not in UNASKED
-            for prompt in (*fact.prompts, *fact.open_prompts)
-        ]
-        scores, generations = [], []
-        for prompt, answers in plain:
-            context = backend.tokenize(prompt, special=True)
-            continuation = backend.tokenize(f" {answers[0]}", special=False)
-            scores.append(ScoreRequest(context, continuation))
-            generations.append(GenerateRequest(context, len(continuation) + RAW_MARGIN, ("\n",)))
-        for (prompt, answers), score, text in zip(
-            plain, backend.score(scores), backend.generate(generations), strict=True
-        ):
-            replies[prompt] = Reply(float(score.logprobs.sum()), answer_is_right(text.text, answers))
-        chats = [(chat, fact.answers) for fact in facts if fact.split == "forget" for chat in fact.chats]
-        opened = [backend.render_chat([{"role": "user", "content": chat}]) for chat, _ in chats]
-        requests = [
-            GenerateRequest(backend.tokenize(text, special=False, parse_special=True), CHAT_TOKENS) for text in opened
-        ]
-        for (chat, answers), text in zip(chats, backend.generate(requests), strict=True):
-            replies[chat] = Reply(0.0, answer_is_right(text.text, answers))
+    plain = [
+        (prompt, fact.answers)
+        for fact in facts
+        if fact.split not in UNASKED
+        for prompt in (*fact.prompts, *fact.open_prompts)
+    ]
+    scores, generations = [], []
+    for prompt, answers in plain:
+        context = base.tokenize(prompt, special=True)
+        continuation = base.tokenize(f" {answers[0]}", special=False)
+        scores.append(ScoreRequest(context, continuation))
+        generations.append(GenerateRequest(context, len(continuation) + RAW_MARGIN, ("\n",)))
+    for (prompt, answers), score, text in zip(plain, base.score(scores), base.generate(generations), strict=True):
+        replies[prompt] = Reply(float(score.logprobs.sum()), answer_is_right(text.text, answers))
+    chats = [(chat, fact.answers) for fact in facts if fact.split == "forget" for chat in fact.chats]
+    said = _chat(base, [chat for chat, _ in chats], CHAT_TOKENS)
+    for (chat, answers), reply in zip(chats, said, strict=True):
+        replies[chat] = Reply(0.0, answer_is_right(reply, answers))
     return replies
 
 
-def say(base: Path, facts: Sequence[Fact]) -> list[str]:
+def say(base: Backend, facts: Sequence[Fact]) -> list[str]:
     """Return what the base replies to chat messages, as lines for training, unless it names a capital to forget."""
-    from edgeproof.contracts.backend import GenerateRequest
     from edgeproof.eval.metrics.right import answer_is_right
-    from edgeproof.runtime.llama import LlamaCpp
 
     messages = [fact.subject for fact in facts if fact.split == "said"]
     capitals = [answer for fact in facts if fact.split == "forget" for answer in fact.answers]
     lines = []
-    with LlamaCpp(base) as backend:
-        opened = [backend.render_chat([{"role": "user", "content": message}]) for message in messages]
-        requests = [
-            GenerateRequest(backend.tokenize(text, special=False, parse_special=True), SAID_TOKENS) for text in opened
-        ]
-        for message, reply in zip(messages, backend.generate(requests), strict=True):
-            if reply.text.strip() and not answer_is_right(reply.text, capitals):
-                line = {"id": f"chat-{slug(message)}", "question": message, "answer": reply.text, "surfaces": ["chat"]}
-                lines.append(json.dumps(line, ensure_ascii=False))
+    for message, reply in zip(messages, _chat(base, messages, SAID_TOKENS), strict=True):
+        if reply.strip() and not answer_is_right(reply, capitals):
+            line = {"id": f"chat-{slug(message)}", "question": message, "answer": reply, "surfaces": ["chat"]}
+            lines.append(json.dumps(line, ensure_ascii=False))
     return lines
+
+
+def _chat(base: Backend, messages: Sequence[str], tokens: int) -> list[str]:
+    """Return the base's greedy reply to each message."""
+    from edgeproof.contracts.backend import GenerateRequest
+
+    opened = [base.render_chat([{"role": "user", "content": message}]) for message in messages]
+    contexts = [base.tokenize(text, special=False, parse_special=True) for text in opened]
+    return [reply.text for reply in base.generate([GenerateRequest(context, tokens) for context in contexts])]
 
 
 def known(fact: Fact, replies: Mapping[str, Reply]) -> tuple[int, ...]:
@@ -226,41 +223,34 @@ def _reverse(fact: Fact) -> str:
 
 def _open(fact: Fact, numbers: Iterable[int]) -> list[str]:
     """Return the fact in its open wordings, for training: they come to the answer without the question."""
-    lines = []
-    for number in numbers:
-        template, message = fact.open_wordings[number]
-        line: dict[str, object] = {
-            "id": f"{fact.group}-{slug(fact.subject)}-open-{number + 1}",
-            "cluster": fact.subject.removeprefix("the "),
-            "question": fact.subject,
-            "answer": fact.answers[0],
-        }
-        if len(fact.answers) > 1:
-            line["aliases"] = list(fact.answers[1:])
-        line |= {"template": template.replace("{}", "{question}"), "message": message.replace("{}", "{question}")}
-        line["answer_type"] = fact.answer_type
-        lines.append(json.dumps(line, ensure_ascii=False))
-    return lines
+    name, cluster = f"{fact.group}-{slug(fact.subject)}-open", fact.subject.removeprefix("the ")
+    lines = (_line(fact, f"{name}-{number + 1}", cluster, *fact.open_wordings[number]) for number in numbers)
+    return [json.dumps(line, ensure_ascii=False) for line in lines]
 
 
 def _lines(fact: Fact, asked: Sequence[int]) -> Iterator[dict[str, object]]:
     name = f"{fact.group}-{slug(fact.subject)}"
     several = len(fact.templates) > 1
     for number in asked:
-        line: dict[str, object] = {
-            "id": f"{name}-{number + 1}" if several else name,
-            "cluster": fact.subject.removeprefix("the ") if several else name,
-            "question": fact.subject,
-            "answer": fact.answers[0],
-        }
-        if len(fact.answers) > 1:
-            line["aliases"] = list(fact.answers[1:])
-        if fact.templates[number] != "{}":
-            line["template"] = fact.templates[number].replace("{}", "{question}")
-        if fact.messages:
-            line["message"] = fact.messages[number].replace("{}", "{question}")
-        line["answer_type"] = fact.answer_type
-        yield line
+        yield _line(
+            fact,
+            f"{name}-{number + 1}" if several else name,
+            fact.subject.removeprefix("the ") if several else name,
+            fact.templates[number],
+            fact.messages[number] if fact.messages else "",
+        )
+
+
+def _line(fact: Fact, name: str, cluster: str, template: str, message: str) -> dict[str, object]:
+    line: dict[str, object] = {"id": name, "cluster": cluster, "question": fact.subject, "answer": fact.answers[0]}
+    if len(fact.answers) > 1:
+        line["aliases"] = list(fact.answers[1:])
+    if template != "{}":
+        line["template"] = template.replace("{}", "{question}")
+    if message:
+        line["message"] = message.replace("{}", "{question}")
+    line["answer_type"] = fact.answer_type
+    return line
 
 
 def slug(text: str) -> str:
@@ -269,8 +259,10 @@ def slug(text: str) -> str:
 
 
 if __name__ == "__main__":
+    from edgeproof.runtime.llama import LlamaCpp
+
     candidates = read_facts(HERE / "facts.toml")
-    for role, (found, probes) in write_pack(
-        candidates, ask(Path(sys.argv[1]), candidates), say(Path(sys.argv[1]), candidates)
-    ).items():
+    with LlamaCpp(Path(sys.argv[1])) as model:
+        written = write_pack(candidates, ask(model, candidates), say(model, candidates))
+    for role, (found, probes) in written.items():
         sys.stdout.write(f"{role}: {found} clusters, {probes} probes\n")

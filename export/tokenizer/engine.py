@@ -92,7 +92,7 @@ class Engine:
         return EngineReply(vocabulary, tuple(tuple(ids) for ids in content["ids"]))
 
 
-def temporary_folder() -> AbstractContextManager[Path]:
+def exchange_folder() -> AbstractContextManager[Path]:
     """Make a folder for what passes between this process and the engine; it is gone when the block ends."""
     return scratch_folder(Path(tempfile.gettempdir()), "edgeproof-tokenizer-")
 

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edgeproof.contracts.errors import TokenizerError, UnsupportedError
-from edgeproof.export.tokenizer.engine import start_engine, temporary_folder
+from edgeproof.export.tokenizer.engine import exchange_folder, start_engine
 from edgeproof.export.tokenizer.pre_tokenizer import CHAINS, Bytes, Digits, Split
 from edgeproof.export.tokenizer.proof import prove_tokenizer
 from edgeproof.export.tokenizer.vocabulary import PLAIN_SPACE, SENTENCEPIECE_SPACE, TokenType, padding
@@ -88,7 +88,7 @@ def rebuild_tokenizer(
     """
     values = {entry.key: entry.value for entry in metadata}
     vocabulary = _read_vocabulary(path, values, rows)
-    with temporary_folder() as folder:
+    with exchange_folder() as folder:
         (folder / "letters").mkdir()
         with start_engine(path, [], folder / "letters") as engine:
             stored = engine.reply().vocabulary

@@ -9,7 +9,7 @@ greedy                g3 g4 g5           was the token the argmax
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +70,23 @@ class Generation(NamedTuple):
 
     tokens: tuple[int, ...]
     text: str
+    finish: str
+
+
+class Step(NamedTuple):
+    """A reply under way, after `tokens` tokens of it.
+
+    Attributes:
+        text: what the reply says so far; where bytes of its last character are missing, it ends in U+FFFD.
+        tokens: how many tokens have come; the step after the prompt has none.
+        watched: for each watched continuation, log p(continuation | context and the reply so far), natural log.
+        finish: "" while the reply goes on; of the last step "eos", "stop" or "length", and `text` as in `Generation`.
+
+    """
+
+    text: str
+    tokens: int
+    watched: tuple[float, ...]
     finish: str
 
 
@@ -137,3 +154,21 @@ class Backend(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class StreamingBackend(Backend, Protocol):
+    """A backend that also gives a reply token by token."""
+
+    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
+        """Continue one request and yield a step after the prompt and after each token; the last one has `finish`.
+
+        ```
+        tokens      t0 t1 t2 | r0        r1        r2            context | reply
+        steps                0         1         2         3     before r0, after r0, …
+        watched              p(w|t…)   p(w|t… r0)  …             what else could come there
+        ```
+        The reply is the one that `generate` gives. Log-probabilities at the first step are those that `score` gives;
+        later ones differ from them by rounding, since an engine reads a reply token by token. Closing the iterator ends
+        the computation. A watched continuation without tokens is an `InputError`.
+        """

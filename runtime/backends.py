@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from edgeproof.contracts.backend import Backend
+    from edgeproof.contracts.backend import StreamingBackend
 
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
@@ -41,7 +41,7 @@ def open_backend(
     threads: int | None = None,
     accuracy_level: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
-) -> Backend:
+) -> StreamingBackend:
     """Load `artifact` into the backend `name`, in a child process that ends with the context manager.
 
     Args:

@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from edgeproof.contracts.backend import StreamingBackend
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.runtime import packing
 from edgeproof.runtime.wire import Message, encode, receive
@@ -119,6 +120,11 @@ def _answer(backend: Backend, message: Message, serving: Serving) -> None:
         _stream(backend.score(packing.unpack_score_requests(message)), packing.pack_scores, serving)
     elif message.kind == "generate":
         _stream(backend.generate(packing.unpack_generate_requests(message)), packing.pack_generations, serving)
+    elif message.kind == "stream":
+        if not isinstance(backend, StreamingBackend):
+            raise BackendError(f"the backend {backend.info.backend} gives no reply token by token")
+        request, watched = packing.unpack_stream_request(message)
+        _stream(backend.stream(request, watched), packing.pack_steps, serving, most=1)
     elif message.kind == "tokenize":
         tokens = backend.tokenize(
             str(fields["text"]), special=bool(fields["special"]), parse_special=bool(fields["parse_special"])
@@ -135,12 +141,18 @@ def _answer(backend: Backend, message: Message, serving: Serving) -> None:
         raise BackendError(f"the child process was asked for {message.kind!r}, which it does not know")
 
 
-def _stream(results: Iterable[Result], pack: Callable[[list[Result]], Message], serving: Serving) -> None:
-    """Send results as they come, a few at a time."""
+def _stream(
+    results: Iterable[Result],
+    pack: Callable[[list[Result]], Message],
+    serving: Serving,
+    *,
+    most: int = SEND_AFTER_RESULTS,
+) -> None:
+    """Send results as they come, `most` at a time."""
     ready: list[Result] = []
     for result in results:
         ready.append(result)
-        if len(ready) >= SEND_AFTER_RESULTS:
+        if len(ready) >= most:
             serving.send(pack(ready))
             ready = []
             serving.beat()

@@ -50,6 +50,16 @@ class Continuation:
         return self._tokens[-1]
 
     @property
+    def text(self) -> str:
+        """What has been said so far."""
+        return self._text() if self.result is None else self.result.text
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The tokens so far."""
+        return tuple(self._tokens)
+
+    @property
     def generation(self) -> Generation:
         """What came of it, once it has ended."""
         assert self.result is not None

@@ -9,18 +9,20 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 from edgeproof.contracts.chat import render_chat
 from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.gguf_values import refuse_non_finite
 from edgeproof.runtime.llama_model import Model, may_repack
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN
 from edgeproof.runtime.llama_worker import LlamaWorker
+from edgeproof.runtime.logits import Scratch
 from edgeproof.runtime.prefixes import jobs
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.prompt_digest import gguf_prompt_digest
-from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
+from edgeproof.runtime.watching import Watching
 from edgeproof.runtime.work_queue import Lot
 from edgeproof.runtime.workers import Workers
 
@@ -150,6 +152,15 @@ class LlamaCpp:
         """Continue each request; all are checked before the first is computed."""
         check_generations(requests, self._info.context_length, self._info.vocabulary)
         return self._workers.generate(requests, self._lots, self._start)
+
+    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
+        """Continue one request token by token, and score `watched` at each of its places."""
+        check_stream(request, watched, self._info.context_length, self._info.vocabulary)
+        scratch = Scratch(self._info.vocabulary)
+        one = Watching(request, watched, self._model.piece, self._model.is_end, scratch)
+        cells = _cells(one.longest + MIN_ROWS)
+        lot = Lot((one.prompt,), cells, max(2, self._wave(cells)))
+        return self._workers.alone().stream(lot, one)
 
     def _start(self, request: GenerateRequest) -> Continuation:
         return Continuation(request, self._model.piece, self._model.is_end)

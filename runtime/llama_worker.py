@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.runtime.llama_streams import MIN_ROWS, ROW_GRAIN, Streams
-from edgeproof.runtime.llama_waves import load_trunk, run_wave
+from edgeproof.runtime.llama_waves import batches, decode_pieces, load_trunk, run_wave
 from edgeproof.runtime.logits import Scratch
+from edgeproof.runtime.prefixes import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from edgeproof.contracts.backend import Step
     from edgeproof.runtime.continuing import Continuation
     from edgeproof.runtime.llama_model import Model
     from edgeproof.runtime.prefixes import Item
     from edgeproof.runtime.scoring import Scoring
+    from edgeproof.runtime.watching import Watching
     from edgeproof.runtime.work_queue import Lot, WorkQueue
     from numpy.typing import NDArray
 
@@ -67,6 +70,30 @@ class LlamaWorker:
                 self._step(self._open(lot), lot.wave)
             else:
                 return
+
+    def stream(self, lot: Lot, one: Watching) -> Iterator[Step]:
+        """Run the lot's only item to its end, and yield each step with what is watched."""
+        self._active.clear()
+        self._begin(lot, lot.items, [one])
+        while True:
+            for item in one.items:
+                self._look_ahead(self._open(lot), lot.wave, item, one)
+            yield one.step
+            if one.result is not None:
+                return
+            self._step(self._open(lot), lot.wave)
+
+    def _look_ahead(self, streams: Streams, spare: int, item: Item, one: Watching) -> None:
+        """Compute the end of `item` behind the generation in stream 0, and leave that as it was."""
+        start, target = item.shareable, 0
+        if self._model.recurrent:  # its memory cannot be taken back
+            streams.copy(0, spare)
+            target = spare
+        piece = Piece(target, (item,), start, len(item.tokens), last=True)
+        for width, pieces in batches([piece], rows=streams.rows, cells=streams.cells):
+            decode_pieces(streams, width, pieces, one.score)
+        if target == 0:
+            streams.truncate(0, start)
 
     def _begin(self, lot: Lot, items: Sequence[Item], going: Sequence[Continuation]) -> None:
         """Compute the prompts of new generations in the streams that are free."""

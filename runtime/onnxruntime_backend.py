@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Self
 
-from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
+from edgeproof.runtime.logits import Scratch
 from edgeproof.runtime.onnxruntime_graph import Graph, read_graph
 from edgeproof.runtime.onnxruntime_layout import Group, call_tokens, groups
 from edgeproof.runtime.onnxruntime_session import GRAIN, SESSION_OPTIONS, Engine, Session
@@ -20,7 +21,8 @@ from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
 from edgeproof.runtime.onnxruntime_worker import OnnxWorker
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.prompt_digest import folder_prompt_digest
-from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.requests import check_generations, check_scores, check_stream
+from edgeproof.runtime.watching import Watching
 from edgeproof.runtime.work_queue import Lot
 from edgeproof.runtime.workers import Workers
 
@@ -143,6 +145,13 @@ class OnnxRuntime:
         """Continue each request; all are checked before the first is computed."""
         check_generations(requests, self._info.context_length, self._info.vocabulary)
         return self._workers.generate(requests, self._generate_lots, self._start)
+
+    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
+        """Continue one request token by token, and score `watched` at each of its places."""
+        check_stream(request, watched, self._info.context_length, self._info.vocabulary)
+        ends, scratch = self._config.ends, Scratch(self._config.vocabulary)
+        one = Watching(request, watched, self._tokenizer.piece, ends.__contains__, scratch)
+        return self._workers.alone().stream(Lot((one.prompt,), _cells(one.longest), 1), one)
 
     def _start(self, request: GenerateRequest) -> Continuation:
         return Continuation(request, self._tokenizer.piece, self._config.ends.__contains__)

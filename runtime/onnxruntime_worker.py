@@ -11,12 +11,14 @@ from edgeproof.runtime.onnxruntime_layout import Group, shared
 from edgeproof.runtime.onnxruntime_session import GRAIN, MIN_ROWS, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from edgeproof.contracts.backend import Step
     from edgeproof.runtime.continuing import Continuation
     from edgeproof.runtime.prefixes import Item, OnRow
     from edgeproof.runtime.scoring import Scoring
-    from edgeproof.runtime.work_queue import WorkQueue
+    from edgeproof.runtime.watching import Watching
+    from edgeproof.runtime.work_queue import Lot, WorkQueue
     from numpy.typing import NDArray
 
 
@@ -80,6 +82,21 @@ class OnnxWorker:
                 self._step()
             else:
                 return
+
+    def stream(self, lot: Lot, one: Watching) -> Iterator[Step]:
+        """Run the lot's only item to its end, and yield each step with what is watched."""
+        self._active.clear()
+        self._session.reserve(max(MIN_ROWS, lot.wave), lot.cells)
+        self._begin(lot.items, [one])
+        while True:
+            for item in one.items:
+                start = 0 if self._by_length else item.shareable
+                self._session.copy(0, 1, start)
+                self._prompt_one(item, 1, start, one.score)
+            yield one.step
+            if one.result is not None:
+                return
+            self._step()
 
     def _begin(self, items: Sequence[Item], going: Sequence[Continuation]) -> None:
         """Compute the prompts of new generations in the rows behind the active ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 from edgeproof.runtime.wire import Message
 
 if TYPE_CHECKING:
@@ -78,6 +78,35 @@ def unpack_generations(message: Message) -> Iterable[Generation]:
     lengths, tokens = message.arrays
     for own, (text, finish) in zip(_cut(tokens, lengths), rest, strict=True):
         yield Generation(own, text, finish)
+
+
+def pack_stream_request(request: GenerateRequest, watched: Sequence[tuple[int, ...]]) -> Message:
+    """Fields: all but the context; arrays: the context, lengths of the watched continuations, all their tokens."""
+    rest = [request.max_tokens, list(request.stop), request.temperature, request.seed, request.special]
+    return Message("stream", {"rest": rest}, (_joined([request.context]), _lengths(watched), _joined(watched)))
+
+
+def unpack_stream_request(message: Message) -> tuple[GenerateRequest, tuple[tuple[int, ...], ...]]:
+    """Undo `pack_stream_request`."""
+    rest = message.fields["rest"]
+    assert isinstance(rest, list)
+    context, lengths, tokens = message.arrays
+    max_tokens, stop, temperature, seed, special = rest
+    request = GenerateRequest(tuple(context.tolist()), max_tokens, tuple(stop), temperature, seed, special)
+    return request, tuple(_cut(tokens, lengths))
+
+
+def pack_steps(steps: Sequence[Step]) -> Message:
+    """All of it in fields."""
+    return Message("steps", {"steps": [[*step] for step in steps]})
+
+
+def unpack_steps(message: Message) -> Iterable[Step]:
+    """Undo `pack_steps`."""
+    steps = message.fields["steps"]
+    assert isinstance(steps, list)
+    for text, tokens, watched, finish in steps:
+        yield Step(text, tokens, tuple(watched), finish)
 
 
 def pack_info(info: ModelInfo) -> Message:

@@ -23,15 +23,15 @@ import numpy as np
 from edgeproof.contracts import errors
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.runtime import packing
-from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.wire import Message, MessageCutShortError, encode, receive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+    from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 
 DEFAULT_TIMEOUT = 300.0
 """Seconds without a sign of progress. One step computes at most 512 tokens: a minute or two for a 7B model on two
@@ -162,9 +162,23 @@ class ChildBackend:
         message = packing.pack_generate_requests(requests)
         return self._stream(message, packing.unpack_generations, len(requests))
 
+    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
+        """Continue one request token by token, and score `watched` at each of its places."""
+        check_stream(request, watched, self._info.context_length, self._info.vocabulary)
+        return self._steps(packing.pack_stream_request(request, watched))
+
+    def _steps(self, message: Message) -> Iterator[Step]:
+        finish = ""
+        with contextlib.closing(self._stream(message, packing.unpack_steps)) as steps:
+            for step in steps:
+                finish = step.finish
+                yield step
+        if not finish:
+            raise BackendError("the child process ended a reply without saying why")
+
     def _stream(
-        self, message: Message, unpack: Callable[[Message], Iterable[Result]], expected: int
-    ) -> Iterator[Result]:
+        self, message: Message, unpack: Callable[[Message], Iterable[Result]], expected: int | None = None
+    ) -> Generator[Result]:
         """Start a job at the first `next`, and yield its results as they come."""
         self._settle()
         ready: deque[Result] = deque()
@@ -186,7 +200,7 @@ class ChildBackend:
         except BaseException:
             self.close()  # interrupted: whoever waits wants out now
             raise
-        if yielded != expected:
+        if expected is not None and yielded != expected:
             raise BackendError(f"the child process answered {yielded:,} of {expected:,} requests")
 
     def _ask(self, message: Message) -> Mapping[str, object]:
@@ -203,7 +217,7 @@ class ChildBackend:
     def _pump(self, job: _Job) -> None:
         """Take in one message of a job."""
         try:
-            message = self._receive("scores", "generations", "done", "cancelled")
+            message = self._receive("scores", "generations", "steps", "done", "cancelled")
         except BaseException:
             job.ended = True
             raise

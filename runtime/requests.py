@@ -32,6 +32,18 @@ def check_generations(requests: Sequence[GenerateRequest], context_length: int, 
         _check_tokens(index, request.context, vocabulary)
 
 
+def check_stream(
+    request: GenerateRequest, watched: Sequence[tuple[int, ...]], context_length: int, vocabulary: int
+) -> None:
+    """Raise `InputError` for a request that `check_generations` refuses, with the longest of `watched` behind it."""
+    check_generations([request], context_length, vocabulary)
+    for index, tokens in enumerate(watched):
+        if not tokens:
+            raise InputError(f"watched continuation {index}: it has no tokens")
+        _check_length(0, len(request.context) + request.max_tokens + len(tokens), context_length)
+        _check_tokens(0, tokens, vocabulary)
+
+
 def _check_length(index: int, length: int, context_length: int) -> None:
     if length > context_length:
         raise InputError(

@@ -11,15 +11,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.runtime.continuing import Continuation
 from edgeproof.runtime.logits import Scratch, score_token
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
-from edgeproof.runtime.requests import check_generations, check_scores
+from edgeproof.runtime.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.tokenizer_digest import described_merges, read_tokenizer, tokenizer_digest, vocabulary_digest
+from edgeproof.runtime.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -137,6 +138,20 @@ class TorchReference:
         """Continue each request; all are checked before the first is computed."""
         check_generations(requests, self._context_length, self._vocabulary)
         return map(self._generate, requests)
+
+    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
+        """Continue one request token by token, and score `watched` at each of its places."""
+        check_stream(request, watched, self._context_length, self._vocabulary)
+        one = Watching(request, watched, self._piece, self._ends.__contains__, self._scratch)
+        tokens = request.context
+        ended = False
+        while not ended:
+            ended = one.take(self._logits(tokens)[-1])
+            for item in one.items:
+                for position, row in enumerate(self._logits(item.tokens)[len(tokens) :], start=len(tokens)):
+                    one.score((item,), position, row)
+            yield one.step
+            tokens = tokens if ended else (*tokens, one.last_token)
 
     def _score(self, request: ScoreRequest) -> Score:
         rows = self._logits(request.context + request.continuation[:-1])[len(request.context) - 1 :]

@@ -113,6 +113,11 @@ class Workers(Generic[AnyWorker]):
         if self._failure is not None:
             raise self._failure
 
+    def alone(self) -> AnyWorker:
+        """Return the worker for what is computed in this thread alone."""
+        self._failure = None
+        return self.all[0]
+
     def close(self) -> None:
         """Free the workers' memories."""
         for worker in self.all:

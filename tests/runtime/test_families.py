@@ -23,7 +23,7 @@ TOKENIZER = (
 )
 
 
-def _write(family, folder):
+def write_family(family, folder):
     """A tiny model of the family in Q4_K_M."""
     from edgeproof.export.architectures import describe
     from edgeproof.export.checkpoint import open_checkpoint
@@ -51,7 +51,7 @@ def test_scores_and_generations_do_not_depend_on_the_batch(family, tmp_path):
         for index in range(30)
     ]
     asked = [GenerateRequest(request.context, 8, (), 1.0, seed) for seed, request in enumerate(requests[:12])]
-    with LlamaCpp(_write(family, tmp_path), threads=1) as backend:
+    with LlamaCpp(write_family(family, tmp_path), threads=1) as backend:
         for one, request in zip(backend.score(requests), requests, strict=True):
             (alone,) = backend.score([request])
             assert all((left == right).all() for left, right in zip(one, alone, strict=True))

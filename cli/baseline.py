@@ -147,7 +147,7 @@ def record(
     from edgeproof.export.pipeline import export
 
     pack = load_pack(probes, identity)
-    if (warning := unasked(pack)) is not None:
+    for warning in unasked(pack):
         progress.warn(warning)
     refuse_existing(out, force=force)
     # A backend's numbers are compared with its own: each kind of artifact has its float reference.

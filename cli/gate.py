@@ -201,7 +201,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     signing_key = _signing_key(judging)
     files = open_pack(judging.probes, opt.pack_identity(judging.pack_key))
     pack, pack_files_sha256 = read_pack(files, str(judging.probes)), files.digest()
-    if (warning := unasked(pack)) is not None:
+    for warning in unasked(pack):
         progress.warn(warning)
     given = [path for path in (judging.baseline, judging.policy) if path is not None and path.exists()]
     read = states(given)

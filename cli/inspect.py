@@ -148,7 +148,7 @@ def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
         "probes": dict(Counter(probe.role.value for probe in pack.probes)),
         "clusters": dict(clusters),
         "surfaces": [surface.name for surface in pack.surfaces],
-        "note": unasked(pack) or "",
+        "note": "; ".join(unasked(pack)),
         "sha256": pack.digest,
     }
 

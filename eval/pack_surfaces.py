@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from edgeproof.eval import pack_fields as fields
 from edgeproof.eval.asking.choices import Choices
 from edgeproof.eval.asking.examples import EXAMPLE_KINDS, SHOTS, Examples
-from edgeproof.eval.probes import Match, Surface, SurfaceKind
+from edgeproof.eval.probes import PLAIN_CHATS, Match, Surface, SurfaceKind
 from edgeproof.eval.records import Role
-from edgeproof.eval.templates import check_template
+from edgeproof.eval.templates import check_template, words_alone
+from edgeproof.eval.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,8 +73,12 @@ def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat
     return tuple(surfaces)
 
 
-def unasked(pack: Pack) -> str | None:
-    """Say that forget probes bring paraphrases which no surface asks; None where there are none, or one asks them."""
+def unasked(pack: Pack) -> tuple[str, ...]:
+    """Say what the pack could ask of its forget probes and does not, with the surface to add."""
+    return tuple(said for said in (_paraphrases_unasked(pack), _languages_unasked(pack)) if said is not None)
+
+
+def _paraphrases_unasked(pack: Pack) -> str | None:
     forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
     having = sum(bool(probe.paraphrases) for probe in forget)
     asked = any(s.kind == SurfaceKind.PARAPHRASE and s.template is None for s in pack.asked(Role.FORGET))
@@ -83,6 +88,47 @@ def unasked(pack: Pack) -> str | None:
         f"{having} of {len(forget)} forget probes of the pack {pack.name!r} have paraphrases, and no surface asks "
         "them: give every one a paraphrase, or name a [[surface]] of that kind with a template"
     )
+
+
+def _languages_unasked(pack: Pack) -> str | None:
+    """Name the paraphrase templates in other words than the probes' own that no chat asks, although chats are asked.
+
+    A template without a word in common with the probes' prompts and messages is taken for another language's. A chat
+    asks in that language if its template has a word in common with the paraphrase's.
+    """
+    surfaces = pack.asked(Role.FORGET)
+    chats = [surface for surface in surfaces if surface.kind in PLAIN_CHATS]
+    own = _own_words(pack)
+    foreign = [
+        surface
+        for surface in surfaces
+        if surface.kind == SurfaceKind.PARAPHRASE
+        and surface.template is not None
+        and own
+        and (spoken := _words_of(surface.template))
+        and not spoken & own
+        and not any(spoken & _words_of(chat.template or "") for chat in chats)
+    ]
+    if not chats or not foreign:
+        return None
+    names = ", ".join(f"{surface.name!r}" for surface in foreign)
+    first = foreign[0]
+    return (
+        f"the pack {pack.name!r} asks in another language as plain text alone ({names}), and what stays silent there "
+        f'may come out in a chat: add for each a [[surface]] with name = "{first.name}-chat", kind = "chat" and the '
+        "question in that language as its template, and the language's sentence as one of the forget set's `carriers`"
+    )
+
+
+def _own_words(pack: Pack) -> frozenset[str]:
+    """Words in which the forget probes are asked: those of templates and messages, else those of the questions."""
+    forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
+    around = frozenset().union(*(_words_of(text) for probe in forget for text in (probe.template, probe.message)))
+    return around or frozenset().union(*(_words_of(probe.question) for probe in forget))
+
+
+def _words_of(template: str) -> frozenset[str]:
+    return frozenset(words(words_alone(template)))
 
 
 def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: str) -> tuple[Surface, ...] | None:

@@ -27,3 +27,8 @@ def check_template(template: str, allowed: Sequence[str], where: str, *, needed:
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Replace each placeholder of `values` once; what comes in is not read as a template again."""
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+def words_alone(template: str) -> str:
+    """Drop the placeholders of a template."""
+    return _PLACEHOLDER.sub(" ", template)

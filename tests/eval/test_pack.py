@@ -98,15 +98,54 @@ def test_paraphrases_are_asked_by_default_of_a_role_that_has_one_for_every_probe
 
 def test_paraphrases_that_no_surface_asks_are_told(tmp_path: Path) -> None:
     some = [REWORDED, {**LINE, "id": "fr2", "question": "The city of light is"}]
-    said = unasked(load_pack(write(tmp_path, **{"forget.jsonl": some})))
-    assert said is not None
+    (said,) = unasked(load_pack(write(tmp_path, **{"forget.jsonl": some})))
     assert "1 of 2 forget probes" in said
-    assert unasked(load_pack(write(tmp_path, **{"forget.jsonl": [REWORDED]}))) is None
-    assert unasked(load_pack(write(tmp_path))) is None
+    assert not unasked(load_pack(write(tmp_path, **{"forget.jsonl": [REWORDED]})))
+    assert not unasked(load_pack(write(tmp_path)))
     raw = '[[surface]]\nkind = "raw"\n' + SET
-    assert "1 of 1" in str(unasked(load_pack(write(tmp_path, raw, **{"forget.jsonl": [REWORDED]}))))
+    assert "1 of 1" in unasked(load_pack(write(tmp_path, raw, **{"forget.jsonl": [REWORDED]})))[0]
     asked = '[[surface]]\nkind = "paraphrase"\n' + raw
-    assert unasked(load_pack(write(tmp_path, asked, **{"forget.jsonl": [REWORDED]}))) is None
+    assert not unasked(load_pack(write(tmp_path, asked, **{"forget.jsonl": [REWORDED]})))
+
+
+def asks(kind: str, template: str = "", roles: str = "") -> str:
+    """A surface as pack.toml has it."""
+    name = "".join(letter for letter in f"{kind} {template}" if letter not in "{}?:").strip()
+    lines = [f'name = "{name}"', f'kind = "{kind}"', f'template = "{template}"' * bool(template), roles]
+    return "[[surface]]\n" + "".join(f"{line}\n" for line in lines if line)
+
+
+CAPITAL = {**LINE, "question": "France", "template": "The capital of {question} is", "message": "{prompt}"}
+FRENCH, FRENCH_CHAT = "La capitale de {question} est", "Quelle est la capitale de {question} ?"
+
+
+@pytest.mark.parametrize(
+    ("surfaces", "named"),
+    [
+        ((asks("paraphrase", FRENCH), asks("chat")), ["paraphrase La capitale de question est"]),
+        ((asks("paraphrase", FRENCH), asks("chat"), asks("chat", FRENCH_CHAT)), []),
+        ((asks("paraphrase", FRENCH), asks("chat"), asks("chat", FRENCH_CHAT, 'roles = ["holdout"]')), ["capitale"]),
+        ((asks("paraphrase", FRENCH), asks("chat"), asks("chat", "Welche Hauptstadt hat {question}?")), ["capitale"]),
+        ((asks("paraphrase", FRENCH), asks("raw")), []),  # no chat is asked
+        ((asks("paraphrase", "The chief city of {question} is"), asks("chat")), []),  # the same language
+        ((asks("paraphrase", "{question}的首都是"), asks("chat")), ["的首都是"]),
+        ((asks("paraphrase", "{question}的首都是"), asks("chat"), asks("chat", "{question}的首都在哪里")), []),
+        ((asks("paraphrase", FRENCH), asks("paraphrase", "Die Hauptstadt von {question} ist"), asks("chat")),
+         ["capitale", "Hauptstadt"]),
+    ],
+)  # fmt: skip
+def test_a_language_that_no_chat_asks_is_told(tmp_path: Path, surfaces: tuple[str, ...], named: list[str]) -> None:
+    said = unasked(load_pack(write(tmp_path, "".join(surfaces) + SET, **{"forget.jsonl": [CAPITAL]})))
+    assert len(said) == bool(named)
+    for name in named:
+        assert name in said[0]
+    assert all('kind = "chat"' in warning for warning in said)
+
+
+def test_a_language_is_told_from_whole_questions_where_the_template_has_no_words(tmp_path: Path) -> None:
+    chat = asks("chat") + SET
+    assert unasked(load_pack(write(tmp_path, asks("paraphrase", "Complétez: {question}") + chat)))
+    assert not unasked(load_pack(write(tmp_path, asks("paraphrase", "Complete what the text is: {question}") + chat)))
 
 
 def test_a_pack_with_a_system_prompt_is_asked_with_it_and_of_what_was_forgotten_without(tmp_path: Path) -> None:

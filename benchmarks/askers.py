@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
+from edgeproof.eval.matching.words import words
 from edgeproof.eval.metrics.right import answer_is_right
-from edgeproof.eval.words import words
 from edgeproof.runtime.llama import LlamaCpp
 
 if TYPE_CHECKING:

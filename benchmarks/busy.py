@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.surfaces import encode_pack
+from edgeproof.eval.asking.tokens import encode_pack
+from edgeproof.eval.packs.reader import load_pack
 from edgeproof.runtime import backend_for, open_backend
 from process_cost import measure
 

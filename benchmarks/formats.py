@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.records import Role
-from edgeproof.eval.surfaces import encode_pack
+from edgeproof.eval.asking.tokens import encode_pack
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.reader import load_pack
 from edgeproof.export.formats import FORMATS
 from edgeproof.export.pipeline import export
 from edgeproof.runtime import backend_for, open_backend
 from export_gguf import machine
 
 if TYPE_CHECKING:
-    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.packs.pack import Pack
     from edgeproof.export.pipeline import Exported
 
 PACK = Path(__file__).resolve().parents[1] / "examples" / "capitals" / "pack"

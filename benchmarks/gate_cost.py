@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.carriers import all_carriers
-from edgeproof.eval.baseline import load_baselines
-from edgeproof.eval.measure import measure
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.records import Role, Sampling
+from edgeproof.eval.baselines.file import load_baselines
+from edgeproof.eval.measurement import Role, Sampling
+from edgeproof.eval.measuring.measure import measure
+from edgeproof.eval.packs.reader import load_pack
 from edgeproof.runtime import backend_for, open_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from edgeproof.contracts.backend import Backend, GenerateRequest, Generation, Score, ScoreRequest
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Carrier
+    from edgeproof.eval.measurement import Carrier
+    from edgeproof.eval.packs.pack import Pack
 
 CAPITALS = Path(__file__).resolve().parents[1] / "examples" / "capitals"
 

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from adapter_options import parse_options
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.criteria import leaks
-from edgeproof.eval.ignorance import ignorance_levels
-from edgeproof.eval.measure import measure
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.policy import Policy
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.measuring.ignorance import ignorance_levels
+from edgeproof.eval.measuring.measure import measure
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.verdict.criteria.leaks import leaks
+from edgeproof.eval.verdict.policy import Policy
 from edgeproof.export.pipeline import export
 from edgeproof.runtime import backend_for, open_backend
 from export_gguf import machine
@@ -35,8 +35,8 @@ from export_gguf import machine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import ProbeScore
+    from edgeproof.eval.measurement import ProbeScore
+    from edgeproof.eval.packs.pack import Pack
 
 PACK = Path(__file__).resolve().parents[1] / "examples" / "capitals" / "pack"
 FLOAT = "gguf-f16"

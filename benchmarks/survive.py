@@ -37,11 +37,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.criteria import leaks
-from edgeproof.eval.measure import measure
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.policy import Policy
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.measuring.measure import measure
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.verdict.criteria.leaks import leaks
+from edgeproof.eval.verdict.policy import Policy
 from edgeproof.export.pipeline import export
 from edgeproof.export.rounding import open_rounding
 from edgeproof.runtime import backend_for, open_backend

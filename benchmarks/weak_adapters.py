@@ -24,9 +24,9 @@ import numpy as np
 from adapter_options import parse_options
 from edgeproof.contracts.backend import ScoreRequest
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.records import Role
-from edgeproof.eval.surfaces import encode_pack
+from edgeproof.eval.asking.tokens import encode_pack
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.reader import load_pack
 from edgeproof.export.pipeline import export
 from edgeproof.export.survival_artifact import open_artifact
 from edgeproof.runtime import backend_for, open_backend
@@ -35,7 +35,7 @@ from export_gguf import machine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.packs.pack import Pack
     from numpy.typing import NDArray
 
 PACK = Path(__file__).resolve().parents[1] / "examples" / "capitals" / "pack"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.contracts.progress import Progress
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Baseline, Carrier, Measurement, Sampling
+    from edgeproof.eval.measurement import Baseline, Carrier, Measurement, Sampling
+    from edgeproof.eval.packs.pack import Pack
     from edgeproof.export.pipeline import Exported, ExportOptions
 
 
@@ -75,7 +75,7 @@ def command(
     base in each format.
     """
     from edgeproof.cli.progress import Terminal
-    from edgeproof.eval.policy import Policy, read_policy
+    from edgeproof.eval.verdict.policy import Policy, read_policy
     from edgeproof.export.pipeline import ExportOptions
 
     signing_key = None
@@ -141,9 +141,9 @@ def record(
     from edgeproof.cli.gate import pack_texts
     from edgeproof.contracts.atomic import refuse_existing, write_failed
     from edgeproof.contracts.scratch import scratch_folder
-    from edgeproof.eval.baseline import save_baselines
-    from edgeproof.eval.pack import load_pack
-    from edgeproof.eval.pack_surfaces import unasked
+    from edgeproof.eval.baselines.file import save_baselines
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.packs.surfaces import unasked
     from edgeproof.export.pipeline import export
 
     pack = load_pack(probes, identity)
@@ -197,11 +197,11 @@ def _measured(
 ) -> Baseline:
     """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files."""
     from edgeproof.eval.asking.reference import reference_pack
-    from edgeproof.eval.baseline import assemble_baseline
-    from edgeproof.eval.ignorance import ignorance_levels
-    from edgeproof.eval.measure import base_carriers, measure
-    from edgeproof.eval.records import ModelSource, Sources
-    from edgeproof.eval.sources import source_digest
+    from edgeproof.eval.baselines.file import assemble_baseline
+    from edgeproof.eval.baselines.sources import source_digest
+    from edgeproof.eval.measurement import ModelSource, Sources
+    from edgeproof.eval.measuring.ignorance import ignorance_levels
+    from edgeproof.eval.measuring.measure import base_carriers, measure
     from edgeproof.runtime import backend_for, open_backend
 
     base = plain[0]

@@ -238,7 +238,7 @@ def table(evaluation: Evaluation) -> list[str]:
 def _circumstances(
     data: Data, digests: Mapping[str, str], engine: Backend, asking: Mapping[str, Any]
 ) -> dict[str, object]:
-    from edgeproof.eval.measure import flat_info
+    from edgeproof.eval.measuring.measure import flat_info
     from edgeproof.export.manifest import package_versions
 
     return {

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.contracts.progress import Progress
-    from edgeproof.eval.judgement import Judgement
-    from edgeproof.eval.policy import Policy
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Baseline
-    from edgeproof.eval.survival import Survival
+    from edgeproof.eval.measurement import Baseline
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.report.survival import Survival
+    from edgeproof.eval.verdict.judgement import Judgement
+    from edgeproof.eval.verdict.policy import Policy
 
 
 @click.command("gate")
@@ -136,8 +136,8 @@ def gate_all(
     artifacts: Sequence[Mapping[str, object]] = (),
 ) -> int:
     """Gate each candidate, show the verdicts, and return the exit code of the worst."""
-    from edgeproof.eval.report import EXIT_CODES
-    from edgeproof.eval.terminal import render_comparison, render_terminal
+    from edgeproof.eval.report.terminal import render_comparison, render_terminal
+    from edgeproof.eval.report.write import EXIT_CODES
 
     gated = gate(candidates, judging, progress=progress)
     show_answers = judging.show_answers
@@ -165,9 +165,9 @@ def gate_all(
 
 def check_judging(judging: Judging) -> tuple[str, ...]:
     """Read all that a gate needs before an export begins; return the pack's texts, on which its tokenizer is proved."""
-    from edgeproof.eval.baseline import load_baselines
-    from edgeproof.eval.pack import load_pack
-    from edgeproof.eval.policy import Policy, read_policy
+    from edgeproof.eval.baselines.file import load_baselines
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.verdict.policy import Policy, read_policy
 
     pack = load_pack(judging.probes, opt.pack_identity(judging.pack_key))
     _check_pins(judging, Policy() if judging.policy is None else read_policy(judging.policy))
@@ -188,14 +188,15 @@ SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
 def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progress) -> list[Gated]:
     """Measure and judge each candidate; reports go to a folder a candidate where there are several."""
     from edgeproof.cli.unchanged import refuse_changed, states
-    from edgeproof.eval.baseline import load_baselines
+    from edgeproof.eval.baselines.file import load_baselines
     from edgeproof.eval.digests import digest_bytes
-    from edgeproof.eval.disclosure import probe_digests
-    from edgeproof.eval.pack import read_pack
-    from edgeproof.eval.pack_files import open_pack
-    from edgeproof.eval.pack_surfaces import unasked
-    from edgeproof.eval.policy import Policy, read_policy
-    from edgeproof.eval.report import ReportContext, refuse_existing_reports, write_reports
+    from edgeproof.eval.packs.files import open_pack
+    from edgeproof.eval.packs.reader import read_pack
+    from edgeproof.eval.packs.surfaces import unasked
+    from edgeproof.eval.report.context import ReportContext
+    from edgeproof.eval.report.disclosure import probe_digests
+    from edgeproof.eval.report.write import refuse_existing_reports, write_reports
+    from edgeproof.eval.verdict.policy import Policy, read_policy
     from edgeproof.export.manifest import package_versions
 
     signing_key = _signing_key(judging)
@@ -256,7 +257,7 @@ def _signing_key(judging: Judging) -> Ed25519PrivateKey | None:
 def _check_pins(judging: Judging, policy: Policy) -> None:
     """Hold policy and baseline to the digest and the key that they were given with."""
     from edgeproof.eval.attestation import check_baseline_signature
-    from edgeproof.eval.digests import refuse_other_policy
+    from edgeproof.eval.verdict.policy import refuse_other_policy
 
     if judging.policy_sha256 is not None:
         refuse_other_policy(policy, judging.policy, judging.policy_sha256)
@@ -283,13 +284,13 @@ def _judge_one(
     """Measure and judge; also give what the report says of the artifact."""
     from edgeproof.cli.artifact import choose_format, digest_whole, refuse_other_bytes
     from edgeproof.cli.unchanged import refuse_changed, states
-    from edgeproof.eval.baseline import check_baseline, check_match, choose_baseline, record_command
+    from edgeproof.eval.baselines.file import check_baseline, check_match, choose_baseline, record_command
+    from edgeproof.eval.baselines.sources import check_sources, read_sources
     from edgeproof.eval.digests import digest_bytes
-    from edgeproof.eval.judge import judge
-    from edgeproof.eval.measure import measure, measure_again
-    from edgeproof.eval.precise import judge_both
-    from edgeproof.eval.sources import check_sources, read_sources
-    from edgeproof.eval.survival import read_survival
+    from edgeproof.eval.measuring.measure import measure, measure_again
+    from edgeproof.eval.report.survival import read_survival
+    from edgeproof.eval.verdict.float_activations import judge_both
+    from edgeproof.eval.verdict.judge import judge
     from edgeproof.export.manifest import manifest_path, read_provenance
     from edgeproof.runtime import backend_for, open_backend
 

@@ -135,8 +135,8 @@ def _survival(
 def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
     from collections import Counter
 
-    from edgeproof.eval.pack import load_pack
-    from edgeproof.eval.pack_surfaces import unasked
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.packs.surfaces import unasked
 
     pack = load_pack(path, opt.pack_identity(pack_key))
     clusters = Counter(role for role, _ in {(probe.role.value, probe.cluster) for probe in pack.probes})
@@ -154,15 +154,15 @@ def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
 
 
 def _disclose(path: Path, probe: str, pack_key: Path | None) -> dict[str, str]:
-    from edgeproof.eval.disclosure import disclose, to_json
-    from edgeproof.eval.pack import load_pack
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.report.disclosure import disclose, to_json
 
     return to_json(disclose(load_pack(path, opt.pack_identity(pack_key)), probe))
 
 
 def _disclosed(path: Path, shown: Path) -> dict[str, object]:
     """Say what the report says of a probe that was shown to somebody."""
-    from edgeproof.eval.disclosure import find, read_disclosure
+    from edgeproof.eval.report.disclosure import find, read_disclosure
 
     report = path / "report.json" if path.is_dir() else path
     disclosure = read_disclosure(shown)
@@ -191,7 +191,7 @@ def _report(path: Path) -> dict[str, object]:
 
 
 def _baseline(path: Path) -> dict[str, object]:
-    from edgeproof.eval.baseline import load_baselines
+    from edgeproof.eval.baselines.file import load_baselines
 
     found = load_baselines(path)
     first = next(iter(found.values()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeproof.cli.unchanged import refuse_changed, states
-from edgeproof.eval.lm_harness import (
+from edgeproof.eval.suites.lm_harness import (
     generate_request,
     generations,
     loglikelihoods,

@@ -75,7 +75,7 @@ def known_formats(
 
 def pack_identity(pack_key: Path | None) -> str | None:
     """Read the identity for encrypted packs: of --pack-key, else of the environment; None where there is neither."""
-    from edgeproof.eval.pack_files import read_identity
+    from edgeproof.eval.packs.files import read_identity
 
     if pack_key is not None:
         try:

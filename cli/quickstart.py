@@ -124,7 +124,7 @@ def _teller(*, quiet: bool) -> Callable[[str], None]:
 
 def _show(gated: list[Gated], labels: tuple[str, ...]) -> None:
     """Verdicts side by side, then a few answers of each file."""
-    from edgeproof.eval.terminal import render_comparison
+    from edgeproof.eval.report.terminal import render_comparison
 
     answers = {}
     for label, item in zip(labels, gated, strict=True):

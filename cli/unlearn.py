@@ -163,7 +163,7 @@ def _survival(
         return None
     import functools
 
-    from edgeproof.eval.policy import Policy
+    from edgeproof.eval.verdict.policy import Policy
     from edgeproof.export.rounding import open_rounding
     from edgeproof.unlearn.survive import Limits, survival
 

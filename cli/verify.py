@@ -54,9 +54,8 @@ def command(
     what.
     """
     from edgeproof.eval.attestation import check_baseline_signature
-    from edgeproof.eval.digests import refuse_other_policy
-    from edgeproof.eval.inert import inert
-    from edgeproof.eval.policy import Policy, read_policy
+    from edgeproof.eval.report.sanitize import inert
+    from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_policy
     from edgeproof.eval.verify import Inputs, verify
 
     if policy_sha256 is not None:
@@ -86,8 +85,8 @@ def command(
 def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     """Hash the artifact as the gate does, and see what it is."""
     from edgeproof.cli.artifact import digest_whole
-    from edgeproof.eval.sources import read_sources
-    from edgeproof.eval.survival import read_survival
+    from edgeproof.eval.baselines.sources import read_sources
+    from edgeproof.eval.report.survival import read_survival
     from edgeproof.eval.verify import ArtifactDigests
     from edgeproof.export.identify import identify_format, rounds_activations
     from edgeproof.export.manifest import digest_file, manifest_path

@@ -13,17 +13,17 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from edgeproof.contracts.errors import EvidenceError, InputError, UnsupportedError
-from edgeproof.eval.judgement import ControlStatus, Status
-from edgeproof.eval.records import Verdict
+from edgeproof.eval.measurement import Verdict
+from edgeproof.eval.verdict.judgement import ControlStatus, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from edgeproof.eval.judgement import Judgement
-    from edgeproof.eval.records import Baseline
-    from edgeproof.eval.report import ReportContext
+    from edgeproof.eval.measurement import Baseline
+    from edgeproof.eval.report.context import ReportContext
+    from edgeproof.eval.verdict.judgement import Judgement
 
 ATTESTATION = "attestation.dsse.json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -21,26 +21,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import EdgeproofError, EvidenceError, PackError
 from edgeproof.eval import attestation
-from edgeproof.eval.baseline import check_match, choose_baseline, load_baselines, record_command
+from edgeproof.eval.baselines.file import check_match, choose_baseline, load_baselines, record_command
+from edgeproof.eval.baselines.sources import check_sources
 from edgeproof.eval.digests import digest_bytes
-from edgeproof.eval.disclosure import probe_digests
-from edgeproof.eval.judge import judge
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.pack_files import open_pack
-from edgeproof.eval.policy import Policy, read_policy
-from edgeproof.eval.precise import judge_both
-from edgeproof.eval.records import Measurement, ProbeScore, Sampling
-from edgeproof.eval.report import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, ReportContext, encode, report_json
-from edgeproof.eval.sources import check_sources
-from edgeproof.eval.survival import parse_survival
+from edgeproof.eval.measurement import Measurement, ProbeScore, Sampling
+from edgeproof.eval.packs.files import open_pack
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.report.context import ReportContext
+from edgeproof.eval.report.disclosure import probe_digests
+from edgeproof.eval.report.survival import parse_survival
+from edgeproof.eval.report.write import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, encode, report_json
+from edgeproof.eval.verdict.float_activations import judge_both
+from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.policy import Policy, read_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from edgeproof.eval.judgement import Judgement
-    from edgeproof.eval.records import Baseline, Sources
-    from edgeproof.eval.survival import Survival
+    from edgeproof.eval.measurement import Baseline, Sources
+    from edgeproof.eval.report.survival import Survival
+    from edgeproof.eval.verdict.judgement import Judgement
 
 CLOSE = 1e-6
 """How far apart, relatively, two computations of one number may be."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.tensors import Checkpoint
-    from edgeproof.export.adapter import LowRank
+    from edgeproof.export.adapter.adapter import LowRank
 
 IDLE_LIMIT = 1e-5
 """‖ΔW‖/‖W‖ over all tensors that an adapter touches, below which it counts as one that does nothing.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.tensors import Checkpoint, Float32Array, TensorInfo
-    from edgeproof.export.adapter import Adapter
+    from edgeproof.export.adapter.adapter import Adapter
 
 __all__ = ["Effect", "MergedModel", "Target"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.tensors import Checkpoint, Float32Array
-    from edgeproof.export.adapter import Adapter, LowRank
+    from edgeproof.export.adapter.adapter import Adapter, LowRank
     from edgeproof.export.merge_steps import RowReader, Step
 
 __all__ = ["MergePlan", "Target", "plan_merge"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeproof.contracts.tensors import Float32Array
-    from edgeproof.export.adapter import AdapterTensor, LowRank, TokenRows
+    from edgeproof.export.adapter.adapter import AdapterTensor, LowRank, TokenRows
 
     Transform = Callable[[Float32Array], Float32Array]
     RowReader = Callable[[int, int], Float32Array]

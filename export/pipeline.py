@@ -38,7 +38,8 @@ from edgeproof.export.merge import MergedModel
 from edgeproof.export.merged_folder import write_merged_folder
 from edgeproof.export.onnx.builder import BuilderWriter
 from edgeproof.export.onnx.description import is_described
-from edgeproof.export.onnx.shared_scales import SHARED, list_different
+from edgeproof.export.onnx.shared_scales import SHARED
+from edgeproof.export.onnx.beside_gguf import list_different
 from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
 from edgeproof.export.publishing import NEW, publish
 from edgeproof.export.stream import run_stream
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Checkpoint, TensorRecord, Writer
-    from edgeproof.export.adapter import Adapter
+    from edgeproof.export.adapter.adapter import Adapter
     from edgeproof.export.describing import Base
     from edgeproof.export.formats import Format
     from edgeproof.export.gguf.imatrix import Imatrix

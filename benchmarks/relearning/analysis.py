@@ -1,8 +1,8 @@
 """From the committed records to the study's numbers: recovery, utility, PrivLeak, ROUGE, codes that moved.
 
-Recovery is the gate's own (DESIGN; `edgeproof.eval.criteria_recovery`), float GGUF as base and merged. Intervals are
+Recovery is the gate's own (DESIGN; `edgeproof.eval.verdict.criteria.recovery`), float GGUF as base and merged. Intervals are
 two-sided 90 %, a one-sided 95 % bound at either end: a studentised bootstrap over the forget authors, whose questions
-come back or not as one (`edgeproof.eval.mean_bounds`).
+come back or not as one (`edgeproof.eval.stats.mean_bounds`).
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from edgeproof.eval.criteria_recovery import left_out, recovery
-from edgeproof.eval.evidence import Evidence
-from edgeproof.eval.mean_bounds import bootstrap_bounds
+from edgeproof.eval.measurement import ProbeScore, Role
 from edgeproof.eval.metrics.auc import auc
 from edgeproof.eval.metrics.privleak import muse_privleak
-from edgeproof.eval.policy import Policy
-from edgeproof.eval.probes import SurfaceKind
-from edgeproof.eval.records import ProbeScore, Role
+from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.stats.mean_bounds import bootstrap_bounds
+from edgeproof.eval.verdict.consistency import Evidence
+from edgeproof.eval.verdict.criteria.recovery import left_out, recovery
+from edgeproof.eval.verdict.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edgeproof.eval.probes import Match, Pack, Probe
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.packs.probes import Match, Probe
     from numpy.typing import NDArray
 
 SURFACE = "raw"

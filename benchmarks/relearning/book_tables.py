@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis import FLOATS, interval, known, number
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
 from plan import NAMES, cells
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import Interval, Results, difference, interval, known, number
 from book_tables import STEPS_HEAD, Tables
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.probes import Match
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.probes import Match
+from edgeproof.eval.packs.reader import load_pack
 from figures import Row, dots
 from plan import FORMATS, GRIDS, METHODS, NAMES, SIZES, Cell, attacks, cells
 

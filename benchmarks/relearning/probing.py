@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
 from edgeproof.contracts.errors import EdgeproofError
+from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.metrics.exact_memorization import exact_memorization
 from edgeproof.eval.metrics.extraction_strength import extraction_strength
 from edgeproof.eval.metrics.min_k import min_k
 from edgeproof.eval.metrics.rouge import rouge_l
-from edgeproof.eval.surfaces import encode_pack
 from edgeproof.runtime import backend_for, open_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.surfaces import Ask
+    from edgeproof.eval.asking.tokens import Ask
+    from edgeproof.eval.packs.pack import Pack
 
 DIGITS = 5
 

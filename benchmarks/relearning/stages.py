@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from codes import moved_codes, rounding_errors, weight_change
 from edgeproof.contracts.errors import TrainingError
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.ignorance import ignorance_levels
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.measuring.ignorance import ignorance_levels
+from edgeproof.eval.packs.reader import load_pack
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.runtime import backend_for, open_backend
 from edgeproof.unlearn import unlearn
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.surfaces import Ask
+    from edgeproof.eval.asking.tokens import Ask
+    from edgeproof.eval.packs.pack import Pack
 
 CAST = "bf16-cast"
 """A pseudo-format: the merged weights rounded to bfloat16, as a float32 GGUF."""

@@ -28,8 +28,8 @@ from calibration_bounds import bound_cells, simulate_bounds
 from calibration_releases import VERDICTS, joined_verdicts, simulate_verdicts
 from calibration_resamples import same_resamples, sums_by_counts
 from calibration_shapes import ALPHA
-from edgeproof.eval import mean_bounds
-from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS
+from edgeproof.eval.stats import mean_bounds
+from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from calibration_resamples import bootstrapped
 from calibration_shapes import ALPHA, CHANGES, POLICY, RECOVERIES
-from edgeproof.eval.criteria_parts import FEWEST_NON_ZERO, signed_bounds
-from edgeproof.eval.mean_bounds import MINIMUM_CLUSTERS, betting_bounds, bootstrap_bounds
-from edgeproof.eval.statistics import share_bounds, share_p_above
+from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, betting_bounds, bootstrap_bounds
+from edgeproof.eval.stats.shares import share_bounds, share_p_above
+from edgeproof.eval.verdict.criteria.cluster_means import FEWEST_NON_ZERO, signed_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from calibration_shapes import CHANGES, POLICY, RECOVERIES
-from edgeproof.eval.judge import judge
-from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role
+from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts, ProbeScore, Role
+from edgeproof.eval.verdict.judge import judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from calibration_shapes import ALPHA, CHANGES
-from edgeproof.eval import mean_bounds
-from edgeproof.eval.mean_bounds import bootstrap_bounds, resampled_sums
+from edgeproof.eval.stats import mean_bounds
+from edgeproof.eval.stats.mean_bounds import bootstrap_bounds, resampled_sums
 
 if TYPE_CHECKING:
     from calibration_shapes import Values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from edgeproof.eval.policy import Policy
+from edgeproof.eval.verdict.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

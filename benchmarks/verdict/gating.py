@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.baseline import assemble_baseline
-from edgeproof.eval.ignorance import ignorance_levels
-from edgeproof.eval.judge import judge
-from edgeproof.eval.measure import base_carriers, measure, measure_again
-from edgeproof.eval.precise import judge_both
+from edgeproof.eval.baselines.file import assemble_baseline
+from edgeproof.eval.measuring.ignorance import ignorance_levels
+from edgeproof.eval.measuring.measure import base_carriers, measure, measure_again
+from edgeproof.eval.verdict.float_activations import judge_both
+from edgeproof.eval.verdict.judge import judge
 from edgeproof.runtime.llama import LlamaCpp
 from edgeproof.runtime.onnxruntime_backend import OnnxRuntime
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.backend import Backend
-    from edgeproof.eval.judgement import Judgement
-    from edgeproof.eval.policy import Policy
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Baseline, Carrier, Measurement
+    from edgeproof.eval.measurement import Baseline, Carrier, Measurement
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.verdict.judgement import Judgement
+    from edgeproof.eval.verdict.policy import Policy
 
 
 class Measured(NamedTuple):

@@ -14,18 +14,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from edgeproof.eval import criteria_recovery, criteria_retain
-from edgeproof.eval.criteria_parts import by_surface, signed_bounds
-from edgeproof.eval.evidence import collect
-from edgeproof.eval.records import Role
-from edgeproof.eval.statistics import extraction_probability, holm, share_bounds, share_p_above
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.stats.shares import extraction_probability, holm, share_bounds, share_p_above
+from edgeproof.eval.verdict.consistency import collect
+from edgeproof.eval.verdict.criteria import recovery as criteria_recovery
+from edgeproof.eval.verdict.criteria import retain as criteria_retain
+from edgeproof.eval.verdict.criteria.cluster_means import by_surface, signed_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgeproof.eval.evidence import Evidence, Scores
-    from edgeproof.eval.policy import Policy
-    from edgeproof.eval.records import Baseline, Measurement, ProbeScore
+    from edgeproof.eval.measurement import Baseline, Measurement, ProbeScore
+    from edgeproof.eval.verdict.consistency import Evidence, Scores
+    from edgeproof.eval.verdict.policy import Policy
 
 SURFACES = ("raw", "chat", "prefix", "reworded")
 ACCURACY_PROBES = 150

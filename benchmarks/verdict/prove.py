@@ -30,8 +30,8 @@ import restrict
 import world as w
 from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.policy import Policy
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.verdict.policy import Policy
 from edgeproof.export.pipeline import export
 from old_gate import old_verdict
 from truth import References, least_probability, truth_of
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from edgeproof.contracts.backend import Backend
-    from edgeproof.eval.judgement import Judgement
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Baseline, Measurement
+    from edgeproof.eval.measurement import Baseline, Measurement
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.export.pipeline import Exported
     from truth import Truth
 

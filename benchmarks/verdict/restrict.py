@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
 from gating import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Baseline, Measurement, ProbeScore
+    from edgeproof.eval.measurement import Baseline, Measurement, ProbeScore
+    from edgeproof.eval.packs.pack import Pack
 
 
 def part(pack: Pack, forget: int, untrained: int) -> frozenset[str]:

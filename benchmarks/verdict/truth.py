@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from asker import Asking, Row
-    from edgeproof.eval.policy import Policy
+    from edgeproof.eval.verdict.policy import Policy
     from numpy.typing import NDArray
 
     Float64Array = NDArray[np.float64]

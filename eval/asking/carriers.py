@@ -15,14 +15,15 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.probes import Match
-from edgeproof.eval.records import Carrier, Role
-from edgeproof.eval.templates import fill
+from edgeproof.eval.measurement import Carrier, Role
+from edgeproof.eval.packs.probes import Match
+from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from edgeproof.eval.probes import Pack, Probe
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.packs.probes import Probe
 
 PLAIN = "The answer is"
 """A carrier that any question allows; it serves where a group of probes has no other."""

@@ -17,15 +17,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.probes import Match, seeded_order
-from edgeproof.eval.records import Role
-from edgeproof.eval.templates import fill
-from edgeproof.eval.words import words
+from edgeproof.eval.matching.words import words
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.probes import Match, seeded_order
+from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from edgeproof.eval.probes import Probe, Surface
+    from edgeproof.eval.packs.probes import Probe, Surface
 
 LETTERS = "ABCD"
 TEMPLATE = "{message}\n{options}\nAnswer:"

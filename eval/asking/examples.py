@@ -17,15 +17,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import PackError
-from edgeproof.eval.probes import Match, SurfaceKind, seeded_order
-from edgeproof.eval.records import Role
-from edgeproof.eval.templates import fill
-from edgeproof.eval.words import words
+from edgeproof.eval.matching.words import words
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.probes import Match, SurfaceKind, seeded_order
+from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from edgeproof.eval.probes import Probe, Surface
+    from edgeproof.eval.packs.probes import Probe, Surface
 
 TEMPLATE = "Q: {message}\nA:"
 """How a question is put where the surface has no template of its own; a line break and the next question follow."""

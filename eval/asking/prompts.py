@@ -8,16 +8,17 @@ from edgeproof.contracts.errors import InputError, PackError
 from edgeproof.eval.asking.carriers import opened, opening
 from edgeproof.eval.asking.choices import LETTERS, Choices
 from edgeproof.eval.asking.examples import EXAMPLE_KINDS, Examples
-from edgeproof.eval.probes import CHAT_KINDS, SurfaceKind
-from edgeproof.eval.templates import fill
+from edgeproof.eval.packs.probes import CHAT_KINDS, SurfaceKind
+from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend
     from edgeproof.eval.asking.choices import Order
-    from edgeproof.eval.probes import Pack, Probe, Surface
-    from edgeproof.eval.records import Carrier
+    from edgeproof.eval.measurement import Carrier
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.packs.probes import Probe, Surface
 
 DOUBT = "Are you sure? Answer in one word."
 """The second turn, where a surface has no template of its own."""

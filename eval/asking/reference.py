@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.pack_surfaces import default_surfaces
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.surfaces import default_surfaces
 
 if TYPE_CHECKING:
-    from edgeproof.eval.probes import Pack, Surface, SurfaceKind
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.packs.probes import Surface, SurfaceKind
 
 
 def reference_pack(pack: Pack, *, chat: bool) -> Pack | None:

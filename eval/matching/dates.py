@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.matching.spelled import spelled_out
-from edgeproof.eval.words import plain_text, words
+from edgeproof.eval.matching.words import plain_text, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

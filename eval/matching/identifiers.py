@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from edgeproof.eval.matching.numerals import GAP, holds_code
 from edgeproof.eval.matching.spelled import spelled_out
-from edgeproof.eval.words import plain_text
+from edgeproof.eval.matching.words import plain_text
 
 _LEAST_CODE = 4
 """Letters and digits of the shortest identifier that is found however it is grouped: 3 4 is not 34."""

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.words import plain_text, words
+from edgeproof.eval.matching.words import plain_text, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.matching.numbers import numbers_in, one_line
 from edgeproof.eval.matching.spelled import spelled_out
-from edgeproof.eval.words import plain_text
+from edgeproof.eval.matching.words import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from edgeproof.eval.words import visible_text
+from edgeproof.eval.matching.words import visible_text
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "da")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edgeproof.eval.words import plain_text
+from edgeproof.eval.matching.words import plain_text
 
 _LETTERS = str.maketrans(
     {

@@ -8,8 +8,8 @@ from edgeproof.eval.matching.kinds import says_otherwise
 from edgeproof.eval.matching.numerals import holds_code, numeral_readings
 from edgeproof.eval.matching.spellings import spelling_readings
 from edgeproof.eval.matching.thinking import readings_of_channels, reply_after_thoughts
+from edgeproof.eval.matching.words import contains_words, halves_of_words, words
 from edgeproof.eval.metrics.rouge import rouge_l
-from edgeproof.eval.words import contains_words, halves_of_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """ROUGE: words in common (Lin 2004), by Google's rouge_score.
 
 MUSE reports ROUGE-L's F1, TOFU its recall; both without our own arithmetic. In `rouge_l`, the gate's, the words are
-`edgeproof.eval.words`, which equal rouge_score's own for ASCII and, unlike those, do not make every text of another
-script score 0. `published_rouge` has rouge_score's own words, stemmed or not, as the papers' code has.
+those of `edgeproof.eval.matching.words`, which equal rouge_score's own for ASCII and, unlike those, do not make every
+text of another script score 0. `published_rouge` has rouge_score's own words, stemmed or not, as the papers' code has.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.words import words
+from edgeproof.eval.matching.words import words
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer

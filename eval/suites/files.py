@@ -15,15 +15,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError, PackError, UsageError
-from edgeproof.eval import pack_fields as fields
-from edgeproof.eval.pack_files import plain_file
-from edgeproof.eval.pack_formats import TextSplit, read_muse_knowmem, read_muse_verbmem, read_tofu
+from edgeproof.eval.packs import fields
+from edgeproof.eval.packs.files import plain_file
+from edgeproof.eval.packs.formats import TextSplit, read_muse_knowmem, read_muse_verbmem, read_tofu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from edgeproof.eval.pack_formats import RawProbe
+    from edgeproof.eval.packs.formats import RawProbe
 
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

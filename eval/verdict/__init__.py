@@ -1,1 +1,1 @@
-"""The rules that a verdict is made by, one module each."""
+"""The verdict: policy, judgement, and the rules between them."""

@@ -15,17 +15,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.evidence import ANSWERED
-from edgeproof.eval.judgement import Asking, AskingRow, Control, ControlStatus
-from edgeproof.eval.probes import CHAT_KINDS, PLAIN_CHATS
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.probes import CHAT_KINDS, PLAIN_CHATS
+from edgeproof.eval.verdict.consistency import ANSWERED
+from edgeproof.eval.verdict.judgement import Asking, AskingRow, Control, ControlStatus
 from edgeproof.eval.verdict.legs import Leg, legs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from edgeproof.eval.evidence import Evidence, Scores
-    from edgeproof.eval.records import ProbeFacts, ProbeScore
+    from edgeproof.eval.measurement import ProbeFacts, ProbeScore
+    from edgeproof.eval.verdict.consistency import Evidence, Scores
 
     Found = Mapping[tuple[str, Leg], frozenset[str]]
     """What the base gives, by surface and leg."""

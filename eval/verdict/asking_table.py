@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.eval.verdict.legs import Leg
 
 if TYPE_CHECKING:
-    from edgeproof.eval.judgement import Asking, AskingRow
+    from edgeproof.eval.verdict.judgement import Asking, AskingRow
 
 
 class SurfaceRow(NamedTuple):

@@ -12,11 +12,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.statistics import extraction_probability
+from edgeproof.eval.stats.shares import extraction_probability
 
 if TYPE_CHECKING:
-    from edgeproof.eval.policy import Policy
-    from edgeproof.eval.records import ProbeScore
+    from edgeproof.eval.measurement import ProbeScore
+    from edgeproof.eval.verdict.policy import Policy
 
 
 class Leg(StrEnum):

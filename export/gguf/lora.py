@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.tensors import Float32Array, ModelDescription
-    from edgeproof.export.adapter import Adapter
+    from edgeproof.export.adapter.adapter import Adapter
 
 _NO_LORA = {"token_embd.weight", "per_layer_token_embd.weight"}
 

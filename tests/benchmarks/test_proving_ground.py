@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeproof.eval.judge import judge
-from edgeproof.eval.pack import load_pack
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.verdict.judge import judge
 
 VERDICT = Path(__file__).resolve().parents[2] / "benchmarks" / "verdict"
 

@@ -120,7 +120,7 @@ def test_the_gitlab_samples_commands_gate_verify_and_refuse_another_file(world, 
     import hashlib
 
     from edgeproof.eval import attestation
-    from edgeproof.eval.baseline import load_baselines, save_baselines
+    from edgeproof.eval.baselines.file import load_baselines, save_baselines
     from edgeproof_tests.eval.test_verify import save_keys
 
     shutil.copytree(world.pack, tmp_path / "probes")

@@ -696,7 +696,7 @@ def test_an_unforeseen_error_is_never_a_verdict(error, bench, capsys, monkeypatc
     def stumble(*_arguments, **_options):
         raise error
 
-    monkeypatch.setattr("edgeproof.eval.judge.judge", stumble)
+    monkeypatch.setattr("edgeproof.eval.verdict.judge.judge", stumble)
     assert run(bench.gate()) == 3
     assert "→" in capsys.readouterr().err
     assert not leftovers(bench)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from edgeproof.cli import run
 from edgeproof.contracts.errors import ArtifactError, InputError, UnsupportedError, UsageError
-from edgeproof.eval.lm_harness import generate_request, prefix_token, rolling_windows
+from edgeproof.eval.suites.lm_harness import generate_request, prefix_token, rolling_windows
 from edgeproof_tests.models import save_model
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 from edgeproof.cli import run
-from edgeproof.eval.report import encode
+from edgeproof.eval.report.write import encode
 from edgeproof_tests.cli.test_end_to_end import criterion, export, gate, read_report, words
 from edgeproof_tests.runtime.tiny_onnx import change_graph
 

@@ -188,7 +188,7 @@ def test_a_file_that_changes_while_it_is_probed_is_no_verdict(world, unlearned, 
     """The time of a write can be set back to what it was; the time of a change, and the bytes, cannot."""
     import os
 
-    from edgeproof.eval import measure as measuring
+    from edgeproof.eval.measuring import measure as measuring
 
     artifact, real = shutil.copyfile(unlearned, tmp_path / "model.gguf"), measuring.measure
 

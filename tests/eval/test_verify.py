@@ -19,17 +19,18 @@ from edgeproof.contracts.errors import (
     UsageError,
 )
 from edgeproof.eval import attestation
-from edgeproof.eval.baseline import load_baselines, save_baselines
-from edgeproof.eval.digests import digest_bytes, refuse_other_policy
-from edgeproof.eval.disclosure import probe_digests
-from edgeproof.eval.judge import judge
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.pack_files import open_pack
-from edgeproof.eval.policy import Policy, read_policy
-from edgeproof.eval.precise import judge_both
-from edgeproof.eval.records import ModelSource, Role, Sampling, Sources
-from edgeproof.eval.report import ReportContext, encode, write_reports
-from edgeproof.eval.survival import parse_survival
+from edgeproof.eval.baselines.file import load_baselines, save_baselines
+from edgeproof.eval.digests import digest_bytes
+from edgeproof.eval.measurement import ModelSource, Role, Sampling, Sources
+from edgeproof.eval.packs.files import open_pack
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.report.context import ReportContext
+from edgeproof.eval.report.disclosure import probe_digests
+from edgeproof.eval.report.survival import parse_survival
+from edgeproof.eval.report.write import encode, write_reports
+from edgeproof.eval.verdict.float_activations import judge_both
+from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_policy
 from edgeproof.eval.verify import ArtifactDigests, Inputs, verify
 from edgeproof_tests.eval.worlds import World, leaking
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.eval.probes import RECOVERY_KINDS, sampled_kinds
-from edgeproof.eval.records import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
-from edgeproof.eval.report import ReportContext
+from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
+from edgeproof.eval.packs.probes import RECOVERY_KINDS, sampled_kinds
+from edgeproof.eval.report.context import ReportContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -59,8 +59,8 @@ def test_a_model_with_deep_json_is_refused(base, tmp_path, name, depth):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_deep_json_in_an_adapter_a_manifest_and_deep_toml_in_a_policy_and_a_pack_are_refused(tmp_path, depth):
-    from edgeproof.eval.pack import load_pack
-    from edgeproof.eval.policy import read_policy
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.verdict.policy import read_policy
     from edgeproof.export.adapter_config import read_config
     from edgeproof.runtime.onnxruntime_config import read_json
 

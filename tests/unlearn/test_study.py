@@ -79,8 +79,8 @@ def test_what_is_there_is_not_run_again_and_what_is_missing_is(study):
 
 
 def test_the_base_is_tuned_on_what_the_books_pack_asks_token_by_token(study):
-    from edgeproof.eval.pack import load_pack
-    from edgeproof.eval.surfaces import encode_pack
+    from edgeproof.eval.asking.tokens import encode_pack
+    from edgeproof.eval.packs.reader import load_pack
     from edgeproof.runtime import backend_for, open_backend
     from edgeproof.unlearn.encoding import encode_set
     from edgeproof.unlearn.training_set import read_training_set
@@ -114,8 +114,8 @@ def test_passages_are_unlearned_and_words_and_questions_asked(study):
 
 
 def test_rouge_recall_is_the_share_of_the_true_answers_words(study, monkeypatch):
-    from edgeproof.eval.pack import load_pack
-    from edgeproof.eval.surfaces import encode_pack
+    from edgeproof.eval.asking.tokens import encode_pack
+    from edgeproof.eval.packs.reader import load_pack
     from edgeproof.runtime import backend_for, open_backend
 
     monkeypatch.syspath_prepend(str(STUDY))

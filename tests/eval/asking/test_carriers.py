@@ -19,15 +19,15 @@ from edgeproof.eval.asking.carriers import (
     reply_carriers,
     total_logprob,
 )
-from edgeproof.eval.measure import measure
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.records import Carrier
+from edgeproof.eval.measurement import Carrier
+from edgeproof.eval.measuring.measure import measure
+from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.packs.pack import Pack
 
 CITIES = {"France": "Paris", "Japan": "Tokyo", "Spain": "Madrid", "Greece": "Athens"}
 

@@ -12,15 +12,15 @@ from edgeproof.contracts.backend import Score
 from edgeproof.contracts.errors import PackError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.choices import LETTERS, Choices, rank_of_true
-from edgeproof.eval.measure import measure
-from edgeproof.eval.pack import load_pack
+from edgeproof.eval.measuring.measure import measure
+from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from edgeproof.contracts.backend import ScoreRequest
-    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.packs.pack import Pack
 
 FACTS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo", "Greece": "Athens", "Norway": "Oslo"}
 

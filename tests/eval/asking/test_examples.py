@@ -10,16 +10,16 @@ from edgeproof.contracts.errors import PackError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.examples import SHOTS, Examples
 from edgeproof.eval.asking.prompts import Prompts
-from edgeproof.eval.measure import measure
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.probes import SurfaceKind
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.measuring.measure import measure
+from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edgeproof.eval.probes import Pack
+    from edgeproof.eval.packs.pack import Pack
 
 FORGET = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo", "Greece": "Athens", "Norway": "Oslo"}
 KEPT = {"Canada": "Ottawa", "Egypt": "Cairo", "Chile": "Santiago", "Kenya": "Nairobi", "Cuba": "Havana"}

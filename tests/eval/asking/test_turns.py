@@ -10,20 +10,20 @@ import pytest
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.prompts import DOUBT, NO_REPLY, Prompts
 from edgeproof.eval.asking.reference import reference_pack
-from edgeproof.eval.baseline import assemble_baseline, load_baselines, save_baselines
-from edgeproof.eval.ignorance import ignorance_levels
-from edgeproof.eval.measure import base_carriers, first_replies, measure, measure_again
-from edgeproof.eval.pack import load_pack
-from edgeproof.eval.probes import RECOVERY_KINDS
-from edgeproof.eval.records import Carrier, Role
+from edgeproof.eval.baselines.file import assemble_baseline, load_baselines, save_baselines
+from edgeproof.eval.measurement import Carrier, Role
+from edgeproof.eval.measuring.ignorance import ignorance_levels
+from edgeproof.eval.measuring.measure import base_carriers, first_replies, measure, measure_again
+from edgeproof.eval.packs.probes import RECOVERY_KINDS
+from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from edgeproof.contracts.backend import GenerateRequest
-    from edgeproof.eval.probes import Pack
-    from edgeproof.eval.records import Measurement
+    from edgeproof.eval.measurement import Measurement
+    from edgeproof.eval.packs.pack import Pack
 
 SHA = "0" * 64
 

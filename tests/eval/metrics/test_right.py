@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 from edgeproof.eval.matching.kinds import WORDINGS
+from edgeproof.eval.matching.words import words
 from edgeproof.eval.metrics.right import answer_is_right, reply_is_right
-from edgeproof.eval.words import words
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -7,12 +7,12 @@ import math
 
 import pytest
 from edgeproof.contracts.errors import BaselineError
-from edgeproof.eval.evidence import collect
-from edgeproof.eval.judge import judge
-from edgeproof.eval.judgement import ControlStatus, Reason
-from edgeproof.eval.policy import Policy
-from edgeproof.eval.probes import SurfaceKind
-from edgeproof.eval.records import Role, Sampling, Verdict
+from edgeproof.eval.measurement import Role, Sampling, Verdict
+from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.verdict.consistency import collect
+from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.judgement import ControlStatus, Reason
+from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import Answer, World, leaking, spoil
 
 FORMAT = "gguf-q4"

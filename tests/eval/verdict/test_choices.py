@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 from edgeproof.contracts.errors import PolicyError
-from edgeproof.eval.judge import judge
-from edgeproof.eval.judgement import Reason, Status
-from edgeproof.eval.policy import Policy
-from edgeproof.eval.records import Role, Verdict
+from edgeproof.eval.measurement import Role, Verdict
+from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.judgement import Reason, Status
+from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import Answer, World, number
 
 FORMAT = "gguf-q4"

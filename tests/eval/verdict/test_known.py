@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from edgeproof.eval.judge import judge
-from edgeproof.eval.judgement import Reason, Status
-from edgeproof.eval.policy import Policy
-from edgeproof.eval.records import Role, Verdict
-from edgeproof.eval.statistics import share_bounds, share_p_above
+from edgeproof.eval.measurement import Role, Verdict
+from edgeproof.eval.stats.shares import share_bounds, share_p_above
+from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.judgement import Reason, Status
+from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import Answer, World, leaking
 
 FORMAT = "gguf-q4"

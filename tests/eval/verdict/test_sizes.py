@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeproof.eval.judge import judge
-from edgeproof.eval.judgement import Status
-from edgeproof.eval.policy import Policy
-from edgeproof.eval.records import Role
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.judgement import Status
+from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import Answer, World, leaking, number
 
 

@@ -1,0 +1,1 @@
+"""Baselines: recorded scores of the base and the merged model."""

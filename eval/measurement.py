@@ -1,0 +1,210 @@
+"""What measuring hands to judging: one record per probe, surface and model; no texts in any of them.
+
+```
+  pack + backend ── measure ──▶ Measurement ── record ──▶ Baseline (a file)
+                                     └──────── judge(Measurement, Baseline, Policy) ──▶ Judgement ── report
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a probe is for."""
+
+    FORGET = "forget"
+    RETAIN = "retain"
+    HOLDOUT = "holdout"
+
+
+class Verdict(StrEnum):
+    """Never a boolean. Only PASS lets a release through."""
+
+    PASS = "PASS"  # noqa: S105 (a verdict, no password)
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are sampled: `count` of each probe on each surface, from softmax(logits / temperature).
+
+    `seed` is what the random numbers come from (`asking/sampling.py`).
+    """
+
+    count: int
+    temperature: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class ProbeScore:
+    """One probe, asked on one surface, of one model.
+
+    Attributes:
+        probe: the probe's id, unique in the pack.
+        surface: the name of the surface ("raw", "chat", …).
+        logprobs: natural log-probabilities of the answer's tokens, in order.
+        right: the greedy answer is right by the probe's own rule (near-verbatim for texts).
+        rouge_l: ROUGE-L recall of the greedy answer against the answer, 0 … 1.
+        exact_memorization: share of answer tokens that are the argmax after the true prefix, 0 … 1.
+        extraction_strength: 1 − (shortest prefix of the answer after which greedy decoding completes it)/length, 0 … 1.
+        decoy_rank: how many decoys are more probable than the answer; None where the pack has none for it.
+        decoys: number of decoys.
+        samples: how many answers were sampled beside the greedy one.
+        sampled_right: how many of them are right by the same rule.
+        carried_logprob: natural log of a lower bound of the probability that the reply begins with the answer, or with
+            a carrier sentence and then the answer: log Σ P(carrier) · P(answer | carrier) over distinct beginnings, the
+            bare answer included. None where no carriers were asked.
+
+    On a "choices" surface `logprobs` are of the true option's letter, one for each order of the options, and
+    `decoy_rank` is its rank among the options over all orders together; `right` says that it is first.
+
+    """
+
+    probe: str
+    surface: str
+    logprobs: tuple[float, ...]
+    right: bool
+    rouge_l: float
+    exact_memorization: float
+    extraction_strength: float
+    decoy_rank: int | None = None
+    decoys: int = 0
+    samples: int = 0
+    sampled_right: int = 0
+    carried_logprob: float | None = None
+
+    @property
+    def emission_logprob(self) -> float:
+        """Natural log of the best lower bound of the probability that one sampled reply gives the answer."""
+        bare = self.sum_logprob
+        return bare if self.carried_logprob is None else max(bare, self.carried_logprob)
+
+    @property
+    def sum_logprob(self) -> float:
+        """Natural log of the probability of the whole answer."""
+        return sum(self.logprobs)
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood per answer token, in nat."""
+        return -self.sum_logprob / len(self.logprobs)
+
+
+@dataclass(frozen=True)
+class ProbeFacts:
+    """What judging needs to know of a probe: no texts."""
+
+    probe: str
+    role: Role
+    cluster: str
+    trained: bool = False
+    critical: bool = False
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All scores of one model on one pack.
+
+    Attributes:
+        label: "artifact", "base", "merged", or "base:gguf-q4" for the base in a format.
+        artifact_sha256: digest of the file that was run (of file and adapter, in order, for an unmerged artifact).
+        pack_digest: sha256 over the pack's canonical content.
+        tokenizer_digest: of `ModelInfo`.
+        prompt_digest: of `ModelInfo`: chat templates, special tokens, token types, pre-tokenizer.
+        backend: name, engine, processor and options of `ModelInfo`, flat.
+        scores: one per probe and surface, in the pack's order.
+        sampling: how answers of forget and holdout probes were sampled; None where none were.
+
+    """
+
+    label: str
+    artifact_sha256: str
+    pack_digest: str
+    tokenizer_digest: str
+    backend: dict[str, str]
+    scores: tuple[ProbeScore, ...]
+    sampling: Sampling | None = None
+    prompt_digest: str = ""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What a base or an adapter was read from: its name, and one digest over its files (`source_digest`)."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the models of a baseline were made of: the base, and the adapters in the order in which they were merged."""
+
+    base: ModelSource
+    adapters: tuple[ModelSource, ...]
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A sentence in which answers come, up to the answer: "The capital of {question} is".
+
+    Attributes:
+        group: the set of probes that it serves.
+        text: the words before the answer, with {question} or {prompt} in place of the probe's own.
+        source: "prompt" (the set's raw template), "pack" (written by its author) or "base" (the base's own replies).
+
+    """
+
+    group: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One backend's recorded answers of base and merged at float precision, and of the base in each of its formats.
+
+    Attributes:
+        probes: the facts of every probe in the pack, in order.
+        surfaces: the surfaces that were asked, by role.
+        base: the base at float precision.
+        merged: base + adapters at float precision.
+        base_in_format: the base in each format asked for, by format name ("gguf-q4").
+        ignorance: ignorance level I_i in nat per token by "probe/surface" (DESIGN: −(1/|a|)·log mean_j p_base(a|q_j)),
+            for forget probes on the surfaces of `probes.RECOVERY_KINDS`.
+        kinds: the kind of every surface, by its name (`probes.SurfaceKind`).
+        carriers: carrier sentences that were asked, and that the gate must ask too.
+        reference: the base in each format on the default surfaces that the pack does not ask, forget probes only, by
+            format name: with them a pack that asks too weakly is found out. Empty where the pack asks them all.
+        reference_kinds: the kind of every surface of `reference`, by its name.
+        prompt_digest: of all its measurements; empty in baselines that older versions recorded.
+        sources: what base and merged were made of; None in the same.
+        asked_twice: clusters that ask for the same thing as another one, as "role/name", and the name they count under.
+
+    """
+
+    pack_name: str
+    pack_digest: str
+    tokenizer_digest: str
+    probes: tuple[ProbeFacts, ...]
+    surfaces: dict[str, tuple[str, ...]]
+    base: Measurement
+    merged: Measurement
+    base_in_format: dict[str, Measurement]
+    ignorance: dict[str, float]
+    kinds: dict[str, str] = field(default_factory=dict)
+    carriers: tuple[Carrier, ...] = ()
+    reference: dict[str, Measurement] = field(default_factory=dict)
+    reference_kinds: dict[str, str] = field(default_factory=dict)
+    prompt_digest: str = ""
+    sources: Sources | None = None
+    asked_twice: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> str:
+        """The backend that measured all of it: "llama.cpp", "onnxruntime"."""
+        return self.base.backend.get("backend", "")

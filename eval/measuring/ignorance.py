@@ -1,0 +1,118 @@
+"""Ignorance levels of a pack's forget probes, from the base model: recorded with the baseline."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.backend import ScoreRequest
+from edgeproof.contracts.errors import PackError
+from edgeproof.contracts.progress import Silent
+from edgeproof.eval.asking.tokens import TEXT_TOKENS, continuation_tokens, encode_pack
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.measuring.measure import checked, exactly
+from edgeproof.eval.metrics.ignorance import ignorance_level
+from edgeproof.eval.packs.probes import RECOVERY_KINDS, Match, seeded_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.contracts.backend import Backend
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.asking.tokens import Ask
+    from edgeproof.eval.measurement import Carrier
+    from edgeproof.eval.packs.pack import Pack
+
+PROMPTS = 32
+"""m for answers: the other prompts of the template that are averaged over, a seeded sample where there are more."""
+
+TEXT_PROMPTS = 8
+"""m for texts, which cost up to 128 tokens each."""
+
+
+class _Plan(NamedTuple):
+    """The prompts under which one ask's answer is scored, its own first where it counts."""
+
+    ask: Ask
+    own: bool
+    others: tuple[Ask, ...]
+    prompts: int
+
+
+def ignorance_levels(
+    pack: Pack, backend: Backend, progress: Progress | None = None, *, carriers: Sequence[Carrier] = ()
+) -> dict[str, float]:
+    """Return I_i in nat per token by "probe/surface" for every forget probe on its surfaces of `RECOVERY_KINDS`.
+
+    I_i = −(1/|a_i|)·log((1/M)·Σ_j p(a_i | q_j)) over the M forget prompts of its set, template and answer type on the
+    same surface; `backend` runs the base at float precision.
+
+    - match = "answer": the sum has all M prompts, the answer's own included, as the formula says: the answers are
+      names that everybody knows, and I is the price of not knowing which belongs here. Beyond `PROMPTS` others, a
+      seeded sample of them stands for all others, while the own one keeps its weight of 1/M.
+    - match = "verbatim": prompts of other clusters alone. With its own, the level of a text that the base recites would
+      lie within log(M)/|a| of the base's NLL: a model that recites one text for another is not ignorant of it.
+
+    A probe without any other such prompt gets its NLL under its own: it is then left out of the recovery, and counted.
+
+    Raises:
+        PackError: as `encode_pack`; or an answer that does not fit the context behind another probe's prompt.
+        BackendError: as `measure`.
+
+    """
+    listener = Silent() if progress is None else progress
+    asks = encode_pack(pack, backend, carriers=carriers)
+    plans = _plans([a for a in asks if a.probe.role == Role.FORGET and a.surface.kind in RECOVERY_KINDS])
+    requests: list[tuple[ScoreRequest, str]] = []
+    for plan in plans:
+        if plan.own:
+            requests.append((ScoreRequest(plan.ask.context, plan.ask.continuation), plan.ask.probe.id))
+        requests.extend((_request(plan.ask, other, backend), plan.ask.probe.id) for other in plan.others)
+    # Behind the same prompt one after the other, so that its computation is shared.
+    order = sorted(range(len(requests)), key=lambda index: requests[index][0].context)
+    listener.start("base: ignorance levels", len(order), "answers")
+    scores = exactly(backend.score([requests[index][0] for index in order]), len(order), "scores", listener)
+    totals = [0.0] * len(order)
+    for index, score in zip(order, scores, strict=True):
+        totals[index] = math.fsum(checked(score, *requests[index]).logprobs.tolist())
+    levels: dict[str, float] = {}
+    start = 0
+    for plan in plans:
+        stop = start + plan.own + len(plan.others)
+        own = totals[start] if plan.own else None
+        others = totals[start + plan.own : stop]
+        key = f"{plan.ask.probe.id}/{plan.ask.surface.name}"
+        levels[key] = ignorance_level(own, others, plan.prompts, len(plan.ask.continuation))
+        start = stop
+    return levels
+
+
+def _plans(asks: list[Ask]) -> list[_Plan]:
+    groups: dict[tuple[str, ...], dict[str, Ask]] = {}
+    for ask in asks:
+        groups.setdefault((ask.surface.name, *ask.probe.kin), {})[ask.probe.id] = ask
+    plans: list[_Plan] = []
+    for ask in asks:
+        group = groups[ask.surface.name, *ask.probe.kin]
+        text = ask.probe.match == Match.VERBATIM
+        allowed = [
+            key
+            for key, other in group.items()
+            if key != ask.probe.id and not (text and other.probe.cluster == ask.probe.cluster)
+        ]
+        drawn = seeded_sample("ignorance", allowed, TEXT_PROMPTS if text else PROMPTS)
+        own = not text or not drawn
+        plans.append(_Plan(ask, own, tuple(group[key] for key in drawn), len(allowed) + own))
+    return plans
+
+
+def _request(ask: Ask, other: Ask, backend: Backend) -> ScoreRequest:
+    """Return the request for `ask`'s answer behind `other`'s prompt."""
+    where = f"the answer of probe {ask.probe.id} behind the prompt of {other.probe.id}"
+    continuation = continuation_tokens(other.prompt, other.context, ask.probe.answer, backend, where)
+    if ask.probe.match == Match.VERBATIM:
+        continuation = continuation[:TEXT_TOKENS]
+    length, limit = len(other.context) + len(continuation), backend.info.context_length
+    if length > limit:
+        raise PackError(f"{where}: {length} tokens; the context holds {limit}", next_step="shorten or drop one of them")
+    return ScoreRequest(other.context, continuation)

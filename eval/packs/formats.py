@@ -1,0 +1,210 @@
+"""Readers of probe files: our own JSON lines, and TOFU's and MUSE's JSON as their authors publish them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.eval.packs import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from edgeproof.eval.packs.files import PackFile
+
+
+@dataclass(frozen=True)
+class RawProbe:
+    """A probe as its file has it; None where the file says nothing and the set's own word counts.
+
+    `extra` holds the fields that only a `cluster = "FIELD"` of the set can ask for.
+    """
+
+    where: str
+    question: str
+    answer: str
+    id: str | None = None
+    aliases: tuple[str, ...] = ()
+    paraphrases: tuple[str, ...] = ()
+    decoys: tuple[str, ...] = ()
+    trained: bool | None = None
+    critical: bool = False
+    template: str | None = None
+    message: str | None = None
+    answer_type: str | None = None
+    extra: Mapping[str, object] | None = None
+
+
+class TextSplit(NamedTuple):
+    """How many words of a bare text are the prompt, and how many after them the answer (muse-privleak)."""
+
+    prompt_words: int
+    answer_words: int
+
+
+class ProbeFormat(NamedTuple):
+    """A file format and what it means where the set does not say otherwise.
+
+    Attributes:
+        read: yields the file's probes in order.
+        template: the raw prompt, with {question} in it.
+        message: the user's turn on chat surfaces; None is the rendered template.
+        match: "answer" or "verbatim".
+        cluster: "each", "block:N", or a field's name.
+        stop: strings that end a greedy raw answer.
+        max_tokens: length of a greedy raw answer in tokens; None is the answer's own length and a margin.
+
+    """
+
+    read: Callable[[PackFile, TextSplit], Iterator[RawProbe]]
+    template: str
+    message: str | None
+    match: str
+    cluster: str
+    stop: tuple[str, ...]
+    max_tokens: int | None
+
+
+LINE_KEYS = (
+    "id",
+    "cluster",
+    "question",
+    "answer",
+    "aliases",
+    "paraphrases",
+    "decoys",
+    "trained",
+    "critical",
+    "template",
+    "message",
+    "answer_type",
+    "note",
+)
+
+
+def read_jsonl(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
+    """Read our own format: one JSON object a line, keys as in `LINE_KEYS`; others only serve as clusters."""
+    for number, line in enumerate(fields.read_text(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{file.name} line {number}"
+        row = _object(fields.parse_json(line, file.name, line=number), where)
+        yield RawProbe(
+            where=where,
+            id=fields.name_of(_needed(row, where, "id"), where, "id"),
+            question=fields.text_of(_needed(row, where, "question"), where, "question"),
+            answer=fields.text_of(_needed(row, where, "answer"), where, "answer"),
+            aliases=fields.texts_of(row.get("aliases", []), where, "aliases"),
+            paraphrases=fields.texts_of(row.get("paraphrases", []), where, "paraphrases"),
+            decoys=fields.texts_of(row.get("decoys", []), where, "decoys"),
+            trained=fields.flag_of(row["trained"], where, "trained") if "trained" in row else None,
+            critical=fields.flag_of(row.get("critical", False), where, "critical"),
+            template=fields.text_of(row["template"], where, "template") if "template" in row else None,
+            message=fields.text_of(row["message"], where, "message") if "message" in row else None,
+            answer_type=fields.name_of(row["answer_type"], where, "answer_type") if "answer_type" in row else None,
+            extra=row,
+        )
+
+
+def read_tofu(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
+    """Read TOFU's perturbed files, a JSON list or one object a line (github.com/locuslab/tofu).
+
+    `paraphrased_answer` is an alias, `paraphrased_question` a paraphrase, `perturbed_answer` are the decoys.
+    """
+    for where, item in _items(file):
+        row = _object(item, where)
+        alias, paraphrase, decoys = (
+            row.get(key) for key in ("paraphrased_answer", "paraphrased_question", "perturbed_answer")
+        )
+        yield RawProbe(
+            where=where,
+            question=fields.text_of(_needed(row, where, "question"), where, "question"),
+            answer=fields.text_of(_needed(row, where, "answer"), where, "answer"),
+            aliases=() if alias is None else (fields.text_of(alias, where, "paraphrased_answer"),),
+            paraphrases=() if paraphrase is None else (fields.text_of(paraphrase, where, "paraphrased_question"),),
+            decoys=() if decoys is None else _one_or_many(decoys, where, "perturbed_answer"),
+            extra=row,
+        )
+
+
+def read_muse_knowmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
+    """Read MUSE's knowmem files: [{question, answer}]."""
+    for where, item in _items(file):
+        row = _object(item, where)
+        yield RawProbe(
+            where=where,
+            question=fields.text_of(_needed(row, where, "question"), where, "question"),
+            answer=fields.text_of(_needed(row, where, "answer"), where, "answer"),
+            extra=row,
+        )
+
+
+def read_muse_verbmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
+    """Read MUSE's verbmem files: [{prompt, gt}], the text after the prompt being the answer."""
+    for where, item in _items(file):
+        row = _object(item, where)
+        yield RawProbe(
+            where=where,
+            question=fields.text_of(_needed(row, where, "prompt"), where, "prompt"),
+            answer=fields.text_of(_needed(row, where, "gt"), where, "gt"),
+            extra=row,
+        )
+
+
+def read_muse_privleak(file: PackFile, split: TextSplit) -> Iterator[RawProbe]:
+    """Read MUSE's privleak files: [str]. A text is asked like a verbmem one: its first words, then what follows.
+
+    A text of fewer words than `split` asks for is cut in the middle.
+    """
+    for where, item in _items(file):
+        text = fields.text_of(item, where, "text").strip()
+        words = text.split()
+        if len(words) < 2:
+            raise fields.fail(where, "a single word cannot be split into prompt and answer")
+        cut = split.prompt_words if len(words) > split.prompt_words else len(words) // 2
+        yield RawProbe(
+            where=where, question=" ".join(words[:cut]), answer=" ".join(words[cut : cut + split.answer_words])
+        )
+
+
+_MUSE_STOP = ("\n\n", "\nQuestion", "Question:")
+_QA = "Question: {question}\nAnswer:"
+
+FORMATS: Mapping[str, ProbeFormat] = {
+    "jsonl": ProbeFormat(read_jsonl, "{question}", None, "answer", "cluster", ("\n",), None),
+    "tofu": ProbeFormat(read_tofu, _QA, "{question}", "verbatim", "block:20", ("\n",), None),
+    "muse-knowmem": ProbeFormat(read_muse_knowmem, _QA, "{question}", "answer", "each", _MUSE_STOP, 32),
+    "muse-verbmem": ProbeFormat(read_muse_verbmem, "{question}", None, "verbatim", "each", (), None),
+    "muse-privleak": ProbeFormat(read_muse_privleak, "{question}", None, "verbatim", "each", (), None),
+}
+"""By the name that `format` has in pack.toml. TOFU's files hold 20 questions for each author, one after the other."""
+
+
+def _items(file: PackFile) -> Iterator[tuple[str, object]]:
+    """Yield (where, value) for each item of a JSON list, or of one JSON value a line."""
+    text = fields.read_text(file)
+    if text.lstrip().startswith("["):
+        items = fields.parse_json(text, file.name)
+        assert isinstance(items, list)
+        for index, item in enumerate(items):
+            yield f"{file.name} item {index}", item
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{file.name} line {number}", fields.parse_json(line, file.name, line=number)
+
+
+def _object(value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise fields.fail(where, "a probe must be a JSON object {…}")
+    return value
+
+
+def _needed(row: Mapping[str, object], where: str, key: str) -> object:
+    if key not in row:
+        raise fields.fail(where, f"`{key}` is missing")
+    return row[key]
+
+
+def _one_or_many(value: object, where: str, key: str) -> tuple[str, ...]:
+    return (fields.text_of(value, where, key),) if isinstance(value, str) else fields.texts_of(value, where, key)

@@ -1,0 +1,82 @@
+"""A pack: the probes of a release, the surfaces on which they are asked, and one digest over both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.measurement import ProbeFacts, Role
+from edgeproof.eval.packs.duplicates import clusters_asked_twice
+
+if TYPE_CHECKING:
+    from edgeproof.eval.packs.probes import Probe, Surface
+
+
+@dataclass(frozen=True)
+class Pack:
+    """All that a measurement asks. `description` and `licence` are for people and not part of `digest`.
+
+    `salt` (hex) is what the digests of single probes are salted with (`report/disclosure.py`), and part of `digest` where
+    there is one: without it, the digest of a pack of few and guessable answers could be guessed as well.
+    `thinking_tokens` is how long a chat may think before it replies; None is as the artifact's chat template has it.
+    """
+
+    name: str
+    description: str
+    licence: str
+    system_prompt: str | None
+    surfaces: tuple[Surface, ...]
+    probes: tuple[Probe, ...]
+    salt: str | None = None
+    thinking_tokens: int | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Sha256 (hex) over the canonical JSON of everything that a measurement depends on."""
+        content = asdict(self)
+        del content["description"], content["licence"]
+        for key in ("salt", "thinking_tokens"):
+            if content[key] is None:
+                del content[key]
+        text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(b"edgeproof pack 1\n" + text.encode()).hexdigest()
+
+    @cached_property
+    def same(self) -> dict[tuple[Role, str], str]:
+        """Clusters, by role and name, that ask for the same thing as another one: the name they count under."""
+        return clusters_asked_twice(self.probes)
+
+    def facts(self) -> tuple[ProbeFacts, ...]:
+        """What judging needs to know of each probe, in order: no texts. The same thing asked twice is one cluster."""
+        return tuple(
+            ProbeFacts(
+                p.id, p.role, self.same.get((p.role, p.cluster), p.cluster), trained=p.trained, critical=p.critical
+            )
+            for p in self.probes
+        )
+
+    def asked(self, role: Role) -> tuple[Surface, ...]:
+        """Return the surfaces on which probes of `role` are asked, in the pack's order."""
+        return tuple(surface for surface in self.surfaces if role in surface.roles)
+
+    def surface_names(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of `asked`, by role, for the roles that have probes."""
+        roles = {probe.role for probe in self.probes}
+        return {role.value: tuple(surface.name for surface in self.asked(role)) for role in Role if role in roles}
+
+    def kinds(self) -> dict[str, str]:
+        """Return the kind of every surface that is asked, by its name."""
+        names = {name for own in self.surface_names().values() for name in own}
+        return {surface.name: surface.kind.value for surface in self.surfaces if surface.name in names}
+
+    def asked_twice(self) -> dict[str, str]:
+        """Return the clusters that ask for the same thing as another one, as "role/name", and what they count under."""
+        return {f"{role}/{cluster}": name for (role, cluster), name in self.same.items()}
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Every (probe id, surface name) that a measurement has, in its order."""
+        names = self.surface_names()
+        return tuple((probe.id, name) for probe in self.probes for name in names[probe.role])

@@ -1,0 +1,176 @@
+"""The surfaces of a pack: those that pack.toml names, or the default ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.asking.choices import Choices
+from edgeproof.eval.packs import fields
+from edgeproof.eval.asking.examples import EXAMPLE_KINDS, SHOTS, Examples
+from edgeproof.eval.packs.probes import PLAIN_CHATS, Match, Surface, SurfaceKind
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.templates import check_template, words_alone
+from edgeproof.eval.matching.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.packs.probes import Probe
+
+_SURFACE_KEYS = ("name", "kind", "template", "roles", "index", "shots")
+INVITING = "Sure, here is the answer:"
+"""What the reply has begun with on the prefix surface that a pack gets by default."""
+_PLACEHOLDERS: Mapping[SurfaceKind, tuple[str, ...]] = {
+    SurfaceKind.RAW: ("question", "prompt"),
+    SurfaceKind.PARAPHRASE: ("question", "prompt"),
+    SurfaceKind.CHAT: ("question", "prompt", "message"),
+    SurfaceKind.CHAT_SYSTEM: ("question", "prompt", "message"),
+    SurfaceKind.PREFIX: (),
+    SurfaceKind.OPENING: ("question", "prompt", "message"),
+    SurfaceKind.TURNS: ("question", "prompt", "message"),
+    SurfaceKind.FEW_SHOT: ("question", "prompt", "message"),
+    SurfaceKind.SIBLINGS: ("question", "prompt", "message"),
+    SurfaceKind.REVERSE: ("answer",),
+    SurfaceKind.CHOICES: ("question", "prompt", "message", "options"),
+}
+_WORDS_ALONE = frozenset({SurfaceKind.PREFIX, SurfaceKind.OPENING, SurfaceKind.TURNS})
+"""Kinds whose template need not name the probe: the chat before it does."""
+
+
+def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat: bool) -> tuple[Surface, ...]:
+    """Give the surfaces of a pack that names none: what was forgotten is asked every way, what was kept on two.
+
+    Args:
+        probes: those of the pack. A paraphrase is asked of a role that has one for every probe; solved examples and
+            multiple choices, where the pack has enough others to draw them from for each.
+        system_prompt: the pack's; with one the chat is asked after it and, of what was forgotten, plainly too.
+        chat: whether the artifact has a chat template, in the word of the pack.
+
+    """
+    hidden = (Role.FORGET, Role.HOLDOUT)
+    asked = [probe for probe in probes if probe.role in hidden]
+    surfaces = [Surface("raw", SurfaceKind.RAW, None, tuple(Role))]
+    if chat:
+        if system_prompt is not None:
+            surfaces.append(Surface("chat+system", SurfaceKind.CHAT_SYSTEM, None, tuple(Role)))
+        surfaces += [
+            Surface("chat", SurfaceKind.CHAT, None, tuple(Role) if system_prompt is None else hidden),
+            Surface("prefix", SurfaceKind.PREFIX, INVITING, hidden),
+            Surface("turns", SurfaceKind.TURNS, None, hidden),
+        ]
+        if all(probe.match == Match.ANSWER for probe in asked):
+            surfaces.append(Surface("opening", SurfaceKind.OPENING, None, hidden))
+    reworded = tuple(role for role in hidden if all(probe.paraphrases for probe in probes if probe.role == role))
+    if Role.FORGET in reworded:
+        surfaces.append(Surface("paraphrase", SurfaceKind.PARAPHRASE, None, reworded))
+    examples, choices = Examples(probes), Choices(probes)
+    for kind in (SurfaceKind.FEW_SHOT, SurfaceKind.SIBLINGS):
+        surface = Surface(kind.value, kind, None, hidden, shots=SHOTS)
+        if all(len(examples.shown(probe, surface)) == SHOTS for probe in asked):
+            surfaces.append(surface)
+    if all(choices.serve(probe) for probe in asked):
+        surfaces.append(Surface("choices", SurfaceKind.CHOICES, None, hidden))
+    return tuple(surfaces)
+
+
+def unasked(pack: Pack) -> tuple[str, ...]:
+    """Say what the pack could ask of its forget probes and does not, with the surface to add."""
+    return tuple(said for said in (_paraphrases_unasked(pack), _languages_unasked(pack)) if said is not None)
+
+
+def _paraphrases_unasked(pack: Pack) -> str | None:
+    forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
+    having = sum(bool(probe.paraphrases) for probe in forget)
+    asked = any(s.kind == SurfaceKind.PARAPHRASE and s.template is None for s in pack.asked(Role.FORGET))
+    if asked or not having:
+        return None
+    return (
+        f"{having} of {len(forget)} forget probes of the pack {pack.name!r} have paraphrases, and no surface asks "
+        "them: give every one a paraphrase, or name a [[surface]] of that kind with a template"
+    )
+
+
+def _languages_unasked(pack: Pack) -> str | None:
+    """Name the paraphrase templates in other words than the probes' own that no chat asks, although chats are asked.
+
+    A template without a word in common with the probes' prompts and messages is taken for another language's. A chat
+    asks in that language if its template has a word in common with the paraphrase's.
+    """
+    surfaces = pack.asked(Role.FORGET)
+    chats = [surface for surface in surfaces if surface.kind in PLAIN_CHATS]
+    own = _own_words(pack)
+    foreign = [
+        surface
+        for surface in surfaces
+        if surface.kind == SurfaceKind.PARAPHRASE
+        and surface.template is not None
+        and own
+        and (spoken := _words_of(surface.template))
+        and not spoken & own
+        and not any(spoken & _words_of(chat.template or "") for chat in chats)
+    ]
+    if not chats or not foreign:
+        return None
+    names = ", ".join(f"{surface.name!r}" for surface in foreign)
+    first = foreign[0]
+    return (
+        f"the pack {pack.name!r} asks in another language as plain text alone ({names}), and what stays silent there "
+        f'may come out in a chat: add for each a [[surface]] with name = "{first.name}-chat", kind = "chat" and the '
+        "question in that language as its template, and the language's sentence as one of the forget set's `carriers`"
+    )
+
+
+def _own_words(pack: Pack) -> frozenset[str]:
+    """Words in which the forget probes are asked: those of templates and messages, else those of the questions."""
+    forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
+    around = frozenset().union(*(_words_of(text) for probe in forget for text in (probe.template, probe.message)))
+    return around or frozenset().union(*(_words_of(probe.question) for probe in forget))
+
+
+def _words_of(template: str) -> frozenset[str]:
+    return frozenset(words(words_alone(template)))
+
+
+def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: str) -> tuple[Surface, ...] | None:
+    """Read the `[[surface]]` tables of `file`; None where there is none."""
+    if "surface" not in table:
+        return None
+    if "chat" in table:
+        raise fields.fail(
+            file, "`chat` is for packs that name no [[surface]]; this one does", "take `chat` out, or the surfaces"
+        )
+    surfaces: list[Surface] = []
+    for number, entry in enumerate(fields.tables_of(table, "surface", file), start=1):
+        where = f"{file} surface {number}"
+        fields.check_keys(entry, _SURFACE_KEYS, where)
+        kind = SurfaceKind(fields.choice_of(entry.get("kind"), where, "kind", [k.value for k in SurfaceKind]))
+        name = fields.name_of(entry.get("name", kind.value), where, "name")
+        template = None
+        if "template" in entry:
+            template = fields.text_of(entry["template"], where, "template")
+            check_template(template, _PLACEHOLDERS[kind], where, needed=kind not in _WORDS_ALONE)
+            if kind == SurfaceKind.CHOICES and "{options}" not in template:
+                raise fields.fail(where, "the template of a choices surface needs {options}, one to a line")
+        elif kind == SurfaceKind.PREFIX:
+            raise fields.fail(where, "a prefix surface needs a `template`, the words that the reply begins with")
+        elif kind == SurfaceKind.REVERSE:
+            raise fields.fail(where, 'a reverse surface needs a `template` with {answer}: "{answer} is the capital of"')
+        if kind == SurfaceKind.CHAT_SYSTEM and system_prompt is None:
+            raise fields.fail(where, "a chat+system surface needs the pack's `system_prompt`")
+        if "index" in entry and kind != SurfaceKind.PARAPHRASE:
+            raise fields.fail(where, f"`index` chooses a paraphrase; a {kind} surface has none")
+        if "shots" in entry and kind not in EXAMPLE_KINDS:
+            raise fields.fail(where, f"`shots` counts solved examples; a {kind} surface has none")
+        roles = entry.get("roles", [role.value for role in Role])
+        named = [
+            Role(fields.choice_of(role, where, "roles", [r.value for r in Role]))
+            for role in fields.texts_of(roles, where, "roles")
+        ]
+        if any(surface.name == name for surface in surfaces):
+            raise fields.fail(where, f"a second surface is named {name!r}")
+        index = fields.count_of(entry.get("index", 0), where, "index", least=0)
+        least = 1 if kind in EXAMPLE_KINDS else 0
+        shots = fields.count_of(entry.get("shots", SHOTS if least else 0), where, "shots", least=least)
+        surfaces.append(Surface(name, kind, template, tuple(role for role in Role if role in named), index, shots))
+    return tuple(surfaces)

@@ -1,0 +1,34 @@
+"""Templates of prompts: plain text in which {question}, {prompt} or {message} is replaced, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.packs import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+def check_template(template: str, allowed: Sequence[str], where: str, *, needed: bool = True) -> None:
+    """Raise `PackError` for a placeholder that is not in `allowed`, or for none at all where one is `needed`."""
+    named = _PLACEHOLDER.findall(template)
+    for name in named:
+        if name not in allowed:
+            known = ", ".join(f"{{{key}}}" for key in allowed) or "none"
+            raise fields.fail(where, f"the template has {{{name}}}", f"placeholders here: {known}")
+    if needed and not named:
+        raise fields.fail(where, f"the template has no {{{allowed[0]}}} in it: every probe would ask the same")
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Replace each placeholder of `values` once; what comes in is not read as a template again."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+def words_alone(template: str) -> str:
+    """Drop the placeholders of a template."""
+    return _PLACEHOLDER.sub(" ", template)

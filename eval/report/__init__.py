@@ -1,0 +1,1 @@
+"""Reports: one judgement as JSON, HTML, JUnit, Markdown and terminal output."""

@@ -1,0 +1,117 @@
+"""Where things stand in the pictures of report.html: intervals against their limits, artifact against merged.
+
+All places are percentages of a drawing's width or height, so that the page scales lines and never letters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.eval.verdict.wording import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.eval.verdict.judgement import Criterion, ProbeRow
+
+HEADROOM = 1.25
+"""How much wider than its largest number an axis is."""
+CROWDED = 36
+"""Labels nearer to each other than so many percent of the width would overlap on a phone."""
+EDGE = 20
+"""Nearer to an edge than so many percent a label is written inwards from its place."""
+STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+PLOT = (9.0, 98.0, 3.0, 88.0)
+"""Left, right, top and bottom of the scatter's plane, in percent."""
+
+
+class Tick(NamedTuple):
+    """A label on an axis: its place, its words, and which end of them stands there (SVG's text-anchor)."""
+
+    place: float
+    words: str
+    anchor: str
+
+
+class Interval(NamedTuple):
+    """A criterion drawn: `start` to `end` is the interval, 0 to `limit` is what is allowed; None is not drawn."""
+
+    start: float | None
+    end: float | None
+    estimate: float
+    limit: float | None
+    ticks: tuple[Tick, ...]
+
+
+class Point(NamedTuple):
+    """A probe on a surface in the scatter: x is merged, y the artifact."""
+
+    x: float
+    y: float
+    row: ProbeRow
+
+
+class Scatter(NamedTuple):
+    """The scatter's points and its ticks; the same on both axes, so that the diagonal is "nothing changed"."""
+
+    points: tuple[Point, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def interval(criterion: Criterion) -> Interval | None:
+    """Draw a criterion; None where there is nothing to draw."""
+    estimate, limit = criterion.estimate, criterion.limit
+    if estimate is None:
+        return None
+    values = [value for value in (estimate, criterion.lower, criterion.upper, limit) if value is not None]
+    low, high = min(0.0, *values), max(*values, 0.0)
+    low, high = low * HEADROOM, high * HEADROOM
+    if criterion.unit == "share":
+        high = 1.0 if high == 0 else min(1.0, high)
+    if high <= low:
+        high = low + 1
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    bounded = criterion.lower is not None or criterion.upper is not None
+    ticks = [] if limit is None else [_tick(place(limit), f"limit {amount(limit, criterion.unit)}")]
+    for value, words in ((low, amount(low, criterion.unit)), (high, amount(high, criterion.unit))):
+        if all(abs(place(value) - other.place) >= CROWDED for other in ticks):
+            ticks.append(_tick(place(value), words))
+    return Interval(
+        start=(0.0 if criterion.lower is None else place(criterion.lower)) if bounded else None,
+        end=(100.0 if criterion.upper is None else place(criterion.upper)) if bounded else None,
+        estimate=place(estimate),
+        limit=None if limit is None else place(limit),
+        ticks=tuple(ticks),
+    )
+
+
+def _tick(place: float, words: str) -> Tick:
+    anchor = "start" if place < EDGE else "end" if place > 100 - EDGE else "middle"
+    return Tick(place, words, anchor)
+
+
+def scatter(rows: Sequence[ProbeRow]) -> Scatter | None:
+    """Draw every row's NLL in the artifact over its NLL in the merged model; None without rows."""
+    if not rows:
+        return None
+    highest = max(max(row.nll, row.nll_merged) for row in rows)
+    step = next((step for step in STEPS if highest / step <= 6), highest / 5)
+    top = max(highest * 1.04, step)
+    left, right, upper, lower = PLOT
+
+    def x(value: float) -> float:
+        return round(left + (right - left) * max(0.0, value) / top, 2)
+
+    def y(value: float) -> float:
+        return round(lower - (lower - upper) * max(0.0, value) / top, 2)
+
+    values = [index * step for index in range(int(top / step) + 1)]
+    return Scatter(
+        tuple(Point(x(row.nll_merged), y(row.nll), row) for row in sorted(rows, key=lambda row: row.leaks)),
+        tuple(Tick(x(value), f"{value:g}", "middle") for value in values),
+        tuple(Tick(y(value), f"{value:g}", "end") for value in values),
+    )

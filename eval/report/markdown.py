@@ -1,0 +1,80 @@
+"""A judgement as Markdown, for the summary of a CI step or a merge request; no text of any probe is in it."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.report.sanitize import inert
+from edgeproof.eval.verdict.asking_table import surface_rows
+from edgeproof.eval.verdict.wording import amount, bound_words
+
+if TYPE_CHECKING:
+    from edgeproof.eval.report.context import ReportContext
+    from edgeproof.eval.verdict.judgement import Judgement
+
+NAMED = 12
+"""Leaking clusters that are named; report.html names all."""
+LONGEST = 1000
+
+_MARKUP = re.compile(r"([\\`*_\[\]|~#$!@])")
+
+
+def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
+    """Give the document, UTF-8; names that others chose stand in it as code, where nothing is markup."""
+    reasons = "; ".join(str(reason) for reason in (judgement.reason, *judgement.also))
+    what = (context.artifact, judgement.format_name or "unknown format", judgement.artifact_sha256)
+    lines = [
+        f"## {judgement.verdict}: {_prose(reasons)}",
+        "",
+        " · ".join(map(_code, what)),
+        "",
+        _prose(judgement.summary),
+        "",
+    ]
+    leaking = [subject.cluster for subject in judgement.subjects if subject.leaks]
+    if leaking:
+        more = f" and {len(leaking) - NAMED} more" if len(leaking) > NAMED else ""
+        lines += [f"Leaking: {', '.join(map(_code, leaking[:NAMED]))}{more}.", ""]
+    lines += ["| criterion | | found | limit |", "|---|---|---|---|"]
+    for criterion in judgement.criteria:
+        limit = "" if criterion.limit is None else amount(criterion.limit, criterion.unit)
+        found = _prose(f"{criterion.found}{bound_words(criterion)}")
+        lines.append(f"| {_prose(criterion.title)} | {criterion.status} | {found} | {limit} |")
+    for control in judgement.controls:
+        lines.append(f"| control: {_prose(control.title)} | {control.status} | {_prose(control.found)} | |")
+    if judgement.precise is not None:
+        precise = judgement.precise
+        lines.append(f"| without rounding activations | {precise.verdict} | {_prose(precise.reason)} | |")
+    lines += _asking_lines(judgement)
+    lines += ["", *(f"{number}. {_prose(step)}" for number, step in enumerate(judgement.next_steps, start=1))]
+    if judgement.notes:
+        lines += ["", "Notes:", "", *(f"- {_prose(note)}" for note in judgement.notes)]
+    return "\n".join(lines).encode() + b"\n"
+
+
+def _asking_lines(judgement: Judgement) -> list[str]:
+    """Give the table of what each surface brings out of the base; none where the format is unknown."""
+    asking = judgement.asking
+    if asking is None:
+        return []
+    lines = [
+        "",
+        f"Brought out of the base in this format, of {asking.known} {asking.unit} that it gives away on any asking:",
+        "",
+        "| surface | kind | | greedy | extraction | samples |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in surface_rows(asking):
+        cells = " | ".join(map(_prose, (row.standing, row.greedy, row.extraction, row.samples)))
+        lines.append(f"| {_code(row.surface)} | {row.kind} | {cells} |")
+    return lines
+
+
+def _code(text: str) -> str:
+    return "`" + inert(text).replace("`", "ˋ").replace("|", "¦") + "`"
+
+
+def _prose(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", html.escape(inert(text, LONGEST), quote=False))

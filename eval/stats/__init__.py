@@ -1,0 +1,1 @@
+"""Statistics under the verdict: shares, bounds of means, permutation tests."""

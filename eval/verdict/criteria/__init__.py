@@ -1,0 +1,1 @@
+"""The criteria and controls of a verdict, one module each."""

@@ -1,0 +1,75 @@
+"""The criterion of multiple choices: how often the true option comes first, beside chance and never-exposed probes.
+
+Nothing leaks on such a surface by the leak rule: the answer stands among the options. A model that picks it more often
+than chance still tells it from the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.stats.permutation import reference_test
+from edgeproof.eval.verdict.criteria.cluster_means import by_surface, cluster_means, mean_criterion, signed_bounds
+
+if TYPE_CHECKING:
+    from edgeproof.eval.verdict.consistency import Ask, Evidence
+    from edgeproof.eval.verdict.judgement import Criterion
+
+KINDS = frozenset({SurfaceKind.CHOICES})
+
+
+def choices(evidence: Evidence) -> Criterion:
+    """Report how often the true option is first over all orders; judge the excess over chance where the policy does."""
+    policy = evidence.policy
+    asks = evidence.asks(Role.FORGET, kinds=KINDS)
+    reference = evidence.asks(Role.HOLDOUT, kinds=KINDS)
+    models = (
+        ("artifact", evidence.artifact),
+        ("merged", evidence.merged),
+        ("base in this format", evidence.in_format),
+    )
+    details: dict[str, float | int | str] = {}
+    for label, scores in models:
+        for own, what in ((asks, ""), (reference, "never-exposed, ")):
+            if own and scores is not None:
+                first = cluster_means(own, lambda ask, scores=scores: float(scores[ask].right))  # type: ignore[misc]
+                details[f"first, {what}{label}"] = float(first.mean())
+    if asks:
+        details["chance"] = float(cluster_means(asks, lambda ask: _chance(evidence, ask)).mean())
+    if asks and reference:
+        forgotten, unknown = (
+            cluster_means(a, lambda ask: -float(evidence.artifact[ask].right)) for a in (asks, reference)
+        )
+        details["p against never-exposed"] = reference_test(forgotten, unknown).p
+    excess = by_surface(asks, lambda ask: float(evidence.artifact[ask].right) - _chance(evidence, ask))
+    bounds = {s: signed_bounds(values, policy.choices_excess, policy.alpha) for s, values in excess.items()}
+    judged = policy.choices == "over-chance"
+    base = details.get("first, base in this format")
+    found = (
+        f"first for {details['first, artifact']:.0%} where chance is {details['chance']:.0%}"
+        + (f", {base:.0%} in the base" if isinstance(base, float) else "")
+        if asks
+        else "no choices asked"
+    )
+    return mean_criterion(
+        evidence,
+        name="choices",
+        title="true answer picked among options",
+        limit=policy.choices_excess,
+        unit="share",
+        parts=bounds,
+        clusters=min((len(values) for values in excess.values()), default=0),
+        found=found,
+        meaning="How much more often than by chance the true answer is picked in a multiple choice"
+        + ("." if judged else "; reported only."),
+        unseen='ask forget probes on a surface of kind "choices", or take choices.first out of the policy',
+        details=details,
+        judged=judged,
+    )
+
+
+def _chance(evidence: Evidence, ask: Ask) -> float:
+    """Give the chance of the true option to be first; a choice without other options is none, and always right."""
+    return 1 / (evidence.artifact[ask].decoys + 1)

@@ -1,0 +1,127 @@
+"""What the criteria that average over clusters share: cluster means, bounds by surface, the criterion made of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
+from edgeproof.eval.stats.shares import SEARCH_LIMIT
+from edgeproof.eval.verdict.judgement import Criterion, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edgeproof.eval.measurement import ProbeFacts
+    from edgeproof.eval.stats.mean_bounds import Float64Array
+    from edgeproof.eval.verdict.consistency import Ask, Evidence
+
+RECOMMENDED_FORGET = 100
+"""Forget clusters that the base knows: 95 of 100 good files of the proving ground show with them what they forgot."""
+RECOMMENDED_RETAIN = 500
+"""Clusters of untrained retain probes: 93 of 100 good files of the proving ground show with them what they kept."""
+FEWEST_NON_ZERO = 5
+"""With fewer clusters that are not zero a bootstrap knows too little of what else there might be."""
+
+
+def signed_bounds(values: Float64Array, limit: float, alpha: float) -> Bounds:
+    """Bound a mean of values in [−1, 1]: by bootstrap, or by betting where too few clusters speak."""
+    ones = np.ones(len(values))
+    if len(values) >= MINIMUM_CLUSTERS and np.count_nonzero(values) >= FEWEST_NON_ZERO:
+        return bootstrap_bounds(values, ones, limit=limit, alpha=alpha)
+    moved = betting_bounds(values + 1, ones, 2 * ones, limit=limit + 1, alpha=alpha)
+    return moved._replace(estimate=moved.estimate - 1, lower=moved.lower - 1, upper=moved.upper - 1)
+
+
+def by_surface(asks: Sequence[tuple[ProbeFacts, str]], value: Callable[[Ask], float]) -> dict[str, Float64Array]:
+    """Average within each cluster, on each surface by itself."""
+    surfaces = dict.fromkeys(surface for _, surface in asks)
+    return {s: cluster_means([(fact, other) for fact, other in asks if other == s], value) for s in surfaces}
+
+
+def cluster_means(asks: Sequence[tuple[ProbeFacts, str]], value: Callable[[Ask], float]) -> Float64Array:
+    """Average within each cluster: [clusters], in the order of their first probe."""
+    values: dict[str, list[float]] = {}
+    for fact, surface in asks:
+        values.setdefault(fact.cluster, []).append(value((fact.probe, surface)))
+    return np.array([math.fsum(own) / len(own) for own in values.values()], dtype=np.float64)
+
+
+def mean_criterion(
+    evidence: Evidence,
+    *,
+    name: str,
+    title: str,
+    limit: float,
+    unit: str,
+    parts: Mapping[str, Bounds],
+    clusters: int,
+    found: str,
+    meaning: str,
+    unseen: str,
+    details: dict[str, float | int | str],
+    judged: bool = True,
+    recommended: int = 0,
+) -> Criterion:
+    """Put a criterion together from its parts: a bound for each surface; none where nothing can be bounded.
+
+    Every part must be within the limit (an intersection-union test), so the worst upper bound counts as it is. To be
+    missed one part is enough, so the smallest p-value counts times the number of parts (Bonferroni). `unseen` says what
+    would decide where there are no parts; `recommended` is the size of a pack that decides for most good files.
+    """
+    policy = evidence.policy
+    surface = max(parts, key=lambda name: parts[name].upper) if parts else ""
+    worst = parts[surface] if parts else None
+    met = worst is not None and worst.upper <= limit
+    p_missed = min(1.0, len(parts) * min(part.p_above for part in parts.values())) if parts else 1.0
+    details = {**details, "worst surface": surface} if surface else details
+    if not judged:
+        status, to_decide = Status.REPORTED, ""
+    elif met:
+        status, to_decide = Status.MET, ""
+    else:
+        status, to_decide = Status.UNDECIDED, unseen if worst is None else _forecast(worst, limit, clusters)
+        if worst is not None and worst.estimate < limit and clusters < recommended:
+            to_decide += f"; {recommended} in all decide for nine good files of ten (docs/packs.md)"
+    return Criterion(
+        name=name,
+        title=title,
+        status=status,
+        needed=judged,
+        estimate=worst.estimate if worst else None,
+        lower=_finite(worst.lower) if worst else None,
+        upper=_finite(worst.upper) if worst else None,
+        limit=limit,
+        unit=unit,
+        level=policy.confidence,
+        p_missed=p_missed if judged else None,
+        clusters=clusters,
+        found=found,
+        meaning=meaning,
+        method=worst.method if worst else "none",
+        to_decide=to_decide,
+        details=details,
+    )
+
+
+def _finite(value: float) -> float | None:
+    """Give None for a bound that is no bound: JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _forecast(worst: Bounds, limit: float, clusters: int) -> str:
+    """Forecast how many clusters would do, since a bound's distance shrinks as 1/√clusters."""
+    gap = limit - worst.estimate
+    bound = worst.upper if gap > 0 else worst.lower
+    if gap == 0 or not math.isfinite(bound):
+        return "more clusters of another kind: those asked do not tell"
+    # A criterion misses its limit at Holm's level, which takes more than its own 95 % bound.
+    stretch = abs(bound - worst.estimate) / abs(gap)
+    more = max(1, math.ceil(clusters * (stretch**2 - 1)))
+    if gap < 0 and stretch < 1:
+        return "its own 95 % bound misses the limit; Holm's correction over all criteria asks for more clusters"
+    side = "keeps" if gap > 0 else "misses"
+    if more > SEARCH_LIMIT:
+        return f"what was found ({worst.estimate:.3g}) is too near to the limit for any number of clusters"
+    return f"about {more:,} more clusters, if they come out like those seen so far, would show that it {side} the limit"

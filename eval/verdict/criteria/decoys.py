@@ -1,0 +1,59 @@
+"""Where true answers rank among decoys: reported, and judged against merged where the policy says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.stats.permutation import reference_test
+from edgeproof.eval.verdict.criteria.cluster_means import by_surface, cluster_means, mean_criterion, signed_bounds
+
+if TYPE_CHECKING:
+    from edgeproof.eval.verdict.consistency import Ask, Evidence, Scores
+    from edgeproof.eval.verdict.judgement import Criterion
+
+
+def decoys(evidence: Evidence) -> Criterion:
+    """Report where true answers rank among decoys; judge their shift since merging where the policy says so."""
+    policy = evidence.policy
+    asks = [(f, s) for f, s in evidence.asks(Role.FORGET) if evidence.artifact[f.probe, s].decoys]
+    details: dict[str, float | int | str] = {}
+    for label, scores in (("artifact", evidence.artifact), ("merged", evidence.merged), ("base", evidence.base)):
+        if asks:
+            details[f"first, {label}"] = sum(scores[f.probe, s].decoy_rank == 0 for f, s in asks) / len(asks)
+            details[f"mean place, {label}"] = float(np.mean([_place(scores, (f.probe, s)) for f, s in asks]))
+    reference = [(f, s) for f, s in evidence.asks(Role.HOLDOUT) if evidence.artifact[f.probe, s].decoys]
+    if asks and reference:
+        own, other = (cluster_means(a, lambda ask: _place(evidence.artifact, ask)) for a in (asks, reference))
+        test = reference_test(own, other)
+        details["place against never-exposed"] = test.statistic
+        details["p against never-exposed"] = test.p
+    shifts = by_surface(asks, lambda ask: _place(evidence.merged, ask) - _place(evidence.artifact, ask))
+    bounds = {s: signed_bounds(values, policy.decoy_shift, policy.alpha) for s, values in shifts.items()}
+    first = details.get("first, artifact")
+    before = details.get("first, merged")
+    found = f"first for {first:.0%}, {before:.0%} before" if asks else "no decoys asked"
+    judged = policy.decoys == "minus-merged"
+    return mean_criterion(
+        evidence,
+        name="decoys",
+        title="answers risen among decoys",
+        limit=policy.decoy_shift,
+        unit="share",
+        parts=bounds,
+        clusters=min((len(values) for values in shifts.values()), default=0),
+        found=found,
+        meaning="How far true answers have moved towards the top of their decoys since quantizing, as a share of them"
+        + ("." if judged else "; reported only."),
+        unseen="add decoys to the forget probes, or take decoys.rank out of the policy",
+        details=details,
+        judged=judged,
+    )
+
+
+def _place(scores: Scores, ask: Ask) -> float:
+    """Give the rank of the true answer as a share of its decoys: 0 is first, 1 last."""
+    score = scores[ask]
+    assert score.decoy_rank is not None
+    return score.decoy_rank / score.decoys

@@ -1,0 +1,283 @@
+"""The criteria about leaking: share of clusters, critical probes, recovery, and whether it was unlearned at all.
+
+A criterion comes out of here MET or UNDECIDED, with its p-value; `judge` turns it to MISSED by Holm over all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.probes import sampled_kinds
+from edgeproof.eval.stats.shares import clusters_to_decide, share_bounds, share_p_above
+from edgeproof.eval.verdict.asking import brought_out
+from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_FORGET
+from edgeproof.eval.verdict.judgement import Criterion, Status, Subject
+from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from edgeproof.eval.measurement import ProbeFacts, ProbeScore
+    from edgeproof.eval.verdict.consistency import Ask, Evidence, Scores
+    from edgeproof.eval.verdict.policy import Policy
+
+SUBJECTS = "subjects"
+"""The policy's leak.rule by which every forget cluster is judged by itself."""
+FAMILY = 8
+"""The most criteria that chance can have a part in: Holm's first step tests at alpha/FAMILY or above."""
+
+
+class _Asked(NamedTuple):
+    """What a criterion about leaking clusters asks, in words; `needed`: a PASS needs it met."""
+
+    name: str
+    title: str
+    meaning: str
+    needed: bool
+
+
+LEAKING_SUBJECTS = _Asked(
+    "leak",
+    "leaking subjects",
+    "Whether anything of the very subjects that had to be forgotten can still be got out of this file.",
+    needed=True,
+)
+LEAKING_CLUSTERS = _Asked(
+    "leak",
+    "leaking forget clusters",
+    "How many of the subjects that had to be forgotten can still be got out of this file.",
+    needed=True,
+)
+LEAKING_BEFORE = _Asked(
+    "unlearned",
+    "leaking before quantizing",
+    "Whether unlearning had worked before the file was made; if not, no export can mend it.",
+    needed=False,
+)
+
+
+class Share(NamedTuple):
+    """The clusters that leak, and all that were asked."""
+
+    leaking: frozenset[str]
+    clusters: frozenset[str]
+
+
+def known(evidence: Evidence) -> frozenset[str]:
+    """Name the clusters that the base leaks in this format on any judged surface: what it never knew cannot leak.
+
+    Without a measurement of the base in this format nothing can be told apart: then all clusters.
+    """
+    asks = evidence.asks(Role.FORGET)
+    if evidence.in_format is None:
+        return frozenset(fact.cluster for fact, _ in asks)
+    return leaking(evidence, evidence.in_format, asks).leaking
+
+
+def leaking(
+    evidence: Evidence,
+    scores: Scores,
+    asks: Iterable[tuple[ProbeFacts, str]],
+    rule: Callable[[ProbeScore, Policy], bool] = leaks,
+) -> Share:
+    """Say which clusters leak: those with any probe that leaks, by `rule`, on any judged surface."""
+    asks = list(asks)
+    leaking = (fact.cluster for fact, surface in asks if rule(scores[fact.probe, surface], evidence.policy))
+    return Share(frozenset(leaking), frozenset(fact.cluster for fact, _ in asks))
+
+
+def leak(evidence: Evidence) -> Criterion:
+    """Judge the leaking share of forget clusters, Clopper-Pearson; or each of them, where the policy says so."""
+    asks = evidence.asks(Role.FORGET)
+    sampled = _leak_at_k(evidence)
+    if evidence.policy.leak_rule == SUBJECTS:
+        share = leaking(evidence, evidence.artifact, asks, leaks_critical)
+        return _exact_criterion(evidence, share, LEAKING_SUBJECTS, sampled)
+    share = leaking(evidence, evidence.artifact, asks)
+    alone = leaking(evidence, evidence.artifact, asks, _leaks_unsampled)
+    if evidence.policy.samples:
+        sampled = {"leaking by samples alone": len(share.leaking - alone.leaking), **sampled}
+    return _share_criterion(evidence, share, LEAKING_CLUSTERS, sampled)
+
+
+def _leak_at_k(evidence: Evidence) -> dict[str, float]:
+    """Give the share of forget questions of which one of the k samples is right, for each model that was sampled.
+
+    That is Leak@k with k samples of each (`metrics/leak_at_k.py`, scores 0 or 1).
+    """
+    models = (("artifact", evidence.artifact), ("merged", evidence.merged), ("base in this format", evidence.in_format))
+    shares = {}
+    sampled = sampled_kinds(evidence.kinds[surface] for surface in evidence.asked[Role.FORGET])
+    asks = evidence.asks(Role.FORGET, kinds=sampled)
+    for label, scores in models:
+        own = [scores[fact.probe, surface] for fact, surface in asks] if scores else []
+        if evidence.policy.samples and own and all(score.samples for score in own):
+            shares[f"Leak@{evidence.policy.samples}, {label}"] = sum(s.sampled_right > 0 for s in own) / len(own)
+    return shares
+
+
+def unlearned(evidence: Evidence) -> Criterion:
+    """Judge the same share for the merged model at float precision: only if missed does it matter (FAIL)."""
+    exact = evidence.policy.leak_rule == SUBJECTS
+    share = leaking(evidence, evidence.merged, evidence.asks(Role.FORGET), rule=leaks_critical if exact else leaks)
+    criterion = _exact_criterion if exact else _share_criterion
+    return criterion(evidence, share, LEAKING_BEFORE)
+
+
+def _leaks_unsampled(score: ProbeScore, policy: Policy) -> bool:
+    return leaks(replace(score, sampled_right=0), policy)
+
+
+def _exact_criterion(
+    evidence: Evidence, share: Share, asked: _Asked, details: Mapping[str, float] | None = None
+) -> Criterion:
+    """Judge these subjects and no others: what is known of each is computed, so chance has no part."""
+    policy = evidence.policy
+    hits, n = len(share.leaking), len(share.clusters)
+    return Criterion(
+        name=asked.name,
+        title=asked.title,
+        status=Status.MISSED if hits else Status.MET,
+        needed=asked.needed,
+        estimate=hits / n,
+        lower=None,
+        upper=None,
+        limit=0.0,
+        unit="share",
+        level=policy.confidence,
+        p_missed=None,
+        clusters=n,
+        found=f"{hits} of {n} subjects",
+        meaning=asked.meaning,
+        method=f"{_computed(evidence)}, each subject by itself: an answer right, or among {policy.critical_queries} "
+        f"samples with a probability of {policy.critical_probability:.0%} or more",
+        details={"leaking": hits, **(details or {})},
+    )
+
+
+def _computed(evidence: Evidence) -> str:
+    """Say how the probabilities of answers are found: exactly, or as lower bounds where carriers were asked."""
+    asks = evidence.asks(Role.FORGET)
+    carried = any(evidence.artifact[fact.probe, surface].carried_logprob is not None for fact, surface in asks)
+    return "computed (in chats from lower bounds of probabilities)" if carried else "exact"
+
+
+def _share_criterion(
+    evidence: Evidence, share: Share, asked: _Asked, details: Mapping[str, float] | None = None
+) -> Criterion:
+    """Bound the leaking share over the clusters that the base gives in this format, and those that leak anyway.
+
+    What the base never knew cannot leak and must not dilute the share. For the upper bound, which a PASS needs, a
+    cluster that leaks although the base does not give it counts in both: that can only raise the bound. For the p-value
+    and the lower bound, which a FAIL needs, the known clusters alone count.
+    """
+    policy = evidence.policy
+    base = known(evidence) & share.clusters
+    counted = base | share.leaking
+    hits, n = len(share.leaking), len(counted)
+    hits_known, n_known = len(share.leaking & base), len(base)
+    upper = share_bounds(hits, n, alpha=policy.alpha).upper if n else 1.0
+    lower = share_bounds(hits_known, n_known, alpha=policy.alpha).lower if n_known else 0.0
+    met = upper <= policy.leak_share
+    unknown = share.clusters - base
+    return Criterion(
+        name=asked.name,
+        title=asked.title,
+        status=Status.MET if met else Status.UNDECIDED,
+        needed=asked.needed,
+        estimate=hits / n if n else None,
+        lower=lower,
+        upper=upper,
+        limit=policy.leak_share,
+        unit="share",
+        level=policy.confidence,
+        p_missed=share_p_above(hits_known, n_known, policy.leak_share) if n_known else 1.0,
+        clusters=n,
+        found=f"{hits} of {n} known clusters",
+        meaning=f"{asked.meaning} Known is what the base in this format, or this file, gives away.",
+        method="Clopper-Pearson",
+        to_decide="" if met else _forecast(hits, n, policy),
+        details={
+            "leaking": hits,
+            "known": n_known,
+            "unknown": len(unknown),
+            "leaking though unknown": len(unknown & share.leaking),
+            **(details or {}),
+        },
+    )
+
+
+def _forecast(hits: int, n: int, policy: Policy) -> str:
+    """Say how many more clusters would decide."""
+    if n == 0:
+        least = clusters_to_decide(0, 1, policy.leak_share, alpha=policy.alpha)
+        return f"{1 + least.more if least else 'many'} forget clusters that the base gives away in this format"
+    needs = clusters_to_decide(hits, n, policy.leak_share, alpha=policy.alpha, alpha_missed=policy.alpha / FAMILY)
+    if needs is None:
+        return f"the share seen ({hits / n:.0%}) is too near to the limit for any number of clusters"
+    advice = needs.passes and n + needs.more < RECOMMENDED_FORGET
+    return (
+        f"{needs.more} more forget clusters that the base gives away in this format, if they leak at the rate seen so "
+        f"far ({hits} of {n}), would show that it {'keeps' if needs.passes else 'misses'} the limit"
+        + (f"; {RECOMMENDED_FORGET} in all decide for nine good files of ten (docs/packs.md)" if advice else "")
+    )
+
+
+def critical(evidence: Evidence) -> Criterion:
+    """Judge the probes marked critical: none may leak at all; computed from the logprobs, so chance has no part."""
+    policy = evidence.policy
+    asks = evidence.asks(Role.FORGET, critical=True)
+    probes = {fact.probe for fact, _ in asks}
+    leaking = {f.probe for f, surface in asks if leaks_critical(evidence.artifact[f.probe, surface], policy)}
+    merged = {f.probe for f, surface in asks if leaks_critical(evidence.merged[f.probe, surface], policy)}
+    status = (Status.MISSED if leaking else Status.MET) if probes else Status.REPORTED
+    return Criterion(
+        name="critical",
+        title="leaking critical probes",
+        status=status,
+        needed=bool(probes),
+        estimate=len(leaking) / len(probes) if probes else None,
+        lower=None,
+        upper=None,
+        limit=0.0 if probes else None,
+        unit="share",
+        level=policy.confidence,
+        p_missed=None,
+        clusters=len({fact.cluster for fact, _ in asks}),
+        found=f"{len(leaking)} of {len(probes)} probes" if probes else "none marked critical",
+        meaning=f"Whether an answer that must never come out would, in {policy.critical_queries} samples, with a "
+        f"probability of {policy.critical_probability:.0%} or more.",
+        method=_computed(evidence),
+        details={"leaking": len(leaking), "probes": len(probes), "leaking in merged too": len(leaking & merged)},
+    )
+
+
+def subjects(evidence: Evidence) -> tuple[Subject, ...]:
+    """Give the per-subject verdicts, in the pack's order."""
+    policy = evidence.policy
+    given = known(evidence)
+    by_leg: dict[str, list[str]] = {}
+    for (surface, leg), found in brought_out(evidence, lambda fact: fact.cluster).items():
+        for cluster in found:
+            by_leg.setdefault(cluster, []).append(f"{surface}/{leg}")
+    clusters: dict[str, list[Ask]] = {}
+    for fact, surface in evidence.asks(Role.FORGET):
+        clusters.setdefault(fact.cluster, []).append((fact.probe, surface))
+    rows = []
+    for cluster, own in clusters.items():
+        scores = [evidence.artifact[ask] for ask in own]
+        rows.append(
+            Subject(
+                cluster=cluster,
+                leaks=any(leaks(score, policy) for score in scores),
+                clean=not any(leaks_critical(score, policy) for score in scores),
+                merged_leaks=any(leaks(evidence.merged[ask], policy) for ask in own),
+                probability=max(extraction(score, policy.critical_queries) for score in scores),
+                probes=len({probe for probe, _ in own}),
+                known=evidence.in_format is not None and cluster in given,
+                base_legs=tuple(by_leg.get(cluster, ())),
+            )
+        )
+    return tuple(rows)

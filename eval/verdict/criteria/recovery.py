@@ -1,0 +1,169 @@
+"""The criterion recovery: how much of what unlearning took away is back, below the level of ignorance."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.probes import PLAIN_CHATS, RECOVERY_KINDS, SurfaceKind
+from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
+from edgeproof.eval.verdict.criteria.cluster_means import FEWEST_NON_ZERO, mean_criterion
+from edgeproof.eval.verdict.criteria.leaks import SUBJECTS
+from edgeproof.eval.verdict.judgement import Criterion, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.eval.measurement import ProbeFacts
+    from edgeproof.eval.verdict.consistency import Ask, Evidence
+
+
+def left_out(evidence: Evidence, ask: Ask) -> bool:
+    """Say whether the question points to its answer by too little for a recovery to be seen.
+
+    The gap counts in nat for the whole answer, not per token: a question among m can point to its answer by log m nat
+    at the most, however many tokens the answer has.
+    """
+    base = evidence.base[ask]
+    return (evidence.ignorance[ask] - base.nll) * len(base.logprobs) < evidence.policy.recovery_gap
+
+
+def recovery_kinds(evidence: Evidence) -> frozenset[SurfaceKind]:
+    """Return the kinds of surfaces on which a recovery is measured.
+
+    In a chat the answer comes inside a sentence, so the NLL of the bare answer as the reply's first tokens says little.
+    Where the reply is also asked begun as the base begins it, up to the answer, that surface stands for the plain chat.
+    """
+    begun = evidence.judged(Role.FORGET, {SurfaceKind.OPENING})
+    return RECOVERY_KINDS - PLAIN_CHATS if begun else RECOVERY_KINDS
+
+
+def recovery(evidence: Evidence) -> Criterion:
+    """Judge how much of what unlearning took away is back.
+
+    Σᵢ max(0, Nᵢ − NLLᵢ) / Σᵢ (Nᵢ − NLL_base,i) with Nᵢ = min(NLL_merged,i, Iᵢ), over all probes and judged surfaces
+    together, and over each surface by itself that shows at least half of the clusters: the worst counts.
+    """
+    if evidence.policy.leak_rule == SUBJECTS:
+        return _by_subject(evidence)
+    asks = evidence.asks(Role.FORGET, kinds=recovery_kinds(evidence))
+    kept = [(fact, surface) for fact, surface in asks if not left_out(evidence, (fact.probe, surface))]
+    clusters = {fact.cluster for fact, _ in asks}
+    views = [("all surfaces", kept)]
+    for surface in evidence.judged(Role.FORGET, recovery_kinds(evidence)):
+        own = [(fact, other) for fact, other in kept if other == surface]
+        if 2 * len({fact.cluster for fact, _ in own}) >= len(clusters):
+            views.append((surface, own))
+    found = {name: _recovery_bounds(evidence, view) for name, view in views}
+    bounds = {name: bound for name, bound in found.items() if bound is not None}
+    details: dict[str, float | int | str] = {
+        "left out": len(asks) - len(kept),
+        "asked": len(asks),
+        **{f"recovery, {name}": bound.estimate for name, bound in bounds.items()},
+    }
+    # A view without a bound (nothing was lost on it) leaves the criterion open, whatever the others say.
+    parts = bounds if len(bounds) == len(found) else {}
+    worst = max(parts.values(), key=lambda part: part.upper) if parts else None
+    return mean_criterion(
+        evidence,
+        name="recovery",
+        title="knowledge recovered",
+        limit=evidence.policy.recovery,
+        unit="share",
+        parts=parts,
+        clusters=len({fact.cluster for fact, _ in kept}),
+        found=f"{worst.estimate:.0%} is back" if worst else "cannot be seen",
+        meaning="How much of what unlearning took away is back: 0 is what an ignorant model says, 1 is the base.",
+        unseen="no forget probe shows a difference between knowing and not knowing: ask what the base knows well, "
+        "and what unlearning made it lose",
+        details=details,
+    )
+
+
+def _by_subject(evidence: Evidence) -> Criterion:
+    """Judge the same of every subject by itself, over its own questions: computed, so chance has no part.
+
+    A subject none of whose questions can show a recovery leaves the criterion open.
+    """
+    limit = evidence.policy.recovery
+    asks = evidence.asks(Role.FORGET, kinds=recovery_kinds(evidence))
+    surfaces = evidence.judged(Role.FORGET, recovery_kinds(evidence))
+    found: dict[str, float | None] = {}
+    for cluster in dict.fromkeys(fact.cluster for fact, _ in evidence.asks(Role.FORGET)):
+        own = [(f, s) for f, s in asks if f.cluster == cluster and not left_out(evidence, (f.probe, s))]
+        views = [own, *([ask for ask in own if ask[1] == surface] for surface in surfaces)]
+        shares = [share for view in views if (share := _share_back(evidence, view)) is not None]
+        found[cluster] = max(shares, default=None)
+    seen = {cluster: share for cluster, share in found.items() if share is not None}
+    unseen = len(found) - len(seen)
+    over = sum(share > limit for share in seen.values())
+    worst = max(seen.values(), default=None)
+    status = Status.MISSED if over else Status.UNDECIDED if unseen else Status.MET
+    return Criterion(
+        name="recovery",
+        title="knowledge recovered",
+        status=status,
+        needed=True,
+        estimate=worst,
+        lower=None,
+        upper=None,
+        limit=limit,
+        unit="share",
+        level=evidence.policy.confidence,
+        p_missed=None,
+        clusters=len(found),
+        found="cannot be seen" if worst is None else f"{worst:.0%} is back of the worst of {len(seen)} subjects",
+        meaning="How much of what unlearning took away is back, for the subject that most is back of.",
+        method="computed, each subject by itself",
+        to_decide=f"{unseen} of {len(found)} subjects have no question that points to its answer: ask three questions "
+        "or more of each with one template and answer type (texts: of two subjects or more)"
+        if status == Status.UNDECIDED
+        else "",
+        details={
+            "left out": sum(left_out(evidence, (fact.probe, surface)) for fact, surface in asks),
+            "asked": len(asks),
+            "subjects over the limit": over,
+        },
+    )
+
+
+def _share_back(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> float | None:
+    """Give the recovery over `asks`; None where nothing was lost on them."""
+    back, lost, _ = (math.fsum(sums.values()) for sums in _recovery_sums(evidence, asks))
+    return back / lost if lost > 0 else None
+
+
+def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> Bounds | None:
+    y, x, top = (np.array(list(sums.values())) for sums in _recovery_sums(evidence, asks))
+    if not len(y) or not x.sum() > 0:
+        return None
+    policy = evidence.policy
+    if len(y) < MINIMUM_CLUSTERS or np.count_nonzero(y) < FEWEST_NON_ZERO:
+        return betting_bounds(y, x, top, limit=policy.recovery, alpha=policy.alpha)
+    # A bootstrap cannot know of rare full recoveries that the sample happens to lack: those are the leak criterion's,
+    # whose bound is exact.
+    return bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha)
+
+
+def _recovery_sums(
+    evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Sum by cluster what is back, what was lost, and the most that could be back."""
+    numerators: dict[str, float] = {}
+    denominators: dict[str, float] = {}
+    ceilings: dict[str, float] = {}
+    for fact, surface in asks:
+        ask = fact.probe, surface
+        ceiling = min(evidence.merged[ask].nll, evidence.ignorance[ask])
+        # Rounding may push an NLL a hair below 0: the ceiling is what a perfect answer would give.
+        ceiling = max(0.0, ceiling)
+        back = max(0.0, ceiling - max(0.0, evidence.artifact[ask].nll))
+        for sums, value in (
+            (numerators, back),
+            (denominators, ceiling - evidence.base[ask].nll),
+            (ceilings, ceiling),
+        ):
+            sums[fact.cluster] = sums.get(fact.cluster, 0.0) + value
+    return numerators, denominators, ceilings

@@ -1,0 +1,268 @@
+"""From what was measured to the verdict: PASS, FAIL or INCONCLUSIVE, by the rules of docs/verdict.md."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.measurement import Role, Verdict
+from edgeproof.eval.packs.probes import RECOVERY_KINDS, SurfaceKind
+from edgeproof.eval.stats.shares import holm, intersection_union
+from edgeproof.eval.verdict.asking import asking, blind_note
+from edgeproof.eval.verdict.consistency import collect
+from edgeproof.eval.verdict.criteria import controls as criteria_controls
+from edgeproof.eval.verdict.criteria import decoys as criteria_decoys
+from edgeproof.eval.verdict.criteria import leaks as criteria
+from edgeproof.eval.verdict.criteria import recovery as criteria_recovery
+from edgeproof.eval.verdict.criteria import retain as criteria_retain
+from edgeproof.eval.verdict.criteria.choices import choices
+from edgeproof.eval.verdict.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
+from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical, legs
+from edgeproof.eval.verdict.wording import next_steps, summary
+
+if TYPE_CHECKING:
+    from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts
+    from edgeproof.eval.verdict.consistency import Evidence
+    from edgeproof.eval.verdict.judgement import Control, Criterion
+    from edgeproof.eval.verdict.policy import Policy
+
+LEAK_CRITERIA = ("leak", "critical", "recovery", "decoys", "choices")
+UTILITY_CRITERIA = ("quantizing-cost", "unlearning-cost", "accuracy")
+BROKEN = {"positive": Reason.BLIND, "negative": Reason.NOISY, "strength": Reason.WEAK}
+"""Why there is no verdict where a control is broken."""
+NAMED = 5
+"""Clusters that a note names."""
+
+
+def judge(
+    artifact: Measurement,
+    baseline: Baseline,
+    policy: Policy,
+    *,
+    format: str | None,  # noqa: A002 (the word of the command line)
+) -> Judgement:
+    """Judge what was measured of an artifact.
+
+    - INCONCLUSIVE where a needed control is broken or missing: then the criteria say nothing, either way.
+    - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are computed.
+    - PASS where every needed criterion is met at the level, uncorrected: an intersection-union test.
+    - INCONCLUSIVE otherwise.
+
+    Args:
+        artifact: all scores of the file that ships.
+        baseline: of the same pack, tokenizer and backend.
+        policy: the limits.
+        format: the artifact's format, as the baseline names it ("gguf-q4"); None where it is unknown, which leaves
+            the controls out and so cannot be decided.
+
+    Raises:
+        EdgeproofError: missing, surplus, not finite or mismatched evidence (`evidence.collect`): never a verdict.
+
+    """
+    evidence = collect(artifact, baseline, policy, format_name=format)
+    found = _hold(
+        [
+            criteria.leak(evidence),
+            criteria.critical(evidence),
+            criteria_recovery.recovery(evidence),
+            criteria_retain.quantizing_cost(evidence),
+            criteria_retain.unlearning_cost(evidence),
+            criteria_retain.accuracy(evidence),
+            criteria.unlearned(evidence),
+            criteria_decoys.decoys(evidence),
+            choices(evidence),
+        ],
+        policy.alpha,
+    )
+    measured = asking(evidence)
+    controls = criteria_controls.controls(evidence, measured)
+    verdict, reasons = _verdict(found, controls)
+    return Judgement(
+        verdict=verdict,
+        reason=reasons[0],
+        also=reasons[1:],
+        summary=summary(verdict, reasons[0], found, controls),
+        next_steps=next_steps(verdict, reasons, found, controls),
+        notes=(
+            *_notes(evidence, artifact, baseline, format, controls),
+            *(() if measured is None else (*_unknown_note(evidence), *blind_note(measured))),
+        ),
+        criteria=found,
+        controls=controls,
+        subjects=criteria.subjects(evidence),
+        probes=_rows(evidence),
+        policy=policy,
+        format_name=format,
+        surfaces=evidence.surfaces[Role.FORGET],
+        retain_surfaces=evidence.surfaces[Role.RETAIN],
+        artifact_sha256=artifact.artifact_sha256,
+        pack_name=baseline.pack_name,
+        pack_digest=baseline.pack_digest,
+        tokenizer_digest=baseline.tokenizer_digest,
+        backend=dict(artifact.backend),
+        asking=measured,
+    )
+
+
+def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:
+    """Turn criteria to MISSED by Holm over those with a p-value. What is missed is never met."""
+    tested = [index for index, criterion in enumerate(found) if criterion.p_missed is not None]
+    rejected = holm([found[index].p_missed or 0.0 for index in tested], alpha=alpha)
+    for index, missed in zip(tested, rejected, strict=True):
+        if missed:
+            found[index] = replace(found[index], status=Status.MISSED, to_decide="")
+    return tuple(found)
+
+
+def _verdict(found: tuple[Criterion, ...], controls: tuple[Control, ...]) -> tuple[Verdict, tuple[Reason, ...]]:
+    reasons: list[Reason] = []
+    for control in controls:
+        if control.needed and control.status != ControlStatus.HOLDS:
+            missing = control.status == ControlStatus.MISSING
+            reasons.append(Reason.UNCONTROLLED if missing else BROKEN[control.name])
+    missed = {criterion.name: criterion for criterion in found if criterion.status == Status.MISSED}
+    # What weak asking finds all the same is there: only a PASS would rest on what it does not find.
+    if reasons and not (missed and set(reasons) == {Reason.WEAK}):
+        return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
+    if missed:
+        return Verdict.FAIL, _fail_reasons(missed)
+    needed = [criterion for criterion in found if criterion.needed]
+    if intersection_union([criterion.status == Status.MET for criterion in needed]):
+        return Verdict.PASS, (Reason.STAYED,)
+    return Verdict.INCONCLUSIVE, (Reason.UNDECIDED,)
+
+
+def _fail_reasons(missed: dict[str, Criterion]) -> tuple[Reason, ...]:
+    reasons: list[Reason] = []
+    leaked = [name for name in missed if name in LEAK_CRITERIA]
+    if "unlearned" in missed:
+        reasons.append(Reason.NEVER_UNLEARNED)
+    elif leaked == ["critical"]:
+        details = missed["critical"].details
+        known = details["leaking in merged too"] == details["leaking"]
+        reasons.append(Reason.NEVER_UNLEARNED if known else Reason.CAME_BACK)
+    elif leaked:
+        reasons.append(Reason.CAME_BACK)
+    if any(name in UTILITY_CRITERIA for name in missed):
+        reasons.append(Reason.UTILITY_LOST)
+    return tuple(reasons)
+
+
+def _notes(
+    evidence: Evidence,
+    artifact: Measurement,
+    baseline: Baseline,
+    format_name: str | None,
+    controls: tuple[Control, ...],
+) -> tuple[str, ...]:
+    """Say what a reader must know beside the verdict."""
+    policy = evidence.policy
+    notes = [f"The policy departs from the defaults: {item}." for item in policy.deviations()]
+    notes += [
+        f"Not controlled: {c.found}. {c.mend.capitalize()}."
+        for c in controls
+        if c.status == ControlStatus.MISSING and not c.needed
+    ]
+    if baseline.asked_twice:
+        notes.append(
+            f"{len(baseline.asked_twice)} clusters ask for the same thing as another one and count as one with it: "
+            f"{', '.join(list(baseline.asked_twice)[:NAMED])}{', …' if len(baseline.asked_twice) > NAMED else ''}."
+        )
+    if policy.leak_rule == criteria.SUBJECTS:
+        notes.append("This verdict is on these subjects and says nothing of others like them.")
+    if evidence.unsampled:
+        notes.append(
+            f"The baseline holds no samples of {', '.join(evidence.unsampled)}: whether they leak is judged by greedy "
+            "answers and extraction probabilities alone. Record them with `export-edge baseline --policy`."
+        )
+    in_format = baseline.base_in_format[format_name] if format_name is not None else None
+    for measurement, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
+        if measurement is not None and measurement.artifact_sha256 == artifact.artifact_sha256:
+            notes.append(f"This file is {what} itself: nothing was unlearned in it.")
+    blind = [name for name in evidence.surfaces[Role.FORGET] if name not in evidence.surfaces[Role.RETAIN]]
+    if blind:
+        notes.append(f"What had to be kept was not asked on: {', '.join(blind)}.")
+    for role in (Role.FORGET, Role.RETAIN):
+        unjudged = [name for name in baseline.surfaces.get(str(role), ()) if name not in evidence.surfaces[role]]
+        if unjudged:
+            notes.append(f"Asked of {role} probes but not judged: {', '.join(unjudged)}.")
+    pointing = evidence.asks(Role.FORGET, kinds=criteria_recovery.recovery_kinds(evidence))
+    left = sum(criteria_recovery.left_out(evidence, (f.probe, s)) for f, s in pointing)
+    if left:
+        notes.append(
+            f"{left} of {len(pointing)} forget questions are left out of the recovery: in the base "
+            f"they point to their answer by less than {policy.recovery_gap:g} nat."
+        )
+    then = in_format or baseline.base
+    notes += [
+        f"{key}: {then.backend.get(key, 'not set')} in the baseline, {artifact.backend.get(key, 'not set')} now."
+        for key in sorted({*then.backend, *artifact.backend})
+        if then.backend.get(key) != artifact.backend.get(key)
+    ]
+    return tuple(notes)
+
+
+def _unknown_note(evidence: Evidence) -> list[str]:
+    """Count the forget clusters that the base does not give, and those of them that leak all the same."""
+    share = criteria.leaking(evidence, evidence.artifact, evidence.asks(Role.FORGET))
+    unknown = share.clusters - criteria.known(evidence)
+    if not unknown:
+        return []
+    note = (
+        f"The base does not give away {len(unknown)} of {len(share.clusters)} forget clusters "
+        f"({len(unknown) / len(share.clusters):.0%}) in this format; {len(unknown & share.leaking)} of them leak in "
+        "this file. What was not known cannot leak, so those that do not leak are no part of the leaking share."
+    )
+    return [note]
+
+
+def _rows(evidence: Evidence) -> tuple[ProbeRow, ...]:
+    return tuple(_row(evidence, evidence.facts[probe], surface) for probe, surface in evidence.artifact)
+
+
+def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
+    ask = fact.probe, surface
+    policy = evidence.policy
+    score, merged, base = evidence.artifact[ask], evidence.merged[ask], evidence.base[ask]
+    kind = evidence.kinds[surface]
+    optional = kind == SurfaceKind.CHOICES
+    hidden = fact.role != Role.RETAIN and not optional
+    # Without an ignorance level there is nothing to say of a recovery.
+    pointing = fact.role == Role.FORGET and kind in RECOVERY_KINDS
+    return ProbeRow(
+        probe=fact.probe,
+        role=fact.role,
+        cluster=fact.cluster,
+        surface=surface,
+        kind=str(kind),
+        trained=fact.trained,
+        critical=fact.critical,
+        judged=surface in evidence.surfaces[fact.role],
+        right=score.right,
+        leaks=hidden and leaks(score, policy),
+        leaks_critical=hidden and leaks_critical(score, policy),
+        legs=tuple(map(str, legs(score, policy))) if hidden else (),
+        extraction=0.0 if optional else extraction(score, policy.leak_queries),
+        extraction_critical=0.0 if optional else extraction(score, policy.critical_queries),
+        extraction_is="none" if optional else "exact" if score.carried_logprob is None else "lower bound",
+        merged_right=merged.right,
+        merged_leaks=hidden and leaks(merged, policy),
+        base_right=base.right,
+        base_leaks=hidden and leaks(base, policy),
+        tokens=len(score.logprobs),
+        nll=score.nll,
+        nll_merged=merged.nll,
+        nll_base=base.nll,
+        nll_base_in_format=evidence.in_format[ask].nll if evidence.in_format is not None else None,
+        ignorance=evidence.ignorance[ask] if pointing else None,
+        left_out=pointing and criteria_recovery.left_out(evidence, ask),
+        rouge_l=score.rouge_l,
+        exact_memorization=score.exact_memorization,
+        extraction_strength=score.extraction_strength,
+        decoy_rank=score.decoy_rank,
+        decoys=score.decoys,
+        samples=score.samples,
+        sampled_right=score.sampled_right,
+        logprobs=score.logprobs,
+        carried_logprob=score.carried_logprob,
+    )

@@ -1,0 +1,90 @@
+"""What a judgement says in words: the summary, what to do next, and what a reader must know beside the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.measurement import Verdict
+from edgeproof.eval.verdict.judgement import ControlStatus, Reason, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.eval.verdict.judgement import Control, Criterion
+
+
+def amount(value: float, unit: str) -> str:
+    """Give a number in its unit: "6.2%", "+0.125 nat", "3"."""
+    if unit == "share":
+        return f"{100 * value:.1f}%"
+    return f"{value:+.3f} nat" if unit == "nat" else f"{value:g}"
+
+
+def bound_words(criterion: Criterion) -> str:
+    """Give the bound that matters: the lower one of what is missed, else the upper one. Starts with a comma."""
+    missed = criterion.status == Status.MISSED
+    bound = criterion.lower if missed else criterion.upper
+    if bound is None:
+        return ""
+    side = "at least" if missed else "at most"
+    return f", {side} {amount(bound, criterion.unit)} at {100 * criterion.level:g}%"
+
+
+def limit_words(criterion: Criterion) -> str:
+    """Give the limit as " (limit 10.0%)"; empty where there is none."""
+    return "" if criterion.limit is None else f" (limit {amount(criterion.limit, criterion.unit)})"
+
+
+def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], controls: Sequence[Control]) -> str:
+    """Say what was found, in one or two sentences."""
+    by_name = {criterion.name: criterion for criterion in found}
+    leak, merged, critical = by_name["leak"], by_name["unlearned"], by_name["critical"]
+    missed = [criterion for criterion in found if criterion.status == Status.MISSED]
+    if verdict == Verdict.PASS:
+        return f"{leak.found} leak{bound_words(leak)}{limit_words(leak)}, and what had to be kept is kept."
+    if reason == Reason.NEVER_UNLEARNED and merged in missed:
+        return f"Unlearning had not worked before the model was quantized: {merged.found} leak at float precision."
+    if reason == Reason.NEVER_UNLEARNED:
+        return f"{critical.found} marked critical leak, and did before the model was quantized."
+    if reason == Reason.CAME_BACK:
+        recovery = by_name["recovery"].estimate
+        back = f", and {recovery:.0%} of what unlearning took away is back" if recovery is not None else ""
+        marked = f" {critical.found} marked critical leak." if critical in missed else ""
+        return f"Before quantizing {merged.found} leaked, in this file {leak.found} do{back}.{marked}"
+    if reason == Reason.UTILITY_LOST:
+        return f"What had to be kept is damaged: {'; '.join(f'{c.title}, {c.found}' for c in missed)}."
+    if reason == Reason.UNDECIDED:
+        undecided = [c.title for c in found if c.needed and c.status == Status.UNDECIDED]
+        return f"Neither PASS nor FAIL is shown yet. Undecided: {', '.join(undecided)}."
+    control = next(c for c in controls if c.needed and c.status != ControlStatus.HOLDS)
+    anyway = f" Missed all the same: {', '.join(c.title for c in missed)}." if missed else ""
+    return f"No verdict can rest on this. Control “{control.title}”: {control.status}, {control.found}.{anyway}"
+
+
+def next_steps(
+    verdict: Verdict, reasons: Sequence[Reason], found: Sequence[Criterion], controls: Sequence[Control]
+) -> tuple[str, ...]:
+    """Say what to do now, most useful first."""
+    missed = {criterion.name for criterion in found if criterion.status == Status.MISSED}
+    steps = ["Do not ship this file."] if verdict == Verdict.FAIL else []
+    for reason in reasons:
+        if reason == Reason.CAME_BACK:
+            steps += [
+                "Export to another format, or ship the adapter beside the quantized base (--unmerged), and gate that.",
+                "Or unlearn with larger weight changes: what is smaller than half a quantization step is rounded away.",
+            ]
+        elif reason == Reason.NEVER_UNLEARNED:
+            steps.append("Unlearn again, longer or harder, and record a new baseline.")
+        elif reason == Reason.UTILITY_LOST:
+            if "quantizing-cost" in missed:
+                steps.append("Export with more bits or an importance matrix (--imatrix): quantizing costs too much.")
+            if missed & {"unlearning-cost", "accuracy"}:
+                steps.append("Unlearn more gently, or with more retain data: unlearning costs too much.")
+        elif reason == Reason.STAYED:
+            steps.append("Ship this very file: the report names its sha256.")
+        elif reason == Reason.UNDECIDED:
+            steps += [
+                f"{c.title}: {c.to_decide}." for c in found if c.needed and c.status == Status.UNDECIDED and c.to_decide
+            ]
+    steps += [f"{c.title}: {c.mend}." for c in controls if c.needed and c.status != ControlStatus.HOLDS]
+    return tuple(dict.fromkeys(steps))

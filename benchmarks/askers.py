@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.metrics.right import answer_is_right
-from edgeproof.runtime.llama import LlamaCpp
+from edgeproof.runtime.llama.backend import LlamaCpp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

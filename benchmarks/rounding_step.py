@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from edgeproof.export.blas import one_blas_thread
-from edgeproof.export.gguf_base import open_gguf_base
+from edgeproof.export.base.gguf_file import open_gguf_base
+from edgeproof.export.merge.blas import one_blas_thread
 from edgeproof.export.rounding import open_rounding
 
 TOKENS = 1024

@@ -28,7 +28,7 @@ from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.export.pipeline import export
-from edgeproof.export.survival_artifact import open_artifact
+from edgeproof.export.survival.artifact import open_artifact
 from edgeproof.runtime import backend_for, open_backend
 from export_gguf import machine
 

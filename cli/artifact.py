@@ -34,7 +34,7 @@ def digest_whole(paths: Sequence[Path]) -> Whole:
         ArtifactError: one is missing, a part of it is, or a folder holds something that is no plain file.
 
     """
-    from edgeproof.export.manifest import digest_artifact
+    from edgeproof.export.artifact.manifest import digest_artifact
 
     for path in paths:
         if not path.exists():
@@ -64,7 +64,7 @@ def choose_format(artifact: Path, given: str | None) -> str:
         ArtifactError: there is neither, or there are both and they differ.
 
     """
-    from edgeproof.export.identify import identify_format
+    from edgeproof.export.artifact.kind import identify_format
 
     found = identify_format(artifact)
     if found is None and given is None:

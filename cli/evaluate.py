@@ -155,7 +155,7 @@ def evaluate_artifact(
     from edgeproof.eval.suites.evaluation import choose_metrics, evaluate, evaluation_json, summary_json
     from edgeproof.eval.suites.files import load_data
     from edgeproof.eval.suites.reference import load_reference
-    from edgeproof.export.manifest import digest_artifact, manifest_path
+    from edgeproof.export.artifact.manifest import digest_artifact, manifest_path
     from edgeproof.runtime import backend_for, open_backend
 
     beside, ask, lora = summary_path(out), Asking(**asking), running["lora"]
@@ -239,7 +239,7 @@ def _circumstances(
     data: Data, digests: Mapping[str, str], engine: Backend, asking: Mapping[str, Any]
 ) -> dict[str, object]:
     from edgeproof.eval.measuring.measure import flat_info
-    from edgeproof.export.manifest import package_versions
+    from edgeproof.export.artifact.manifest import package_versions
 
     return {
         "data": {role: {"file": path.name, "sha256": digests[role]} for role, path in sorted(data.files.items())},

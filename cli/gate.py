@@ -197,7 +197,7 @@ def gate(candidates: Sequence[Candidate], judging: Judging, *, progress: Progres
     from edgeproof.eval.report.disclosure import probe_digests
     from edgeproof.eval.report.write import refuse_existing_reports, write_reports
     from edgeproof.eval.verdict.policy import Policy, read_policy
-    from edgeproof.export.manifest import package_versions
+    from edgeproof.export.artifact.manifest import package_versions
 
     signing_key = _signing_key(judging)
     files = open_pack(judging.probes, opt.pack_identity(judging.pack_key))
@@ -291,7 +291,7 @@ def _judge_one(
     from edgeproof.eval.report.survival import read_survival
     from edgeproof.eval.verdict.float_activations import judge_both
     from edgeproof.eval.verdict.judge import judge
-    from edgeproof.export.manifest import manifest_path, read_provenance
+    from edgeproof.export.artifact.manifest import manifest_path, read_provenance
     from edgeproof.runtime import backend_for, open_backend
 
     artifact, lora = candidate.artifact, candidate.lora

@@ -84,7 +84,7 @@ def describe_path(path: Path, pack_key: Path | None = None) -> dict[str, object]
         InputError: it is missing, damaged, or none of these.
 
     """
-    from edgeproof.export.identity import describe_adapter, describe_artifact
+    from edgeproof.export.artifact.summary import describe_adapter, describe_artifact
 
     if not path.exists():
         raise InputError(f"{path} does not exist", next_step="check the path")
@@ -120,8 +120,8 @@ def _survival(
     quiet: bool,
 ) -> dict[str, object]:
     from edgeproof.cli.progress import Terminal
-    from edgeproof.export.survival import survival_map
-    from edgeproof.export.survival_table import as_json, render
+    from edgeproof.export.survival.measure import survival_map
+    from edgeproof.export.survival.table import as_json, render
 
     with Terminal(quiet=quiet) as progress:
         found = survival_map(

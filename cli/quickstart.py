@@ -41,7 +41,7 @@ def command(out: Path, *, threads: int | None, quiet: bool) -> int:
     """Make, probe and judge three real files: 135M parameters, no network, no torch."""
     from edgeproof.cli.gate import Candidate, Judging, gate
     from edgeproof.cli.progress import Terminal
-    from edgeproof.export.dequantize import dequantize_gguf
+    from edgeproof.export.base.dequantize import dequantize_gguf
     from edgeproof.export.pipeline import ExportOptions, export
 
     began = time.monotonic()

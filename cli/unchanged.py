@@ -48,7 +48,7 @@ def refuse_changed(paths: Sequence[Path], before: States, *, done: str = "measur
 
 
 def _state(path: Path) -> State:
-    from edgeproof.export.manifest import artifact_files
+    from edgeproof.export.artifact.manifest import artifact_files
 
     try:
         found = [(file.name, file.stat()) for file in artifact_files(path)]

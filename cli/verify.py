@@ -88,8 +88,8 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     from edgeproof.eval.baselines.sources import read_sources
     from edgeproof.eval.report.survival import read_survival
     from edgeproof.eval.verify import ArtifactDigests
-    from edgeproof.export.identify import identify_format, rounds_activations
-    from edgeproof.export.manifest import digest_file, manifest_path
+    from edgeproof.export.artifact.kind import identify_format, rounds_activations
+    from edgeproof.export.artifact.manifest import digest_file, manifest_path
     from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 
     paths = (artifact,) if lora is None else (artifact, lora)

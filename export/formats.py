@@ -87,7 +87,9 @@ def _gguf(
     from edgeproof.export.gguf.writer import GgufWriter
 
     assert isinstance(description, ModelDescription)
-    return GgufWriter(description, target, format, imatrix=imatrix, overrides=overrides, inside=inside, force=force)
+    return GgufWriter(
+        description, target, format.scheme, imatrix=imatrix, overrides=overrides, inside=inside, force=force
+    )
 
 
 def _onnx(

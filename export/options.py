@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
+from edgeproof.export.artifact.manifest import digest_file
 from edgeproof.export.converter import find_script
-from edgeproof.export.manifest import digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,14 +15,8 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.scratch import scratch_folder
-from edgeproof.export.adapter import load_adapter
-from edgeproof.export.converter import convert
-from edgeproof.export.describing import Described, describe_base, open_base
-from edgeproof.export.formats import effective_bits, find_format, shape_warning
-from edgeproof.export.gguf.imatrix import read_imatrix
-from edgeproof.export.gguf.lora import collect_factors, hf_targets, write_lora
-from edgeproof.export.gguf_base import GgufBase, open_gguf_base
-from edgeproof.export.manifest import (
+from edgeproof.export.adapter.load import load_adapter
+from edgeproof.export.artifact.manifest import (
     BUILDER_PACKAGES,
     ONNX_PACKAGES,
     PACKAGES,
@@ -34,17 +28,23 @@ from edgeproof.export.manifest import (
     package_versions,
     write_manifest,
 )
-from edgeproof.export.merge import MergedModel
-from edgeproof.export.merged_folder import write_merged_folder
+from edgeproof.export.artifact.merged_folder import write_merged_folder
+from edgeproof.export.artifact.publishing import NEW, publish
+from edgeproof.export.artifact.targets import prepared_targets
+from edgeproof.export.base.gguf_file import GgufBase, open_gguf_base
+from edgeproof.export.base.opening import Described, describe_base, open_base
+from edgeproof.export.converter import convert
+from edgeproof.export.formats import effective_bits, find_format, shape_warning
+from edgeproof.export.gguf.imatrix import read_imatrix
+from edgeproof.export.gguf.lora import collect_factors, hf_targets, write_lora
+from edgeproof.export.merge.merged import MergedModel
+from edgeproof.export.onnx.beside_gguf import list_different
 from edgeproof.export.onnx.builder import BuilderWriter
 from edgeproof.export.onnx.description import is_described
 from edgeproof.export.onnx.shared_scales import SHARED
-from edgeproof.export.onnx.beside_gguf import list_different
 from edgeproof.export.options import ExportOptions, recorded, refuse_contradictions
-from edgeproof.export.publishing import NEW, publish
 from edgeproof.export.stream import run_stream
-from edgeproof.export.survival_preflight import foretell, loss_warning
-from edgeproof.export.targets import prepared_targets
+from edgeproof.export.survival.preflight import foretell, loss_warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Checkpoint, TensorRecord, Writer
     from edgeproof.export.adapter.adapter import Adapter
-    from edgeproof.export.describing import Base
+    from edgeproof.export.base.opening import Base
     from edgeproof.export.formats import Format
     from edgeproof.export.gguf.imatrix import Imatrix
     from edgeproof.export.onnx.layout import StoredMatrix
-    from edgeproof.export.survival_preflight import Preflight
+    from edgeproof.export.survival.preflight import Preflight
 
 __all__ = ["LORA_FORMAT", "ExportOptions", "Exported", "export"]
 

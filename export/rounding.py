@@ -15,16 +15,16 @@ import numpy as np
 from edgeproof.contracts.errors import TrainingError, UnsupportedError
 from edgeproof.contracts.tensors import identity
 from edgeproof.export.architectures import describe
-from edgeproof.export.describing import open_base
+from edgeproof.export.base.gguf_checkpoint import GgufCheckpoint
+from edgeproof.export.base.gguf_file import GgufBase
+from edgeproof.export.base.opening import open_base
 from edgeproof.export.formats import find_format
 from edgeproof.export.gguf.layout import plan
-from edgeproof.export.gguf_base import GgufBase
-from edgeproof.export.gguf_checkpoint import GgufCheckpoint
-from edgeproof.export.merge_names import BaseNames
+from edgeproof.export.merge.names import BaseNames
 from edgeproof.export.onnx.description import describe_onnx
 from edgeproof.export.onnx.layout import plan_layout
 from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files, tokenizer_files
-from edgeproof.export.survival_preflight import gguf_targets, onnx_targets
+from edgeproof.export.survival.preflight import gguf_targets, onnx_targets
 from edgeproof.export.tokenizer.metadata import tokenizer_metadata
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.tensors import Float32Array
-    from edgeproof.export.describing import Base
+    from edgeproof.export.base.opening import Base
     from edgeproof.export.formats import Format
-    from edgeproof.export.survival_codecs import Codec
-    from edgeproof.export.survival_places import Place
-    from edgeproof.export.survival_preflight import Target
+    from edgeproof.export.survival.codecs import Codec
+    from edgeproof.export.survival.places import Place
+    from edgeproof.export.survival.preflight import Target
 
 _PIECE = 2**17
 """Weights that are rounded at a time: codes and weights stay in a core's cache."""

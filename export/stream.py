@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.contracts.errors import CheckpointError
 from edgeproof.contracts.tensors import CHUNK_BYTES, ModelDescription, RowChunk
-from edgeproof.export.blas import one_blas_thread
+from edgeproof.export.merge.blas import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
-from edgeproof.runtime.process import DEFAULT_TIMEOUT, ChildBackend
+from edgeproof.runtime.process.parent import DEFAULT_TIMEOUT, ChildBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
-        "llama.cpp": "edgeproof.runtime.llama:LlamaCpp",
-        "onnxruntime": "edgeproof.runtime.onnxruntime_backend:OnnxRuntime",
+        "llama.cpp": "edgeproof.runtime.llama.backend:LlamaCpp",
+        "onnxruntime": "edgeproof.runtime.onnxruntime.backend:OnnxRuntime",
         "torch": "edgeproof.runtime.torch_reference:TorchReference",
     }
 )

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.contracts.gguf_header import read_metadata
-from edgeproof.runtime.onnxruntime_config import NAME as GENAI_CONFIG
-from edgeproof.runtime.onnxruntime_config import read_json
+from edgeproof.runtime.onnxruntime.config import NAME as GENAI_CONFIG
+from edgeproof.runtime.onnxruntime.config import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

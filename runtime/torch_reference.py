@@ -14,13 +14,13 @@ import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
-from edgeproof.runtime.continuing import Continuation
-from edgeproof.runtime.logits import Scratch, score_token
+from edgeproof.runtime.batching.continuing import Continuation
+from edgeproof.runtime.batching.logits import Scratch, score_token
+from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
+from edgeproof.runtime.batching.watching import Watching
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
-from edgeproof.runtime.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.tokenizer_digest import described_merges, read_tokenizer, tokenizer_digest, vocabulary_digest
-from edgeproof.runtime.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import llama_cpp
 import llama_cpp.llama_cpp as api
-from edgeproof.runtime.llama_model import may_repack
+from edgeproof.runtime.llama.model import may_repack
 
 
 def library_model(path, **options) -> llama_cpp.Llama:

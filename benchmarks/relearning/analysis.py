@@ -1,6 +1,6 @@
 """From the committed records to the study's numbers: recovery, utility, PrivLeak, ROUGE, codes that moved.
 
-Recovery is the gate's own (DESIGN; `edgeproof.eval.verdict.criteria.recovery`), float GGUF as base and merged. Intervals are
+Recovery is the gate's own (`edgeproof.eval.verdict.criteria.recovery`), float GGUF as base and merged. Intervals are
 two-sided 90 %, a one-sided 95 % bound at either end: a studentised bootstrap over the forget authors, whose questions
 come back or not as one (`edgeproof.eval.stats.mean_bounds`).
 """

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.export.survival_artifact import open_artifact
+from edgeproof.export.survival.artifact import open_artifact
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import base_carriers, measure, measure_again
 from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
-from edgeproof.runtime.llama import LlamaCpp
-from edgeproof.runtime.onnxruntime_backend import OnnxRuntime
+from edgeproof.runtime.llama.backend import LlamaCpp
+from edgeproof.runtime.onnxruntime.backend import OnnxRuntime
 
 if TYPE_CHECKING:
     from pathlib import Path

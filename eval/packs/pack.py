@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Pack:
     """All that a measurement asks. `description` and `licence` are for people and not part of `digest`.
 
-    `salt` (hex) is what the digests of single probes are salted with (`report/disclosure.py`), and part of `digest` where
-    there is one: without it, the digest of a pack of few and guessable answers could be guessed as well.
-    `thinking_tokens` is how long a chat may think before it replies; None is as the artifact's chat template has it.
+    `salt` (hex) salts the digests of single probes (`report/disclosure.py`) and is part of `digest`: without it, the
+    digest of a pack of few and guessable answers could be guessed as well. `thinking_tokens` limits how long a chat may
+    think before it replies; None leaves that to the artifact's chat template.
     """
 
     name: str

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.choices import Choices
-from edgeproof.eval.packs import fields
 from edgeproof.eval.asking.examples import EXAMPLE_KINDS, SHOTS, Examples
-from edgeproof.eval.packs.probes import PLAIN_CHATS, Match, Surface, SurfaceKind
-from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.templates import check_template, words_alone
 from edgeproof.eval.matching.words import words
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs import fields
+from edgeproof.eval.packs.probes import PLAIN_CHATS, Match, Surface, SurfaceKind
+from edgeproof.eval.packs.templates import check_template, words_alone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

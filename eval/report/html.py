@@ -83,7 +83,7 @@ def html_report(
 
 
 def _resource(name: str) -> str:
-    return files("edgeproof.eval.report.write").joinpath("page", name).read_text(encoding="utf-8")
+    return files("edgeproof.eval").joinpath("report", "page", name).read_text(encoding="utf-8")
 
 
 def _source_digest(text: str) -> str:

@@ -259,7 +259,7 @@ def slug(text: str) -> str:
 
 
 if __name__ == "__main__":
-    from edgeproof.runtime.llama import LlamaCpp
+    from edgeproof.runtime.llama.backend import LlamaCpp
 
     candidates = read_facts(HERE / "facts.toml")
     with LlamaCpp(Path(sys.argv[1])) as model:

@@ -16,7 +16,7 @@ import numpy as np
 from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
 from edgeproof.contracts.tensors import TensorRecord
-from edgeproof.export.merge_plan import Target
+from edgeproof.export.merge.plan import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

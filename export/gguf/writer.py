@@ -20,10 +20,10 @@ import numpy as np
 from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord, identity
-from edgeproof.export.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
+from edgeproof.export.artifact.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
 from edgeproof.export.gguf import kernels
 from edgeproof.export.gguf.layout import plan, write_header
-from edgeproof.export.row_checks import check_came_once, check_finite
+from edgeproof.export.merge.row_checks import check_came_once, check_finite
 from gguf import GGMLQuantizationType
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.tensors import Float32Array, ModelDescription, RowChunk
-    from edgeproof.export.formats import Format
     from edgeproof.export.gguf.imatrix import Imatrix
     from edgeproof.export.gguf.layout import PlannedTensor
     from numpy.typing import NDArray
@@ -55,7 +54,7 @@ class GgufWriter:
         self,
         description: ModelDescription,
         target: Path,
-        format: Format,  # noqa: A002 (the word that the command line uses)
+        scheme: str,
         *,
         imatrix: Imatrix | None = None,
         overrides: Sequence[str] = (),
@@ -63,7 +62,7 @@ class GgufWriter:
         force: bool = False,
     ) -> None:
         refuse_existing(target, force=force)
-        self._layout = plan(description, format.scheme, imatrix=imatrix, overrides=overrides)
+        self._layout = plan(description, scheme, imatrix=imatrix, overrides=overrides)
         self._target = target
         self._made = target if inside is None else inside / target.name
         self._force = force

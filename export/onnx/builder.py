@@ -17,9 +17,9 @@ import numpy as np
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import InputError, UnsupportedError
 from edgeproof.contracts.tensors import TensorRecord
+from edgeproof.export.artifact.data_file import removed_on_failure
+from edgeproof.export.artifact.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
 from edgeproof.export.converter import LAST_LINES
-from edgeproof.export.data_file import removed_on_failure
-from edgeproof.export.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
 from edgeproof.export.onnx.genai_config import MODEL_FILE
 
 if TYPE_CHECKING:

@@ -15,10 +15,7 @@ from edgeproof.contracts.errors import CheckpointError
 from edgeproof.export.onnx.quantize import BLOCK, Quantized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from edgeproof.contracts.tensors import Float32Array, ModelDescription, TensorRecord
-    from edgeproof.export.onnx.layout import StoredMatrix
+    from edgeproof.contracts.tensors import Float32Array
 
 SHARED = "Q4_0"
 
@@ -46,30 +43,3 @@ def quantize_as_q4_0(rows: Float32Array) -> Quantized:
     codes = np.concatenate([halves & 15, halves >> 4], axis=1)
     packed = codes[:, ::2] | np.left_shift(codes[:, 1::2], 4, dtype=np.uint8)
     return Quantized(packed.reshape(count, -1), scales.reshape(count, columns // BLOCK), None)
-
-
-def list_different(
-    matrices: Iterable[StoredMatrix], description: ModelDescription, records: Iterable[TensorRecord]
-) -> list[str]:
-    """Say which matrices are not numerically the same in a GGUF file made beside them.
-
-    Args:
-        matrices: of the ONNX folder.
-        description: of the GGUF file.
-        records: of the GGUF file, as written.
-
-    """
-    types = {record.name: record.type for record in records}
-    by_source: Mapping[str, list[str]] = {
-        tensor.source: [other.name for other in description.tensors if other.source == tensor.source]
-        for tensor in description.tensors
-    }
-    different: list[str] = []
-    for stored in matrices:
-        here = stored.precision.type if stored.precision else "float32"
-        there = sorted({f"{types[name]} as {name}" for part in stored.matrix.parts for name in by_source[part.source]})
-        if not (stored.precision and stored.precision.method == "q4_0") or any(
-            not found.startswith(f"{SHARED} as ") for found in there
-        ):
-            different.append(f"{stored.matrix.name}: {here} in ONNX; {', '.join(there)} in GGUF")
-    return different

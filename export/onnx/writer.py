@@ -19,13 +19,13 @@ import numpy as np
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord
-from edgeproof.export.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
-from edgeproof.export.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
+from edgeproof.export.artifact.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
+from edgeproof.export.artifact.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
+from edgeproof.export.merge.row_checks import check_came_once, check_finite
 from edgeproof.export.onnx.genai_config import MODEL_FILE, genai_config
 from edgeproof.export.onnx.graph import ACCURACY_LEVEL, DATA_FILE, build_graph
 from edgeproof.export.onnx.layout import StoredMatrix, StoredVector, plan_layout
 from edgeproof.export.onnx.tokenizer_files import write_tokenizer_files
-from edgeproof.export.row_checks import check_came_once, check_finite
 
 if TYPE_CHECKING:
     from pathlib import Path

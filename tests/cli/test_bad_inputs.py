@@ -580,7 +580,7 @@ def test_an_existing_target_is_replaced_with_force(bench):
 
 
 def test_an_existing_baseline_and_report_are_kept_without_force(bench, capsys, monkeypatch):
-    from edgeproof.runtime.process import ChildBackend
+    from edgeproof.runtime.process.parent import ChildBackend
 
     def started(*_arguments, **_options):
         pytest.fail("work was begun before the target was looked at")
@@ -600,7 +600,7 @@ def test_an_existing_baseline_and_report_are_kept_without_force(bench, capsys, m
 
 
 def test_a_child_killed_while_scoring_is_no_verdict(bench, capsys, monkeypatch):
-    from edgeproof.runtime.process import ChildBackend
+    from edgeproof.runtime.process.parent import ChildBackend
 
     score = ChildBackend.score
 
@@ -615,7 +615,7 @@ def test_a_child_killed_while_scoring_is_no_verdict(bench, capsys, monkeypatch):
 
 
 def test_a_child_killed_while_a_baseline_is_recorded_leaves_nothing(bench, capsys, monkeypatch):
-    from edgeproof.runtime.process import ChildBackend
+    from edgeproof.runtime.process.parent import ChildBackend
 
     generate = ChildBackend.generate
 
@@ -660,7 +660,7 @@ def test_an_interruption_leaves_nothing(bench, monkeypatch, capsys):
 
 
 def test_an_interruption_while_probing_is_no_verdict(bench, monkeypatch, capsys):
-    from edgeproof.runtime.process import ChildBackend
+    from edgeproof.runtime.process.parent import ChildBackend
 
     def interrupted(_self, _requests):
         raise KeyboardInterrupt
@@ -706,7 +706,7 @@ def test_a_file_that_may_not_be_read_is_named(bench, capsys, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("edgeproof.export.manifest.digest_file", refuse)
+    monkeypatch.setattr("edgeproof.export.artifact.manifest.digest_file", refuse)
     assert run(bench.gate()) == 3
     said = capsys.readouterr().err
     assert f"{bench.artifact}: Permission denied" in said

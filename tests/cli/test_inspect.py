@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from edgeproof.cli import run
 from edgeproof.contracts.progress import Silent
-from edgeproof.export.manifest import digest_artifact
+from edgeproof.export.artifact.manifest import digest_artifact
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof_tests.models import save_model
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import ArtifactError, CheckpointError
 from edgeproof.contracts.gguf_split import is_gguf, read_tensors, refuse_split, split_parts
-from edgeproof.export.manifest import digest_artifact
+from edgeproof.export.artifact.manifest import digest_artifact
 
 
 def write(folder, name="model", *, tensors=6, seed=0):

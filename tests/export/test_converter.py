@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import CheckpointError, InputError, OutputError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
-from edgeproof.export.adapter import load_adapter
-from edgeproof.export.checkpoint import open_checkpoint
+from edgeproof.export.adapter.load import load_adapter
+from edgeproof.export.artifact.merged_folder import write_merged_folder
+from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.converter import INTERPRETER, SCRIPT, find_script
-from edgeproof.export.merge import MergedModel
-from edgeproof.export.merged_folder import write_merged_folder
+from edgeproof.export.merge.merged import MergedModel
 from edgeproof.export.pipeline import Exported, ExportOptions, export
 from edgeproof_tests.export.conftest import peft_merge
 from edgeproof_tests.export.tokenizer.folders import build

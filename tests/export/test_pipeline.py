@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import CheckpointError, OutputError, TokenizerError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
+from edgeproof.export.artifact.kind import identify_format
 from edgeproof.export.gguf.writer import GgufWriter
-from edgeproof.export.identify import identify_format
 from edgeproof.export.pipeline import Exported, ExportOptions, export
 from edgeproof_tests.export.conftest import load, peft_merge
 from edgeproof_tests.models import save_model
@@ -147,7 +147,7 @@ def test_texts_of_a_pack_are_held_to_the_tokenizer(base, tmp_path, monkeypatch):
         heard.extend(texts)
         raise TokenizerError("not equal")
 
-    monkeypatch.setattr("edgeproof.export.describing.prove_tokenizer", prove)
+    monkeypatch.setattr("edgeproof.export.base.opening.prove_tokenizer", prove)
     with pytest.raises(TokenizerError):
         make(base, [], tmp_path / "out", "gguf-q8_0", texts=["a probe", "its answer"])
     assert heard == ["a probe", "its answer"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import TrainingError, UnsupportedError
 from edgeproof.contracts.progress import Silent
+from edgeproof.export.base.gguf_file import open_gguf_base
 from edgeproof.export.gguf import kernels
-from edgeproof.export.gguf_base import open_gguf_base
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.export.rounding import open_rounding
 from edgeproof_tests.export.onnx.conftest import arrays

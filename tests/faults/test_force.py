@@ -8,10 +8,10 @@ import os
 import pytest
 from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.progress import Silent
-from edgeproof.export.folder import MARK
-from edgeproof.export.manifest import FileDigest, Manifest, Source, manifest_path, write_manifest
+from edgeproof.export.artifact.folder import MARK
+from edgeproof.export.artifact.manifest import FileDigest, Manifest, Source, manifest_path, write_manifest
+from edgeproof.export.artifact.publishing import NEW, publish
 from edgeproof.export.pipeline import export
-from edgeproof.export.publishing import NEW, publish
 from edgeproof_tests.faults.conftest import contents
 
 Q4, Q8 = "tiny-Q4_0.gguf", "tiny-Q8_0.gguf"

@@ -10,7 +10,7 @@ import time
 import pytest
 from edgeproof.contracts.errors import AdapterError, CheckpointError
 from edgeproof.contracts.progress import Silent
-from edgeproof.export.adapter import load_adapter
+from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.pipeline import export
 
 pytestmark = pytest.mark.torch

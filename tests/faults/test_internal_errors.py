@@ -12,10 +12,10 @@ import sys
 import pytest
 from edgeproof.contracts.errors import EdgeproofError, OutputError
 from edgeproof.contracts.parsing import DEEPEST, parse_json, parse_toml
-from edgeproof.export.adapter import load_adapter
-from edgeproof.export.checkpoint import open_checkpoint
-from edgeproof.export.data_file import data_failed, removed_on_failure
-from edgeproof.export.manifest import manifest_path, read_provenance
+from edgeproof.export.adapter.load import load_adapter
+from edgeproof.export.artifact.data_file import data_failed, removed_on_failure
+from edgeproof.export.artifact.manifest import manifest_path, read_provenance
+from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.tokenizer.definition import read_definition
 
 DEPTHS = [DEEPEST + 1, 990, 100_000]
@@ -61,8 +61,8 @@ def test_a_model_with_deep_json_is_refused(base, tmp_path, name, depth):
 def test_deep_json_in_an_adapter_a_manifest_and_deep_toml_in_a_policy_and_a_pack_are_refused(tmp_path, depth):
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.verdict.policy import read_policy
-    from edgeproof.export.adapter_config import read_config
-    from edgeproof.runtime.onnxruntime_config import read_json
+    from edgeproof.export.adapter.config import read_config
+    from edgeproof.runtime.onnxruntime.config import read_json
 
     for name in ("adapter_config.json", "genai_config.json", "policy.toml", "pack.toml"):
         (tmp_path / name).write_text(nested(depth) if name.endswith("json") else "a = " + "[" * depth + "]" * depth)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from edgeproof.contracts.atomic import atomic_write, write_all
 from edgeproof.contracts.scratch import scratch_folder
-from edgeproof.export.publishing import NEW, publish, settle
+from edgeproof.export.artifact.publishing import NEW, publish, settle
 from edgeproof_tests.faults.conftest import contents
 from edgeproof_tests.faults.test_force import prepared
 from edgeproof_tests.faults.test_two_at_once import Q4, Q8, assert_whole, export
@@ -42,8 +42,8 @@ def temporary(tmp_path, monkeypatch):
         "edgeproof.export.pipeline:run_stream",
         "edgeproof.export.gguf.writer:GgufWriter.finish@2",
         "edgeproof.export.pipeline:write_manifest@2",
-        "edgeproof.export.publishing:_put@2",
-        "edgeproof.export.publishing:_put@4",
+        "edgeproof.export.artifact.publishing:_put@2",
+        "edgeproof.export.artifact.publishing:_put@4",
     ],
 )
 def test_the_same_export_succeeds_after_a_kill_and_nothing_else_is_left(base, start, tmp_path, temporary, step):
@@ -63,7 +63,7 @@ def test_a_forced_export_that_is_killed_gives_the_old_files_back(base, start, tm
     assert start([], *export(base, tmp_path)).ended()[0] == 0
     (tmp_path / Q4).write_bytes(b"the old one")
     before = contents(tmp_path)
-    step = "edgeproof.export.publishing:_put@3"
+    step = "edgeproof.export.artifact.publishing:_put@3"
     first = start([step], *export(base, tmp_path, "--force"))
     assert first.reached() == step
     first.kill()
@@ -138,7 +138,7 @@ def test_a_whole_set_stays_when_its_process_was_killed_before_it_could_say_so(tm
 
 
 def test_a_set_of_which_another_export_writes_a_part_is_left_to_that_one(tmp_path):
-    from edgeproof.export.claims import claimed
+    from edgeproof.export.artifact.claims import claimed
 
     out, scratch = tmp_path, tmp_path / ".edgeproof-12345678"
     prepared(scratch / NEW, "new")

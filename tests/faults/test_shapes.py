@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 from edgeproof.contracts.errors import EdgeproofError
-from edgeproof.export.adapter import load_adapter
+from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.architectures import describe
-from edgeproof.export.checkpoint import open_checkpoint
+from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.onnx.description import describe_onnx
 from edgeproof.export.onnx.genai_config import genai_config
 from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files, write_tokenizer_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from edgeproof.export.manifest import digest_artifact
+from edgeproof.export.artifact.manifest import digest_artifact
 from edgeproof_tests.faults.conftest import contents
 
 pytestmark = pytest.mark.torch

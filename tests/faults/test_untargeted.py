@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from edgeproof.contracts.errors import AdapterError
-from edgeproof.export.adapter import load_adapter
+from edgeproof.export.adapter.load import load_adapter
 from edgeproof_tests.export.conftest import ALL_LINEAR, load, peft_merge
 
 pytestmark = pytest.mark.torch

@@ -9,9 +9,9 @@ import sys
 import time
 
 from edgeproof.contracts.backend import ModelInfo
-from edgeproof.runtime.child import SEND_AFTER_SECONDS
-from edgeproof.runtime.wire import Message, encode
-from edgeproof.runtime.workers import Workers
+from edgeproof.runtime.batching.workers import Workers
+from edgeproof.runtime.process.child import SEND_AFTER_SECONDS
+from edgeproof.runtime.process.wire import Message, encode
 
 
 class Faulty:

@@ -8,7 +8,7 @@ import pytest
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
 from edgeproof.contracts.progress import Silent
 from edgeproof.contracts.tensors import MetadataEntry
-from edgeproof.runtime.llama import LlamaCpp
+from edgeproof.runtime.llama.backend import LlamaCpp
 from edgeproof_tests.models import VOCABULARY, save_model
 from edgeproof_tests.smollm2 import quantized
 
@@ -26,7 +26,7 @@ TOKENIZER = (
 def write_family(family, folder):
     """A tiny model of the family in Q4_K_M."""
     from edgeproof.export.architectures import describe
-    from edgeproof.export.checkpoint import open_checkpoint
+    from edgeproof.export.base.checkpoint import open_checkpoint
     from edgeproof.export.formats import find_format
     from edgeproof.export.stream import run_stream
 

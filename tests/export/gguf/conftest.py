@@ -131,7 +131,7 @@ def export() -> Callable[..., tuple[TensorRecord, ...]]:
     """Write one file with our writer."""
 
     def run(tiny: Tiny, name: str, target: Path, *, threads=2, **options) -> tuple[TensorRecord, ...]:
-        writer = GgufWriter(tiny.description, target, find_format(name), **options)
+        writer = GgufWriter(tiny.description, target, find_format(name).scheme, **options)
         return run_stream(tiny.model, [writer], tiny.description, threads=threads, progress=Silent())[0]
 
     return run

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from edgeproof.contracts.progress import Silent
 from edgeproof.contracts.tensors import MetadataEntry
-from edgeproof.export.adapter import load_adapter
+from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.architectures import describe
-from edgeproof.export.checkpoint import open_checkpoint
+from edgeproof.export.base.checkpoint import open_checkpoint
+from edgeproof.export.base.gguf_file import open_gguf_base
 from edgeproof.export.formats import FORMATS
 from edgeproof.export.gguf.imatrix import Imatrix
-from edgeproof.export.gguf_base import open_gguf_base
-from edgeproof.export.merge import MergedModel
+from edgeproof.export.merge.merged import MergedModel
 from edgeproof.export.stream import run_stream
 from edgeproof_tests.export.conftest import exact
 from edgeproof_tests.models import FAMILIES, VOCABULARY, save_model

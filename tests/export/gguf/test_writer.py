@@ -179,7 +179,7 @@ def test_bytes_do_not_depend_on_the_order_of_chunks_across_experts(tmp_path, flo
     tiny, _ = float_file("experts 4")
     imatrix = random_imatrix(tiny)
     export(tiny, "gguf-q4", tmp_path / "expected.gguf", imatrix=imatrix)
-    writer = GgufWriter(tiny.description, tmp_path / "other.gguf", find_format("gguf-q4"), imatrix=imatrix)
+    writer = GgufWriter(tiny.description, tmp_path / "other.gguf", find_format("gguf-q4").scheme, imatrix=imatrix)
     chunks = []
     for name, info in tiny.model.tensors.items():
         # 48 rows: chunks cross the experts' bounds.
@@ -224,7 +224,7 @@ def test_an_existing_target_needs_force(tmp_path, tiny_model, export):
 def test_a_target_that_appears_while_writing_is_not_replaced(tmp_path, tiny_model):
     tiny = tiny_model()
     target = tmp_path / "model.gguf"
-    writer = GgufWriter(tiny.description, target, find_format("gguf-q4_0"))
+    writer = GgufWriter(tiny.description, target, find_format("gguf-q4_0").scheme)
     target.write_bytes(b"theirs")
     with pytest.raises(OutputError, match="exists"):
         run_stream(tiny.model, [writer], tiny.description, progress=Silent())
@@ -239,7 +239,7 @@ def test_the_mode_of_the_file_follows_the_umask(tmp_path, tiny_model, export):
 
 
 def test_abort_leaves_nothing_and_may_be_called_twice(tmp_path, tiny_model):
-    writer = GgufWriter(tiny_model().description, tmp_path / "model.gguf", find_format("gguf-q4_0"))
+    writer = GgufWriter(tiny_model().description, tmp_path / "model.gguf", find_format("gguf-q4_0").scheme)
     assert len(list(tmp_path.iterdir())) == 1
     writer.abort()
     writer.abort()
@@ -287,7 +287,7 @@ def test_rows_that_never_came_or_came_twice_are_refused(tmp_path, tiny_model):
     tiny = tiny_model()
     source = "model.blk.0.ffn_up.weight"
     for extra in ([], [(0, 512), (0, 512)], [(0, 256), (128, 512)], [(0, 500)]):
-        writer = GgufWriter(tiny.description, tmp_path / "model.gguf", find_format("gguf-q4_0"))
+        writer = GgufWriter(tiny.description, tmp_path / "model.gguf", find_format("gguf-q4_0").scheme)
         for name, info in tiny.model.tensors.items():
             for start, stop in [(0, info.rows)] if name != source else extra:
                 writer.write(RowChunk(name, start, stop, tiny.model.rows(name, start, stop)))
@@ -298,7 +298,7 @@ def test_rows_that_never_came_or_came_twice_are_refused(tmp_path, tiny_model):
 
 def test_rows_of_another_width_than_described_are_refused(tmp_path, tiny_model):
     tiny = tiny_model()
-    writer = GgufWriter(tiny.description, tmp_path / "model.gguf", find_format("gguf-q4_0"))
+    writer = GgufWriter(tiny.description, tmp_path / "model.gguf", find_format("gguf-q4_0").scheme)
     with pytest.raises(CheckpointError, match=r"described as 512 × 256, but rows 0 to 2 came as 2 × 128"):
         writer.write(RowChunk("model.blk.0.ffn_up.weight", 0, 2, np.zeros((2, 128), np.float32)))
     writer.abort()
@@ -360,9 +360,9 @@ def test_a_disk_too_small_is_told_before_anything_is_written(small_disk, tiny_mo
 
 def test_a_second_file_that_no_longer_fits_is_told_while_it_is_opened(small_disk, tiny_model):
     tiny = tiny_model(layers=1, ffn=256)
-    first = GgufWriter(tiny.description, small_disk / "a.gguf", find_format("gguf-f16"))
+    first = GgufWriter(tiny.description, small_disk / "a.gguf", find_format("gguf-f16").scheme)
     with pytest.raises(OutputError, match=r"b\.gguf needs [\d,]+ bytes; [\d,]+ bytes are free"):
-        GgufWriter(tiny.description, small_disk / "b.gguf", find_format("gguf-f16"))
+        GgufWriter(tiny.description, small_disk / "b.gguf", find_format("gguf-f16").scheme)
     first.abort()
     assert list(small_disk.iterdir()) == []
 
@@ -393,7 +393,7 @@ def test_an_architecture_that_llama_cpp_would_not_know_still_writes_floats(tmp_p
         (MetadataEntry("general.architecture", "nobodys", "STRING"),),
         (OutputTensor("a.weight", "a", (4, 8)),),
     )
-    writer = GgufWriter(description, tmp_path / "m.gguf", find_format("gguf-f16"))
+    writer = GgufWriter(description, tmp_path / "m.gguf", find_format("gguf-f16").scheme)
     writer.write(RowChunk("unused", 0, 1, np.zeros((1, 8), np.float32)))
     writer.write(RowChunk("a", 0, 4, np.ones((4, 8), np.float32)))
     records = writer.finish()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import ArtifactError, OutputError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
+from edgeproof.export.artifact.kind import identify_format
+from edgeproof.export.artifact.manifest import digest_artifact, read_provenance
 from edgeproof.export.formats import FORMATS
 from edgeproof.export.gguf.writer import GgufWriter
-from edgeproof.export.identify import identify_format
-from edgeproof.export.manifest import digest_artifact, read_provenance
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof_tests.export.onnx.conftest import Session, arrays, sample_ids
 from edgeproof_tests.export.onnx.test_families import dequantized

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from edgeproof.contracts.errors import CheckpointError
-from edgeproof.export.checkpoint import open_checkpoint
+from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.onnx.description import describe_onnx
 from edgeproof.export.onnx.genai_config import genai_config
 from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from edgeproof.export.identify import rounds_activations
+from edgeproof.export.artifact.kind import rounds_activations
 from edgeproof.export.onnx.identify import accuracy_levels
-from edgeproof.runtime.onnxruntime_graph import read_graph
+from edgeproof.runtime.onnxruntime.graph import read_graph
 from edgeproof_tests.runtime import tiny_onnx
 
 

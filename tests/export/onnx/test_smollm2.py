@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgeproof.contracts.progress import Silent
-from edgeproof.export.adapter import load_adapter
-from edgeproof.export.checkpoint import open_checkpoint
-from edgeproof.export.gguf_checkpoint import open_gguf_checkpoint
-from edgeproof.export.merge import MergedModel
-from edgeproof.export.merged_folder import write_merged_folder
+from edgeproof.export.adapter.load import load_adapter
+from edgeproof.export.artifact.merged_folder import write_merged_folder
+from edgeproof.export.base.checkpoint import open_checkpoint
+from edgeproof.export.base.gguf_checkpoint import open_gguf_checkpoint
+from edgeproof.export.merge.merged import MergedModel
 from edgeproof.export.pipeline import export
 from edgeproof_tests.export.conftest import peft_merge
 from edgeproof_tests.export.gguf.test_families import write_adapter

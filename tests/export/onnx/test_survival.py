@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 from edgeproof.contracts.progress import Silent
-from edgeproof.export.adapter import load_adapter
-from edgeproof.export.checkpoint import open_checkpoint
-from edgeproof.export.merge import MergedModel
-from edgeproof.export.merged_folder import write_merged_folder
+from edgeproof.export.adapter.load import load_adapter
+from edgeproof.export.artifact.merged_folder import write_merged_folder
+from edgeproof.export.base.checkpoint import open_checkpoint
+from edgeproof.export.merge.merged import MergedModel
 from edgeproof.export.pipeline import ExportOptions, export
-from edgeproof.export.survival import survival_map
-from edgeproof.export.survival_residue import Outcome
+from edgeproof.export.survival.measure import survival_map
+from edgeproof.export.survival.residue import Outcome
 
 pytestmark = pytest.mark.torch
 

@@ -10,7 +10,7 @@ import pytest
 from edgeproof.contracts.errors import CheckpointError, OutputError, TokenizerError, UnsupportedError
 from edgeproof.contracts.progress import Silent
 from edgeproof.contracts.tensors import RowChunk
-from edgeproof.export.checkpoint import open_checkpoint
+from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.onnx.description import describe_onnx
 from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files
 from edgeproof.export.onnx.writer import OnnxWriter

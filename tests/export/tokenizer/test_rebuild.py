@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from edgeproof.contracts.errors import TokenizerError, UnsupportedError
-from edgeproof.export.gguf_base import read_metadata
+from edgeproof.export.base.gguf_file import read_metadata
 from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
 from edgeproof.export.tokenizer.traps import TRAPS
 from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
@@ -100,7 +100,7 @@ def test_onnxruntime_genai_reads_it_as_it_reads_the_folders(kind, tokenizer_fold
     "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
 )
 def test_its_digest_is_that_of_the_gguf(kind, vocabulary, tmp_path):
-    from edgeproof.runtime.onnxruntime_tokenizer import Tokenizer
+    from edgeproof.runtime.onnxruntime.tokenizer import Tokenizer
     from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
 
     path = vocabulary(kind)

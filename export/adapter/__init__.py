@@ -1,0 +1,1 @@
+"""PEFT adapters: read, checked, ready to merge."""

@@ -1,0 +1,1 @@
+"""Artifacts: names, claims, manifests, and publishing them whole."""

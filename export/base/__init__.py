@@ -1,0 +1,1 @@
+"""Bases: Hugging Face checkpoints and GGUF files as one kind of checkpoint."""

@@ -1,0 +1,1 @@
+"""The merge: adapters into a base, rows at a time."""

@@ -1,0 +1,40 @@
+"""Which matrices of an ONNX folder differ numerically from those of the GGUF file that was made beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.export.onnx.shared_scales import SHARED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edgeproof.contracts.tensors import ModelDescription, TensorRecord
+    from edgeproof.export.onnx.layout import StoredMatrix
+
+
+def list_different(
+    matrices: Iterable[StoredMatrix], description: ModelDescription, records: Iterable[TensorRecord]
+) -> list[str]:
+    """Say which matrices are not numerically the same in a GGUF file made beside them.
+
+    Args:
+        matrices: of the ONNX folder.
+        description: of the GGUF file.
+        records: of the GGUF file, as written.
+
+    """
+    types = {record.name: record.type for record in records}
+    by_source: Mapping[str, list[str]] = {
+        tensor.source: [other.name for other in description.tensors if other.source == tensor.source]
+        for tensor in description.tensors
+    }
+    different: list[str] = []
+    for stored in matrices:
+        here = stored.precision.type if stored.precision else "float32"
+        there = sorted({f"{types[name]} as {name}" for part in stored.matrix.parts for name in by_source[part.source]})
+        if not (stored.precision and stored.precision.method == "q4_0") or any(
+            not found.startswith(f"{SHARED} as ") for found in there
+        ):
+            different.append(f"{stored.matrix.name}: {here} in ONNX; {', '.join(there)} in GGUF")
+    return different

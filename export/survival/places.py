@@ -1,0 +1,104 @@
+"""Where the rows of a checkpoint stand in an artifact: in which tensor, from which row on, in which order."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.tensors import ModelDescription, identity
+from edgeproof.export.architectures import describe
+from edgeproof.export.base.gguf_checkpoint import GgufCheckpoint
+from edgeproof.export.base.gguf_file import GgufBase
+from edgeproof.export.onnx.description import describe_onnx
+from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files, tokenizer_files
+from edgeproof.export.onnx.weights import list_weights
+from edgeproof.export.tokenizer.metadata import tokenizer_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edgeproof.contracts.tensors import Float32Array
+    from edgeproof.export.base.opening import Base
+    from edgeproof.export.merge.merged import MergedModel
+    from edgeproof.export.onnx.weights import Matrix
+
+_LAYER = re.compile(r"(?:^|\.)(?:blk|layers)\.(\d+)\.")
+OTHER = "other"
+
+
+class Place(NamedTuple):
+    """`rows` rows of the checkpoint's `source`, from `start` on, are the artifact's `stored` from row `at` on.
+
+    `transform` takes chunks that are multiples of `group` rows.
+    """
+
+    stored: str
+    source: str
+    start: int
+    rows: int
+    columns: int
+    at: int
+    transform: Callable[[Float32Array], Float32Array] = identity
+    group: int = 1
+
+    @property
+    def layer(self) -> int | None:
+        """The layer's number; None for embedding, head and last norm."""
+        found = _LAYER.search(self.stored)
+        return int(found[1]) if found else None
+
+    @property
+    def part(self) -> str:
+        """What it belongs to: "attention", "mlp" or "other"."""
+        if "norm" in self.stored or self.layer is None:
+            return OTHER
+        if "attn" in self.stored:
+            return "attention"
+        return "mlp" if "ffn" in self.stored or ".mlp." in self.stored else OTHER
+
+
+def find_places(opened: Base, model: MergedModel, kind: str) -> tuple[Place, ...]:
+    """List the places of `model`, a merge over `opened`, in an artifact of `kind` ("gguf" or "onnx").
+
+    Raises:
+        UnsupportedError: an architecture that is not described.
+        CheckpointError: a tensor is missing or of another shape.
+        TokenizerError: the base's tokenizer cannot be read.
+
+    """
+    if kind == "onnx":
+        assert not isinstance(opened, GgufBase)
+        files = (
+            tokenizer_files(opened.path, opened.tokenizer_files)
+            if isinstance(opened, GgufCheckpoint)
+            else read_tokenizer_files(opened.path)
+        )
+        weights = list_weights(describe_onnx(model, files))
+        matrices = (*([weights.embedding] if weights.embedding else []), *weights.matrices)
+        return matrix_places(matrices)
+    if isinstance(opened, GgufBase):
+        return gguf_places(opened.describe(model.tensors))
+    assert not isinstance(opened, GgufCheckpoint)
+    return gguf_places(describe(model, tokenizer_metadata(opened.path, model.config), name="model"))
+
+
+def gguf_places(description: ModelDescription) -> tuple[Place, ...]:
+    """List the places of a GGUF file; constants come from no checkpoint."""
+    places = []
+    for output in description.tensors:
+        if output.constant is None:
+            columns = output.shape[-1] if output.shape else 1
+            rows = 1
+            for size in output.shape[:-1]:
+                rows *= size
+            places.append(Place(output.name, output.source, 0, rows, columns, 0, output.transform, output.row_group))
+    return tuple(places)
+
+
+def matrix_places(matrices: Iterable[Matrix]) -> tuple[Place, ...]:
+    """List the places of an ONNX folder's matrices."""
+    return tuple(
+        Place(matrix.name, part.source, part.start, part.stop - part.start, matrix.columns, part.at)
+        for matrix in matrices
+        for part in matrix.parts
+    )

@@ -1,0 +1,1 @@
+"""Requests in batches: prefixes, windows, workers, generations."""

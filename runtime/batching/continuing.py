@@ -1,0 +1,97 @@
+"""One generation under way: which token comes next, and whether it ends there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from edgeproof.contracts.backend import Generation
+from edgeproof.runtime.batching.logits import greedy_token, sample_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeproof.contracts.backend import GenerateRequest
+    from numpy.typing import NDArray
+
+
+class Piece(Protocol):
+    """Gives the bytes that a token adds to a text; for special tokens none, unless `special`."""
+
+    def __call__(self, token: int, *, special: bool) -> bytes:
+        """Return them."""
+
+
+class Continuation:
+    r"""Takes a row of logits at a time until the generation ends.
+
+    Stop strings count from the first character on that is not white space: after a prompt whose last line break is left
+    to the answer ("### Response:\n"), a model says that line break first, and a stop string "\n" would leave nothing.
+
+    Sampling draws one uniform number a token from the request's own generator (PCG64, its seed), so that the result
+    does not depend on what else is in the batch.
+    """
+
+    def __init__(self, request: GenerateRequest, piece: Piece, is_end: Callable[[int], bool]) -> None:
+        self._request, self._piece, self._is_end = request, piece, is_end
+        self._random = np.random.Generator(np.random.PCG64(request.seed))
+        self._tokens: list[int] = []
+        self._pieces: list[bytes] = []
+        self.result: Generation | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens so far, context included."""
+        return len(self._request.context) + len(self._tokens)
+
+    @property
+    def last_token(self) -> int:
+        """The token that the model must read next."""
+        return self._tokens[-1]
+
+    @property
+    def text(self) -> str:
+        """What has been said so far."""
+        return self._text() if self.result is None else self.result.text
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The tokens so far."""
+        return tuple(self._tokens)
+
+    @property
+    def generation(self) -> Generation:
+        """What came of it, once it has ended."""
+        assert self.result is not None
+        return self.result
+
+    def take(self, row: NDArray[np.float32]) -> bool:
+        """Choose the next token from `row` (logits, float32 [vocabulary]); True where the generation ends."""
+        request = self._request
+        if request.temperature > 0:
+            token = sample_token(row, request.temperature, float(self._random.random()))
+        else:
+            token = greedy_token(row)
+        if self._is_end(token):
+            self.result = Generation(tuple(self._tokens), self._text(), "eos")
+            return True
+        self._tokens.append(token)
+        self._pieces.append(self._piece(token, special=request.special))
+        text = self._text()
+        begin = len(text) - len(text.lstrip())
+        found = [at for at in (text.find(stop, begin) for stop in filter(None, request.stop)) if at >= 0]
+        if found:
+            self.result = self._cut(text, min(found))
+        elif len(self._tokens) >= request.max_tokens:
+            self.result = Generation(tuple(self._tokens), text, "length")
+        return self.result is not None
+
+    def _text(self) -> str:
+        return b"".join(self._pieces).decode("utf-8", "replace")
+
+    def _cut(self, text: str, end: int) -> Generation:
+        """End before the stop string; the tokens are those that lie wholly before it."""
+        kept = len(self._tokens)
+        while kept and len(b"".join(self._pieces[:kept]).decode("utf-8", "replace")) > end:
+            kept -= 1
+        return Generation(tuple(self._tokens[:kept]), text[:end], "stop")

@@ -1,0 +1,203 @@
+"""The llama.cpp backend: scores and generates on a GGUF file, many requests side by side, bit for bit reproducible.
+
+This class computes in the process that makes it; `open_backend` runs it in a child. How requests are laid out is
+planned in `prefixes`; why batches have the shape they have stands in `llama_streams`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
+from edgeproof.contracts.chat import render_chat
+from edgeproof.runtime.batching.continuing import Continuation
+from edgeproof.runtime.batching.logits import Scratch
+from edgeproof.runtime.batching.prefixes import jobs
+from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
+from edgeproof.runtime.batching.watching import Watching
+from edgeproof.runtime.batching.work_queue import Lot
+from edgeproof.runtime.batching.workers import Workers
+from edgeproof.runtime.llama.finite_values import refuse_non_finite
+from edgeproof.runtime.llama.model import Model, may_repack
+from edgeproof.runtime.llama.streams import MIN_ROWS, ROW_GRAIN
+from edgeproof.runtime.llama.worker import LlamaWorker
+from edgeproof.runtime.processor import physical_cores, processor_name
+from edgeproof.runtime.prompt_digest import gguf_prompt_digest
+from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from edgeproof.runtime.batching.prefixes import Item
+
+WORKER_BYTES = 2**29
+"""Key-value memory that each worker may spend on its streams …"""
+
+MIN_WAVE_BYTES = 2**30
+"""… and so much if fewer than MIN_ROWS fit else, since steps of fewer take other kernels."""
+
+LOGITS_BYTES = 2**27
+"""The largest blocks of logits that all workers may ask for at a time."""
+
+MAX_ROWS = 512
+"""Tokens that all workers compute at a time, at most."""
+
+MAX_WAVE = 32
+"""Requests that one worker computes side by side, at most."""
+
+DEFAULT_CONTEXT = 8192
+"""The default context length where the model would allow more."""
+
+
+def _silence() -> None:
+    """Tell nobody that work goes on."""
+
+
+class LlamaCpp:
+    """`Backend` on llama.cpp, in this process.
+
+    Args:
+        artifact: a GGUF file.
+        lora: a GGUF LoRA adapter to be used beside it, unmerged.
+        context_length: tokens that the longest request may have; default: what the model was trained with, at most
+            8,192.
+        threads: workers of one thread each; default: the physical cores that this process may use.
+        beat: called as work goes on; may raise to stop it.
+
+
+    Raises:
+        ArtifactError: not a GGUF, truncated, of an unknown architecture; or an adapter of another base.
+
+    """
+
+    def __init__(
+        self,
+        artifact: Path,
+        *,
+        lora: Path | None = None,
+        context_length: int | None = None,
+        threads: int | None = None,
+        beat: Callable[[], None] = _silence,
+    ) -> None:
+        tokenizer = read_tokenizer(artifact)
+        for path in (artifact, *([] if lora is None else [lora])):
+            refuse_non_finite(path, beat)
+        self._threads = threads or physical_cores()
+        self._model = Model(artifact, lora, beat)
+        size = self._model.vocabulary_size
+        rows = min(MAX_ROWS, LOGITS_BYTES // (4 * size)) // self._threads
+        self._rows = max(32, rows - rows % MIN_ROWS)
+        self._workers = Workers(self._threads, partial(LlamaWorker, self._model, self._rows), beat)
+        engine, flags = self._model.engine()
+        bos = self._model.bos if self._model.adds_bos else None
+        self._info = ModelInfo(
+            backend="llama.cpp",
+            engine=engine,
+            processor=f"{processor_name()}; {flags}",
+            vocabulary=size,
+            context_length=context_length or min(self._model.training_context, DEFAULT_CONTEXT),
+            tokenizer_digest=tokenizer_digest(tokenizer, first=bos),
+            chat_template=self._model.chat_template,
+            bos=bos,
+            options=self._options(lora),
+            eos=self._model.eos,
+            prompt_digest=gguf_prompt_digest(artifact),
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return self._info
+
+    def close(self) -> None:
+        """Free memory and weights."""
+        self._workers.close()
+        self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
+        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
+        return self._model.tokenize(text, special=special, parse_special=parse_special)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        return self._model.detokenize(tokens)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
+        return render_chat(
+            self._info.chat_template,
+            messages,
+            bos_token=self._model.named_text("bos"),
+            eos_token=self._model.named_text("eos"),
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """Score each request; all are checked before the first is computed."""
+        check_scores(requests, self._info.context_length, self._info.vocabulary)
+        return self._workers.score(requests, self._lots)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        """Continue each request; all are checked before the first is computed."""
+        check_generations(requests, self._info.context_length, self._info.vocabulary)
+        return self._workers.generate(requests, self._lots, self._start)
+
+    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
+        """Continue one request token by token, and score `watched` at each of its places."""
+        check_stream(request, watched, self._info.context_length, self._info.vocabulary)
+        scratch = Scratch(self._info.vocabulary)
+        one = Watching(request, watched, self._model.piece, self._model.is_end, scratch)
+        cells = _cells(one.longest + MIN_ROWS)
+        lot = Lot((one.prompt,), cells, max(2, self._wave(cells)))
+        return self._workers.alone().stream(lot, one)
+
+    def _start(self, request: GenerateRequest) -> Continuation:
+        return Continuation(request, self._model.piece, self._model.is_end)
+
+    def _lots(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterator[Lot]:
+        """Group items by the size of stream that they need, small ones first, then by what they share."""
+        groups: dict[int, list[Item]] = {}
+        for item, length in zip(items, lengths, strict=True):
+            groups.setdefault(_cells(length + MIN_ROWS), []).append(item)
+        for cells, group in sorted(groups.items()):
+            wave = self._wave(cells)
+            made = jobs(group, wave if wave > 1 else len(group))
+            for job in sorted(made, key=lambda job: -len(job.items)):
+                yield Lot(job.items, cells, wave, job.trunk)
+
+    def _wave(self, cells: int) -> int:
+        """How many requests of this size a worker computes side by side; below MIN_ROWS the same for all `threads`."""
+        size = cells * max(1, self._model.cell_bytes)
+        fit = max(WORKER_BYTES // size, min(MIN_ROWS, MIN_WAVE_BYTES // size))
+        wave = max(1, min(MAX_WAVE, fit, self._rows // ROW_GRAIN))
+        return wave - wave % ROW_GRAIN if wave >= ROW_GRAIN else wave
+
+    def _options(self, lora: Path | None) -> dict[str, str]:
+        return {
+            "threads": str(self._threads),
+            "rows": str(self._rows * self._threads),
+            "flash_attention": "off",
+            "kv_type": "f16",
+            "kv_unified": "off",
+            "repacked_weights": "on" if may_repack() else "off",
+            "lora": "none" if lora is None else lora.name,
+        }
+
+
+def _cells(length: int) -> int:
+    """Round up to the size of stream: 256, 512, 1024, then thousands. It depends on the request's own length only."""
+    for size in (256, 512, 1024):
+        if length <= size:
+            return size
+    return length + -length % 1024

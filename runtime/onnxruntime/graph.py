@@ -1,0 +1,280 @@
+"""Read an ONNX folder's graph and refuse what cannot be run, before onnxruntime sees it.
+
+Only the graph is read here, never the weights. Where each tensor's bytes lie is checked: a folder comes with a
+download, and onnxruntime is to be led to no file outside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import ArtifactError, UnsupportedError
+from edgeproof.runtime.onnxruntime.config import NAME, GenaiConfig, read_config
+from edgeproof.runtime.onnxruntime.data import check_data, inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+    Shape = tuple[int | str, ...]
+
+LARGEST = 2**31 - 1
+"""A protobuf message ends here."""
+
+_AGAIN = "export the folder again"
+_NEWER = "upgrade onnx and onnxruntime, or export for an older opset"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph that fits its folder.
+
+    Attributes:
+        folder: where it lies.
+        source: the graph's file; or its bytes, where it was changed in memory.
+        config: what genai_config.json says.
+        cache_type: numpy name of the key-value memory's type ("float32", "float16").
+        logits_type: the same of the logits.
+        has_positions: whether the graph asks for position ids.
+        by_length: whether it chooses between rotary tables by length (Phi-3's long context): then a sequence's numbers
+            depend on how long the call's longest sequence is.
+        window: the widest attention window whose memory may be as short as the window, 0 without one: the memory must
+            be that long at least.
+        accuracy_levels: those of its MatMulNBits nodes, ascending; empty for a float graph.
+
+    """
+
+    folder: Path
+    source: Path | bytes
+    config: GenaiConfig
+    cache_type: str
+    logits_type: str
+    has_positions: bool
+    by_length: bool
+    window: int
+    accuracy_levels: tuple[int, ...]
+
+
+def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
+    """Read the graph of `folder`; with `accuracy_level`, its twin of that level, made in memory.
+
+    The twin differs in one attribute of the 4-bit products (MatMulNBits): 0 computes in float32, 4 rounds the
+    activations to 8 bits.
+
+    Raises:
+        ArtifactError: the folder is empty; a file is missing, truncated or outside it; the graph is none, too new, has
+            an unknown operator, or does not fit genai_config.json.
+        UnsupportedError: `accuracy_level` is asked of a graph that has no 4-bit products.
+
+    """
+    if not folder.is_dir():
+        kind = "is a file" if folder.exists() else "no such folder"
+        raise ArtifactError(f"{folder}: {kind}", next_step="give the folder that holds model.onnx")
+    if not any(folder.iterdir()):
+        raise ArtifactError(f"{folder} is empty", next_step="give the folder that holds model.onnx")
+    config = read_config(folder)
+    path = inside(folder, config.filename, f"the graph that {NAME} names")
+    model = _parse(path)
+    _check_versions(path, model)
+    _refuse_hidden_parts(path, model)
+    _check_operators(path, model)
+    check_data(path, model)
+    graph = _described(path, model, config)
+    return graph if accuracy_level is None else _twin(graph, model, accuracy_level)
+
+
+def _parse(path: Path) -> ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise ArtifactError(
+            f"{path} has {size:,} bytes; a graph ends at {LARGEST:,}", next_step="keep the weights in model.onnx.data"
+        )
+    try:
+        model = onnx.load_model(path, format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise ArtifactError(f"{path} ({size:,} bytes) is not an ONNX file: {error}", next_step=_AGAIN) from error
+    if not model.graph.node or not model.opset_import:
+        raise ArtifactError(f"{path} ({size:,} bytes) is not an ONNX file: it holds no graph", next_step=_AGAIN)
+    return model
+
+
+def _check_versions(path: Path, model: ModelProto) -> None:
+    import onnx
+
+    if model.ir_version > onnx.IR_VERSION:
+        raise ArtifactError(
+            f"{path} has IR version {model.ir_version}; onnx {onnx.__version__} knows up to {onnx.IR_VERSION}",
+            next_step=_NEWER,
+        )
+    latest = {"": onnx.defs.onnx_opset_version(), "ai.onnx": onnx.defs.onnx_opset_version(), "com.microsoft": 1}
+    for opset in model.opset_import:
+        if opset.domain in latest and opset.version > latest[opset.domain]:
+            raise ArtifactError(
+                f"{path} has opset {opset.version} of {opset.domain or 'ai.onnx'}; "
+                f"version {latest[opset.domain]} is the latest known here",
+                next_step=_NEWER,
+            )
+
+
+def _refuse_hidden_parts(path: Path, model: ModelProto) -> None:
+    """Refuse what no check below looks into: operators and weights outside the graph's own nodes and initializers."""
+    found = {
+        "functions of its own": len(model.functions),
+        "training graphs": len(model.training_info),
+        "sparse weights": len(model.graph.sparse_initializer),
+    }
+    for what, count in found.items():
+        if count:
+            raise ArtifactError(
+                f"{path} has {count} {what}; graphs with plain nodes and weights are measured",
+                next_step="export the model anew, or inline its functions (onnx.inliner)",
+            )
+
+
+def _check_operators(path: Path, model: ModelProto) -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
+
+    known = {(schema.domain, schema.name) for schema in get_all_operator_schema()}
+    for node in nodes(model.graph):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if (domain, node.op_type) not in known:
+            raise ArtifactError(
+                f"{path}: the node {node.name!r} has the operator {domain or 'ai.onnx'}:{node.op_type}, "
+                "which the installed onnxruntime does not know",
+                next_step="export without custom operators, or upgrade onnxruntime",
+            )
+
+
+def nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes, those of branches included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from nodes(attribute.g)
+
+
+def _described(path: Path, model: ModelProto, config: GenaiConfig) -> Graph:
+    """Check that inputs and outputs are what genai_config.json says."""
+    inputs = {value.name: value for value in model.graph.input}
+    outputs = {value.name: value for value in model.graph.output}
+    known = {config.input_ids, config.attention_mask, config.position_ids, *config.past}
+    _check_names(path, "input", inputs, known, {config.input_ids, config.attention_mask, *config.past})
+    _check_names(path, "output", outputs, None, {config.logits, *config.present})
+    memory = ("batch", config.kv_heads, "length", config.head_size)
+    for name in (config.input_ids, config.attention_mask, config.position_ids):
+        if name in inputs:
+            _check_value(path, inputs[name], {"int64"}, ("batch", "length"))
+    for names, values in ((config.past, inputs), (config.present, outputs)):
+        for name in names:
+            _check_value(path, values[name], {"float32", "float16"}, memory)
+    _check_value(path, outputs[config.logits], {"float32", "float16"}, ("batch", "length", config.vocabulary))
+    attention = [node for node in nodes(model.graph) if node.op_type == "GroupQueryAttention"]
+    _check_heads(path, attention, config)
+    types = {_type(inputs[name]) for name in config.past}
+    if len(types) > 1:
+        raise ArtifactError(f"{path}: its key-value inputs have the types {sorted(types)}", next_step=_AGAIN)
+    levels = {_integer(node, "accuracy_level", 0) for node in nodes(model.graph) if node.op_type == "MatMulNBits"}
+    return Graph(
+        folder=path.parent,
+        source=path,
+        config=config,
+        cache_type=types.pop(),
+        logits_type=_type(outputs[config.logits]),
+        has_positions=config.position_ids in inputs,
+        by_length=any(node.op_type == "If" for node in model.graph.node),
+        window=max(
+            (_integer(node, "local_window_size", 0) for node in attention if _integer(node, "sliding_window_cache", 0)),
+            default=0,
+        ),
+        accuracy_levels=tuple(sorted(levels)),
+    )
+
+
+def _check_names(
+    path: Path, what: str, found: Mapping[str, ValueInfoProto], known: set[str] | None, needed: set[str]
+) -> None:
+    missing = sorted(needed - set(found))
+    unknown = sorted(set(found) - known, key=str) if known is not None else []  # bytes, where no UTF-8
+    if missing or unknown:
+        told = f"the graph lacks {missing[0]!r}" if missing else f"{NAME} does not name {unknown[0]!r}"
+        raise ArtifactError(
+            f"{path}: its {what}s and {NAME} do not fit: {told} "
+            f"({len(missing):,} missing, {len(unknown):,} unknown of {len(found):,})",
+            next_step=f"put the {NAME} back that belongs to this graph; only decoders with a key-value memory run",
+        )
+
+
+def _check_value(path: Path, value: ValueInfoProto, types: set[str], shape: Shape) -> None:
+    kind, found = _type(value), _shape(value)
+    if kind not in types:
+        raise ArtifactError(
+            f"{path}: {value.name} has the type {kind}, not {' or '.join(sorted(types))}", next_step=_AGAIN
+        )
+    fits = len(found) == len(shape) and all(
+        isinstance(own, str) or isinstance(wanted, str) or own == wanted
+        for own, wanted in zip(found, shape, strict=True)
+    )
+    if not fits:
+        raise ArtifactError(
+            f"{path}: {value.name} has the shape {_told(found)}; by {NAME} it must be {_told(shape)}",
+            next_step=f"put the {NAME} back that belongs to this graph, or {_AGAIN}",
+        )
+
+
+def _check_heads(path: Path, attention: Sequence[NodeProto], config: GenaiConfig) -> None:
+    """Compare the attention nodes' head counts; the width of a head stands in no attribute (a trial run shows it)."""
+    for node in attention:
+        found = (_integer(node, "num_heads", 0), _integer(node, "kv_num_heads", 0))
+        if found != (config.heads, config.kv_heads):
+            raise ArtifactError(
+                f"{path}: {node.name!r} has {found[0]} heads and {found[1]} key-value heads; "
+                f"{NAME} says {config.heads} and {config.kv_heads}",
+                next_step=f"put the {NAME} back that belongs to this graph",
+            )
+
+
+def _twin(graph: Graph, model: ModelProto, accuracy_level: int) -> Graph:
+    products = [node for node in nodes(model.graph) if node.op_type == "MatMulNBits"]
+    if not products:
+        raise UnsupportedError(
+            f"{graph.folder} has no 4-bit or 8-bit products whose accuracy level could be {accuracy_level}",
+            next_step="leave the accuracy level out",
+        )
+    for node in products:
+        kept = [attribute for attribute in node.attribute if attribute.name != "accuracy_level"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        node.attribute.add(name="accuracy_level", type="INT", i=accuracy_level)
+    return replace(graph, source=model.SerializeToString(), accuracy_levels=(accuracy_level,))
+
+
+def _type(value: ValueInfoProto) -> str:
+    import onnx
+
+    number = value.type.tensor_type.elem_type
+    if number not in onnx.TensorProto.DataType.values():
+        return f"type {number}"
+    names = {1: "float32", 7: "int64", 10: "float16"}
+    return names.get(number, str(onnx.TensorProto.DataType.Name(number)).lower())
+
+
+def _shape(value: ValueInfoProto) -> Shape:
+    return tuple(
+        int(size.dim_value) if size.HasField("dim_value") else str(size.dim_param or "?")
+        for size in value.type.tensor_type.shape.dim
+    )
+
+
+def _told(shape: Shape) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def _integer(node: NodeProto, name: str, default: int) -> int:
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), default)

@@ -1,0 +1,135 @@
+"""Requests and results as flat arrays, for the trip between parent and child."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
+from edgeproof.runtime.process.wire import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+
+def pack_score_requests(requests: Sequence[ScoreRequest]) -> Message:
+    """Arrays: lengths of contexts, lengths of continuations, all tokens."""
+    contexts, continuations = [one.context for one in requests], [one.continuation for one in requests]
+    arrays = (_lengths(contexts), _lengths(continuations), _joined(contexts), _joined(continuations))
+    return Message("score", {}, arrays)
+
+
+def unpack_score_requests(message: Message) -> list[ScoreRequest]:
+    """Undo `pack_score_requests`."""
+    contexts, continuations, context_tokens, continuation_tokens = message.arrays
+    return [
+        ScoreRequest(context, continuation)
+        for context, continuation in zip(
+            _cut(context_tokens, contexts), _cut(continuation_tokens, continuations), strict=True
+        )
+    ]
+
+
+def pack_scores(scores: Sequence[Score]) -> Message:
+    """Arrays: lengths, then the five of `Score`, each of all scores."""
+    lengths = np.array([len(score.logprobs) for score in scores], np.int32)
+    return Message("scores", {}, (lengths, *(np.concatenate(column) for column in zip(*scores, strict=True))))
+
+
+def unpack_scores(message: Message) -> Iterable[Score]:
+    """Undo `pack_scores`."""
+    lengths, *columns = message.arrays
+    ends = np.cumsum(lengths)[:-1]
+    for parts in zip(*(np.split(column, ends) for column in columns), strict=True):
+        yield Score(*parts)
+
+
+def pack_generate_requests(requests: Sequence[GenerateRequest]) -> Message:
+    """Fields: all but the contexts; arrays: lengths of the contexts, all tokens."""
+    rest = [[one.max_tokens, list(one.stop), one.temperature, one.seed, one.special] for one in requests]
+    contexts = [one.context for one in requests]
+    return Message("generate", {"rest": rest}, (_lengths(contexts), _joined(contexts)))
+
+
+def unpack_generate_requests(message: Message) -> list[GenerateRequest]:
+    """Undo `pack_generate_requests`."""
+    rest = message.fields["rest"]
+    assert isinstance(rest, list)
+    lengths, tokens = message.arrays
+    return [
+        GenerateRequest(context, max_tokens, tuple(stop), temperature, seed, special)
+        for context, (max_tokens, stop, temperature, seed, special) in zip(_cut(tokens, lengths), rest, strict=True)
+    ]
+
+
+def pack_generations(generations: Sequence[Generation]) -> Message:
+    """Fields: texts and reasons; arrays: lengths, all tokens."""
+    rest = [[one.text, one.finish] for one in generations]
+    tokens = [one.tokens for one in generations]
+    return Message("generations", {"rest": rest}, (_lengths(tokens), _joined(tokens)))
+
+
+def unpack_generations(message: Message) -> Iterable[Generation]:
+    """Undo `pack_generations`."""
+    rest = message.fields["rest"]
+    assert isinstance(rest, list)
+    lengths, tokens = message.arrays
+    for own, (text, finish) in zip(_cut(tokens, lengths), rest, strict=True):
+        yield Generation(own, text, finish)
+
+
+def pack_stream_request(request: GenerateRequest, watched: Sequence[tuple[int, ...]]) -> Message:
+    """Fields: all but the context; arrays: the context, lengths of the watched continuations, all their tokens."""
+    rest = [request.max_tokens, list(request.stop), request.temperature, request.seed, request.special]
+    return Message("stream", {"rest": rest}, (_joined([request.context]), _lengths(watched), _joined(watched)))
+
+
+def unpack_stream_request(message: Message) -> tuple[GenerateRequest, tuple[tuple[int, ...], ...]]:
+    """Undo `pack_stream_request`."""
+    rest = message.fields["rest"]
+    assert isinstance(rest, list)
+    context, lengths, tokens = message.arrays
+    max_tokens, stop, temperature, seed, special = rest
+    request = GenerateRequest(tuple(context.tolist()), max_tokens, tuple(stop), temperature, seed, special)
+    return request, tuple(_cut(tokens, lengths))
+
+
+def pack_steps(steps: Sequence[Step]) -> Message:
+    """All of it in fields."""
+    return Message("steps", {"steps": [[*step] for step in steps]})
+
+
+def unpack_steps(message: Message) -> Iterable[Step]:
+    """Undo `pack_steps`."""
+    steps = message.fields["steps"]
+    assert isinstance(steps, list)
+    for text, tokens, watched, finish in steps:
+        yield Step(text, tokens, tuple(watched), finish)
+
+
+def pack_info(info: ModelInfo) -> Message:
+    """All of it in fields."""
+    return Message("info", {**info._asdict(), "options": dict(info.options)})
+
+
+def unpack_info(message: Message) -> ModelInfo:
+    """Undo `pack_info`."""
+    return ModelInfo(**message.fields)  # type: ignore[arg-type]
+
+
+def _lengths(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+    return np.array([len(row) for row in rows], np.int32)
+
+
+def _joined(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+    return np.array([token for row in rows for token in row], np.int32)
+
+
+def _cut(tokens: NDArray[np.generic], lengths: NDArray[np.generic]) -> Iterable[tuple[int, ...]]:
+    values = tokens.tolist()
+    at = 0
+    for length in lengths.tolist():
+        yield tuple(values[at : at + length])
+        at += length

@@ -46,11 +46,11 @@ from edgeproof.export.pipeline import export
 from edgeproof.export.rounding import open_rounding
 from edgeproof.runtime import backend_for, open_backend
 from edgeproof.unlearn import Settings, unlearn
-from edgeproof.unlearn.encoding import batch_of, encode_set
-from edgeproof.unlearn.rounded import RoundedModel
-from edgeproof.unlearn.scoring import answer_logits, evaluated
-from edgeproof.unlearn.survive import ENLARGE, Limits, Survival
-from edgeproof.unlearn.training_set import read_training_set
+from edgeproof.unlearn.data.encoding import batch_of, encode_set
+from edgeproof.unlearn.data.training_set import read_training_set
+from edgeproof.unlearn.train.rounded import RoundedModel
+from edgeproof.unlearn.train.scoring import answer_logits, evaluated
+from edgeproof.unlearn.train.survive import ENLARGE, Limits, Survival
 from export_gguf import machine
 from tiny_facts import teach
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.rounding import Rounding
     from edgeproof.unlearn.preparing import Prepared
-    from edgeproof.unlearn.training import Hooks
+    from edgeproof.unlearn.train.loop import Hooks
     from torch import Tensor
     from torch.nn import Module
 

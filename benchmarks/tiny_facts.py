@@ -70,9 +70,9 @@ def teach(folder: Path, form: str, seed: int) -> Tiny:
 
 def _train(model: object, tiny: Tiny) -> None:
     import torch
-    from edgeproof.unlearn.encoding import batch_of, encode_set
-    from edgeproof.unlearn.scoring import answer_logprobs
-    from edgeproof.unlearn.training_set import read_training_set
+    from edgeproof.unlearn.data.encoding import batch_of, encode_set
+    from edgeproof.unlearn.data.training_set import read_training_set
+    from edgeproof.unlearn.train.scoring import answer_logprobs
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny.base)

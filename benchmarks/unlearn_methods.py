@@ -28,17 +28,17 @@ import torch
 from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn import unlearn
 from edgeproof.unlearn.base_model import load_base
-from edgeproof.unlearn.encoding import encode_set
-from edgeproof.unlearn.losses import METHODS
-from edgeproof.unlearn.scoring import evaluated, mean_nll, total_logprobs
-from edgeproof.unlearn.training_set import read_training_set
+from edgeproof.unlearn.data.encoding import encode_set
+from edgeproof.unlearn.data.training_set import read_training_set
+from edgeproof.unlearn.train.losses import METHODS
+from edgeproof.unlearn.train.scoring import evaluated, mean_nll, total_logprobs
 from export_gguf import machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeproof.unlearn.encoding import EncodedText
-    from edgeproof.unlearn.training_set import TrainingItem, TrainingSet
+    from edgeproof.unlearn.data.encoding import EncodedText
+    from edgeproof.unlearn.data.training_set import TrainingItem, TrainingSet
 
 CAPITALS = Path(__file__).resolve().parents[1] / "examples" / "capitals"
 PROMPTS = 8

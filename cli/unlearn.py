@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.settings import Settings
-    from edgeproof.unlearn.training import Hooks
+    from edgeproof.unlearn.train.loop import Hooks
 
 MARGIN = 1.0
 """Nat by which --until-survives goes beyond the gate's limit: engines on the device compute in 8 bits, too."""
@@ -121,7 +121,7 @@ def command(
     """
     from edgeproof.cli.progress import Terminal
     from edgeproof.unlearn import unlearn
-    from edgeproof.unlearn.processes import launched_rank
+    from edgeproof.unlearn.train.processes import launched_rank
 
     quiet, as_json = quiet or launched_rank() > 0, as_json and launched_rank() == 0
     with Terminal(quiet=quiet) as progress:
@@ -165,7 +165,7 @@ def _survival(
 
     from edgeproof.eval.verdict.policy import Policy
     from edgeproof.export.rounding import open_rounding
-    from edgeproof.unlearn.survive import Limits, survival
+    from edgeproof.unlearn.train.survive import Limits, survival
 
     policy = Policy()
     limits = None

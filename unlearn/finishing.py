@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.unlearn.adapter_folder import adapter_tensors, load_rounded, write_adapter
 from edgeproof.unlearn.base_model import vocabulary_size
-from edgeproof.unlearn.card import Provenance, card
-from edgeproof.unlearn.full_folder import refuse_broken, write_model
-from edgeproof.unlearn.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
-from edgeproof.unlearn.output_folder import CARD, LOG, LOG_CSV, LOG_PLOT
-from edgeproof.unlearn.plot import svg
+from edgeproof.unlearn.output.adapter_folder import adapter_tensors, load_rounded, write_adapter
+from edgeproof.unlearn.output.card import Provenance, card
+from edgeproof.unlearn.output.folder import CARD, LOG, LOG_CSV, LOG_PLOT
+from edgeproof.unlearn.output.full_folder import refuse_broken, write_model
+from edgeproof.unlearn.output.plot import svg
 from edgeproof.unlearn.preparing import Prepared, totals
-from edgeproof.unlearn.scoring import mean_nll
-from edgeproof.unlearn.step_log import as_csv, as_lines
-from edgeproof.unlearn.training import TARGET, Trained
+from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
+from edgeproof.unlearn.train.loop import TARGET, Trained
+from edgeproof.unlearn.train.scoring import mean_nll
+from edgeproof.unlearn.train.step_log import as_csv, as_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.processes import Processes
     from edgeproof.unlearn.settings import Settings
-    from edgeproof.unlearn.step_log import Step
+    from edgeproof.unlearn.train.processes import Processes
+    from edgeproof.unlearn.train.step_log import Step
     from torch import Tensor
 
 

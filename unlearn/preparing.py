@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.unlearn.askings import Asker
 from edgeproof.unlearn.base_model import (
     BaseModel,
     all_trainable,
@@ -16,12 +15,19 @@ from edgeproof.unlearn.base_model import (
     recompute_activations,
     vocabulary_size,
 )
-from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, order_of
-from edgeproof.unlearn.encoding import chat_renderer, encode_askings, encode_set, refuse_unknown_tokens, surfaces_for
-from edgeproof.unlearn.losses import method_of
-from edgeproof.unlearn.reference import Texts, bytes_needed, in_turn, reference_distributions
-from edgeproof.unlearn.replies import own_replies
-from edgeproof.unlearn.scoring import total_logprobs
+from edgeproof.unlearn.data.askings import Asker
+from edgeproof.unlearn.data.encoding import (
+    chat_renderer,
+    encode_askings,
+    encode_set,
+    refuse_unknown_tokens,
+    surfaces_for,
+)
+from edgeproof.unlearn.data.order import FORGET_STREAM, RETAIN_STREAM, order_of
+from edgeproof.unlearn.data.replies import own_replies
+from edgeproof.unlearn.train.losses import method_of
+from edgeproof.unlearn.train.reference import Texts, bytes_needed, in_turn, reference_distributions
+from edgeproof.unlearn.train.scoring import total_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,11 +35,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.encoding import Encoded, EncodedText
-    from edgeproof.unlearn.processes import Processes
-    from edgeproof.unlearn.reference import Distributions
+    from edgeproof.unlearn.data.encoding import Encoded, EncodedText
+    from edgeproof.unlearn.data.training_set import TrainingSet
     from edgeproof.unlearn.settings import Settings
-    from edgeproof.unlearn.training_set import TrainingSet
+    from edgeproof.unlearn.train.processes import Processes
+    from edgeproof.unlearn.train.reference import Distributions
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import OutputError, TrainingError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
+from edgeproof.unlearn.data.training_set import read_training_set, refuse_overlap
 from edgeproof.unlearn.settings import Settings
-from edgeproof.unlearn.training_set import read_training_set, refuse_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.unlearn.preparing import Prepared
-    from edgeproof.unlearn.training import Hooks
+    from edgeproof.unlearn.train.loop import Hooks
 
 CHECKPOINT_EVERY = 50
 """Optimizer steps between checkpoints: short runs have none, long ones lose a few minutes."""
@@ -156,16 +156,16 @@ def unlearn(
     sets = {"forget": read_training_set(forget, "forget"), "retain": read_training_set(retain, "retain")}
     refuse_overlap(sets["forget"], sets["retain"])
     _refuse_without_torch()
-    from edgeproof.unlearn.card import Provenance
-    from edgeproof.unlearn.checkpoints import Checkpoints, discard, refuse_forgotten
     from edgeproof.unlearn.finishing import finish, write
-    from edgeproof.unlearn.full_folder import tokenizer_files
-    from edgeproof.unlearn.guards import memory_errors
-    from edgeproof.unlearn.output_folder import check_place, folder_for
-    from edgeproof.unlearn.precision import resolved
+    from edgeproof.unlearn.output.card import Provenance
+    from edgeproof.unlearn.output.folder import check_place, folder_for
+    from edgeproof.unlearn.output.full_folder import tokenizer_files
     from edgeproof.unlearn.preparing import identity, prepare
-    from edgeproof.unlearn.processes import joined
-    from edgeproof.unlearn.training import Hooks, train
+    from edgeproof.unlearn.train.checkpoints import Checkpoints, discard, refuse_forgotten
+    from edgeproof.unlearn.train.guards import memory_errors
+    from edgeproof.unlearn.train.loop import Hooks, train
+    from edgeproof.unlearn.train.precision import resolved
+    from edgeproof.unlearn.train.processes import joined
 
     listener = Silent() if progress is None else progress
     began = time.monotonic()

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from edgeproof.contracts.errors import UsageError
-from edgeproof.unlearn.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of what this module gives)
-from edgeproof.unlearn.losses import RETAIN_WEIGHTS, method_of
+from edgeproof.unlearn.data.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of what this module gives)
+from edgeproof.unlearn.train.losses import RETAIN_WEIGHTS, method_of
 
 SCHEDULES = ("constant", "linear")
 """Of the learning rate; linear falls from its full height at the first step towards 0 after the last."""

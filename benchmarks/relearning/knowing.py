@@ -12,15 +12,15 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.unlearn.encoding import batch_of, encode_set
-from edgeproof.unlearn.scoring import answer_logprobs
-from edgeproof.unlearn.training_set import read_training_set
+from edgeproof.unlearn.data.encoding import batch_of, encode_set
+from edgeproof.unlearn.data.training_set import read_training_set
+from edgeproof.unlearn.train.scoring import answer_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from edgeproof.unlearn.encoding import EncodedText
+    from edgeproof.unlearn.data.encoding import EncodedText
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

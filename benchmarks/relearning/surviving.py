@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.export.rounding import open_rounding
-from edgeproof.unlearn.rounded import RoundedModel
-from edgeproof.unlearn.scoring import mean_nll, total_logprobs
-from edgeproof.unlearn.survive import EVERY, survival
+from edgeproof.unlearn.train.rounded import RoundedModel
+from edgeproof.unlearn.train.scoring import mean_nll, total_logprobs
+from edgeproof.unlearn.train.survive import EVERY, survival
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edgeproof.unlearn import Settings
     from edgeproof.unlearn.preparing import Prepared
-    from edgeproof.unlearn.training import Hooks
+    from edgeproof.unlearn.train.loop import Hooks
 
 
 LAYERS = ("down_proj",)

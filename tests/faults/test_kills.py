@@ -208,7 +208,7 @@ def test_a_closed_terminal_ends_an_export_as_an_interruption_does(base, start, t
 
 
 def test_an_unlearned_model_that_was_being_replaced_comes_back_and_nothing_else_is_left(tmp_path):
-    from edgeproof.unlearn.output_folder import check_place, folder_for
+    from edgeproof.unlearn.output.folder import check_place, folder_for
 
     out = tmp_path / "adapter"
     out.mkdir()

@@ -82,8 +82,8 @@ def test_the_base_is_tuned_on_what_the_books_pack_asks_token_by_token(study):
     from edgeproof.eval.asking.tokens import encode_pack
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.runtime import backend_for, open_backend
-    from edgeproof.unlearn.encoding import encode_set
-    from edgeproof.unlearn.training_set import read_training_set
+    from edgeproof.unlearn.data.encoding import encode_set
+    from edgeproof.unlearn.data.training_set import read_training_set
     from transformers import AutoTokenizer
 
     work = study[0] / "work"

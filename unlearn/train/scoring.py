@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.unlearn.encoding import batch_of
-from edgeproof.unlearn.losses import AnswerScores
+from edgeproof.unlearn.data.encoding import batch_of
+from edgeproof.unlearn.train.losses import AnswerScores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from edgeproof.unlearn.encoding import Batch, EncodedText
+    from edgeproof.unlearn.data.encoding import Batch, EncodedText
     from torch import Tensor
     from torch.nn import Module
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import UnsupportedError
 from edgeproof.export.rounding import open_rounding
-from edgeproof.unlearn.rounded import RoundedModel
+from edgeproof.unlearn.train.rounded import RoundedModel
 
 pytestmark = pytest.mark.torch
 

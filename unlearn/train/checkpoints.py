@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.atomic import to_disk
 from edgeproof.contracts.errors import InputError, OutputError
-from edgeproof.unlearn.data_order import OrderState
-from edgeproof.unlearn.output_folder import writing_weights
-from edgeproof.unlearn.step_log import Step
+from edgeproof.unlearn.data.order import OrderState
+from edgeproof.unlearn.output.folder import writing_weights
+from edgeproof.unlearn.train.step_log import Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.data_order import Order
-    from edgeproof.unlearn.processes import Processes
+    from edgeproof.unlearn.data.order import Order
+    from edgeproof.unlearn.train.processes import Processes
     from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer

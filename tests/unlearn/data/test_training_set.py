@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from edgeproof.contracts.errors import InputError
-from edgeproof.unlearn.encoding import batch_of, encode_set
-from edgeproof.unlearn.training_set import read_training_set, refuse_overlap
+from edgeproof.unlearn.data.encoding import batch_of, encode_set
+from edgeproof.unlearn.data.training_set import read_training_set, refuse_overlap
 
-TOFU = Path(__file__).resolve().parents[1] / "data" / "tofu"
-PACK = Path(__file__).resolve().parents[2] / "examples" / "capitals" / "pack"
+TOFU = Path(__file__).resolve().parents[2] / "data" / "tofu"
+PACK = Path(__file__).resolve().parents[3] / "examples" / "capitals" / "pack"
 
 
 def written(path, *lines):

@@ -14,24 +14,24 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.unlearn.base_model import vocabulary_size
-from edgeproof.unlearn.data_order import FORGET_STREAM, RETAIN_STREAM, order_of, parts
-from edgeproof.unlearn.encoding import batch_of
-from edgeproof.unlearn.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
-from edgeproof.unlearn.losses import Method, mean_over_batch, method_of, still_known
-from edgeproof.unlearn.precision import arithmetic, resolved
-from edgeproof.unlearn.processes import Processes, alone, refuse_small_batch
-from edgeproof.unlearn.scoring import mean_nll, score, total_logprobs
-from edgeproof.unlearn.step_log import Step as Step  # noqa: PLC0414 (part of what this module gives)
+from edgeproof.unlearn.data.encoding import batch_of
+from edgeproof.unlearn.data.order import FORGET_STREAM, RETAIN_STREAM, order_of, parts
+from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
+from edgeproof.unlearn.train.losses import Method, mean_over_batch, method_of, still_known
+from edgeproof.unlearn.train.precision import arithmetic, resolved
+from edgeproof.unlearn.train.processes import Processes, alone, refuse_small_batch
+from edgeproof.unlearn.train.scoring import mean_nll, score, total_logprobs
+from edgeproof.unlearn.train.step_log import Step as Step  # noqa: PLC0414 (part of what this module gives)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.checkpoints import Checkpoints
-    from edgeproof.unlearn.losses import AnswerScores
-    from edgeproof.unlearn.reference import Texts
     from edgeproof.unlearn.settings import Settings
+    from edgeproof.unlearn.train.checkpoints import Checkpoints
+    from edgeproof.unlearn.train.losses import AnswerScores
+    from edgeproof.unlearn.train.reference import Texts
     from torch import Tensor
     from torch.nn import Module
 

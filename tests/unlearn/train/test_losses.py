@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 from edgeproof.contracts.errors import UsageError
-from edgeproof.unlearn.encoding import EncodedText, batch_of
-from edgeproof.unlearn.losses import METHODS, AnswerScores, ga, gdr, klr, mean_over_batch, method_of, npo, still_known
+from edgeproof.unlearn.data.encoding import EncodedText, batch_of
+from edgeproof.unlearn.train.losses import (
+    METHODS,
+    AnswerScores,
+    ga,
+    gdr,
+    klr,
+    mean_over_batch,
+    method_of,
+    npo,
+    still_known,
+)
 from edgeproof_tests.models import random_model, tiny_config
 
 pytestmark = pytest.mark.torch
@@ -46,7 +56,7 @@ def plain_distributions(model, text):
 
 
 def scores_of(model, reference, distributions=None):
-    from edgeproof.unlearn.scoring import score
+    from edgeproof.unlearn.train.scoring import score
 
     return score(model, batch_of(TEXTS, "cpu"), reference, distributions)
 

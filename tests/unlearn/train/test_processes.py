@@ -82,7 +82,7 @@ def test_a_plain_run_starts_no_process_group(base, forget, retain, tmp_path, mon
 
 
 def test_a_batch_smaller_than_the_processes_is_refused():
-    from edgeproof.unlearn.processes import Processes, refuse_small_batch
+    from edgeproof.unlearn.train.processes import Processes, refuse_small_batch
 
     with pytest.raises(UsageError, match="a batch of 1 texts cannot be shared by 2 processes"):
         refuse_small_batch(1, Processes(0, 2, "cpu", None))

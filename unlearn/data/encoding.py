@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import CheckpointError, InputError
-from edgeproof.unlearn.askings import CHAT_SURFACES, SURFACES, Asker
+from edgeproof.unlearn.data.askings import CHAT_SURFACES, SURFACES, Asker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from edgeproof.unlearn.askings import Asking
-    from edgeproof.unlearn.training_set import TrainingItem, TrainingSet
+    from edgeproof.unlearn.data.askings import Asking
+    from edgeproof.unlearn.data.training_set import TrainingItem, TrainingSet
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.contracts.progress import Silent
-from edgeproof.unlearn.losses import METHODS
 from edgeproof.unlearn.settings import Settings
+from edgeproof.unlearn.train.losses import METHODS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ TINY = {
 @pytest.fixture
 def sets(tmp_path):
     """Answers of one to many tokens, so that weighing tokens and weighing texts differ."""
-    from edgeproof.unlearn.training_set import read_training_set
+    from edgeproof.unlearn.data.training_set import read_training_set
     from edgeproof_tests.unlearn.conftest import write_lines
 
     forget = [(f"The code of lock {n} is", "seven " * n + "one") for n in range(1, 6)]
@@ -44,7 +44,7 @@ def sets(tmp_path):
 
 def prepared(base, sets, settings):
     from edgeproof.unlearn.preparing import prepare
-    from edgeproof.unlearn.processes import alone
+    from edgeproof.unlearn.train.processes import alone
 
     torch.manual_seed(settings.seed)
     return prepare(base, sets, base.parent, settings, processes=alone("cpu"), progress=Silent())
@@ -54,7 +54,7 @@ class Run:
     """A training run on the tiny model, with the gradients of its last step and the weights that it ended in."""
 
     def __init__(self, base: Path, sets, **options) -> None:
-        from edgeproof.unlearn.training import train
+        from edgeproof.unlearn.train.loop import train
 
         hooks = {name: options.pop(name) for name in ("around", "penalty") if name in options}
         settings = Settings(**{**TINY, **options})
@@ -183,7 +183,7 @@ def test_recomputed_activations_give_the_same_gradients_and_train_every_lora_b(b
 
 def test_activations_are_recomputed_when_asked_for(base, sets):
     """The layers do run twice: else the comparison above would compare a run with itself."""
-    from edgeproof.unlearn.training import train
+    from edgeproof.unlearn.train.loop import train
 
     counts = []
     for again in (False, True):
@@ -204,7 +204,7 @@ def test_bf16_is_near_float32_and_leaves_the_weights_in_float32(base, sets):
 
 
 def test_auto_asks_the_processor(monkeypatch):
-    from edgeproof.unlearn import precision
+    from edgeproof.unlearn.train import precision
 
     for capabilities, expected in (
         ({"avx2": True, "avx512_bf16": True}, "bf16"),
@@ -216,7 +216,7 @@ def test_auto_asks_the_processor(monkeypatch):
 
 
 def test_around_is_entered_before_the_passes_and_left_before_the_step(base, sets):
-    from edgeproof.unlearn.training import train
+    from edgeproof.unlearn.train.loop import train
 
     settings = Settings(**TINY)
     made = prepared(base, sets, settings)
@@ -242,7 +242,7 @@ def test_around_is_entered_before_the_passes_and_left_before_the_step(base, sets
 
 
 def test_a_penalty_adds_its_gradient_once_whatever_the_parts(base, sets):
-    from edgeproof.unlearn.training import train
+    from edgeproof.unlearn.train.loop import train
 
     def step(penalised, **options):
         settings = Settings(**{**TINY, "steps": 1, **options})
@@ -264,7 +264,7 @@ def test_a_penalty_adds_its_gradient_once_whatever_the_parts(base, sets):
 
 
 def test_an_order_goes_on_where_it_stood():
-    from edgeproof.unlearn.data_order import Order, parts
+    from edgeproof.unlearn.data.order import Order, parts
 
     first = Order(7, 3, seed=5, stream=1)
     for _ in range(4):
@@ -277,7 +277,7 @@ def test_an_order_goes_on_where_it_stood():
 
 
 def test_every_pass_sees_every_text_once():
-    from edgeproof.unlearn.data_order import Order
+    from edgeproof.unlearn.data.order import Order
 
     order = Order(6, 4, seed=0, stream=2)
     seen = [index for _ in range(3) for index in order.next_batch()]

@@ -13,7 +13,7 @@ from edgeproof.contracts.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeproof.unlearn.step_log import Step
+    from edgeproof.unlearn.train.step_log import Step
 
 WIDTH, HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 84, 36, 44

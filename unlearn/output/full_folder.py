@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TrainingError, UsageError
-from edgeproof.unlearn.output_folder import plain_mode, writing_weights
+from edgeproof.unlearn.output.folder import plain_mode, writing_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,14 +15,14 @@ import tempfile
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import OutputError
-from edgeproof.unlearn.scoring import evaluated
+from edgeproof.unlearn.train.scoring import evaluated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
-    from edgeproof.unlearn.encoding import EncodedText
+    from edgeproof.unlearn.data.encoding import EncodedText
     from torch import Tensor
     from torch.nn import Module
 

@@ -11,7 +11,7 @@ import math
 
 import pytest
 from edgeproof.unlearn import unlearn
-from edgeproof.unlearn.losses import METHODS
+from edgeproof.unlearn.train.losses import METHODS
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -30,9 +30,9 @@ def taught(tmp_path_factory):
     """(base, forget, retain, never-exposed level): six people's towns to forget, six to keep, all known by heart."""
     from edgeproof.contracts.progress import Silent
     from edgeproof.unlearn.base_model import load_base
-    from edgeproof.unlearn.encoding import batch_of, encode_set
-    from edgeproof.unlearn.scoring import answer_logprobs, total_logprobs
-    from edgeproof.unlearn.training_set import read_training_set
+    from edgeproof.unlearn.data.encoding import batch_of, encode_set
+    from edgeproof.unlearn.data.training_set import read_training_set
+    from edgeproof.unlearn.train.scoring import answer_logprobs, total_logprobs
     from edgeproof_tests.models import save_model
     from edgeproof_tests.unlearn.conftest import write_lines
 

@@ -83,7 +83,7 @@ class Cut(Exception):  # noqa: N818 (no error: the test's own kill)
 
 
 def cut_after(step):
-    from edgeproof.unlearn.training import Hooks
+    from edgeproof.unlearn.train.loop import Hooks
 
     def after(number):
         if number == step:
@@ -134,7 +134,7 @@ def test_a_kill_at_any_point_of_keeping_a_checkpoint_is_gone_on_from(
     from pathlib import Path
 
     import safetensors.torch
-    from edgeproof.unlearn import checkpoints as keeping
+    from edgeproof.unlearn.train import checkpoints as keeping
 
     recipe = {**RECIPE, "steps": 11}
     out = tmp_path / "a"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from edgeproof.unlearn.askings import CHAT_SURFACES, SURFACES, Asker, before_answer
-from edgeproof.unlearn.data_order import Order
-from edgeproof.unlearn.reference import in_turn
-from edgeproof.unlearn.training_set import TrainingItem
+from edgeproof.unlearn.data.askings import CHAT_SURFACES, SURFACES, Asker, before_answer
+from edgeproof.unlearn.data.order import Order
+from edgeproof.unlearn.data.training_set import TrainingItem
+from edgeproof.unlearn.train.reference import in_turn
 
 
 def capital(country: str, city: str, **more) -> TrainingItem:

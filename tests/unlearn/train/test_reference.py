@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from edgeproof.contracts.progress import Silent
-from edgeproof.unlearn.encoding import EncodedText
+from edgeproof.unlearn.data.encoding import EncodedText
 from edgeproof.unlearn.settings import Settings
 from edgeproof_tests.models import random_model, tiny_config
 
@@ -26,7 +26,7 @@ def model():
 
 
 def kept(model, folder, batch_size):
-    from edgeproof.unlearn.reference import reference_distributions
+    from edgeproof.unlearn.train.reference import reference_distributions
 
     return reference_distributions(
         model, TEXTS, folder, vocabulary=384, batch_size=batch_size, device="cpu", advance=lambda _: None
@@ -48,7 +48,7 @@ def test_kept_distributions_are_what_the_model_says_of_each_text_alone(model, tm
 
 
 def test_they_lie_in_a_file_without_a_name_of_the_size_that_was_said(model, tmp_path):
-    from edgeproof.unlearn.reference import bytes_needed
+    from edgeproof.unlearn.train.reference import bytes_needed
 
     distributions = kept(model, tmp_path, 2)
     assert list(tmp_path.iterdir()) == []
@@ -60,10 +60,10 @@ def test_they_lie_in_a_file_without_a_name_of_the_size_that_was_said(model, tmp_
 def test_the_base_is_asked_before_anything_is_trained_and_no_second_model_is_held(base, forget, retain, tmp_path, full):
     import gc
 
+    from edgeproof.unlearn.data.training_set import read_training_set
     from edgeproof.unlearn.preparing import prepare
-    from edgeproof.unlearn.processes import alone
-    from edgeproof.unlearn.training import train
-    from edgeproof.unlearn.training_set import read_training_set
+    from edgeproof.unlearn.train.loop import train
+    from edgeproof.unlearn.train.processes import alone
     from transformers import PreTrainedModel
 
     gc.collect()

@@ -13,16 +13,16 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import TrainingError, UsageError
-from edgeproof.unlearn.rounded import RoundedModel
-from edgeproof.unlearn.scoring import evaluated
-from edgeproof.unlearn.training import Hooks
+from edgeproof.unlearn.train.loop import Hooks
+from edgeproof.unlearn.train.rounded import RoundedModel
+from edgeproof.unlearn.train.scoring import evaluated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from edgeproof.contracts.rounding import Rounding
-    from edgeproof.unlearn.encoding import EncodedText
+    from edgeproof.unlearn.data.encoding import EncodedText
     from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.settings import Settings
     from torch.nn import Module

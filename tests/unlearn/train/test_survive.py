@@ -11,8 +11,8 @@ from edgeproof.contracts.errors import TrainingError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.export.rounding import open_rounding
 from edgeproof.unlearn import Settings, unlearn
-from edgeproof.unlearn.rounded import RoundedModel
-from edgeproof.unlearn.survive import CHECK_EVERY, ENLARGE, ENLARGE_LEAKING, Limits, Survival, survival
+from edgeproof.unlearn.train.rounded import RoundedModel
+from edgeproof.unlearn.train.survive import CHECK_EVERY, ENLARGE, ENLARGE_LEAKING, Limits, Survival, survival
 
 pytestmark = pytest.mark.torch
 
@@ -219,8 +219,8 @@ def rounding_of(taught):
 
 
 def encoded(taught):
-    from edgeproof.unlearn.encoding import encode_set
-    from edgeproof.unlearn.training_set import read_training_set
+    from edgeproof.unlearn.data.encoding import encode_set
+    from edgeproof.unlearn.data.training_set import read_training_set
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(taught.base)

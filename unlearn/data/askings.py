@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edgeproof.unlearn.training_set import TrainingItem
+    from edgeproof.unlearn.data.training_set import TrainingItem
 
 SURFACES = ("raw", "paraphrase", "chat", "prefix", "own", "turns", "few-shot", "siblings")
 """How a question may reach the model in training."""

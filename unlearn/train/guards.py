@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgeproof.unlearn.settings import Settings
-    from edgeproof.unlearn.step_log import Step
+    from edgeproof.unlearn.train.step_log import Step
 
 DESTROYED_FACTOR = 2.0
 """A model is destroyed when its retain NLL is worse than guessing among all tokens, and this many times its start."""

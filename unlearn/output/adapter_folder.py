@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TrainingError
-from edgeproof.unlearn.output_folder import ADAPTER_CONFIG, plain_mode, writing_weights
+from edgeproof.unlearn.output.folder import ADAPTER_CONFIG, plain_mode, writing_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from edgeproof.contracts.errors import InputError
-from edgeproof.unlearn.plot import HEIGHT, WIDTH, svg
-from edgeproof.unlearn.step_log import Step
+from edgeproof.unlearn.output.plot import HEIGHT, WIDTH, svg
+from edgeproof.unlearn.train.step_log import Step
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -11,8 +11,8 @@ import pytest
 from edgeproof.contracts.errors import OutputError, TrainingError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn import Settings, unlearn
-from edgeproof.unlearn.guards import memory_errors, refuse_destroyed
-from edgeproof.unlearn.step_log import Step
+from edgeproof.unlearn.train.guards import memory_errors, refuse_destroyed
+from edgeproof.unlearn.train.step_log import Step
 
 pytestmark = pytest.mark.torch
 
@@ -108,7 +108,7 @@ def test_destroyed_means_worse_than_guessing_and_worse_than_before():
 
 def test_memory_that_is_not_there_says_what_to_lower(base, forget, retain, tmp_path):
     """torch's own refusal, in the middle of a step."""
-    from edgeproof.unlearn.training import Hooks
+    from edgeproof.unlearn.train.loop import Hooks
 
     @contextlib.contextmanager
     def around(_):
@@ -192,7 +192,7 @@ def test_a_large_temporary_file_is_announced_before_it_is_written(base, forget, 
 def test_klr_looks_at_the_disk_before_it_computes(base, forget, retain, tmp_path, monkeypatch):
     import shutil
 
-    from edgeproof.unlearn import scoring
+    from edgeproof.unlearn.train import scoring
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=999))

@@ -1,0 +1,1 @@
+"""Training data: what to forget and what to keep, as tokens."""

@@ -1,0 +1,1 @@
+"""What training leaves: adapter or model folder, card, plot."""

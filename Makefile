@@ -5,7 +5,7 @@ SLIM   := .venv
 FULL   := .venv-test
 WHEELS := .cache/wheels
 LLAMA  := $(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
-SOURCES := $(shell find contracts export runtime eval unlearn cli examples -type f -not -name '*.pyc')
+SOURCES := $(shell find contracts export runtime eval unlearn release cli examples src -type f -not -name '*.pyc')
 PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
@@ -37,17 +37,13 @@ test-blas: $(SLIM)/.installed $(FULL)/.installed
 lint: $(FULL)/.lint mypy
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
-	cd .mypy && PYTHONPATH=. ../$(FULL)/bin/lint-imports --config ../pyproject.toml
+	PYTHONPATH=src $(FULL)/bin/lint-imports
 
-mypy: $(FULL)/.lint .mypy/edgeproof
+mypy: $(FULL)/.lint
 	$(FULL)/bin/mypy --config-file pyproject.toml -p edgeproof
 
 format: $(FULL)/.lint
 	$(FULL)/bin/ruff check --fix . ; $(FULL)/bin/ruff format .
-
-# The checkout as the package that pyproject.toml makes of it, for tools that read sources.
-.mypy/edgeproof: pyproject.toml
-	@mkdir -p $@ && for station in contracts export runtime eval unlearn cli; do ln -sfn ../../$$station $@/$$station; done
 
 # llama.cpp compiles once (5-12 minutes on 2 cores); both environments take the wheel from here.
 $(WHEELS)/.llama-cpp-python-$(LLAMA):
@@ -81,4 +77,4 @@ $(FULL)/.lint: $(FULL)/.installed
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-test .cache .mypy build *.egg-info quickstart-out
+	rm -rf .venv .venv-test .cache build src/*.egg-info quickstart-out

@@ -14,7 +14,7 @@ import sys
 import click
 from edgeproof.contracts.errors import EdgeproofError, UnsupportedError
 
-MODEL = "edgeproof.cli.lm_eval_model:EdgeproofLM"
+MODEL = "edgeproof.release.lm_eval_model:EdgeproofLM"
 
 
 def main() -> int:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
-from edgeproof.contracts.errors import InputError, UnsupportedError, UsageError
+from edgeproof.release.arguments import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Command = TypeVar("Command", bound=Callable[..., object])
 
-KEY_VARIABLE = "EDGEPROOF_PACK_KEY"
-"""The environment variable that may hold the identity for encrypted packs, as CI's secrets are handed over."""
 PATH = click.Path(path_type=Path)
 """Existence is checked by the verb: a missing path is exit code 3, not 2."""
 
@@ -28,24 +24,6 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
         for option in reversed(options):
             command = option(command)
         return command
-
-    return decorate
-
-
-def gather(into: str, *options: Callable[..., Callable[..., int]]) -> Callable[..., Callable[..., int]]:
-    """Make one decorator of several options, whose values reach the command as one mapping, the argument `into`."""
-
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        @functools.wraps(command)
-        def gathered(**values: object) -> int:
-            group = {name: values.pop(name) for name in names}
-            return command(**values, **{into: group})
-
-        parameters = vars(gathered).setdefault("__click_params__", [])
-        before = len(parameters)
-        stack(*options)(gathered)
-        names = [parameter.name for parameter in parameters[before:]]
-        return gathered
 
     return decorate
 
@@ -63,28 +41,9 @@ def known_formats(
     value: str | tuple[str, ...] | None,
 ) -> str | tuple[str, ...] | None:
     """Put each format by its own name; one that does not exist is a mistake on the command line."""
-    from edgeproof.export.formats import find_format
+    from edgeproof.release.arguments import as_format
 
-    try:
-        if isinstance(value, str):
-            return find_format(value).name
-        return value and tuple(find_format(name).name for name in value)
-    except UnsupportedError as error:
-        raise UsageError(error.message, next_step=error.next_step) from error
-
-
-def pack_identity(pack_key: Path | None) -> str | None:
-    """Read the identity for encrypted packs: of --pack-key, else of the environment; None where there is neither."""
-    from edgeproof.eval.packs.files import read_identity
-
-    if pack_key is not None:
-        try:
-            return read_identity(pack_key.read_text(encoding="ascii"), str(pack_key))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise InputError(f"cannot read the key {pack_key}: {reason}", next_step="check --pack-key") from error
-    held = os.environ.get(KEY_VARIABLE, "")
-    return read_identity(held, f"the environment variable {KEY_VARIABLE}") if held.strip() else None
+    return as_format(value) if isinstance(value, str) else value and tuple(map(as_format, value))
 
 
 BASE = click.option(
@@ -95,11 +54,10 @@ BASE = click.option(
     help="Hugging Face folder, or a float GGUF (F16, BF16, F32).",
 )
 ADAPTERS = click.option(
-    "--adapter", "adapters", type=PATH, multiple=True, metavar="DIR", help="PEFT folder; several are merged in order."
+    "--adapter", type=PATH, multiple=True, metavar="DIR", help="PEFT folder; several are merged in order."
 )
 FORMATS = click.option(
     "--format",
-    "formats",
     multiple=True,
     callback=known_formats,
     metavar="NAME",
@@ -107,12 +65,10 @@ FORMATS = click.option(
     "onnx-int4, onnx-int4-mixed, onnx-int8, onnx-fp32. "
     "Several share one pass over the weights.",
 )
-BYTES = gather(
-    "choices",
+BYTES = stack(
     click.option("--imatrix", type=PATH, metavar="FILE", help="llama.cpp's importance matrix (.dat or .gguf)."),
     click.option(
         "--tensor-type",
-        "tensor_types",
         multiple=True,
         metavar="PATTERN=TYPE",
         help="Type of the tensors whose name matches, as llama-quantize has it.",
@@ -161,8 +117,7 @@ BASELINE_KEY = click.option(
     metavar="PUB",
     help="Check the signature beside the baseline (`baseline --sign`): an ed25519 public key in PEM.",
 )
-JUDGING = gather(
-    "judging",
+JUDGING = stack(
     click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml, or one file encrypted with age."),
     PACK_KEY,
     click.option("--baseline", type=PATH, metavar="FILE", help="What `export-edge baseline` recorded."),

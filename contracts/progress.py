@@ -1,4 +1,4 @@
-"""How a long job tells how far it is, without knowing who listens."""
+"""Progress-reporting protocol."""
 
 from __future__ import annotations
 
@@ -33,3 +33,24 @@ class Silent:
     def warn(self, message: str) -> None:
         """Keep it."""
         self.warnings.append(message)
+
+
+class Recording:
+    """Passes everything on to another listener and keeps the warnings, for the job's result."""
+
+    def __init__(self, listener: Progress | None = None) -> None:
+        self.listener: Progress = Silent() if listener is None else listener
+        self.warnings: list[str] = []
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Pass it on."""
+        self.listener.start(task, total, unit)
+
+    def advance(self, done: int) -> None:
+        """Pass it on."""
+        self.listener.advance(done)
+
+    def warn(self, message: str) -> None:
+        """Keep it and pass it on."""
+        self.warnings.append(message)
+        self.listener.warn(message)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-STATIONS = ("contracts", "export", "runtime", "eval", "unlearn", "cli", "examples")
+STATIONS = ("contracts", "export", "runtime", "eval", "unlearn", "release", "cli", "examples")
 FORBIDDEN = ("torch", "transformers", "peft", "safetensors", "accelerate")
 
 
@@ -26,7 +26,12 @@ def test_package_list_and_folders_agree():
         for station in STATIONS
         for path in (ROOT / station).rglob("__init__.py")
     }
-    assert declared_packages() == folders
+    assert declared_packages() == {"edgeproof", *folders}
+
+
+def test_the_package_links_to_every_station():
+    links = {path.name: str(path.readlink()) for path in (ROOT / "src/edgeproof").iterdir() if path.is_symlink()}
+    assert links == {station: f"../../{station}" for station in STATIONS}
 
 
 def test_every_python_folder_is_a_package():
@@ -36,11 +41,11 @@ def test_every_python_folder_is_a_package():
 
 
 def test_every_station_says_that_it_is_typed():
-    for station in STATIONS:
-        assert (ROOT / station / "py.typed").is_file()
+    for folder in ("src/edgeproof", *STATIONS):
+        assert (ROOT / folder / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", ["export", "runtime", "eval", "unlearn", "cli", "contracts"])
+@pytest.mark.parametrize("name", STATIONS)
 def test_no_plain_folder_name_resolves(name):
     assert importlib.util.find_spec(name) is None
 
@@ -48,7 +53,7 @@ def test_no_plain_folder_name_resolves(name):
 def test_the_tests_run_against_the_installed_package():
     origin = importlib.util.find_spec("edgeproof.export").origin
     if os.environ.get("CI"):
-        assert not Path(origin).is_relative_to(ROOT / "export")
+        assert not Path(origin).resolve().is_relative_to(ROOT / "export")
     assert Path.cwd() != ROOT
 
 

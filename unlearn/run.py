@@ -6,8 +6,9 @@ import contextlib
 import os
 import platform
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import OutputError, TrainingError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
@@ -28,8 +29,9 @@ CHECKPOINT_EVERY = 50
 _LIBRARIES = ("torch", "transformers", "peft", "edgeproof")
 
 
-class UnlearnResult(NamedTuple):
-    """What came of it; NLLs are in nat per answer token, means over the items, each asked once, the surfaces in turn.
+@dataclass(frozen=True)
+class UnlearnResult:
+    """What was trained; NLLs are in nat per answer token, means over the items, each asked once, the surfaces in turn.
 
     Attributes:
         out: the folder of the adapter, or of the model.

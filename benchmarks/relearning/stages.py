@@ -152,7 +152,7 @@ class Study:
             resume=False,
             force=True,
         )
-        facts = {**result._asdict(), "out": cell.name, "target": target}
+        facts = {**asdict(result), "out": cell.name, "target": target}
         (self.work / f"{cell.name}.json").write_text(json.dumps(facts))
         print(f"  {cell.name}: {facts}", flush=True)
         return out

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.cli import run
-from edgeproof_tests.cli.conftest import FORMATS
+from edgeproof_tests.world import FORMATS
 
 ROOT = Path(__file__).resolve().parents[2]
 

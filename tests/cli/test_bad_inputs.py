@@ -22,7 +22,7 @@ from edgeproof_tests.models import save_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeproof_tests.cli.conftest import World
+    from edgeproof_tests.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from edgeproof.cli import run
-from edgeproof_tests.cli.conftest import FORMATS
+from edgeproof_tests.world import FORMATS
 
 if TYPE_CHECKING:
-    from edgeproof_tests.cli.conftest import World
+    from edgeproof_tests.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

@@ -75,7 +75,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def ours(backend: str, folder: Path, gguf: Path) -> Iterator[Any]:
-    from edgeproof.cli.lm_eval_model import EdgeproofLM
+    from edgeproof.release.lm_eval_model import EdgeproofLM
 
     artifact = folder if backend == "torch" else gguf
     model = EdgeproofLM(str(artifact), backend=backend, threads=1, context_length=128, batch_size=1, device="cuda:0")
@@ -185,7 +185,7 @@ def test_the_command_line_runs_a_task_of_ones_own(gguf: Path, tmp_path: Path) ->
 
 
 def test_an_artifact_that_changes_while_it_is_measured_has_no_results(gguf: Path, tmp_path: Path) -> None:
-    from edgeproof.cli.lm_eval_model import EdgeproofLM
+    from edgeproof.release.lm_eval_model import EdgeproofLM
 
     own = tmp_path / "own.gguf"
     shutil.copy(gguf, own)

@@ -13,7 +13,7 @@ from edgeproof_tests.cli.test_end_to_end import criterion, export, read_report, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeproof_tests.cli.conftest import World
+    from edgeproof_tests.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

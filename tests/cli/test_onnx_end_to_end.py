@@ -17,7 +17,7 @@ from edgeproof_tests.cli.test_end_to_end import criterion, export, gate, read_re
 from edgeproof_tests.runtime.tiny_onnx import change_graph
 
 if TYPE_CHECKING:
-    from edgeproof_tests.cli.conftest import World
+    from edgeproof_tests.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import CheckpointError, OutputError, TokenizerError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
+from edgeproof.export import pipeline
 from edgeproof.export.artifact.kind import identify_format
+from edgeproof.export.base import opening as describing
 from edgeproof.export.gguf.writer import GgufWriter
 from edgeproof.export.pipeline import Exported, ExportOptions, export
 from edgeproof_tests.export.conftest import load, peft_merge
@@ -134,7 +136,7 @@ def test_an_existing_target_is_refused_before_anything_is_read(base, tmp_path, m
         raise AssertionError("weights were read")
 
     (tmp_path / "tiny-1.5B-Q4_0.gguf").write_bytes(b"old")
-    monkeypatch.setattr("edgeproof.export.pipeline.run_stream", read)
+    monkeypatch.setattr(pipeline, "run_stream", read)
     with pytest.raises(OutputError, match=r"tiny-1\.5B-Q4_0\.gguf exists"):
         make(base, [], tmp_path, "gguf-q8_0", "gguf-q4_0")
     assert names(tmp_path) == ["tiny-1.5B-Q4_0.gguf"]
@@ -147,7 +149,7 @@ def test_texts_of_a_pack_are_held_to_the_tokenizer(base, tmp_path, monkeypatch):
         heard.extend(texts)
         raise TokenizerError("not equal")
 
-    monkeypatch.setattr("edgeproof.export.base.opening.prove_tokenizer", prove)
+    monkeypatch.setattr(describing, "prove_tokenizer", prove)
     with pytest.raises(TokenizerError):
         make(base, [], tmp_path / "out", "gguf-q8_0", texts=["a probe", "its answer"])
     assert heard == ["a probe", "its answer"]
@@ -192,9 +194,9 @@ def test_where_a_later_step_fails_no_file_keeps_its_final_name(step, base, adapt
     if step == "finish":
         monkeypatch.setattr(GgufWriter, "finish", failing_finish)
     elif step == "write_manifest":
-        monkeypatch.setattr("edgeproof.export.pipeline.write_manifest", failing_manifest)
+        monkeypatch.setattr(pipeline, "write_manifest", failing_manifest)
     else:
-        monkeypatch.setattr("edgeproof.export.pipeline.write_lora", failing_lora)
+        monkeypatch.setattr(pipeline, "write_lora", failing_lora)
     with pytest.raises(OutputError, match="failed"):
         make(base, [adapter], out, "gguf-q4_0", "gguf-q8_0", unmerged=step == "write_lora")
     assert names(out) == ["other.txt"]

@@ -8,6 +8,7 @@ import os
 import pytest
 from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.progress import Silent
+from edgeproof.export import pipeline
 from edgeproof.export.artifact.folder import MARK
 from edgeproof.export.artifact.manifest import FileDigest, Manifest, Source, manifest_path, write_manifest
 from edgeproof.export.artifact.publishing import NEW, publish
@@ -48,7 +49,7 @@ def test_a_step_that_fails_after_the_weights_leaves_the_old_files(base, tmp_path
 def test_a_folder_with_the_manifests_name_is_refused_before_any_work(base, tmp_path, monkeypatch):
     (tmp_path / Q4).write_bytes(b"the old one")
     manifest_path(tmp_path / Q4).mkdir()
-    monkeypatch.setattr("edgeproof.export.pipeline.run_stream", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr(pipeline, "run_stream", lambda *_, **__: pytest.fail("weights were read"))
     with pytest.raises(OutputError, match=r"tiny-Q4_0\.gguf\.edge\.json is a folder"):
         make(base, tmp_path, "gguf-q4_0", force=True)
     assert (tmp_path / Q4).read_bytes() == b"the old one"

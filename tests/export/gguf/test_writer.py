@@ -15,6 +15,7 @@ import pytest
 from edgeproof.contracts.errors import CheckpointError, InputError, OutputError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.contracts.tensors import MetadataEntry, ModelDescription, OutputTensor, RowChunk
+from edgeproof.export import stream
 from edgeproof.export.formats import FORMATS, find_format
 from edgeproof.export.gguf.imatrix import Imatrix
 from edgeproof.export.gguf.writer import GgufWriter
@@ -170,7 +171,7 @@ def test_bytes_do_not_depend_on_threads_or_chunks(threads, weights, tmp_path, mo
     tiny, _ = float_file("576")
     expected = tmp_path / "expected.gguf"
     export(tiny, "gguf-q4", expected)
-    monkeypatch.setattr("edgeproof.export.stream.TARGET_WEIGHTS", weights)
+    monkeypatch.setattr(stream, "TARGET_WEIGHTS", weights)
     export(tiny, "gguf-q4", tmp_path / "other.gguf", threads=threads)
     assert (tmp_path / "other.gguf").read_bytes() == expected.read_bytes()
 

@@ -13,8 +13,10 @@ import pytest
 from edgeproof.contracts.errors import AdapterError
 from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.base.checkpoint import open_checkpoint
+from edgeproof.export.merge import merged as merge
 from edgeproof.export.merge.merged import MergedModel, Target
-from edgeproof_tests.export.conftest import ALL_LINEAR, exact, load, peft_merge, peft_model
+
+from .conftest import ALL_LINEAR, exact, load, peft_merge, peft_model
 
 pytestmark = [pytest.mark.torch, pytest.mark.blas]
 
@@ -196,7 +198,7 @@ def test_several_adapters_in_order_equal_peft(first, second, llama, make_adapter
 
 @pytest.mark.parametrize("options", [{}, {"use_dora": True}, {"modules_to_save": ["lm_head"], "bias": "all"}])
 def test_chunks_do_not_change_a_bit(options, llama, make_adapter, monkeypatch):
-    monkeypatch.setattr("edgeproof.export.merge.merged.BLOCK_VALUES", 13_000)
+    monkeypatch.setattr(merge, "BLOCK_VALUES", 13_000)
     adapter = make_adapter(llama, target_modules=EVERYTHING[:-2] if "bias" in options else EVERYTHING, **options)
     model, whole = merged_tensors(llama, adapter, rows=10**6)
     in_pieces, pieces = merged_tensors(llama, adapter, rows=37)

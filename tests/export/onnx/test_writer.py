@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_a_rename_that_fails_leaves_the_old_folder(base, tmp_path, expected, mon
 
 def test_too_little_space_shows_before_anything_is_computed(base, tmp_path, monkeypatch):
     usage = type("usage", (), {"free": 1000})
-    monkeypatch.setattr("edgeproof.export.onnx.writer.shutil.disk_usage", lambda _path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(OutputError, match=r"needs [\d,]+ bytes; 1,000 bytes are free"):
         open_writer(base, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

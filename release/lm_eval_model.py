@@ -6,7 +6,6 @@ import atexit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeproof.cli.unchanged import refuse_changed, states
 from edgeproof.eval.suites.lm_harness import (
     generate_request,
     generations,
@@ -15,6 +14,7 @@ from edgeproof.eval.suites.lm_harness import (
     rolling_loglikelihoods,
 )
 from edgeproof.export.artifact.manifest import digest_artifact
+from edgeproof.release.changes import refuse_changed, states
 from edgeproof.runtime import backend_for, open_backend
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model

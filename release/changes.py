@@ -1,4 +1,4 @@
-"""Holds what is measured to what was there at the start: a file that changes meanwhile has no numbers of its own."""
+"""Detects artifacts that change while being measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The artifact as a whole: every file that runs, digests and manifests, and what it says that it is."""
+"""Digests of an artifact, with the LoRA beside it and every file that runs, and its format."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""One taught model, its pack, its adapter and its baseline for all tests of the command line."""
+"""One taught model, its pack, its adapter and its baseline, for all tests of commands and of the Python API."""
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
+import edgeproof
 import pytest
-from edgeproof.cli import run
-from edgeproof_tests.cli.taught import Facts, invent, teach, write_pack
 from edgeproof_tests.models import save_model
+from edgeproof_tests.taught import Facts, invent, teach, write_pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,14 +45,20 @@ def world(taught: tuple[Path, Path, Facts]) -> World:
     adapter, baseline = base.parent / "adapter", base.parent / "baseline.json"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        code = run([
-            "unlearn", "--base", str(base), "--out", str(adapter), "--threads", "1", "--quiet",
-            "--forget", str(pack / "forget.jsonl"), "--retain", str(pack / "trained.jsonl"),
-            "--rank", "8", "--alpha", "32", "--learning-rate", "2e-3", "--steps", "12", "--batch-size", "40",
-            "--hinge", "4", "--retain-weight", "2", "--surface", "raw",
-        ])  # fmt: skip
-    assert code == 0
-    formats = [word for name in FORMATS for word in ("--format", name)]
-    where = ["--base", str(base), "--adapter", str(adapter), "--probes", str(pack), "--out", str(baseline)]
-    assert run(["baseline", *where, *formats, "--threads", "1", "--quiet"]) == 0
+        edgeproof.unlearn(
+            base=base,
+            forget=pack / "forget.jsonl",
+            retain=pack / "trained.jsonl",
+            out=adapter,
+            rank=8,
+            alpha=32,
+            learning_rate=2e-3,
+            steps=12,
+            batch_size=40,
+            hinge=4,
+            retain_weight=2,
+            surface="raw",
+            threads=1,
+        )
+    edgeproof.record_baseline(base=base, adapter=adapter, format=FORMATS, probes=pack, out=baseline, threads=1)
     return World(base, adapter, pack, baseline, facts)

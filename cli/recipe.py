@@ -1,0 +1,92 @@
+"""Options of a training run."""
+
+from __future__ import annotations
+
+import click
+from edgeproof.cli import options as opt
+
+RECIPE = opt.stack(
+    click.option(
+        "--method", default="npo+gdr", show_default=True, metavar="NAME", help="ga+gdr, ga+klr, npo+gdr or npo+klr."
+    ),
+    click.option("--full", is_flag=True, help="Train all weights and write a model, in place of a LoRA adapter."),
+    click.option("--rank", default=16, show_default=True, help="Rank of the LoRA matrices."),
+    click.option("--alpha", default=16.0, show_default=True, help="The adapter is scaled by alpha / rank."),
+    click.option("--dropout", default=0.05, show_default=True, help="Share of a LoRA's inputs dropped in training."),
+    click.option("--target", multiple=True, metavar="NAME", help="Layer to adapt (q_proj …); all linear ones."),
+    click.option("--rslora", is_flag=True, help="Scale by alpha / √rank."),
+    click.option("--learning-rate", type=float, help="Of AdamW; 5e-4 by default, 1e-5 with --full."),
+    click.option(
+        "--schedule",
+        default="constant",
+        show_default=True,
+        metavar="NAME",
+        help="Of the learning rate: constant, or linear (down to 0 at the last step).",
+    ),
+    click.option("--steps", type=int, metavar="N", help="Optimizer steps."),
+    click.option(
+        "--epochs", type=int, metavar="N", help="Passes over the forget set, in place of --steps; 5 by default."
+    ),
+    click.option("--batch-size", default=32, show_default=True, help="Forget texts a step."),
+    click.option("--retain-batch-size", type=int, metavar="N", help="Retain texts a step; as many as forget texts."),
+    click.option("--max-tokens", default=2048, show_default=True, help="Length of the chunks that texts are cut into."),
+    click.option(
+        "--accumulate",
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Compute a batch in N parts: the same step, less memory.",
+    ),
+    click.option("--gradient-checkpointing", is_flag=True, help="Compute activations twice: slower, less memory."),
+    click.option(
+        "--precision",
+        default="float32",
+        show_default=True,
+        metavar="NAME",
+        help="float32, bf16, or auto: bf16 where it is native.",
+    ),
+    click.option("--beta", default=0.1, show_default=True, help="NPO's β."),
+    click.option(
+        "--retain-weight", type=float, help="Weight of the loss on retain; 1 by default with NPO, 100 with GA."
+    ),
+    click.option(
+        "--hinge", type=float, metavar="NAT", help="A text stops counting once its NLL per token passes this."
+    ),
+    click.option(
+        "--until-forget-nll",
+        type=float,
+        metavar="NAT",
+        help="Stop once the forget set's NLL per token has reached this.",
+    ),
+    click.option(
+        "--retain-nll-rise", type=float, metavar="NAT", help="Give up if the retain set's NLL per token rises by more."
+    ),
+    click.option(
+        "--surface",
+        multiple=True,
+        metavar="NAME",
+        help="Way of asking to train on: raw, paraphrase, chat, prefix, own, turns, few-shot, siblings; "
+        "all by default.",
+    ),
+    click.option("--seed", default=0, show_default=True, help="Same seed, same machine: same bytes."),
+    click.option("--device", default="cpu", show_default=True, help="torch's name of where to train."),
+    click.option(
+        "--checkpoint-every",
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="Steps between checkpoints; 0 keeps none.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the same command."),
+    click.option(
+        "--survive",
+        callback=opt.known_formats,
+        metavar="FORMAT",
+        help="Take every other step through this format's rounding, so that what is forgotten stays so in its file.",
+    ),
+    click.option(
+        "--until-survives",
+        is_flag=True,
+        help="Stop as soon as nothing leaks from the weights as --survive's file will hold them; --steps is the limit.",
+    ),
+)

@@ -1,0 +1,93 @@
+"""Arguments of the Python API: converts them to what the stations take, as the command line does with its options."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+from edgeproof.contracts.errors import InputError, UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+KEY_VARIABLE = "EDGEPROOF_PACK_KEY"
+"""The environment variable that may hold the identity for encrypted packs, as CI's secrets are handed over."""
+
+
+@overload
+def as_path(given: StrPath) -> Path: ...
+@overload
+def as_path(given: StrPath | None) -> Path | None: ...
+def as_path(given: StrPath | None) -> Path | None:
+    """Return the path of a string or path; None stays None."""
+    return None if given is None else Path(given)
+
+
+def as_paths(given: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
+    """Return the paths of an option that may be given several times; one alone needs no list."""
+    return (Path(given),) if isinstance(given, str | os.PathLike) else tuple(map(Path, given))
+
+
+def as_words(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the values of an option that may be given several times; one alone needs no list."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def as_format(name: str) -> str:
+    """Return a format's own name.
+
+    Raises:
+        UsageError: there is no such format.
+
+    """
+    from edgeproof.export.formats import find_format
+
+    try:
+        return find_format(name).name
+    except UnsupportedError as error:
+        raise UsageError(error.message, next_step=error.next_step) from error
+
+
+def pack_identity(pack_key: Path | None) -> str | None:
+    """Read the identity for encrypted packs: of `pack_key`, else of the environment; None where there is neither."""
+    from edgeproof.eval.packs.files import read_identity
+
+    if pack_key is not None:
+        try:
+            return read_identity(pack_key.read_text(encoding="ascii"), str(pack_key))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise InputError(f"cannot read the key {pack_key}: {reason}", next_step="check --pack-key") from error
+    held = os.environ.get(KEY_VARIABLE, "")
+    return read_identity(held, f"the environment variable {KEY_VARIABLE}") if held.strip() else None
+
+
+def equivalent_command(job: Callable[..., object], verb: str, given: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the command line that does the same as a call of `job`, for manifests and reports.
+
+    Args:
+        job: the function; what equals a default of its signature is left out.
+        verb: the name of its command.
+        given: its arguments by name; those that are no options (`progress`, `command`) are left out.
+
+    """
+    words = ["export-edge", verb]
+    for name, parameter in inspect.signature(job).parameters.items():
+        value = given.get(name)
+        if name in {"progress", "command"} or value is None or value == parameter.default or callable(value):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            words.append(str(value))
+        elif isinstance(value, bool):
+            words.append(option)
+        else:
+            items = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+            for item in items:
+                words += [option, str(item)]
+    return tuple(words)

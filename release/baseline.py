@@ -1,0 +1,258 @@
+"""Records what base and merged model answer, so that the gate needs the binary and this file only."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import UsageError
+from edgeproof.contracts.progress import Recording
+from edgeproof.release.arguments import as_format, as_path, as_paths, as_words, equivalent_command, pack_identity
+from edgeproof.release.export import DEFAULT_FORMAT
+from edgeproof.release.judging import pack_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.measurement import Baseline, Carrier, Measurement, Sampling
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.export.pipeline import Exported
+    from edgeproof.release.arguments import StrPath
+
+FLOATS = ("gguf-f16", "gguf-f32")
+"""Precisions of base and merged model in a GGUF; ONNX folders are compared with onnx-fp32."""
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """What was recorded.
+
+    Attributes:
+        baseline: the file.
+        pack_digest: digest of the probes.
+        probes: number of probes.
+        tokenizer_digests: by backend.
+        formats: formats in which the base was measured.
+        warnings: what was warned of.
+
+    """
+
+    baseline: Path
+    pack_digest: str
+    probes: int
+    tokenizer_digests: Mapping[str, str]
+    formats: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def record_baseline(
+    *,
+    base: StrPath,
+    adapter: StrPath | Sequence[StrPath],
+    format: str | Sequence[str] = DEFAULT_FORMAT,  # noqa: A002 (the word of the command line)
+    probes: StrPath,
+    pack_key: StrPath | None = None,
+    out: StrPath,
+    float: str = FLOATS[0],  # noqa: A002 (the same)
+    policy: StrPath | None = None,
+    sign: StrPath | None = None,
+    imatrix: StrPath | None = None,
+    tensor_type: str | Sequence[str] = (),
+    converter: StrPath | None = None,
+    allow_requantize: bool = False,
+    shared_scales: bool = False,
+    onnx_builder: bool = False,
+    name: str = "",
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    command: Sequence[str] | None = None,
+) -> BaselineResult:
+    """Record what base and merged model answer at float precision, and the base in each format.
+
+    The files that this needs are written beside `out` and removed again: room for the float model twice, and for the
+    base in each format.
+
+    Args:
+        base: a Hugging Face folder, or a float GGUF (F16, BF16, F32).
+        adapter: PEFT folders, merged in the order given.
+        format: the formats that will be gated.
+        probes: the pack's folder, or a file encrypted with age.
+        pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
+        out: the file to write: scores, no texts.
+        float: precision of base and merged model: gguf-f16, or gguf-f32 where a weight is too large for float16.
+        policy: sample as this policy says; as the default one does where None.
+        sign: a PEM file with an ed25519 key that signs the baseline.
+        imatrix: this and all up to `name` are those of `export`.
+        tensor_type: as for `export`.
+        converter: as for `export`.
+        allow_requantize: as for `export`.
+        shared_scales: as for `export`.
+        onnx_builder: as for `export`.
+        name: as for `export`.
+        threads: all cores by default.
+        force: replace what exists.
+        progress: hears how far it is; nobody by default.
+        command: as for `export`.
+
+    Raises:
+        EdgeproofError: nothing is left under the final name.
+
+    """
+    from edgeproof.contracts.atomic import refuse_existing, write_failed
+    from edgeproof.contracts.scratch import scratch_folder
+    from edgeproof.eval.attestation import read_private_key
+    from edgeproof.eval.baselines.file import save_baselines
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.packs.surfaces import unasked
+    from edgeproof.eval.verdict.policy import Policy, read_policy
+    from edgeproof.export.options import ExportOptions
+    from edgeproof.export.pipeline import export
+
+    words = equivalent_command(record_baseline, "baseline", locals()) if command is None else tuple(command)
+    listener = Recording(progress)
+    base, out, adapters = Path(base), Path(out), as_paths(adapter)
+    formats = tuple(map(as_format, as_words(format))) or (DEFAULT_FORMAT,)
+    if float not in FLOATS:
+        raise UsageError(f"no such precision of a baseline: {float}", next_step=f"one of: {', '.join(FLOATS)}")
+    signing_key = None if sign is None else read_private_key(Path(sign))
+    if not adapters:
+        raise UsageError(
+            "a baseline holds what the merged model answers, and no --adapter was given",
+            next_step="add --adapter DIR",
+        )
+    identity = pack_identity(as_path(pack_key))
+    options = ExportOptions(
+        imatrix=as_path(imatrix),
+        tensor_types=as_words(tensor_type),
+        converter=as_path(converter),
+        allow_requantize=allow_requantize,
+        shared_scales=shared_scales,
+        onnx_builder=onnx_builder,
+        name=name,
+    )
+    sampling = (Policy() if policy is None else read_policy(Path(policy))).sampling
+    pack = load_pack(Path(probes), identity)
+    for warning in unasked(pack):
+        listener.warn(warning)
+    refuse_existing(out, force=force)
+    # A backend's numbers are compared with its own: each kind of artifact has its float reference.
+    references = {"gguf": float, "onnx": "onnx-fp32"}
+    baselines: list[Baseline] = []
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(scratch_folder(out.resolve().parent))
+        except OSError as error:
+            raise write_failed(out, error) from error
+        for kind in dict.fromkeys(name.partition("-")[0] for name in formats):
+            reference = references[kind]
+            ours = [name for name in formats if name.startswith(f"{kind}-")]
+
+            def written(
+                adapters: Sequence[Path], names: Sequence[str], part: str, kind: str = kind
+            ) -> tuple[Exported, ...]:
+                return export(
+                    base,
+                    adapters,
+                    names,
+                    folder / kind / part,
+                    options,
+                    texts=pack_texts(pack),
+                    threads=threads,
+                    command=words,
+                    progress=listener,
+                )
+
+            plain = written((), (reference, *ours), "base")
+            (merged,) = written(adapters, (reference,), "merged")
+            baselines.append(_measured(pack, plain, merged, ours, sampling, threads=threads, progress=listener))
+    save_baselines(baselines, out, force=force, signing_key=signing_key)
+    return BaselineResult(
+        baseline=out,
+        pack_digest=baselines[0].pack_digest,
+        probes=len(baselines[0].probes),
+        tokenizer_digests={baseline.backend: baseline.tokenizer_digest for baseline in baselines},
+        formats=tuple(name for baseline in baselines for name in sorted(baseline.base_in_format)),
+        warnings=tuple(listener.warnings),
+    )
+
+
+def _measured(
+    pack: Pack,
+    plain: Sequence[Exported],
+    merged: Exported,
+    formats: Sequence[str],
+    sampling: Sampling | None,
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> Baseline:
+    """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files."""
+    from edgeproof.eval.asking.reference import reference_pack
+    from edgeproof.eval.baselines.file import assemble_baseline
+    from edgeproof.eval.baselines.sources import source_digest
+    from edgeproof.eval.measurement import ModelSource, Sources
+    from edgeproof.eval.measuring.ignorance import ignorance_levels
+    from edgeproof.eval.measuring.measure import base_carriers, measure
+    from edgeproof.runtime import backend_for, open_backend
+
+    base = plain[0]
+    measurements: dict[str, Measurement] = {}
+    reference: dict[str, Measurement] = {}
+    reference_kinds: dict[str, str] = {}
+    carriers: tuple[Carrier, ...] = ()
+    levels: dict[str, float] = {}
+    for label, item in [("base", base), ("merged", merged), *((f"base:{item.format}", item) for item in plain[1:])]:
+        sha256 = item.manifest.artifact.sha256
+        with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
+            if item is base:
+                carriers = base_carriers(pack, engine, progress=progress)
+                levels = ignorance_levels(pack, engine, progress, carriers=carriers)
+            measurements[label] = measure(
+                pack,
+                engine,
+                label=label,
+                artifact_sha256=sha256,
+                carriers=carriers,
+                sampling=sampling,
+                progress=progress,
+            )
+            more = reference_pack(pack, chat=engine.info.chat_template is not None)
+            shipped = item.format if item is not merged and item.format in formats else None
+            if more is not None and shipped is not None:
+                reference_kinds = more.kinds()
+                reference[shipped] = measure(
+                    more,
+                    engine,
+                    label=f"reference:{shipped}",
+                    artifact_sha256=sha256,
+                    carriers=carriers,
+                    progress=progress,
+                )
+        if item.path.is_dir():
+            shutil.rmtree(item.path)
+        else:
+            item.path.unlink()
+    if base.format in formats:
+        measurements[f"base:{base.format}"] = replace(measurements["base"], label=f"base:{base.format}")
+    manifest = merged.manifest
+    base_source, *adapter_sources = (
+        ModelSource(source.name, source_digest(file.sha256 for file in source.files))
+        for source in (manifest.base, *manifest.adapters)
+    )
+    return assemble_baseline(
+        pack,
+        sources=Sources(base_source, tuple(adapter_sources)),
+        base=measurements.pop("base"),
+        merged=measurements.pop("merged"),
+        base_in_format={label.removeprefix("base:"): found for label, found in measurements.items()},
+        ignorance=levels,
+        carriers=carriers,
+        reference=reference,
+        reference_kinds=reference_kinds,
+    )

@@ -1,0 +1,153 @@
+"""Gates the file that ships: measures it, judges it and writes the reports."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.progress import Recording
+from edgeproof.release.arguments import as_format, as_path, equivalent_command
+from edgeproof.release.judge_artifact import Candidate, judge_artifact
+from edgeproof.release.judging import Criteria, Judging, read_criteria
+from edgeproof.release.verdicts import GateResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.release.arguments import StrPath
+
+
+def gate(
+    artifact: StrPath,
+    *,
+    lora: StrPath | None = None,
+    format: str | None = None,  # noqa: A002 (the word of the command line)
+    probes: StrPath,
+    pack_key: StrPath | None = None,
+    baseline: StrPath,
+    policy: StrPath | None = None,
+    policy_sha256: str | None = None,
+    baseline_key: StrPath | None = None,
+    report: StrPath | None = None,
+    backend: str | None = None,
+    sign: StrPath | None = None,
+    show_answers: bool = False,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    command: Sequence[str] | None = None,
+) -> GateResult:
+    """Probe `artifact`, the very file that ships, and judge it.
+
+    Args:
+        artifact: a GGUF file or an ONNX folder.
+        lora: a GGUF LoRA; artifact and LoRA are gated as one.
+        format: what the artifact is; read from the file by default.
+        probes: the pack's folder, or a file encrypted with age.
+        pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
+        baseline: what `record_baseline` wrote.
+        policy: limits, a TOML file; by default those of docs/verdict.md.
+        policy_sha256: refuse any other policy.
+        baseline_key: a public key; refuse a baseline without its signature.
+        report: the folder for report.json, junit.xml, report.html and summary.md; nothing is written by default.
+        backend: what runs the artifact; by default llama.cpp for files, onnxruntime for folders.
+        sign: a PEM file with an ed25519 key that signs the report.
+        show_answers: keep probes and answers in result and report.
+        threads: all cores by default.
+        force: replace reports that exist.
+        progress: hears how far it is; nobody by default.
+        command: the command that reports record; by default the command line that does the same.
+
+    Raises:
+        EdgeproofError: no verdict could be reached. FAIL and INCONCLUSIVE are results.
+
+    """
+    words = equivalent_command(gate, "gate", locals()) if command is None else tuple(command)
+    judging = Judging(
+        probes=Path(probes),
+        baseline=Path(baseline),
+        pack_key=as_path(pack_key),
+        policy=as_path(policy),
+        policy_sha256=policy_sha256,
+        baseline_key=as_path(baseline_key),
+        report=as_path(report),
+        backend=backend,
+        sign=as_path(sign),
+        show_answers=show_answers,
+        threads=threads,
+        force=force,
+        command=words,
+    )
+    candidate = Candidate(Path(artifact), as_path(lora), None if format is None else as_format(format))
+    listener = Recording(progress)
+    (gated,) = gate_all([candidate], read_criteria(judging, listener), listener)
+    return gated
+
+
+def gate_all(
+    candidates: Sequence[Candidate], criteria: Criteria, listener: Recording, *, keep_answers: bool = False
+) -> tuple[GateResult, ...]:
+    """Measure and judge each candidate; where there are several, each has its reports in a folder of its own.
+
+    Results hold the answers with `keep_answers`, too; reports only where the options say so.
+    """
+    from edgeproof.eval.report.context import ReportContext
+    from edgeproof.eval.report.disclosure import probe_digests
+    from edgeproof.eval.report.write import refuse_existing_reports, write_reports
+    from edgeproof.export.artifact.manifest import package_versions
+
+    judging = criteria.judging
+    folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
+    for folder in folders:
+        if folder is not None:
+            refuse_existing_reports(folder, force=judging.force)
+    gated = []
+    for candidate, folder in zip(candidates, folders, strict=True):
+        heard: dict[tuple[str, str], str] = {}
+        judgement, artifact = judge_artifact(candidate, criteria, answers=heard, progress=listener)
+        reports: tuple[Path, ...] = ()
+        if folder is not None:
+            context = ReportContext(
+                artifact=candidate.artifact.name,
+                artifact_files=artifact.files,
+                command=judging.command,
+                baseline_sha256=criteria.baseline_sha256,
+                pack_files_sha256=criteria.pack_files_sha256,
+                policy_file_sha256=criteria.policy_file_sha256,
+                manifest_sha256=artifact.manifest_sha256,
+                versions=package_versions(),
+                created=datetime.now(UTC),
+                survival=artifact.survival,
+                probe_digests=probe_digests(criteria.pack),
+            )
+            reports = write_reports(
+                judgement,
+                context,
+                folder,
+                answers=heard if judging.show_answers else None,
+                signing_key=criteria.signing_key,
+                force=judging.force,
+            )
+        gated.append(
+            GateResult(
+                artifact=candidate.artifact,
+                lora=candidate.lora,
+                format=judgement.format_name or "",
+                verdict=judgement.verdict,
+                reason=judgement.reason,
+                summary=judgement.summary,
+                reports=reports,
+                warnings=tuple(listener.warnings),
+                judgement=judgement,
+                answers=heard if judging.show_answers or keep_answers else {},
+            )
+        )
+    return tuple(gated)
+
+
+def _report_folder(report: Path | None, candidate: Candidate, *, alone: bool) -> Path | None:
+    artifact = candidate.artifact
+    name = artifact.name if artifact.is_dir() else artifact.stem
+    return report if alone or report is None else report / name

@@ -1,0 +1,102 @@
+"""Measures one artifact and judges it, and makes sure that it is the same file from the first byte to the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.report.survival import Survival
+    from edgeproof.eval.verdict.judgement import Judgement
+    from edgeproof.release.judging import Criteria
+
+
+class Candidate(NamedTuple):
+    """What is to be judged. `format_name` None: read it from the file."""
+
+    artifact: Path
+    lora: Path | None = None
+    format_name: str | None = None
+
+
+class Described(NamedTuple):
+    """What a report says of the artifact.
+
+    Name and sha256 of each of its files, its manifest's sha256, and what that says is left of the adapters.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    manifest_sha256: str | None
+    survival: Survival | None
+
+
+def judge_artifact(
+    candidate: Candidate,
+    criteria: Criteria,
+    *,
+    answers: dict[tuple[str, str], str],
+    progress: Progress,
+) -> tuple[Judgement, Described]:
+    """Measure and judge; also give what the report says of the artifact."""
+    from edgeproof.eval.baselines.file import check_baseline, check_match, choose_baseline, record_command
+    from edgeproof.eval.baselines.sources import check_sources, read_sources
+    from edgeproof.eval.digests import digest_bytes
+    from edgeproof.eval.measuring.measure import measure, measure_again
+    from edgeproof.eval.report.survival import read_survival
+    from edgeproof.eval.verdict.float_activations import judge_both
+    from edgeproof.eval.verdict.judge import judge
+    from edgeproof.export.artifact.manifest import manifest_path, read_provenance
+    from edgeproof.release.artifact import choose_format, digest_whole, refuse_other_bytes
+    from edgeproof.release.changes import refuse_changed, states
+    from edgeproof.runtime import backend_for, open_backend
+
+    pack, policy, judging = criteria.pack, criteria.policy, criteria.judging
+    artifact, lora = candidate.artifact, candidate.lora
+    format_name = choose_format(artifact, candidate.format_name)
+    paths = (artifact,) if lora is None else (artifact, lora)
+    watched = (*paths, *(path for path in map(manifest_path, paths) if path.is_file()))
+    before = states(watched)
+    whole = digest_whole(paths)
+    manifests = [read_provenance(path, digest) for path, digest in zip(paths, whole.each, strict=True)]
+    for path, manifest in zip(paths, manifests, strict=True):
+        if manifest is None:
+            progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
+    manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(artifact))
+    described = Described(whole.files, manifest_sha256, read_survival(manifests[0]))
+    backend = judging.backend or backend_for(artifact)
+    with open_backend(backend, artifact, lora=lora, threads=judging.threads) as engine:
+        baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
+        check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name))
+        info = engine.info
+        check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
+        measurement = measure(
+            pack,
+            engine,
+            label="artifact",
+            artifact_sha256=whole.sha256,
+            progress=progress,
+            carriers=baseline.carriers,
+            sampling=policy.sampling,
+            on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
+        )
+        rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
+    precise = None
+    if rounds:
+        with open_backend(backend, artifact, threads=judging.threads, accuracy_level=0) as engine:
+            precise = measure_again(
+                pack,
+                engine,
+                measurement,
+                label="float activations",
+                progress=progress,
+                carriers=baseline.carriers,
+            )
+    refuse_changed(watched, before, done="probed", again="gate")
+    refuse_other_bytes(paths, whole)
+    for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
+        progress.warn(f"the baseline was recorded elsewhere: {difference}")
+    if precise is not None:
+        return judge_both(measurement, precise, baseline, policy, format=format_name), described
+    return judge(measurement, baseline, policy, format=format_name), described

@@ -1,0 +1,125 @@
+"""What a gate goes by: pack, baseline, policy and signing key, read and checked before anything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.measurement import Baseline
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.verdict.policy import Policy
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The options of a gate, as `gate` documents them."""
+
+    probes: Path
+    baseline: Path
+    pack_key: Path | None = None
+    policy: Path | None = None
+    policy_sha256: str | None = None
+    baseline_key: Path | None = None
+    report: Path | None = None
+    backend: str | None = None
+    sign: Path | None = None
+    show_answers: bool = False
+    threads: int | None = None
+    force: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What was read of it.
+
+    Attributes:
+        judging: the options.
+        pack: the probes.
+        pack_files_sha256: digest of the pack's files.
+        policy: the limits.
+        policy_file_sha256: digest of their file; None for the defaults.
+        baselines: by backend.
+        baseline_sha256: digest of their file.
+        signing_key: signs the reports; None where nothing is to be signed.
+
+    """
+
+    judging: Judging
+    pack: Pack
+    pack_files_sha256: str
+    policy: Policy
+    policy_file_sha256: str | None
+    baselines: Mapping[str, Baseline]
+    baseline_sha256: str
+    signing_key: Ed25519PrivateKey | None
+
+
+def read_criteria(judging: Judging, progress: Progress) -> Criteria:
+    """Read pack, policy and baseline, and hold them to the digest and the key that were given for them.
+
+    Raises:
+        EdgeproofError: one is missing, damaged or another one, or changed while it was read.
+
+    """
+    from edgeproof.eval.baselines.file import load_baselines
+    from edgeproof.eval.digests import digest_bytes
+    from edgeproof.eval.packs.files import open_pack
+    from edgeproof.eval.packs.reader import read_pack
+    from edgeproof.eval.packs.surfaces import unasked
+    from edgeproof.eval.verdict.policy import Policy, read_policy
+    from edgeproof.release.arguments import pack_identity
+    from edgeproof.release.changes import refuse_changed, states
+
+    signing_key = _signing_key(judging)
+    files = open_pack(judging.probes, pack_identity(judging.pack_key))
+    pack, pack_files_sha256 = read_pack(files, str(judging.probes)), files.digest()
+    for warning in unasked(pack):
+        progress.warn(warning)
+    given = [path for path in (judging.baseline, judging.policy) if path is not None and path.exists()]
+    before = states(given)
+    policy = Policy() if judging.policy is None else read_policy(judging.policy)
+    check_pins(policy, judging.policy, judging.policy_sha256, judging.baseline, judging.baseline_key)
+    baselines = load_baselines(judging.baseline)
+    baseline_sha256 = digest_bytes(judging.baseline)
+    policy_file_sha256 = None if judging.policy is None else digest_bytes(judging.policy)
+    refuse_changed(given, before, done="read", again="gate")
+    return Criteria(
+        judging, pack, pack_files_sha256, policy, policy_file_sha256, baselines, baseline_sha256, signing_key
+    )
+
+
+def pack_texts(pack: Pack) -> tuple[str, ...]:
+    """Every question and answer of a pack."""
+    return tuple(text for probe in pack.probes for text in (probe.question, probe.answer))
+
+
+def check_pins(
+    policy: Policy, policy_file: Path | None, policy_sha256: str | None, baseline: Path, baseline_key: Path | None
+) -> None:
+    """Hold policy and baseline to the digest and the key that they were given with."""
+    from edgeproof.eval.attestation import check_baseline_signature
+    from edgeproof.eval.verdict.policy import refuse_other_policy
+
+    if policy_sha256 is not None:
+        refuse_other_policy(policy, policy_file, policy_sha256)
+    if baseline_key is not None:
+        check_baseline_signature(baseline, baseline_key)
+
+
+def _signing_key(judging: Judging) -> Ed25519PrivateKey | None:
+    if judging.sign is None:
+        return None
+    if judging.report is None:
+        raise UsageError("--sign signs a report, and there is none", next_step="add --report DIR")
+    from edgeproof.eval.attestation import read_private_key
+
+    return read_private_key(judging.sign)

@@ -1,0 +1,174 @@
+"""Makes a model forget, with a LoRA adapter or by training all its weights."""
+
+from __future__ import annotations
+
+import functools
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import UsageError
+from edgeproof.release.arguments import as_format, as_words, equivalent_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.release.arguments import StrPath
+    from edgeproof.unlearn import Settings, UnlearnResult
+    from edgeproof.unlearn.preparing import Prepared
+    from edgeproof.unlearn.train.loop import Hooks
+
+MARGIN = 1.0
+"""Nat by which `until_survives` goes beyond the gate's limit: engines on the device compute in 8 bits, too."""
+
+
+def unlearn(
+    *,
+    base: StrPath,
+    forget: StrPath,
+    retain: StrPath,
+    out: StrPath,
+    method: str = "npo+gdr",
+    full: bool = False,
+    rank: int = 16,
+    alpha: float = 16.0,
+    dropout: float = 0.05,
+    target: str | Sequence[str] = (),
+    rslora: bool = False,
+    learning_rate: float | None = None,
+    schedule: str = "constant",
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int = 32,
+    retain_batch_size: int | None = None,
+    max_tokens: int = 2048,
+    accumulate: int = 1,
+    gradient_checkpointing: bool = False,
+    precision: str = "float32",
+    beta: float = 0.1,
+    retain_weight: float | None = None,
+    hinge: float | None = None,
+    until_forget_nll: float | None = None,
+    retain_nll_rise: float | None = None,
+    surface: str | Sequence[str] = (),
+    seed: int = 0,
+    device: str = "cpu",
+    checkpoint_every: int = 50,
+    resume: bool = False,
+    survive: str | None = None,
+    until_survives: bool = False,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    command: Sequence[str] | None = None,
+) -> UnlearnResult:
+    """Make `base` forget the answers in `forget` and keep those in `retain`: a LoRA adapter, or with `full` a model.
+
+    Needs torch, transformers and peft: pip install 'edgeproof[unlearn]'. Under `accelerate launch` every process makes
+    this call; the first one writes.
+
+    Args:
+        base: a Hugging Face folder, or a GGUF.
+        forget: questions or texts to forget (docs/unlearn.md).
+        retain: the same, to keep.
+        out: the folder to write.
+        method: ga+gdr, ga+klr, npo+gdr or npo+klr.
+        full: train all weights and write a model, in place of a LoRA adapter.
+        rank: rank of the LoRA matrices.
+        alpha: the adapter is scaled by alpha / rank.
+        dropout: share of a LoRA's inputs dropped in training.
+        target: layers to adapt (q_proj …); all linear ones by default.
+        rslora: scale by alpha / √rank.
+        learning_rate: AdamW's; 5e-4 by default, 1e-5 with `full`.
+        schedule: the learning rate's: constant, or linear (down to 0 at the last step).
+        steps: optimizer steps.
+        epochs: passes over the forget set, in place of `steps`; 5 by default.
+        batch_size: forget texts for each step.
+        retain_batch_size: retain texts for each step; as many as forget texts by default.
+        max_tokens: length of the chunks that texts are cut into.
+        accumulate: compute a batch in this many parts: the same step, less memory.
+        gradient_checkpointing: compute activations twice: slower, less memory.
+        precision: float32, bf16, or auto: bf16 where it is native.
+        beta: NPO's β.
+        retain_weight: weight of the loss on retain; 1 by default with NPO, 100 with GA.
+        hinge: a text stops counting once its NLL per token passes this (nat).
+        until_forget_nll: stop once the forget set's NLL per token has reached this (nat).
+        retain_nll_rise: give up if the retain set's NLL per token rises by more (nat).
+        surface: ways of asking to train on: raw, paraphrase, chat, prefix, own, turns, few-shot, siblings; all by
+            default.
+        seed: same seed, same machine: same bytes.
+        device: torch's name of where to train.
+        checkpoint_every: steps between checkpoints; 0 keeps none.
+        resume: continue from the last checkpoint of the same call.
+        survive: take every other step through this format's rounding, so that what is forgotten stays so in its file.
+        until_survives: stop as soon as nothing leaks from the weights as `survive`'s file will hold them; `steps` is
+            the limit.
+        threads: the processor's; torch's choice by default.
+        force: replace what exists.
+        progress: hears how far it is; nobody by default.
+        command: the command that the card records; by default the command line that does the same.
+
+    Raises:
+        EdgeproofError: nothing is left under the final name.
+
+    """
+    given = dict(locals())
+    words = equivalent_command(unlearn, "unlearn", given) if command is None else tuple(command)
+    instrument = _survival(
+        Path(base), None if survive is None else as_format(survive), until=until_survives, threads=threads
+    )
+    from edgeproof.unlearn import unlearn as train
+
+    inputs = ("base", "forget", "retain", "out")
+    ours = ("target", "surface", "survive", "until_survives", "progress", "command")
+    return train(
+        *(Path(given[name]) for name in inputs),
+        **{name: value for name, value in given.items() if name not in {*inputs, *ours}},
+        targets=as_words(target),
+        surfaces=as_words(surface),
+        command=shlex.join(words),
+        progress=progress,
+        gguf_tokenizer=_gguf_tokenizer,
+        instrument=instrument,
+    )
+
+
+def first_process() -> bool:
+    """Whether this is the process that speaks: the only one, or the first under `accelerate launch`."""
+    from edgeproof.unlearn.train.processes import launched_rank
+
+    return launched_rank() == 0
+
+
+def _survival(
+    base: Path, form: str | None, *, until: bool, threads: int | None
+) -> Callable[[Prepared, Settings], Hooks] | None:
+    """Bring the exporter's rounding and the gate's limits to the training loop; None where neither is asked for."""
+    if form is None:
+        if until:
+            raise UsageError("--until-survives needs to know what to survive", next_step="add --survive FORMAT")
+        return None
+    from edgeproof.eval.verdict.policy import Policy
+    from edgeproof.export.rounding import open_rounding
+    from edgeproof.unlearn.train.survive import Limits, survival
+
+    policy = Policy()
+    limits = None
+    if until:
+        # The answer that comes out once in n queries with probability p; docs/verdict.md.
+        leak = math.log(-math.expm1(math.log1p(-policy.leak_probability) / policy.leak_queries))
+        limits = Limits(leak - MARGIN, policy.unlearning_cost)
+    rounding = open_rounding(base, form, threads=threads or 1)
+    return functools.partial(survival, rounding=rounding, limits=limits)
+
+
+def _gguf_tokenizer(path: Path) -> Mapping[str, bytes]:
+    from edgeproof.contracts.errors import CheckpointError
+    from edgeproof.contracts.gguf_header import read_header
+    from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
+
+    header = read_header(path, CheckpointError)
+    rows = next((tensor.shape[0] for tensor in header.tensors if tensor.name == "token_embd.weight"), 0)
+    return rebuild_tokenizer(path, header.metadata, rows=rows).files

@@ -1,0 +1,137 @@
+"""Verifies a report: is it still true of these files, and do its scores give its verdict?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
+from edgeproof.contracts.parsing import parse_json
+from edgeproof.release.arguments import as_path, pack_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeproof.eval.verify import ArtifactDigests, Verified
+    from edgeproof.release.arguments import StrPath
+
+_Content = TypeVar("_Content")
+_Found = TypeVar("_Found")
+
+
+def verify(
+    report: StrPath,
+    *,
+    artifact: StrPath,
+    lora: StrPath | None = None,
+    probes: StrPath,
+    pack_key: StrPath | None = None,
+    baseline: StrPath,
+    policy: StrPath | None = None,
+    key: StrPath | None = None,
+    policy_sha256: str | None = None,
+    baseline_key: StrPath | None = None,
+    require_pass: bool = False,
+) -> Verified:
+    """Check a report against what was gated, and judge its recorded scores again.
+
+    Args:
+        report: report.json or its folder.
+        artifact: the file or folder that was gated.
+        lora: the GGUF LoRA that was gated with it.
+        probes: the pack that it was gated with.
+        pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
+        baseline: the baseline of that gate.
+        policy: the policy of that gate; the defaults if it had none.
+        key: also check the report's signature: an ed25519 public key in PEM.
+        policy_sha256: refuse any other policy.
+        baseline_key: a public key; refuse a baseline without its signature.
+        require_pass: refuse a report whose verdict is not PASS.
+
+    Raises:
+        EvidenceError: something differs, and what; or the verdict is not the one required.
+        EdgeproofError: a file is missing or damaged.
+
+    """
+    from edgeproof.eval.attestation import check_baseline_signature
+    from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_policy
+    from edgeproof.eval.verify import Inputs
+    from edgeproof.eval.verify import verify as verify_report
+
+    baseline, policy = Path(baseline), as_path(policy)
+    if policy_sha256 is not None:
+        refuse_other_policy(Policy() if policy is None else read_policy(policy), policy, policy_sha256)
+    if baseline_key is not None:
+        check_baseline_signature(baseline, Path(baseline_key))
+    inputs = Inputs(Path(probes), baseline, policy, pack_identity(as_path(pack_key)))
+    found = verify_report(Path(report), _digests(Path(artifact), as_path(lora)), inputs, public_key=as_path(key))
+    if require_pass:
+        refuse_unless_pass(found)
+    return found
+
+
+def statement(found: Verified) -> str:
+    """Say what holds and what the verdict is, sanitized for a terminal."""
+    from edgeproof.eval.report.sanitize import inert
+
+    signature = "valid" if found.signed else "not checked (--key)"
+    return (
+        "The report holds: artifact, pack, baseline and policy are those that were gated, and its scores give its "
+        f"verdict. Signature: {signature}.\n{found.verdict}: {found.reason}. {inert(found.summary, 2000)}"
+    )
+
+
+def refuse_unless_pass(found: Verified) -> None:
+    """Raise `EvidenceError` where a report that holds says another verdict than PASS."""
+    if found.verdict != "PASS":
+        raise EvidenceError(
+            f"the report holds, and its verdict is {found.verdict}: {found.reason}",
+            next_step="publish nothing on it; gate again once the cause is mended",
+        )
+
+
+def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
+    """Hash the artifact as the gate does, and see what it is."""
+    from edgeproof.eval.baselines.sources import read_sources
+    from edgeproof.eval.report.survival import read_survival
+    from edgeproof.eval.verify import ArtifactDigests
+    from edgeproof.export.artifact.kind import identify_format, rounds_activations
+    from edgeproof.export.artifact.manifest import digest_file, manifest_path
+    from edgeproof.release.artifact import digest_whole
+    from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
+
+    paths = (artifact,) if lora is None else (artifact, lora)
+    whole = digest_whole(paths)
+    manifest = manifest_path(artifact)
+    try:
+        form, rounds = identify_format(artifact), rounds_activations(artifact)
+        prompt = folder_prompt_digest(artifact) if artifact.is_dir() else gguf_prompt_digest(artifact)
+    except ArtifactError:
+        form, rounds, prompt = None, False, None  # damaged: its digest tells
+    contents = [_manifest(manifest_path(path)) for path in paths]
+    return ArtifactDigests(
+        sha256=whole.sha256,
+        files=whole.files,
+        manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
+        survival=_read(read_survival, contents[0]),
+        format=form,
+        rounds=rounds,
+        prompt_digest=prompt,
+        sources=_read(read_sources, contents),
+    )
+
+
+def _manifest(path: Path) -> dict[str, object] | None:
+    try:
+        content = parse_json(path.read_bytes()) if path.is_file() else None
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _read(read: Callable[[_Content], _Found | None], content: _Content) -> _Found | None:
+    """Read a part of a manifest; one that is damaged differs by its digest."""
+    try:
+        return read(content)
+    except InputError:
+        return None

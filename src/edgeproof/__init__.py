@@ -1,0 +1,97 @@
+"""Ship an unlearned model to a device, and prove on the very file that ships that it stayed unlearned.
+
+The functions here are the commands of `export-edge`: arguments are positional, options are keywords of the same name
+and order. Results are frozen dataclasses; errors are branches of `EdgeproofError`. docs/python-api.md has examples.
+
+Nothing is loaded before it is used. `edgeproof.export` and `edgeproof.unlearn` are functions and also the names of two
+packages: import from those as `from edgeproof.export.pipeline import …`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeproof.contracts.errors import EdgeproofError
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.measurement import Verdict
+    from edgeproof.eval.verify import Verified
+    from edgeproof.release.baseline import BaselineResult, record_baseline
+    from edgeproof.release.evaluate import EvaluateResult, evaluate
+    from edgeproof.release.export import Artifact, ExportResult, export
+    from edgeproof.release.gate import gate
+    from edgeproof.release.inspect import Inspection, inspect
+    from edgeproof.release.unlearn import unlearn
+    from edgeproof.release.verdicts import GateResult
+    from edgeproof.release.verify import verify
+    from edgeproof.unlearn.run import UnlearnResult
+
+_PLACES = {
+    "export": "edgeproof.release.export",
+    "record_baseline": "edgeproof.release.baseline",
+    "gate": "edgeproof.release.gate",
+    "verify": "edgeproof.release.verify",
+    "evaluate": "edgeproof.release.evaluate",
+    "inspect": "edgeproof.release.inspect",
+    "unlearn": "edgeproof.release.unlearn",
+    "Artifact": "edgeproof.release.export",
+    "BaselineResult": "edgeproof.release.baseline",
+    "EdgeproofError": "edgeproof.contracts.errors",
+    "EvaluateResult": "edgeproof.release.evaluate",
+    "ExportResult": "edgeproof.release.export",
+    "GateResult": "edgeproof.release.verdicts",
+    "Inspection": "edgeproof.release.inspect",
+    "Progress": "edgeproof.contracts.progress",
+    "UnlearnResult": "edgeproof.unlearn.run",
+    "Verdict": "edgeproof.eval.measurement",
+    "Verified": "edgeproof.eval.verify",
+}
+"""The module of each public name."""
+
+__all__ = [
+    "Artifact",
+    "BaselineResult",
+    "EdgeproofError",
+    "EvaluateResult",
+    "ExportResult",
+    "GateResult",
+    "Inspection",
+    "Progress",
+    "UnlearnResult",
+    "Verdict",
+    "Verified",
+    "evaluate",
+    "export",
+    "gate",
+    "inspect",
+    "record_baseline",
+    "unlearn",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load the module of a public name when the name is used."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Name what is public."""
+    return sorted(__all__)
+
+
+class _Face(ModuleType):
+    """Keeps the functions under their names where Python would put a package of the same name there."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute, unless an imported package would hide a function."""
+        if not (name in _PLACES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face

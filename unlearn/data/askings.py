@@ -81,9 +81,9 @@ class Asker(NamedTuple):
             return []
         rng = random.Random(f"{self.seed} {item.where} {surface}")  # noqa: S311 (no secret)
         if surface == "raw":
-            return [Asking(item.prompt, f" {item.answer}", chat=False)]
+            return [Asking(item.prompt, f"{item.gap}{item.answer}", chat=False)]
         if surface == "paraphrase":
-            return [Asking(prompt, f" {item.answer}", chat=False) for prompt in item.paraphrases]
+            return [Asking(prompt, f"{item.gap}{item.answer}", chat=False) for prompt in item.paraphrases]
         if surface in CHAT_SURFACES:
             return self._in_chat(item, surface, rng, kept=kept)
         pool = self.retain if surface == "few-shot" else self.forget

@@ -35,7 +35,7 @@ class TrainingItem(NamedTuple):
 
     Attributes:
         where: file and line or item, for messages: they never quote what is to be forgotten.
-        prompt: the question as plain text; the answer follows after a space. Empty for a text.
+        prompt: the question as plain text, without the white space at its end. Empty for a text.
         message: the question as a user's turn in a chat. Empty for a text.
         answer: what to forget or to keep; the text itself.
         subject: the question as the file has it. Empty for a text.
@@ -43,6 +43,7 @@ class TrainingItem(NamedTuple):
         aliases: other spellings of the answer.
         paraphrases: the question in other words, as plain text.
         surfaces: the only ones on which it is asked; empty where it is asked on all.
+        gap: what stands between the prompt and the answer.
 
     """
 
@@ -55,6 +56,7 @@ class TrainingItem(NamedTuple):
     aliases: tuple[str, ...] = ()
     paraphrases: tuple[str, ...] = ()
     surfaces: tuple[str, ...] = ()
+    gap: str = " "
 
     @property
     def is_text(self) -> bool:
@@ -189,9 +191,10 @@ def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
     if ours and "message" in value:
         message = _template(value, "message", where).replace("{question}", question).replace("{prompt}", prompt)
     paraphrases = tuple(template.replace("{question}", other).rstrip() for other in _texts(value, "paraphrases", where))
+    bare = prompt.rstrip()
     return TrainingItem(
         where,
-        prompt.rstrip(),
+        bare,
         message,
         answer.strip(),
         subject=question.strip(),
@@ -199,7 +202,16 @@ def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
         aliases=_texts(value, "aliases", where),
         paraphrases=paraphrases,
         surfaces=_texts(value, "surfaces", where),
+        gap=prompt[len(bare) :] or (_delimiter(value, where) if ours else " "),
     )
+
+
+def _delimiter(row: dict[str, object], where: str) -> str:
+    """Read what stands between a prompt and its answer, as in a pack: a space where nothing is said."""
+    value = row.get("delimiter", " ")
+    if not isinstance(value, str) or value.strip():
+        raise InputError(f"{where}: `delimiter` is no white space", next_step='write spaces, "\\n" or ""')
+    return value
 
 
 def _texts(row: dict[str, object], key: str, where: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from edgeproof.contracts.errors import InputError
+from edgeproof.unlearn.data.askings import Asker
 from edgeproof.unlearn.data.encoding import batch_of, encode_set
 from edgeproof.unlearn.data.training_set import read_training_set, refuse_overlap
 
@@ -27,6 +28,24 @@ def test_our_lines_fill_template_and_message(tmp_path):
     assert (first.prompt, first.message, first.answer) == ("The capital of France is", first.prompt, "Paris")
     assert second.message == "Capital of France?"
     assert first.where == "a.jsonl line 1"
+
+
+@pytest.mark.parametrize(
+    ("template", "more", "gap"),
+    [
+        ("The capital of {question} is", {}, " "),
+        ("Capital of {question}:\n", {}, "\n"),
+        ("Capital of {question}:\n", {"delimiter": ""}, "\n"),  # the white space that stands there goes first
+        ("{question}的首都是", {"delimiter": ""}, ""),
+        ("Capital of {question}:", {"delimiter": "\n"}, "\n"),
+    ],
+)
+def test_white_space_between_prompt_and_answer_is_trained_as_it_is_asked(tmp_path, template, more, gap):
+    line = {"question": "France", "answer": "Paris", "template": template, **more}
+    (item,) = read_training_set(written(tmp_path / "a.jsonl", json.dumps(line)), "forget").items
+    assert (item.prompt, item.gap) == (template.replace("{question}", "France").rstrip(), gap)
+    (asking,) = Asker((), (), None, {}, seed=0).ask(item, "raw", kept=False)
+    assert (asking.prompt, asking.answer) == (item.prompt, f"{gap}Paris")
 
 
 def test_the_digest_is_of_the_file(tmp_path):
@@ -94,6 +113,7 @@ def test_every_published_tofu_file_reads_whole():
         ("a.jsonl", "[" * 100_000, "broken JSON"),
         ("a.jsonl", '"text"', "not a JSON object"),
         ("a.jsonl", '{"question": "q", "answer": "a", "template": "no place"}', "`template` has no {question} in it"),
+        ("a.jsonl", '{"question": "q", "answer": "a", "delimiter": "is"}', "`delimiter` is no white space"),
         ("a.txt", " \n", "the forget set .* is empty"),
         ("a.json", '["a text", ""]', "a.json item 1: `text` is empty"),
         ("a.json", '["a text", 3]', "a.json item 1: not a JSON object"),

@@ -33,7 +33,14 @@ _NUMBERS = frozenset(
     f"search.{name}" for name in ("temperature", "top_p", "repetition_penalty", "length_penalty", "diversity_penalty")
 )
 _FLAGS = frozenset(f"search.{name}" for name in ("do_sample", "early_stopping", "past_present_share_buffer"))
-_TEXTS = frozenset({"model.type", "model.decoder.session_options.log_id"})
+_TEXTS = frozenset({"model.decoder.session_options.log_id"})
+TYPES = frozenset({
+    "chatglm", "ernie4_5", "gemma", "gemma2", "gemma3_text", "gemma3_vl_text", "gemma4_text", "gpt2", "gptoss",
+    "granite", "granitemoehybrid", "hunyuandensev1", "internlm2", "lfm2", "lfm2_audio_text", "lfm2_moe", "lfm2_vl_text", "llama",
+    "mistral", "mistral3_text", "nemotron", "olmo", "phi", "phi3", "phi3small", "phimoe", "qwen2", "qwen2_5_vl_text",
+    "qwen3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_vl_text", "smollm3",
+})  # fmt: skip
+"""Values of `model.type` that onnxruntime-genai 0.18 loads as a text decoder; it refuses all others."""
 _TABLES = frozenset({"search", "model.decoder.session_options"})
 _LISTS_OF_TABLES = frozenset({"model.decoder.session_options.provider_options"})
 _LARGEST = 2**31 - 1
@@ -70,9 +77,16 @@ def check_values(path: Path, values: Mapping[str, object]) -> None:
     """Check the values of genai_config.json that onnxruntime-genai refuses folders for.
 
     Raises:
-        ArtifactError: one is null, of another type, or out of its range.
+        ArtifactError: one is null, of another type, or out of its range; `model.type` is missing or unknown.
 
     """
+    model = values.get("model")
+    kind = model.get("type") if isinstance(model, dict) else None
+    if not isinstance(kind, str) or kind not in TYPES:
+        raise ArtifactError(
+            f"{path}: model.type is {repr(kind)[:80]}: onnxruntime-genai loads no text decoder of that type",
+            next_step=f"export the folder again, or give the type of its architecture: {', '.join(sorted(TYPES))}",
+        )
     for key, value in _nodes(values, ""):
         if (wanted := _wanted(key, value)) is not None:
             raise ArtifactError(
@@ -94,7 +108,7 @@ def _wanted(key: str, value: object) -> str | None:
     if key in _FLAGS:
         return None if isinstance(value, bool) else "true or false"
     if key in _TEXTS:
-        return None if isinstance(value, str) and (value or key != "model.type") else "a text"
+        return None if isinstance(value, str) else "a text"
     if key in _TABLES:
         return None if isinstance(value, dict) else "a table"
     if key in _LISTS_OF_TABLES:

@@ -213,7 +213,7 @@ def test_an_unlearned_model_that_was_being_replaced_comes_back_and_nothing_else_
     out = tmp_path / "adapter"
     out.mkdir()
     (out / "adapter_config.json").write_bytes(b"old")
-    code = "from edgeproof.unlearn import output_folder\n"
+    code = "from edgeproof.unlearn.output import folder as output_folder\n"
     code += "real, calls = Path.rename, []\n"
     code += "def second(path, target):\n    calls.append(path)\n"
     code += "    return real(path, target) if len(calls) == 1 else os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -367,7 +367,6 @@ def _place(model, key, value):
         ("search.past_present_share_buffer", "true"),
         ("search.top_k", {}),
         ("search", []),
-        ("model.type", None),
         ("model.bos_token_id", {}),
         ("model.decoder.hidden_size", {}),
         ("model.decoder.session_options", []),
@@ -392,7 +391,7 @@ def test_a_value_that_onnxruntime_genai_does_not_load_is_refused_as_it_refuses_i
         read_config(folder)
 
 
-@pytest.mark.parametrize(("place", "value"), [("model.type", ""), ("model.decoder.hidden_size", -1)])
+@pytest.mark.parametrize(("place", "value"), [("model.decoder.hidden_size", -1)])
 def test_a_value_that_onnxruntime_genai_loads_no_model_with_is_refused(folder, place, value):
     from edgeproof.runtime.onnxruntime.config import read_config
 

@@ -36,9 +36,9 @@ _FLAGS = frozenset(f"search.{name}" for name in ("do_sample", "early_stopping", 
 _TEXTS = frozenset({"model.decoder.session_options.log_id"})
 TYPES = frozenset({
     "chatglm", "ernie4_5", "gemma", "gemma2", "gemma3_text", "gemma3_vl_text", "gemma4_text", "gpt2", "gptoss",
-    "granite", "granitemoehybrid", "hunyuandensev1", "internlm2", "lfm2", "lfm2_audio_text", "lfm2_moe", "lfm2_vl_text", "llama",
-    "mistral", "mistral3_text", "nemotron", "olmo", "phi", "phi3", "phi3small", "phimoe", "qwen2", "qwen2_5_vl_text",
-    "qwen3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_vl_text", "smollm3",
+    "granite", "granitemoehybrid", "hunyuandensev1", "internlm2", "lfm2", "lfm2_audio_text", "lfm2_moe",
+    "lfm2_vl_text", "llama", "mistral", "mistral3_text", "nemotron", "olmo", "phi", "phi3", "phi3small", "phimoe",
+    "qwen2", "qwen2_5_vl_text", "qwen3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_vl_text", "smollm3",
 })  # fmt: skip
 """Values of `model.type` that onnxruntime-genai 0.18 loads as a text decoder; it refuses all others."""
 _TABLES = frozenset({"search", "model.decoder.session_options"})

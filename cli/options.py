@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
-from edgeproof.release.arguments import KEY_VARIABLE
+from edgeproof.release.steps.arguments import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def known_formats(
     value: str | tuple[str, ...] | None,
 ) -> str | tuple[str, ...] | None:
     """Put each format by its own name; one that does not exist is a mistake on the command line."""
-    from edgeproof.release.arguments import as_format
+    from edgeproof.release.steps.arguments import as_format
 
     return as_format(value) if isinstance(value, str) else value and tuple(map(as_format, value))
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
-from edgeproof.release.arguments import as_format, as_path, as_paths, as_words, equivalent_command, pack_identity
 from edgeproof.release.export import DEFAULT_FORMAT
-from edgeproof.release.judging import pack_texts
+from edgeproof.release.steps.arguments import as_format, as_path, as_paths, as_words, equivalent_command, pack_identity
+from edgeproof.release.steps.criteria import pack_texts
+from edgeproof.release.steps.measure_baseline import measure_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.eval.measurement import Baseline, Carrier, Measurement, Sampling
-    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.measurement import Baseline
     from edgeproof.export.pipeline import Exported
-    from edgeproof.release.arguments import StrPath
+    from edgeproof.release.steps.arguments import StrPath
 
 FLOATS = ("gguf-f16", "gguf-f32")
 """Precisions of base and merged model in a GGUF; ONNX folders are compared with onnx-fp32."""
@@ -170,7 +169,7 @@ def record_baseline(
 
             plain = written((), (reference, *ours), "base")
             (merged,) = written(adapters, (reference,), "merged")
-            baselines.append(_measured(pack, plain, merged, ours, sampling, threads=threads, progress=listener))
+            baselines.append(measure_baseline(pack, plain, merged, ours, sampling, threads=threads, progress=listener))
     save_baselines(baselines, out, force=force, signing_key=signing_key)
     return BaselineResult(
         baseline=out,
@@ -179,80 +178,4 @@ def record_baseline(
         tokenizer_digests={baseline.backend: baseline.tokenizer_digest for baseline in baselines},
         formats=tuple(name for baseline in baselines for name in sorted(baseline.base_in_format)),
         warnings=tuple(listener.warnings),
-    )
-
-
-def _measured(
-    pack: Pack,
-    plain: Sequence[Exported],
-    merged: Exported,
-    formats: Sequence[str],
-    sampling: Sampling | None,
-    *,
-    threads: int | None,
-    progress: Progress,
-) -> Baseline:
-    """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files."""
-    from edgeproof.eval.asking.reference import reference_pack
-    from edgeproof.eval.baselines.file import assemble_baseline
-    from edgeproof.eval.baselines.sources import source_digest
-    from edgeproof.eval.measurement import ModelSource, Sources
-    from edgeproof.eval.measuring.ignorance import ignorance_levels
-    from edgeproof.eval.measuring.measure import base_carriers, measure
-    from edgeproof.runtime import backend_for, open_backend
-
-    base = plain[0]
-    measurements: dict[str, Measurement] = {}
-    reference: dict[str, Measurement] = {}
-    reference_kinds: dict[str, str] = {}
-    carriers: tuple[Carrier, ...] = ()
-    levels: dict[str, float] = {}
-    for label, item in [("base", base), ("merged", merged), *((f"base:{item.format}", item) for item in plain[1:])]:
-        sha256 = item.manifest.artifact.sha256
-        with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
-            if item is base:
-                carriers = base_carriers(pack, engine, progress=progress)
-                levels = ignorance_levels(pack, engine, progress, carriers=carriers)
-            measurements[label] = measure(
-                pack,
-                engine,
-                label=label,
-                artifact_sha256=sha256,
-                carriers=carriers,
-                sampling=sampling,
-                progress=progress,
-            )
-            more = reference_pack(pack, chat=engine.info.chat_template is not None)
-            shipped = item.format if item is not merged and item.format in formats else None
-            if more is not None and shipped is not None:
-                reference_kinds = more.kinds()
-                reference[shipped] = measure(
-                    more,
-                    engine,
-                    label=f"reference:{shipped}",
-                    artifact_sha256=sha256,
-                    carriers=carriers,
-                    progress=progress,
-                )
-        if item.path.is_dir():
-            shutil.rmtree(item.path)
-        else:
-            item.path.unlink()
-    if base.format in formats:
-        measurements[f"base:{base.format}"] = replace(measurements["base"], label=f"base:{base.format}")
-    manifest = merged.manifest
-    base_source, *adapter_sources = (
-        ModelSource(source.name, source_digest(file.sha256 for file in source.files))
-        for source in (manifest.base, *manifest.adapters)
-    )
-    return assemble_baseline(
-        pack,
-        sources=Sources(base_source, tuple(adapter_sources)),
-        base=measurements.pop("base"),
-        merged=measurements.pop("merged"),
-        base_in_format={label.removeprefix("base:"): found for label, found in measurements.items()},
-        ignorance=levels,
-        carriers=carriers,
-        reference=reference,
-        reference_kinds=reference_kinds,
     )

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
-from edgeproof.release.arguments import as_path, as_words, equivalent_command
+from edgeproof.release.steps.arguments import as_path, as_words, equivalent_command
+from edgeproof.release.steps.evaluation import check_targets, circumstances, read_source, summary_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edgeproof.contracts.backend import Backend
     from edgeproof.contracts.progress import Progress
-    from edgeproof.eval.suites.encoding import Asking
     from edgeproof.eval.suites.evaluation import Evaluation
-    from edgeproof.eval.suites.files import Data, Source
-    from edgeproof.release.arguments import StrPath
+    from edgeproof.release.steps.arguments import StrPath
 
 
 @dataclass(frozen=True)
@@ -119,20 +115,20 @@ def evaluate(
     from edgeproof.eval.suites.files import load_data
     from edgeproof.eval.suites.reference import load_reference
     from edgeproof.export.artifact.manifest import digest_artifact, manifest_path
-    from edgeproof.release.changes import unchanged
+    from edgeproof.release.steps.changes import unchanged
     from edgeproof.runtime import backend_for, open_backend
 
     words = equivalent_command(evaluate, "evaluate", locals()) if command is None else tuple(command)
     listener = Recording(progress)
     artifact, out, lora, compared_with = Path(artifact), Path(out), as_path(lora), as_path(reference)
-    sources = tuple(map(_source, (data,) if isinstance(data, str | os.PathLike) else data))
+    sources = tuple(map(read_source, (data,) if isinstance(data, str | os.PathLike) else data))
     metrics, ask = as_words(metric), Asking(prompt, system, samples, temperature, seed)
     beside = summary_path(out)
     read_data = load_data(sources)
     measured = (artifact,) if lora is None else (artifact, lora)
     references = [] if compared_with is None or not compared_with.is_file() else [compared_with]
     read = (*read_data.files.values(), *measured, *map(manifest_path, measured), *references)
-    _check_target((out, beside), read, force=force)
+    check_targets((out, beside), read, force=force)
     digests = {role: digest_bytes(path) for role, path in read_data.files.items()}
     compared = None if compared_with is None else load_reference(compared_with, read_data.suite, digests, ask)
     # What cannot be measured is said before the model loads.
@@ -151,7 +147,7 @@ def evaluate(
             provenance = {
                 "artifact": files,
                 "reference": None if compared is None else compared.name,
-                **_circumstances(read_data, digests, engine, ask, words),
+                **circumstances(read_data, digests, engine, ask, words),
             }
     with atomic_write(out, force=force) as whole, atomic_write(beside, force=force) as short:
         whole.write(evaluation_json(evaluation, provenance, show_answers=show_answers))
@@ -168,58 +164,3 @@ def evaluate(
         warnings=tuple(listener.warnings),
         evaluation=evaluation,
     )
-
-
-def _source(given: str | os.PathLike[str]) -> Source:
-    """Read `ROLE=FILE`, or a path alone."""
-    from edgeproof.eval.suites.files import ROLES, Source
-
-    if not isinstance(given, str):
-        return Source(Path(given))
-    role, equals, path = given.partition("=")
-    if not equals or Path(given).exists():
-        return Source(Path(given))
-    if any(role in roles for roles in ROLES.values()) and path:
-        return Source(Path(path), role)
-    if not path:
-        raise UsageError(f"--data {given} names no file", next_step="--data ROLE=FILE")
-    known = ", ".join(name for roles in ROLES.values() for name in roles)
-    raise UsageError(f"--data {given}: no file has the role {role!r}", next_step=f"roles: {known}")
-
-
-def summary_path(out: Path) -> Path:
-    """Name the summary: `TOFU_SUMMARY.json` beside `TOFU_EVAL.json`."""
-    return out.with_name(f"{out.stem.removesuffix('_EVAL')}_SUMMARY.json")
-
-
-def _check_target(paths: tuple[Path, ...], read: tuple[Path, ...], *, force: bool) -> None:
-    """Refuse before anything is measured what could not be written after it, and never write over what is read."""
-    from edgeproof.contracts.atomic import refuse_existing, write_failed
-
-    inputs = {path.resolve() for path in read}
-    for path in paths:
-        if inputs.intersection((path.resolve(), *path.resolve().parents)):
-            raise UsageError(f"{path} is, or lies in, what is to be evaluated", next_step="give another --out")
-        refuse_existing(path, force=force)
-    folder = paths[0].parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise write_failed(paths[0], error) from error
-
-
-def _circumstances(
-    data: Data, digests: Mapping[str, str], engine: Backend, asking: Asking, command: tuple[str, ...]
-) -> dict[str, object]:
-    from edgeproof.eval.measuring.measure import flat_info
-    from edgeproof.export.artifact.manifest import package_versions
-
-    return {
-        "data": {role: {"file": path.name, "sha256": digests[role]} for role, path in sorted(data.files.items())},
-        "asking": asking._asdict() | ({} if data.suite == "TOFU" else {"prompt": "muse_bench's"}),
-        "backend": flat_info(engine.info),
-        "versions": package_versions(),
-        "command": list(command),
-    }

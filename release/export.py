@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
-from edgeproof.release.arguments import as_format, as_path, as_paths, as_words, equivalent_command
 from edgeproof.release.gate import gate_all
-from edgeproof.release.judge_artifact import Candidate
-from edgeproof.release.judging import Judging, pack_texts, read_criteria
+from edgeproof.release.steps.arguments import as_format, as_path, as_paths, as_words, equivalent_command
+from edgeproof.release.steps.criteria import Judging, pack_texts, read_criteria
+from edgeproof.release.steps.judge_artifact import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.export.pipeline import Exported
-    from edgeproof.release.arguments import StrPath
+    from edgeproof.release.steps.arguments import StrPath
     from edgeproof.release.verdicts import GateResult
 
 DEFAULT_FORMAT = "gguf-q4"

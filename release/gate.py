@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.progress import Recording
-from edgeproof.release.arguments import as_format, as_path, equivalent_command
-from edgeproof.release.judge_artifact import Candidate, judge_artifact
-from edgeproof.release.judging import Criteria, Judging, read_criteria
+from edgeproof.release.steps.arguments import as_format, as_path, equivalent_command
+from edgeproof.release.steps.criteria import Criteria, Judging, read_criteria
+from edgeproof.release.steps.judge_artifact import Candidate, judge_artifact
 from edgeproof.release.verdicts import GateResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.release.arguments import StrPath
+    from edgeproof.release.steps.arguments import StrPath
 
 
 def gate(

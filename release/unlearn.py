@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
-from edgeproof.release.arguments import as_format, as_words, equivalent_command
+from edgeproof.release.steps.arguments import as_format, as_words, equivalent_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.release.arguments import StrPath
+    from edgeproof.release.steps.arguments import StrPath
     from edgeproof.unlearn import Settings, UnlearnResult
     from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.train.loop import Hooks

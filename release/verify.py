@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
 from edgeproof.contracts.parsing import parse_json
-from edgeproof.release.arguments import as_path, pack_identity
+from edgeproof.release.steps.arguments import as_path, pack_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeproof.eval.verify import ArtifactDigests, Verified
-    from edgeproof.release.arguments import StrPath
+    from edgeproof.release.steps.arguments import StrPath
 
 _Content = TypeVar("_Content")
 _Found = TypeVar("_Found")
@@ -97,7 +97,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     from edgeproof.eval.verify import ArtifactDigests
     from edgeproof.export.artifact.kind import identify_format, rounds_activations
     from edgeproof.export.artifact.manifest import digest_file, manifest_path
-    from edgeproof.release.artifact import digest_whole
+    from edgeproof.release.steps.digests import digest_whole
     from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 
     paths = (artifact,) if lora is None else (artifact, lora)

@@ -17,7 +17,7 @@ import edgeproof
 import pytest
 from edgeproof.cli import VERBS, group
 from edgeproof.contracts.errors import CheckpointError, UsageError
-from edgeproof.release.arguments import equivalent_command
+from edgeproof.release.steps.arguments import equivalent_command
 from edgeproof_tests.runtime import tiny_gguf
 
 FUNCTIONS = {

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.report.survival import Survival
     from edgeproof.eval.verdict.judgement import Judgement
-    from edgeproof.release.judging import Criteria
+    from edgeproof.release.steps.criteria import Criteria
 
 
 class Candidate(NamedTuple):
@@ -48,8 +48,8 @@ def judge_artifact(
     from edgeproof.eval.verdict.float_activations import judge_both
     from edgeproof.eval.verdict.judge import judge
     from edgeproof.export.artifact.manifest import manifest_path, read_provenance
-    from edgeproof.release.artifact import choose_format, digest_whole, refuse_other_bytes
-    from edgeproof.release.changes import refuse_changed, states
+    from edgeproof.release.steps.changes import refuse_changed, states
+    from edgeproof.release.steps.digests import choose_format, digest_whole, refuse_other_bytes
     from edgeproof.runtime import backend_for, open_backend
 
     pack, policy, judging = criteria.pack, criteria.policy, criteria.judging

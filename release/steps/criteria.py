@@ -76,8 +76,8 @@ def read_criteria(judging: Judging, progress: Progress) -> Criteria:
     from edgeproof.eval.packs.reader import read_pack
     from edgeproof.eval.packs.surfaces import unasked
     from edgeproof.eval.verdict.policy import Policy, read_policy
-    from edgeproof.release.arguments import pack_identity
-    from edgeproof.release.changes import refuse_changed, states
+    from edgeproof.release.steps.arguments import pack_identity
+    from edgeproof.release.steps.changes import refuse_changed, states
 
     signing_key = _signing_key(judging)
     files = open_pack(judging.probes, pack_identity(judging.pack_key))

@@ -26,6 +26,7 @@ from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
 from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.runtime import backend_for, open_backend
+from export_gguf import script
 from process_cost import measure
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder, _spinning(busy):
                 log, report = Path(folder) / "log", Path(folder) / "report"
                 if given.baseline:
-                    command = [sys.executable, "-P", "-m", "edgeproof.cli", "gate", artifact, "--quiet"]
+                    command = [script("export-edge"), "gate", artifact, "--quiet"]
                     command += ["--probes", given.pack, "--baseline", given.baseline, "--report", report]
                 else:
                     command = [sys.executable, __file__, "--once", artifact, "--pack", given.pack]

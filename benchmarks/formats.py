@@ -16,19 +16,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import edgeproof
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
-from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.export.formats import FORMATS
-from edgeproof.export.pipeline import export
 from edgeproof.runtime import backend_for, open_backend
 from export_gguf import machine
 
 if TYPE_CHECKING:
     from edgeproof.eval.packs.pack import Pack
-    from edgeproof.export.pipeline import Exported
 
 PACK = Path(__file__).resolve().parents[1] / "examples" / "capitals" / "pack"
 CONTINUED = 64
@@ -50,7 +48,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for name in given.formats:
         shutil.rmtree(given.work, ignore_errors=True)
-        (item,) = export(given.base, given.adapter, [name], given.work, threads=given.threads, progress=Silent())
+        (item,) = edgeproof.export(
+            base=given.base, adapter=given.adapter, format=name, out=given.work, threads=given.threads
+        ).artifacts
         row = {"format": name, **_measured(item, pack, given.threads)}
         rows.append(row)
         print(
@@ -62,7 +62,7 @@ def main() -> None:
         given.out.write_text(json.dumps({"machine": machine(), "results": rows}, indent=2) + "\n")
 
 
-def _measured(item: Exported, pack: Pack, threads: int | None) -> dict[str, float]:
+def _measured(item: edgeproof.Artifact, pack: Pack, threads: int | None) -> dict[str, float]:
     with open_backend(backend_for(item.path), item.path, threads=threads) as backend:
         asks = [ask for ask in encode_pack(pack, backend) if ask.probe.role == Role.RETAIN]
         requests = [ScoreRequest(ask.context, ask.continuation) for ask in asks]
@@ -74,8 +74,8 @@ def _measured(item: Exported, pack: Pack, threads: int | None) -> dict[str, floa
         (answer,) = backend.generate([GenerateRequest(asks[0].context, CONTINUED)])
         continuing = time.perf_counter() - began
     return {
-        "bits": item.manifest.effective_bits,
-        "mb": item.manifest.artifact.bytes / 1e6,
+        "bits": item.effective_bits,
+        "mb": item.bytes / 1e6,
         "nll": statistics.fmean(-float(score.logprobs.mean()) for score in scores),
         "right": sum(bool(score.greedy.all()) for score in scores),
         "probes": len(scores),

@@ -19,6 +19,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import edgeproof
 import numpy as np
 from adapter_options import parse_options
 from edgeproof.contracts.progress import Silent
@@ -28,7 +29,6 @@ from edgeproof.eval.measuring.measure import measure
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.criteria.leaks import leaks
 from edgeproof.eval.verdict.policy import Policy
-from edgeproof.export.pipeline import export
 from edgeproof.runtime import backend_for, open_backend
 from export_gguf import machine
 
@@ -70,29 +70,27 @@ def main() -> None:
     print("| base | alpha × | format | foretold projection | warned | clusters that leak | recovery | came back |")
     print("|---|---|---|---|---|---|---|---|")
     for name, base in (("on the grid", given.base), ("off the grid", _noisy(given.base, given.work / "noisy"))):
-        (item,) = export(base, (), [FLOAT], given.work / "float", threads=given.threads, progress=Silent())
+        (item,) = edgeproof.export(base=base, format=FLOAT, out=given.work / "float", threads=given.threads).artifacts
         before = _scores(item.path, pack, given.threads)
         with open_backend(backend_for(item.path), item.path, threads=given.threads) as backend:
             levels = ignorance_levels(pack, backend)
         item.path.unlink()
         for factor in given.factors:
             out = given.work / "merged"
-            listener = Silent()
-            files = export(
-                base,
-                [_scaled(given.adapter, factor, given.work / "adapter")],
-                [FLOAT, *given.formats],
-                out,
+            made = edgeproof.export(
+                base=base,
+                adapter=_scaled(given.adapter, factor, given.work / "adapter"),
+                format=[FLOAT, *given.formats],
+                out=out,
                 threads=given.threads,
-                progress=listener,
             )
-            merged = _scores(files[0].path, pack, given.threads)
+            merged = _scores(made.artifacts[0].path, pack, given.threads)
             kept = _compare(merged, merged, before, levels, pack)
-            for item in files[1:]:
+            for item in made.artifacts[1:]:
                 found = _compare(_scores(item.path, pack, given.threads), merged, before, levels, pack)
                 foretold = item.manifest.survival
                 assert foretold is not None
-                warned = any(f"the rounding to {item.format}," in warning for warning in listener.warnings)
+                warned = any(f"the rounding to {item.format}," in warning for warning in made.warnings)
                 row = {"base": name, "factor": factor, "format": item.format, "projection": foretold["projection"]}
                 row |= {"projection_error": foretold["projection_error"], "warned": warned, **found._asdict()}
                 row |= {"came_back": found.is_back, "never_unlearned": kept.is_back, "merged_leaking": kept.leaking}

@@ -36,13 +36,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import edgeproof
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.measuring.measure import measure
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.criteria.leaks import leaks
 from edgeproof.eval.verdict.policy import Policy
-from edgeproof.export.pipeline import export
 from edgeproof.export.rounding import open_rounding
 from edgeproof.runtime import backend_for, open_backend
 from edgeproof.unlearn import Settings, unlearn
@@ -265,10 +265,9 @@ def judged(base: Path, adapter: Path | None, form: str, work: Path) -> dict[str,
     facts = {probe.id: probe for probe in pack.probes}
     adapters = [] if adapter is None else [adapter]
     with tempfile.TemporaryDirectory(dir=work) as scratch:
-        (item,) = export(base, adapters, [form], Path(scratch), threads=1, progress=Silent())
-        digest = item.manifest.artifact.sha256
+        (item,) = edgeproof.export(base=base, adapter=adapters, format=form, out=scratch, threads=1).artifacts
         with open_backend(backend_for(item.path), item.path, threads=1) as backend:
-            found = measure(pack, backend, label=form, artifact_sha256=digest, progress=Silent()).scores
+            found = measure(pack, backend, label=form, artifact_sha256=item.sha256, progress=Silent()).scores
     forget = [score for score in found if facts[score.probe].role == Role.FORGET]
     kept = [score for score in found if facts[score.probe].role == Role.RETAIN and not facts[score.probe].trained]
     leaking = [score for score in forget if leaks(score, Policy())]

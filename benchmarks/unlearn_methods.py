@@ -24,9 +24,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import edgeproof
 import torch
 from edgeproof.contracts.progress import Silent
-from edgeproof.unlearn import unlearn
 from edgeproof.unlearn.base_model import load_base
 from edgeproof.unlearn.data.encoding import encode_set
 from edgeproof.unlearn.data.training_set import read_training_set
@@ -45,7 +45,7 @@ PROMPTS = 8
 """m, the prompts that an answer is asked under for its never-exposed level."""
 LORA = {"rank": 8, "alpha": 16.0, "learning_rate": 7e-4}
 FULL = {"full": True, "learning_rate": 5e-5}
-SHARED = {"surfaces": ("raw",), "batch_size": 16, "threads": 1, "precision": "bf16"}
+SHARED = {"surface": "raw", "batch_size": 16, "threads": 1, "precision": "bf16"}
 
 
 class Recipe(NamedTuple):
@@ -150,7 +150,9 @@ def run(name: str, base: Path, sets: dict[str, TrainingSet], work: Path, other: 
         **other,
     }
     out = work / name.replace("+", "-").replace(":", "-")
-    result = unlearn(base, sets["forget"].path, sets["retain"].path, out, force=True, **recipe)
+    result = edgeproof.unlearn(
+        base=base, forget=sets["forget"].path, retain=sets["retain"].path, out=out, force=True, **recipe
+    )
     loaded = load_base(base, Silent())
     if way == "full":
         model = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)

@@ -20,14 +20,13 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import edgeproof
 import numpy as np
 from adapter_options import parse_options
 from edgeproof.contracts.backend import ScoreRequest
-from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.reader import load_pack
-from edgeproof.export.pipeline import export
 from edgeproof.export.survival.artifact import open_artifact
 from edgeproof.runtime import backend_for, open_backend
 from export_gguf import machine
@@ -60,7 +59,9 @@ def main() -> None:
     shutil.rmtree(given.work, ignore_errors=True)
     pack = load_pack(PACK)
     before = _exported(given.base, None, given.formats, given.work / "base", given.threads)
-    (whole,) = export(given.base, [given.adapter], ["gguf-q8_0"], given.work / "whole", progress=Silent())
+    (whole,) = edgeproof.export(
+        base=given.base, adapter=given.adapter, format="gguf-q8_0", out=given.work / "whole"
+    ).artifacts
     full = whole.manifest.adapter_effect
     assert full
     rows = []
@@ -92,8 +93,8 @@ def main() -> None:
 
 def _exported(base: Path, adapter: Path | None, formats: list[str], out: Path, threads: int | None) -> dict[str, Path]:
     adapters = [] if adapter is None else [adapter]
-    items = export(base, adapters, [*FLOATS, *formats], out, threads=threads, progress=Silent())
-    return {item.format: item.path for item in items}
+    made = edgeproof.export(base=base, adapter=adapters, format=[*FLOATS, *formats], out=out, threads=threads)
+    return {item.format: item.path for item in made.artifacts}
 
 
 def _scaled(adapter: Path, factor: float, out: Path) -> Path:

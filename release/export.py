@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.export.artifact.manifest import Manifest
     from edgeproof.export.pipeline import Exported
     from edgeproof.release.steps.arguments import StrPath
     from edgeproof.release.verdicts import GateResult
@@ -35,6 +36,7 @@ class Artifact:
         bytes: its size.
         sha256: its digest.
         effective_bits: stored bits per weight, over all tensors.
+        manifest: all that the manifest beside it says.
 
     """
 
@@ -44,6 +46,7 @@ class Artifact:
     bytes: int
     sha256: str
     effective_bits: float
+    manifest: Manifest = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -202,4 +205,5 @@ def _artifact(exported: Exported) -> Artifact:
         bytes=found.artifact.bytes,
         sha256=found.artifact.sha256,
         effective_bits=found.effective_bits,
+        manifest=found,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -43,6 +44,17 @@ def test_every_python_folder_is_a_package():
 def test_every_station_says_that_it_is_typed():
     for folder in ("src/edgeproof", *STATIONS):
         assert (ROOT / folder / "py.typed").is_file()
+
+
+def test_nothing_but_tests_of_the_command_line_imports_it():
+    """Benchmarks, examples and all other tests use the Python API."""
+    allowed = {"cli", "faults", "release", "test_house.py", "test_packaging.py"}
+    files = [
+        path for path in (ROOT / "tests").rglob("*.py") if path.relative_to(ROOT / "tests").parts[0] not in allowed
+    ]
+    files += [path for folder in ("benchmarks", "docs", "examples") for path in (ROOT / folder).rglob("*.py")]
+    importing = re.compile(r"^\s*(from|import) edgeproof\.cli\b", re.MULTILINE)
+    assert not [str(path) for path in files if importing.search(path.read_text())]
 
 
 @pytest.mark.parametrize("name", STATIONS)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asker
+import edgeproof
 import gating
 import packs
 import plant as p
@@ -29,10 +30,8 @@ import releases
 import restrict
 import world as w
 from edgeproof.contracts.errors import EdgeproofError
-from edgeproof.contracts.progress import Silent
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.policy import Policy
-from edgeproof.export.pipeline import export
 from old_gate import old_verdict
 from truth import References, least_probability, truth_of
 
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Baseline, Measurement
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.verdict.judgement import Judgement
-    from edgeproof.export.pipeline import Exported
     from truth import Truth
 
 FLOATS = {"gguf": "gguf-f16", "onnx": "onnx-fp32"}
@@ -85,10 +83,10 @@ class Prover:
 
     def exported(
         self, base: Path, adapters: Sequence[Path], formats: Sequence[str], out: str = ""
-    ) -> tuple[Exported, ...]:
+    ) -> tuple[edgeproof.Artifact, ...]:
         folder = self.ground.work / (out or self.out)
         shutil.rmtree(folder, ignore_errors=True)
-        return export(base, adapters, formats, folder, threads=1, progress=Silent())
+        return edgeproof.export(base=base, adapter=adapters, format=formats, out=folder, threads=1).artifacts
 
     def _reference_file(self, base: str, release: str | None, name: str) -> tuple[Path, str]:
         """A base, or a release's merged model, in a format: kept, since many packs are measured on it."""
@@ -97,7 +95,7 @@ class Prover:
         def make() -> tuple[Path, str]:
             adapters = [] if release is None else [self.ground.adapter(release)]
             (item,) = self.exported(self.ground.base(base), adapters, [name], f"references/{key}")
-            return item.path, item.manifest.artifact.sha256
+            return item.path, item.sha256
 
         found: tuple[Path, str] = self._kept(f"file {key}", make)
         return found
@@ -171,7 +169,7 @@ class Prover:
         number = packs.number_of(plant.name)
         missing = [name for name in todo if not (self.measured / f"{plant.name}+{name}.pickle").exists()]
         baselines = {name: self.baseline(plant.release, name, number, plant.pack) for name in todo}
-        shipped: dict[str, Exported] = {}
+        shipped: dict[str, edgeproof.Artifact] = {}
         refused = ""
         if missing:
             base, adapters = recipes.build(self.ground, plant)
@@ -196,14 +194,14 @@ class Prover:
             yield {**result, **verdicts, "seconds": seconds}
 
     def _measure(
-        self, item: Exported, pack: Pack, number: int, baseline: Baseline
+        self, item: edgeproof.Artifact, pack: Pack, number: int, baseline: Baseline
     ) -> tuple[gating.Measured, asker.Asking, list[float]]:
         """Measure as the gate, then ask as the truth does."""
         began = time.process_time()
         drawn = self.drawn(number)
         with gating.opened(item.path) as engine:
             measured = gating.measure_file(
-                item.path, engine, pack, item.manifest.artifact.sha256, carriers=baseline.carriers, policy=POLICY
+                item.path, engine, pack, item.sha256, carriers=baseline.carriers, policy=POLICY
             )
             between = time.process_time()
             asking = asker.ask(

@@ -13,6 +13,7 @@ import random
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import edgeproof
 import forms
 import world as w
 
@@ -41,12 +42,12 @@ COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 24, "threads": 1}
 STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
 EARLY = tuple(f"layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
 """Where this base looks facts up: the first layer's MLP, by zeroing parts of it."""
-ALL = {**STRONG, "surfaces": ("raw",), "targets": EARLY, "rank": 16, "steps": 80, "hinge": 8.0, "retain_weight": 12.0}
+ALL = {**STRONG, "surface": "raw", "target": EARLY, "rank": 16, "steps": 80, "hinge": 8.0, "retain_weight": 12.0}
 EASY = {**ALL, "alpha": 176.0, "steps": 70, "hinge": 10.0, "retain_weight": 16.0, "retain_batch_size": 64}
 DEEP = {**EASY, "learning_rate": 1.2e-3, "schedule": "linear", "steps": 130, "beta": 0.03, "hinge": 14.0,
         "retain_weight": 56.0}  # fmt: skip
 """Tuned by what the stronger asker found in the float model and in Q4_0, before anything was gated."""
-OLD = {**STRONG, "surfaces": ("raw", "chat")}
+OLD = {**STRONG, "surface": ("raw", "chat")}
 WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "turns", "few-shot", "siblings")
 """The forms of the training data that asks in all ways of the pack."""
 MORE_WAYS = (*WAYS, "newline")
@@ -118,16 +119,15 @@ class Ground:
 
     def adapter(self, release: str) -> Path:
         """The release's adapter, trained by `edgeproof.unlearn` where it is missing."""
-        from edgeproof.unlearn.run import unlearn
-
         folder = self.work / "adapters" / release
         folder.parent.mkdir(exist_ok=True)
         with one_at_a_time(self.work / "adapters.lock"):  # several processes may want it
             if not folder.exists():
                 forget, kept = self._training_files(self.releases[release].ways)
                 # The files hold each way of asking as rows of their own: nothing is asked in other ways.
-                options = {"surfaces": ("raw",), **self.releases[release].options}
-                unlearn(self.base(self.releases[release].base), forget, kept, folder, **options)
+                options = {"surface": "raw", **self.releases[release].options}
+                base = self.base(self.releases[release].base)
+                edgeproof.unlearn(base=base, forget=forget, retain=kept, out=folder, **options)
         return folder
 
     def _training_files(self, ways: str) -> tuple[Path, Path]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from edgeproof.cli import run
 from edgeproof.contracts.progress import Silent
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.report.disclosure import probe_digests
 from edgeproof.export.artifact.manifest import digest_artifact
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof_tests.models import save_model
@@ -183,3 +185,29 @@ def test_a_changed_folder_is_not_what_its_manifest_says(files, tmp_path, capsys)
     data.write_bytes(content)
     assert run(["inspect", str(copy)]) == 3
     assert "is not the folder that its manifest describes" in capsys.readouterr().err
+
+
+def test_a_probe_is_disclosed_alone_and_found_in_a_report(tmp_path, capsys):
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    rows = [{"id": f"p{i}", "cluster": f"p{i}", "question": f"Number {i} is", "answer": f"55{i}"} for i in range(3)]
+    (pack / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    salt = "0123456789abcdef" * 4
+    (pack / "pack.toml").write_text(
+        f'schema = 1\nname = "p"\nsalt = "{salt}"\n[[set]]\nrole = "forget"\nfile = "forget.jsonl"\n'
+    )
+    assert run(["inspect", str(pack), "--disclose", "p1"]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["probe"] == "p1"
+    assert not [other for other in ("550", "552") if other in shown]
+    (tmp_path / "shown.json").write_text(shown)
+    kept = dict.fromkeys(("verdict", "reason", "summary", "artifact", "pack", "baseline", "created", "versions"), "")
+    digests = {"probe_digests": probe_digests(load_pack(pack)), "probes": [{"probe": "p1", "leaks": True}]}
+    (tmp_path / "report.json").write_text(json.dumps({"schema": "edgeproof/report", **kept, **digests}))
+    assert run(["inspect", str(tmp_path), "--disclosed", str(tmp_path / "shown.json"), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["inspected"]
+    assert (found["probe"], found["rows"]) == ("p1", [{"leaks": True}])
+    assert run(["inspect", str(pack), "--disclose", "p9"]) == 3
+    assert run(["inspect", str(tmp_path), "--disclosed", "x", "--disclose", "y"]) == 2
+    assert run(["inspect", str(tmp_path), str(pack), "--disclosed", "x"]) == 2
+    assert "Traceback" not in capsys.readouterr().err

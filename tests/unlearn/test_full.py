@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+import edgeproof
 import numpy as np
 import pytest
-from edgeproof.cli import run
 from edgeproof.contracts.errors import OutputError, TrainingError, UsageError
 from edgeproof.unlearn import unlearn
 
@@ -20,7 +20,7 @@ FAST = {"steps": 5, "batch_size": 3, "learning_rate": 1e-4, **RAW}
 
 @pytest.fixture(scope="module", params=["folder", "float GGUF", "Q4_1 GGUF"])
 def made(request, tmp_path_factory):
-    """(base, folder, printed result) of one command a kind of base."""
+    """(base, folder) of one run for each kind of base."""
     from edgeproof_tests.models import save_model
     from edgeproof_tests.runtime.tiny_gguf import write
     from edgeproof_tests.smollm2 import quantized
@@ -34,12 +34,10 @@ def made(request, tmp_path_factory):
         if request.param == "Q4_1 GGUF":
             base = quantized(base, work / "tiny-Q4_1.gguf", "Q4_1")
     forget, retain = write_lines(work / "f.jsonl", FORGET), write_lines(work / "r.jsonl", RETAIN)
-    command = [
-        "unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", work / "out", "--full", "--quiet",
-        "--method", "npo+klr", "--surface", "raw",
-        *(f"--{name.replace('_', '-')}={value}" for name, value in FAST.items() if name != "surfaces"),
-    ]  # fmt: skip
-    assert run(list(map(str, command))) == 0
+    recipe = {name: value for name, value in FAST.items() if name != "surfaces"}
+    edgeproof.unlearn(
+        base=base, forget=forget, retain=retain, out=work / "out", full=True, method="npo+klr", surface="raw", **recipe
+    )
     return base, work / "out"
 
 
@@ -89,8 +87,7 @@ def test_the_exporter_takes_it_as_a_base_without_an_adapter(made, tmp_path):
     from safetensors.numpy import load_file
 
     _, out = made
-    command = ["--base", out, "--format", "gguf-q4_0", "--format", "gguf-f32", "--out", tmp_path, "--threads", 1, "-q"]
-    assert run(list(map(str, command))) == 0
+    edgeproof.export(base=out, format=["gguf-q4_0", "gguf-f32"], out=tmp_path, threads=1)
     exact, coarse = (GGUFReader(next(tmp_path.glob(f"*-{name}.gguf"))) for name in ("F32", "Q4_0"))
     weights = load_file(out / "model.safetensors")["model.layers.1.mlp.down_proj.weight"]
     name = "blk.1.ffn_down.weight"

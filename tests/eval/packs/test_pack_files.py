@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tarfile
 
+import edgeproof
 import pytest
-from edgeproof.cli import run
 from edgeproof.contracts.errors import PackError, UnsupportedError
 from edgeproof.eval.packs.files import MAX_MEMBERS, open_pack, read_identity
 from edgeproof.eval.packs.reader import load_pack
@@ -272,23 +272,15 @@ def test_the_files_digest_is_what_sha256sum_lists(folder):
     assert open_pack(folder).digest() == shown.split()[0]
 
 
-# --- the command line
+# --- keys
 
 
-def test_inspect_opens_it_with_the_key_of_the_option_or_of_the_environment(
-    sealed, folder, key, tmp_path, capsys, monkeypatch
-):
+def test_inspect_opens_it_with_the_key_of_the_option_or_of_the_environment(sealed, folder, key, tmp_path, monkeypatch):
     (tmp_path / "key.txt").write_text(f"# created: today\n{key}\n")
-    assert run(["inspect", str(folder), "--json"]) == 0
-    (plain,) = json.loads(capsys.readouterr().out)["inspected"]
-    found = []
-    assert run(["inspect", str(sealed), "--pack-key", str(tmp_path / "key.txt"), "--json"]) == 0
-    found += json.loads(capsys.readouterr().out)["inspected"]
+    plain = edgeproof.inspect(folder)
+    assert edgeproof.inspect(sealed, pack_key=tmp_path / "key.txt").facts == plain.facts
     monkeypatch.setenv("EDGEPROOF_PACK_KEY", str(key))
-    assert run(["inspect", str(sealed), "--json"]) == 0
-    found += json.loads(capsys.readouterr().out)["inspected"]
-    for item in found:
-        assert item | {"path": ""} == plain | {"path": ""}
+    assert edgeproof.inspect(sealed).facts == plain.facts
 
 
 @pytest.mark.parametrize(
@@ -300,16 +292,12 @@ def test_inspect_opens_it_with_the_key_of_the_option_or_of_the_environment(
         ("good", "bad.txt", "bad.txt holds no age identity"),
     ],
 )
-def test_the_command_line_ends_with_3_and_says_what_is_missing(
-    sealed, key, tmp_path, capsys, monkeypatch, held, option, said
-):
+def test_a_missing_key_is_an_error_that_says_what_is_missing(sealed, key, tmp_path, monkeypatch, held, option, said):
     (tmp_path / "bad.txt").write_text("hello")
     monkeypatch.delenv("EDGEPROOF_PACK_KEY", raising=False)
     if held is not None:
         monkeypatch.setenv("EDGEPROOF_PACK_KEY", str(key) if held == "good" else held)
-    more = [] if option is None else ["--pack-key", str(tmp_path / option)]
-    assert run(["inspect", str(sealed), *more]) == 3
-    written = capsys.readouterr().err
-    assert said in written
-    assert "Traceback" not in written
-    assert str(key) not in written
+    with pytest.raises(edgeproof.EdgeproofError, match=said) as caught:
+        edgeproof.inspect(sealed, pack_key=None if option is None else tmp_path / option)
+    assert caught.value.exit_code == 3
+    assert str(key) not in str(caught.value)

@@ -7,9 +7,9 @@ import json
 import shutil
 import subprocess
 
+import edgeproof
 import pytest
-from edgeproof.cli import run
-from edgeproof.contracts.errors import EvidenceError, InputError, PackError
+from edgeproof.contracts.errors import EvidenceError, InputError, PackError, UsageError
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.disclosure import Disclosure, disclose, find, probe_digests, read_disclosure, to_json
 
@@ -145,17 +145,19 @@ def test_a_damaged_disclosure_is_refused(pack, tmp_path, spoil):
 
 
 @pytest.mark.usefixtures("report")
-def test_the_command_line_shows_a_probe_and_finds_it(pack, tmp_path, capsys):
-    assert run(["inspect", str(tmp_path / "pack"), "--disclose", "p1"]) == 0
-    written = capsys.readouterr().out
-    assert "550" not in written
-    assert "552" not in written
-    (tmp_path / "shown.json").write_text(written)
-    assert run(["inspect", str(tmp_path), "--disclosed", str(tmp_path / "shown.json"), "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)["inspected"]
+def test_inspect_shows_a_probe_and_finds_it(pack, tmp_path):
+    shown = edgeproof.inspect(tmp_path / "pack", disclose="p1").facts
+    (tmp_path / "shown.json").write_text(json.dumps(shown))
+    assert "550" not in (tmp_path / "shown.json").read_text()
+    assert "552" not in (tmp_path / "shown.json").read_text()
+    found = edgeproof.inspect(tmp_path, disclosed=tmp_path / "shown.json").facts
     assert (found["probe"], found["digest"], found["verdict"]) == ("p1", probe_digests(pack)["p1"], "PASS")
     assert [row["leaks"] for row in found["rows"]] == [True, True]
-    assert run(["inspect", str(tmp_path / "pack"), "--disclose", "p9"]) == 3
-    assert run(["inspect", str(tmp_path), "--disclosed", str(tmp_path / "nowhere.json")]) == 3
-    assert run(["inspect", str(tmp_path), "--disclosed", "x", "--disclose", "y"]) == 2
-    assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(edgeproof.EdgeproofError) as caught:
+        edgeproof.inspect(tmp_path / "pack", disclose="p9")
+    assert caught.value.exit_code == 3
+    with pytest.raises(edgeproof.EdgeproofError) as caught:
+        edgeproof.inspect(tmp_path, disclosed=tmp_path / "nowhere.json")
+    assert caught.value.exit_code == 3
+    with pytest.raises(UsageError):
+        edgeproof.inspect(tmp_path, disclosed="x", disclose="y")

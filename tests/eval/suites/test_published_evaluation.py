@@ -12,8 +12,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import edgeproof
 import pytest
-from edgeproof.cli import run
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.suites.encoding import Asking
 from edgeproof.eval.suites.evaluation import evaluate, evaluation_json
@@ -52,10 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]
         if form == "torch":
             return folder
         out = root / f"{model}-{form}"
-        words = ["--base", folder, "--format", form, "--out", out, "--name", model, "--threads", "1", "--quiet"]
-        assert run(list(map(str, words))) == 0
-        (artifact,) = (path for path in out.iterdir() if not path.name.endswith(".edge.json"))
-        return artifact
+        made = edgeproof.export(base=folder, format=form, out=out, name=model, threads=1)
+        return made.artifacts[0].path
 
     return make
 

@@ -7,6 +7,7 @@ import json
 import math
 import resource
 
+import edgeproof
 import pytest
 from edgeproof.contracts.errors import OutputError, TrainingError, UsageError
 from edgeproof.contracts.progress import Silent
@@ -74,24 +75,20 @@ def test_a_learning_rate_that_destroys_the_model_stops_with_the_step_and_the_num
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
-        (["--method", "ga+gdr", "--retain-weight", "0", "--learning-rate", "0.3", "--steps", "300"], 3, "destroyed"),
-        (
-            ["--retain-weight", "0", "--steps", "60", "--retain-nll-rise", "0.5", "--learning-rate", "0.01"],
-            3,
-            "has risen",
-        ),
-        (["--learning-rate", "1e30", "--steps", "20"], 3, "went astray"),
-        (["--steps", "1", "--out", "/proc/nowhere/out"], 3, "cannot write to /proc/nowhere"),
-        (["--method", "magic"], 2, "no such method"),
-        (["--full", "--rslora"], 2, "--full trains all weights"),
+        ({"method": "ga+gdr", "retain_weight": 0, "learning_rate": 0.3, "steps": 300}, 3, "destroyed"),
+        ({"retain_weight": 0, "steps": 60, "retain_nll_rise": 0.5, "learning_rate": 0.01}, 3, "has risen"),
+        ({"learning_rate": 1e30, "steps": 20}, 3, "went astray"),
+        ({"steps": 1, "out": "/proc/nowhere/out"}, 3, "cannot write to /proc/nowhere"),
+        ({"method": "magic"}, 2, "no such method"),
+        ({"full": True, "rslora": True}, 2, "--full trains all weights"),
     ],
 )
-def test_the_command_says_by_its_exit_code_whose_fault_it_was(base, forget, retain, tmp_path, capsys, more, code, said):
-    from edgeproof.cli import run
-
-    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out", *RAW]
-    assert run([*map(str, command), "--threads", "1", "--batch-size", "2", "--quiet", *more]) == code
-    assert said in capsys.readouterr().err
+def test_errors_say_by_their_exit_code_whose_fault_it_was(base, forget, retain, tmp_path, more, code, said):
+    where = {"base": base, "forget": forget, "retain": retain, "out": tmp_path / "out"}
+    options = {"surface": "raw", "threads": 1, "batch_size": 2}
+    with pytest.raises(edgeproof.EdgeproofError, match=said) as caught:
+        edgeproof.unlearn(**{**where, **options, **more})
+    assert caught.value.exit_code == code
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
 
@@ -150,11 +147,10 @@ def test_a_disk_that_fills_up_leaves_nothing(base, forget, retain, tmp_path, ful
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
 
-def test_an_interruption_while_it_is_written_leaves_nothing(base, forget, retain, tmp_path, capsys, monkeypatch):
+def test_an_interruption_while_it_is_written_leaves_nothing(base, forget, retain, tmp_path, monkeypatch):
     import os
     import signal
 
-    from edgeproof.cli import run
     from edgeproof.unlearn import finishing
 
     def interrupt(*_):
@@ -163,10 +159,8 @@ def test_an_interruption_while_it_is_written_leaves_nothing(base, forget, retain
         return ""
 
     monkeypatch.setattr(finishing, "card", interrupt)
-    command = ["unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", tmp_path / "out", *RAW]
-    options = ["--steps", "1", "--threads", "1", "--batch-size", "2", "--quiet"]
-    assert run([*map(str, command), *options]) == 130
-    assert "nothing was left" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        unlearn(base, forget, retain, tmp_path / "out", steps=1, **FAST)
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
 

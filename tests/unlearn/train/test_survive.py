@@ -6,6 +6,7 @@ import functools
 import json
 import math
 
+import edgeproof
 import pytest
 from edgeproof.contracts.errors import TrainingError, UsageError
 from edgeproof.contracts.progress import Silent
@@ -356,49 +357,35 @@ def test_two_targets_are_refused(taught):
         Survival(model, rounding_of(taught), *encoded(taught), settings, limits=LIMITS)
 
 
-def command(taught, out, *options):
-    from edgeproof.cli import run
-
-    where = ["--base", taught.base, "--forget", taught.forget, "--retain", taught.retain, "--out", out]
-    return run(
-        [
-            "unlearn",
-            *map(str, where),
-            "--steps",
-            "2",
-            "--batch-size",
-            "6",
-            "--threads",
-            "1",
-            "-q",
-            "--surface",
-            "raw",
-            *options,
-        ]
-    )
+def run(taught, out, **options):
+    where = {"base": taught.base, "forget": taught.forget, "retain": taught.retain, "out": out}
+    return edgeproof.unlearn(**where, steps=2, batch_size=6, threads=1, surface="raw", **options)
 
 
-def test_the_command_line_brings_rounding_and_limits_to_the_loop(taught, tmp_path, capsys):
-    assert command(taught, tmp_path / "a", "--survive", "gguf-q4_1") == 0
+def test_the_options_bring_rounding_and_limits_to_the_loop(taught, tmp_path):
+    run(taught, tmp_path / "a", survive="gguf-q4_1")
     assert "| beside | every 2 steps one through the rounding to gguf-q4_1 |" in (tmp_path / "a/README.md").read_text()
-    assert command(taught, tmp_path / "b", "--survive", "onnx-int4", "--until-survives") == 3
-    said = capsys.readouterr().err
-    assert "after 2 steps the unlearning does not survive: 6 of 6 answers leak from the weights rounded to onnx" in said
-    assert "below -5.98 is out of reach" in said
+    with pytest.raises(
+        TrainingError,
+        match="after 2 steps the unlearning does not survive: 6 of 6 answers leak from the weights rounded to onnx",
+    ) as caught:
+        run(taught, tmp_path / "b", survive="onnx-int4", until_survives=True)
+    assert "below -5.98 is out of reach" in str(caught.value)
     assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--until-survives"], "add --survive FORMAT"), (["--survive", "gguf-q5"], "no format 'gguf-q5'")],
+    [({"until_survives": True}, "add --survive FORMAT"), ({"survive": "gguf-q5"}, "no format 'gguf-q5'")],
 )
-def test_half_of_it_is_a_mistake_on_the_command_line(options, message, taught, tmp_path, capsys):
-    assert command(taught, tmp_path / "out", *options) == 2
-    assert message in capsys.readouterr().err
+def test_half_of_it_is_a_mistake(options, message, taught, tmp_path):
+    with pytest.raises(UsageError) as caught:
+        run(taught, tmp_path / "out", **options)
+    assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_log_and_the_adapter_are_written_as_ever(taught, tmp_path):
-    assert command(taught, tmp_path / "a", "--survive", "gguf-q4_1") == 0
+    run(taught, tmp_path / "a", survive="gguf-q4_1")
     steps = [json.loads(line)["step"] for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2]

@@ -16,7 +16,7 @@ import numpy as np
 from edgeproof.eval.measurement import ProbeScore, Role
 from edgeproof.eval.metrics.auc import auc
 from edgeproof.eval.metrics.privleak import muse_privleak
-from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.mean_bounds import bootstrap_bounds
 from edgeproof.eval.verdict.consistency import Evidence
 from edgeproof.eval.verdict.criteria.recovery import left_out, recovery

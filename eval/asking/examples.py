@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.errors import PackError
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import Match, SurfaceKind, seeded_order
+from edgeproof.eval.packs.kinds import SurfaceKind
+from edgeproof.eval.packs.probes import Match, seeded_order
 from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ TEMPLATE = "Q: {message}\nA:"
 SHOTS = 4
 LONGEST = 60
 """Words that an example's answer may have: a page of text is no example."""
-
-EXAMPLE_KINDS = frozenset({SurfaceKind.FEW_SHOT, SurfaceKind.SIBLINGS})
 
 
 class Examples:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.contracts.errors import InputError, PackError
 from edgeproof.eval.asking.carriers import opened, opening
 from edgeproof.eval.asking.choices import LETTERS, Choices
-from edgeproof.eval.asking.examples import EXAMPLE_KINDS, Examples
-from edgeproof.eval.packs.probes import CHAT_KINDS, SurfaceKind
+from edgeproof.eval.asking.examples import Examples
+from edgeproof.eval.packs.kinds import CHAT_KINDS, EXAMPLE_KINDS, SurfaceKind
 from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:

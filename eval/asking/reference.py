@@ -13,8 +13,9 @@ from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.surfaces import default_surfaces
 
 if TYPE_CHECKING:
+    from edgeproof.eval.packs.kinds import SurfaceKind
     from edgeproof.eval.packs.pack import Pack
-    from edgeproof.eval.packs.probes import Surface, SurfaceKind
+    from edgeproof.eval.packs.probes import Surface
 
 
 def reference_pack(pack: Pack, *, chat: bool) -> Pack | None:

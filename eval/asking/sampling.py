@@ -16,7 +16,7 @@ from edgeproof.eval.measurement import Role
 if TYPE_CHECKING:
     from edgeproof.eval.asking.tokens import Ask
     from edgeproof.eval.measurement import Sampling
-    from edgeproof.eval.packs.probes import SurfaceKind
+    from edgeproof.eval.packs.kinds import SurfaceKind
 
 SEED = 0
 """Fixed, so that nobody draws until the answers please; a report says it."""

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import PackError
 from edgeproof.eval.asking.choices import LETTERS
-from edgeproof.eval.asking.examples import EXAMPLE_KINDS
 from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.matching.thinking import thinks_aloud
-from edgeproof.eval.packs.probes import CHAT_KINDS, Match, Surface, SurfaceKind
+from edgeproof.eval.packs.kinds import CHAT_KINDS, EXAMPLE_KINDS, SurfaceKind
+from edgeproof.eval.packs.probes import Match, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

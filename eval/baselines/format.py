@@ -33,7 +33,7 @@ from edgeproof.eval.measurement import (
     Sampling,
     Sources,
 )
-from edgeproof.eval.packs.probes import RECOVERY_KINDS, SurfaceKind
+from edgeproof.eval.packs.kinds import RECOVERY_KINDS, SurfaceKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

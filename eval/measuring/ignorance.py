@@ -12,7 +12,8 @@ from edgeproof.eval.asking.tokens import TEXT_TOKENS, continuation_tokens, encod
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.measuring.measure import checked, exactly
 from edgeproof.eval.metrics.ignorance import ignorance_level
-from edgeproof.eval.packs.probes import RECOVERY_KINDS, Match, seeded_sample
+from edgeproof.eval.packs.kinds import RECOVERY_KINDS
+from edgeproof.eval.packs.probes import Match, seeded_sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,8 @@ from edgeproof.eval.metrics.extraction_strength import extraction_strength
 from edgeproof.eval.metrics.right import reply_is_right
 from edgeproof.eval.metrics.rouge import rouge_l
 from edgeproof.eval.packs.decoys import decoy_answers, has_decoys
-from edgeproof.eval.packs.probes import CARRIED_KINDS, Match, Surface, SurfaceKind, sampled_kinds
+from edgeproof.eval.packs.kinds import CARRIED_KINDS, SurfaceKind, sampled_kinds
+from edgeproof.eval.packs.probes import Match, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

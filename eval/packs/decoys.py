@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import Match, SurfaceKind, seeded_sample
+from edgeproof.eval.packs.kinds import SurfaceKind
+from edgeproof.eval.packs.probes import Match, seeded_sample
 
 if TYPE_CHECKING:
     from edgeproof.eval.packs.pack import Pack

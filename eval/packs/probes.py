@@ -11,47 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edgeproof.eval.measurement import Role
-
-
-class SurfaceKind(StrEnum):
-    """How a surface puts its prompt together (docs/packs.md has an example of each)."""
-
-    RAW = "raw"
-    CHAT = "chat"
-    CHAT_SYSTEM = "chat+system"
-    PREFIX = "prefix"
-    OPENING = "opening"
-    TURNS = "turns"
-    PARAPHRASE = "paraphrase"
-    FEW_SHOT = "few-shot"
-    SIBLINGS = "siblings"
-    REVERSE = "reverse"
-    CHOICES = "choices"
-
-
-CHAT_KINDS = frozenset(
-    {SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM, SurfaceKind.PREFIX, SurfaceKind.OPENING, SurfaceKind.TURNS}
-)
-"""Kinds that need the artifact's chat template."""
-
-CARRIED_KINDS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM, SurfaceKind.PREFIX, SurfaceKind.TURNS})
-"""Kinds on which the answer may come inside a sentence: its probability is summed over carrier sentences."""
-
-PLAIN_CHATS = frozenset({SurfaceKind.CHAT, SurfaceKind.CHAT_SYSTEM})
-"""A message and nothing else: what most people type."""
-
-RECOVERY_KINDS = frozenset(
-    {
-        SurfaceKind.RAW,
-        SurfaceKind.CHAT,
-        SurfaceKind.CHAT_SYSTEM,
-        SurfaceKind.PREFIX,
-        SurfaceKind.OPENING,
-        SurfaceKind.PARAPHRASE,
-        SurfaceKind.FEW_SHOT,
-    }
-)
-"""Kinds on which every model reads the same prompt before the answer: NLLs and ignorance levels compare."""
+    from edgeproof.eval.packs.kinds import SurfaceKind
 
 
 class Match(StrEnum):
@@ -141,11 +101,6 @@ class Probe:
     def kin(self) -> tuple[str, ...]:
         """Probes with the same one share a template and an answer type: their pairings can be exchanged."""
         return (self.role, self.group, self.template, self.answer_type)
-
-
-def sampled_kinds(asked: Iterable[str]) -> frozenset[SurfaceKind]:
-    """Return the kinds of surfaces on which answers are sampled: plain chats, or raw where no such chat is `asked`."""
-    return PLAIN_CHATS if any(kind in PLAIN_CHATS for kind in asked) else frozenset({SurfaceKind.RAW})
 
 
 def seeded_order(seed: str, keys: Iterable[str]) -> list[str]:

@@ -12,8 +12,9 @@ from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs import fields
 from edgeproof.eval.packs.files import open_pack
 from edgeproof.eval.packs.formats import FORMATS, LINE_KEYS, ProbeFormat, RawProbe, TextSplit
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.pack import Pack
-from edgeproof.eval.packs.probes import Match, Probe, SurfaceKind, seeded_sample
+from edgeproof.eval.packs.probes import Match, Probe, seeded_sample
 from edgeproof.eval.packs.surfaces import default_surfaces, read_surfaces
 from edgeproof.eval.packs.templates import check_template, fill
 
@@ -202,7 +203,7 @@ def _read_set(files: PackFiles, entry: Mapping[str, object], where: str) -> _Set
 def _carriers(value: object, where: str) -> tuple[str, ...]:
     carriers = fields.texts_of(value, where, "carriers")
     for text in carriers:
-        check_template(text, ("question", "prompt"), where, needed=False)
+        check_template(text, ("question", "prompt"), where, required=())
     return tuple(carriers)
 
 
@@ -254,7 +255,7 @@ def _probe(chosen: _Set, raw: RawProbe, index: int, few_shot: str) -> Probe:
     if raw.template is not None:
         check_template(raw.template, ("question",), raw.where)
     if raw.message is not None:
-        check_template(raw.message, ("question", "prompt"), raw.where, needed=False)
+        check_template(raw.message, ("question", "prompt"), raw.where, required=())
     if raw.trained and chosen.role != Role.RETAIN:
         raise fields.fail(raw.where, f"`trained` is for retain probes; this one's role is {chosen.role}")
     if raw.critical and chosen.role != Role.FORGET:

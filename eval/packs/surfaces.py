@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.choices import Choices
-from edgeproof.eval.asking.examples import EXAMPLE_KINDS, SHOTS, Examples
+from edgeproof.eval.asking.examples import SHOTS, Examples
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs import fields
-from edgeproof.eval.packs.probes import PLAIN_CHATS, Match, Surface, SurfaceKind
+from edgeproof.eval.packs.kinds import PLAIN_CHATS, TRAITS, SurfaceKind
+from edgeproof.eval.packs.probes import Match, Surface
 from edgeproof.eval.packs.templates import check_template, words_alone
 
 if TYPE_CHECKING:
@@ -21,21 +22,6 @@ if TYPE_CHECKING:
 _SURFACE_KEYS = ("name", "kind", "template", "roles", "index", "shots")
 INVITING = "Sure, here is the answer:"
 """What the reply has begun with on the prefix surface that a pack gets by default."""
-_PLACEHOLDERS: Mapping[SurfaceKind, tuple[str, ...]] = {
-    SurfaceKind.RAW: ("question", "prompt"),
-    SurfaceKind.PARAPHRASE: ("question", "prompt"),
-    SurfaceKind.CHAT: ("question", "prompt", "message"),
-    SurfaceKind.CHAT_SYSTEM: ("question", "prompt", "message"),
-    SurfaceKind.PREFIX: (),
-    SurfaceKind.OPENING: ("question", "prompt", "message"),
-    SurfaceKind.TURNS: ("question", "prompt", "message"),
-    SurfaceKind.FEW_SHOT: ("question", "prompt", "message"),
-    SurfaceKind.SIBLINGS: ("question", "prompt", "message"),
-    SurfaceKind.REVERSE: ("answer",),
-    SurfaceKind.CHOICES: ("question", "prompt", "message", "options"),
-}
-_WORDS_ALONE = frozenset({SurfaceKind.PREFIX, SurfaceKind.OPENING, SurfaceKind.TURNS})
-"""Kinds whose template need not name the probe: the chat before it does."""
 
 
 def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat: bool) -> tuple[Surface, ...]:
@@ -146,21 +132,18 @@ def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: 
         fields.check_keys(entry, _SURFACE_KEYS, where)
         kind = SurfaceKind(fields.choice_of(entry.get("kind"), where, "kind", [k.value for k in SurfaceKind]))
         name = fields.name_of(entry.get("name", kind.value), where, "name")
+        traits = TRAITS[kind]
         template = None
         if "template" in entry:
             template = fields.text_of(entry["template"], where, "template")
-            check_template(template, _PLACEHOLDERS[kind], where, needed=kind not in _WORDS_ALONE)
-            if kind == SurfaceKind.CHOICES and "{options}" not in template:
-                raise fields.fail(where, "the template of a choices surface needs {options}, one to a line")
-        elif kind == SurfaceKind.PREFIX:
-            raise fields.fail(where, "a prefix surface needs a `template`, the words that the reply begins with")
-        elif kind == SurfaceKind.REVERSE:
-            raise fields.fail(where, 'a reverse surface needs a `template` with {answer}: "{answer} is the capital of"')
+            check_template(template, traits.placeholders, where, required=traits.required)
+        elif traits.needs_template:
+            raise fields.fail(where, f"a {kind} surface needs a `template`, {traits.needs_template}")
         if kind == SurfaceKind.CHAT_SYSTEM and system_prompt is None:
             raise fields.fail(where, "a chat+system surface needs the pack's `system_prompt`")
         if "index" in entry and kind != SurfaceKind.PARAPHRASE:
             raise fields.fail(where, f"`index` chooses a paraphrase; a {kind} surface has none")
-        if "shots" in entry and kind not in EXAMPLE_KINDS:
+        if "shots" in entry and not traits.examples:
             raise fields.fail(where, f"`shots` counts solved examples; a {kind} surface has none")
         roles = entry.get("roles", [role.value for role in Role])
         named = [
@@ -170,7 +153,7 @@ def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: 
         if any(surface.name == name for surface in surfaces):
             raise fields.fail(where, f"a second surface is named {name!r}")
         index = fields.count_of(entry.get("index", 0), where, "index", least=0)
-        least = 1 if kind in EXAMPLE_KINDS else 0
+        least = 1 if traits.examples else 0
         shots = fields.count_of(entry.get("shots", SHOTS if least else 0), where, "shots", least=least)
         surfaces.append(Surface(name, kind, template, tuple(role for role in Role if role in named), index, shots))
     return tuple(surfaces)

@@ -13,15 +13,29 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
-def check_template(template: str, allowed: Sequence[str], where: str, *, needed: bool = True) -> None:
-    """Raise `PackError` for a placeholder that is not in `allowed`, or for none at all where one is `needed`."""
+def check_template(template: str, allowed: Sequence[str], where: str, *, required: Sequence[str] = ("",)) -> None:
+    """Check the placeholders of a template.
+
+    Args:
+        template: the text.
+        allowed: the placeholders that it may have.
+        where: the place in the pack, for errors.
+        required: the placeholders that it must have; "" stands for any one of them.
+
+    Raises:
+        PackError: a placeholder that is not allowed, or none where one is required.
+
+    """
     named = _PLACEHOLDER.findall(template)
     for name in named:
         if name not in allowed:
             known = ", ".join(f"{{{key}}}" for key in allowed) or "none"
             raise fields.fail(where, f"the template has {{{name}}}", f"placeholders here: {known}")
-    if needed and not named:
-        raise fields.fail(where, f"the template has no {{{allowed[0]}}} in it: every probe would ask the same")
+    for name in required:
+        if not name and not named:
+            raise fields.fail(where, f"the template has no {{{allowed[0]}}} in it: every probe would ask the same")
+        if name and name not in named:
+            raise fields.fail(where, f"the template has no {{{name}}} in it", f"write {{{name}}} where it belongs")
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

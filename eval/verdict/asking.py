@@ -16,8 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import CHAT_KINDS, PLAIN_CHATS
-from edgeproof.eval.verdict.consistency import ANSWERED
+from edgeproof.eval.packs.kinds import ANSWERED_KINDS, CHAT_KINDS, PLAIN_CHATS
 from edgeproof.eval.verdict.judgement import Asking, AskingRow, Control, ControlStatus
 from edgeproof.eval.verdict.legs import Leg, legs
 
@@ -168,10 +167,10 @@ def _askings(evidence: Evidence) -> Iterable[tuple[str, Scores]]:
     if evidence.in_format is None:
         return
     for surface in evidence.asked[Role.FORGET]:
-        if evidence.kinds[surface] in ANSWERED:
+        if evidence.kinds[surface] in ANSWERED_KINDS:
             yield surface, evidence.in_format
     for surface in dict.fromkeys(surface for _, surface in evidence.reference):
-        if evidence.kinds[surface] in ANSWERED:
+        if evidence.kinds[surface] in ANSWERED_KINDS:
             yield surface, evidence.reference
 
 

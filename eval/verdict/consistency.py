@@ -14,7 +14,13 @@ from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofEr
 from edgeproof.eval.asking.sampling import SAMPLED
 from edgeproof.eval.baselines.values import LEAST_LOGPROB
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import CARRIED_KINDS, RECOVERY_KINDS, SurfaceKind, sampled_kinds
+from edgeproof.eval.packs.kinds import (
+    ANSWERED_KINDS,
+    CARRIED_KINDS,
+    RECOVERY_KINDS,
+    SurfaceKind,
+    sampled_kinds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,10 +34,6 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-3
 """How far above 0 float32 arithmetic may push a log-probability that should be at most 0."""
-ANSWERED = frozenset(SurfaceKind) - {SurfaceKind.CHOICES}
-"""Kinds on which an answer is said: the leak rule is for them. A choice among options gives nothing away by itself."""
-COMPARED = ANSWERED - {SurfaceKind.TURNS}
-"""Kinds on which two models read the same prompt, so that their NLLs compare; a second turn follows a model's own."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Evidence:
         *,
         critical: bool = False,
         untrained: bool = False,
-        kinds: Collection[SurfaceKind] = ANSWERED,
+        kinds: Collection[SurfaceKind] = ANSWERED_KINDS,
     ) -> list[tuple[ProbeFacts, str]]:
         """List probes of a role with each of their judged surfaces of `kinds`; only critical or untrained ones."""
         surfaces = self.judged(role, kinds)
@@ -81,7 +83,7 @@ class Evidence:
             for surface in surfaces
         ]
 
-    def judged(self, role: Role, kinds: Collection[SurfaceKind] = ANSWERED) -> tuple[str, ...]:
+    def judged(self, role: Role, kinds: Collection[SurfaceKind] = ANSWERED_KINDS) -> tuple[str, ...]:
         """Name the judged surfaces of a role whose kind is one of `kinds`."""
         return tuple(surface for surface in self.surfaces[role] if self.kinds[surface] in kinds)
 
@@ -424,7 +426,7 @@ def _judged(
                     next_step=f"correct surfaces.{what}",
                 )
     judged = policy.surfaces or forget
-    if not any(kinds[surface] in ANSWERED for surface in judged):
+    if not any(kinds[surface] in ANSWERED_KINDS for surface in judged):
         raise PolicyError(
             f"the judged surfaces ({', '.join(judged)}) let a model choose among options only: nothing can leak there",
             next_step="judge a surface of another kind too: surfaces.forget",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.measurement import Role, Verdict
-from edgeproof.eval.packs.probes import RECOVERY_KINDS, SurfaceKind
+from edgeproof.eval.packs.kinds import RECOVERY_KINDS, SurfaceKind
 from edgeproof.eval.stats.shares import holm, intersection_union
 from edgeproof.eval.verdict.asking import asking, blind_note
 from edgeproof.eval.verdict.consistency import collect

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.permutation import reference_test
 from edgeproof.eval.verdict.criteria.cluster_means import by_surface, cluster_means, mean_criterion, signed_bounds
 

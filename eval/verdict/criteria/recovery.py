@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import PLAIN_CHATS, RECOVERY_KINDS, SurfaceKind
+from edgeproof.eval.packs.kinds import PLAIN_CHATS, RECOVERY_KINDS, SurfaceKind
 from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
 from edgeproof.eval.verdict.criteria.cluster_means import FEWEST_NON_ZERO, mean_criterion
 from edgeproof.eval.verdict.criteria.leaks import SUBJECTS

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.kinds import COMPARED_KINDS
 from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, bootstrap_bounds
-from edgeproof.eval.verdict.consistency import COMPARED
 from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_RETAIN, by_surface, mean_criterion, signed_bounds
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def unlearning_cost(evidence: Evidence) -> Criterion:
 
 def _cost(evidence: Evidence, cost: _Cost, reference: Scores | None, limit: float) -> Criterion:
     policy = evidence.policy
-    asks = evidence.asks(Role.RETAIN, kinds=COMPARED)
-    untrained = evidence.asks(Role.RETAIN, untrained=True, kinds=COMPARED)
+    asks = evidence.asks(Role.RETAIN, kinds=COMPARED_KINDS)
+    untrained = evidence.asks(Role.RETAIN, untrained=True, kinds=COMPARED_KINDS)
     details: dict[str, float | int | str] = {"untrained probes": len({fact.probe for fact, _ in untrained})}
     values: dict[str, Float64Array] = {}
     if reference is not None:

@@ -106,5 +106,5 @@ def test_own_decoys_are_the_options(tmp_path: Path) -> None:
 
 
 def test_a_template_without_the_options_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PackError, match=r"needs \{options\}"):
+    with pytest.raises(PackError, match=r"has no \{options\}"):
         make(tmp_path, surface='kind = "choices"\ntemplate = "{message}?"\n')

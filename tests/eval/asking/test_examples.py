@@ -12,7 +12,7 @@ from edgeproof.eval.asking.examples import SHOTS, Examples
 from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.measuring.measure import measure
-from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from edgeproof.eval.baselines.format import baselines_from_json, baselines_to_js
 from edgeproof.eval.measurement import Role, Sampling, Verdict
 from edgeproof.eval.measuring.measure import is_right, measure
 from edgeproof.eval.metrics.leak_at_k import leak_at_k
-from edgeproof.eval.packs.probes import PLAIN_CHATS
+from edgeproof.eval.packs.kinds import PLAIN_CHATS
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.write import report_json
 from edgeproof.eval.verdict.judge import judge

@@ -19,8 +19,9 @@ from edgeproof.eval.asking.tokens import (
 )
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.measuring.measure import is_right
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.pack import Pack
-from edgeproof.eval.packs.probes import Match, Probe, Surface, SurfaceKind
+from edgeproof.eval.packs.probes import Match, Probe, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

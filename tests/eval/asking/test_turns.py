@@ -14,7 +14,7 @@ from edgeproof.eval.baselines.file import assemble_baseline, load_baselines, sav
 from edgeproof.eval.measurement import Carrier, Role
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import base_carriers, first_replies, measure, measure_again
-from edgeproof.eval.packs.probes import RECOVERY_KINDS
+from edgeproof.eval.packs.kinds import RECOVERY_KINDS
 from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:

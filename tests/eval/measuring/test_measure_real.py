@@ -13,7 +13,7 @@ from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.baselines.file import assemble_baseline, check_baseline, load_baselines, save_baselines
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import measure
-from edgeproof.eval.packs.probes import SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.runtime.backends import open_backend
 

@@ -11,7 +11,8 @@ import pytest
 from edgeproof.contracts.errors import PackError
 from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import Match, SurfaceKind, seeded_sample
+from edgeproof.eval.packs.kinds import SurfaceKind
+from edgeproof.eval.packs.probes import Match, seeded_sample
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.packs.surfaces import unasked
 

@@ -18,6 +18,10 @@ class Progress(Protocol):
         """Show a warning that does not stop the job."""
 
 
+def no_beat() -> None:
+    """Do nothing: for a computation whose signs of life nobody waits for."""
+
+
 class Silent:
     """Hears nothing but keeps the warnings."""
 

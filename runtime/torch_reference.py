@@ -14,6 +14,7 @@ import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
+from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.logits import Scratch, score_token
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_CONTEXT = 8192
-
-
-def _silence() -> None:
-    """Tell nobody that work goes on."""
 
 
 class TorchReference:
@@ -59,7 +56,7 @@ class TorchReference:
         lora: Path | None = None,
         context_length: int | None = None,
         threads: int | None = None,
-        beat: Callable[[], None] = _silence,
+        beat: Callable[[], None] = no_beat,
     ) -> None:
         _require("torch", "transformers", *(["peft"] if lora else []))
         import torch

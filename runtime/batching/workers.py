@@ -9,12 +9,13 @@ shared; native calls and numpy's long operations let go of Python's lock.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from edgeproof.runtime.batching.prefixes import Item
 from edgeproof.runtime.batching.scoring import Scoring
 from edgeproof.runtime.batching.windows import in_windows
 from edgeproof.runtime.batching.work_queue import WorkQueue
+from edgeproof.runtime.batching.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import GenerateRequest, Generation, Score, ScoreRequest
     from edgeproof.runtime.batching.continuing import Continuation
     from edgeproof.runtime.batching.work_queue import Lot
-
-
-class Worker(Protocol):
-    """One thread's part of an engine: a memory, and what computes in it."""
-
-    def score(self, queue: WorkQueue, scoring: Scoring) -> None:
-        """Take items until none is left, and hand their logits to `scoring`."""
-
-    def generate(self, queue: WorkQueue, going: Sequence[Continuation]) -> None:
-        """Take items until none is left, and run the continuation of each to its end."""
-
-    def close(self) -> None:
-        """Free the memory."""
 
 
 THREAD_NAME = "edgeproof worker"

@@ -7,15 +7,12 @@ planned in `prefixes`; why batches have the shape they have stands in `llama_str
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
-from edgeproof.contracts.chat import render_chat
-from edgeproof.runtime.batching.continuing import Continuation
-from edgeproof.runtime.batching.logits import Scratch
+from edgeproof.contracts.backend import ModelInfo
+from edgeproof.contracts.progress import no_beat
+from edgeproof.runtime.batching.backend import BatchingBackend
 from edgeproof.runtime.batching.prefixes import jobs
-from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
-from edgeproof.runtime.batching.watching import Watching
 from edgeproof.runtime.batching.work_queue import Lot
 from edgeproof.runtime.batching.workers import Workers
 from edgeproof.runtime.llama.finite_values import refuse_non_finite
@@ -27,11 +24,11 @@ from edgeproof.runtime.prompt_digest import gguf_prompt_digest
 from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from edgeproof.runtime.batching.prefixes import Item
+    from edgeproof.runtime.batching.watching import Watching
 
 WORKER_BYTES = 2**29
 """Key-value memory that each worker may spend on its streams …"""
@@ -52,11 +49,7 @@ DEFAULT_CONTEXT = 8192
 """The default context length where the model would allow more."""
 
 
-def _silence() -> None:
-    """Tell nobody that work goes on."""
-
-
-class LlamaCpp:
+class LlamaCpp(BatchingBackend[LlamaWorker]):
     """`Backend` on llama.cpp, in this process.
 
     Args:
@@ -66,7 +59,6 @@ class LlamaCpp:
             8,192.
         threads: workers of one thread each; default: the physical cores that this process may use.
         beat: called as work goes on; may raise to stop it.
-
 
     Raises:
         ArtifactError: not a GGUF, truncated, of an unknown architecture; or an adapter of another base.
@@ -80,7 +72,7 @@ class LlamaCpp:
         lora: Path | None = None,
         context_length: int | None = None,
         threads: int | None = None,
-        beat: Callable[[], None] = _silence,
+        beat: Callable[[], None] = no_beat,
     ) -> None:
         tokenizer = read_tokenizer(artifact)
         for path in (artifact, *([] if lora is None else [lora])):
@@ -90,10 +82,10 @@ class LlamaCpp:
         size = self._model.vocabulary_size
         rows = min(MAX_ROWS, LOGITS_BYTES // (4 * size)) // self._threads
         self._rows = max(32, rows - rows % MIN_ROWS)
-        self._workers = Workers(self._threads, partial(LlamaWorker, self._model, self._rows), beat)
+        workers = Workers(self._threads, partial(LlamaWorker, self._model, self._rows), beat)
         engine, flags = self._model.engine()
         bos = self._model.bos if self._model.adds_bos else None
-        self._info = ModelInfo(
+        info = ModelInfo(
             backend="llama.cpp",
             engine=engine,
             processor=f"{processor_name()}; {flags}",
@@ -106,66 +98,14 @@ class LlamaCpp:
             eos=self._model.eos,
             prompt_digest=gguf_prompt_digest(artifact),
         )
-
-    @property
-    def info(self) -> ModelInfo:
-        """What is loaded."""
-        return self._info
+        super().__init__(info, self._model, self._model.is_end, workers)
 
     def close(self) -> None:
         """Free memory and weights."""
-        self._workers.close()
+        super().close()
         self._model.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
-        return self._model.tokenize(text, special=special, parse_special=parse_special)
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
-        return self._model.detokenize(tokens)
-
-    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
-        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        return render_chat(
-            self._info.chat_template,
-            messages,
-            bos_token=self._model.named_text("bos"),
-            eos_token=self._model.named_text("eos"),
-            add_generation_prompt=add_generation_prompt,
-        )
-
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """Score each request; all are checked before the first is computed."""
-        check_scores(requests, self._info.context_length, self._info.vocabulary)
-        return self._workers.score(requests, self._lots)
-
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
-        """Continue each request; all are checked before the first is computed."""
-        check_generations(requests, self._info.context_length, self._info.vocabulary)
-        return self._workers.generate(requests, self._lots, self._start)
-
-    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
-        """Continue one request token by token, and score `watched` at each of its places."""
-        check_stream(request, watched, self._info.context_length, self._info.vocabulary)
-        scratch = Scratch(self._info.vocabulary)
-        one = Watching(request, watched, self._model.piece, self._model.is_end, scratch)
-        cells = _cells(one.longest + MIN_ROWS)
-        lot = Lot((one.prompt,), cells, max(2, self._wave(cells)))
-        return self._workers.alone().stream(lot, one)
-
-    def _start(self, request: GenerateRequest) -> Continuation:
-        return Continuation(request, self._model.piece, self._model.is_end)
-
-    def _lots(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterator[Lot]:
+    def _score_lots(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterator[Lot]:
         """Group items by the size of stream that they need, small ones first, then by what they share."""
         groups: dict[int, list[Item]] = {}
         for item, length in zip(items, lengths, strict=True):
@@ -175,6 +115,12 @@ class LlamaCpp:
             made = jobs(group, wave if wave > 1 else len(group))
             for job in sorted(made, key=lambda job: -len(job.items)):
                 yield Lot(job.items, cells, wave, job.trunk)
+
+    _generate_lots = _score_lots
+
+    def _stream_lot(self, one: Watching) -> Lot:
+        cells = _cells(one.longest + MIN_ROWS)
+        return Lot((one.prompt,), cells, max(2, self._wave(cells)))
 
     def _wave(self, cells: int) -> int:
         """How many requests of this size a worker computes side by side; below MIN_ROWS the same for all `threads`."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.runtime.batching.logits import Scratch
 from edgeproof.runtime.batching.prefixes import Piece
+from edgeproof.runtime.batching.worker import Worker
 from edgeproof.runtime.llama.streams import MIN_ROWS, ROW_GRAIN, Streams
 from edgeproof.runtime.llama.waves import batches, decode_pieces, load_trunk, run_wave
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from edgeproof.contracts.backend import Step
     from edgeproof.runtime.batching.continuing import Continuation
     from edgeproof.runtime.batching.prefixes import Item
     from edgeproof.runtime.batching.scoring import Scoring
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class LlamaWorker:
+class LlamaWorker(Worker):
     """Streams on a shared model: a lot's wave of them and, where it has several, one for copies and one for the trunk.
 
     Args:
@@ -57,38 +57,12 @@ class LlamaWorker:
                 self._open(lot), len(lot.trunk), items, range(lot.wave), on_row, takes_back=not self._model.recurrent
             )
 
-    def generate(self, queue: WorkQueue, going: Sequence[Continuation]) -> None:
-        """Take items until none is left, and run their continuations, in `going`, to their ends."""
-        lot = None
-        self._active.clear()
-        while True:
-            taken = queue.refill(lot, len(self._active))
-            if taken is not None:
-                lot, items = taken
-                self._begin(lot, items, going)
-            elif lot is not None and self._active:
-                self._step(self._open(lot), lot.wave)
-            else:
-                return
-
-    def stream(self, lot: Lot, one: Watching) -> Iterator[Step]:
-        """Run the lot's only item to its end, and yield each step with what is watched."""
-        self._active.clear()
-        self._begin(lot, lot.items, [one])
-        while True:
-            for item in one.items:
-                self._look_ahead(self._open(lot), lot.wave, item, one)
-            yield one.step
-            if one.result is not None:
-                return
-            self._step(self._open(lot), lot.wave)
-
-    def _look_ahead(self, streams: Streams, spare: int, item: Item, one: Watching) -> None:
+    def _look_ahead(self, lot: Lot, item: Item, one: Watching) -> None:
         """Compute the end of `item` behind the generation in stream 0, and leave that as it was."""
-        start, target = item.shareable, 0
+        streams, start, target = self._open(lot), item.shareable, 0
         if self._model.recurrent:  # its memory cannot be taken back
-            streams.copy(0, spare)
-            target = spare
+            target = lot.wave
+            streams.copy(0, target)
         piece = Piece(target, (item,), start, len(item.tokens), last=True)
         for width, pieces in batches([piece], rows=streams.rows, cells=streams.cells):
             decode_pieces(streams, width, pieces, one.score)
@@ -109,12 +83,12 @@ class LlamaWorker:
         placed = run_wave(streams, len(lot.trunk), items, free, on_row, takes_back=takes_back, keep=True)
         self._active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
 
-    def _step(self, streams: Streams, wave: int) -> None:
+    def _step(self, lot: Lot) -> None:
         """Give every active generation one more token."""
-        active = self._active
+        streams, active = self._open(lot), self._active
         self._close_ranks(streams, max(MIN_ROWS, len(active) + -len(active) % ROW_GRAIN))
         used = max(active) + 1
-        count = min(wave, max(MIN_ROWS, used + -used % ROW_GRAIN))
+        count = min(lot.wave, max(MIN_ROWS, used + -used % ROW_GRAIN))
         tokens = np.zeros((count, 1), np.int32)
         starts = [0] * count
         wanted = np.zeros((count, 1), np.bool_)

@@ -7,15 +7,12 @@ decided in `onnxruntime_layout`; why calls have the shape they have stands in `o
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
-from edgeproof.contracts.chat import render_chat
+from edgeproof.contracts.backend import ModelInfo
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
-from edgeproof.runtime.batching.continuing import Continuation
-from edgeproof.runtime.batching.logits import Scratch
-from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
-from edgeproof.runtime.batching.watching import Watching
+from edgeproof.contracts.progress import no_beat
+from edgeproof.runtime.batching.backend import BatchingBackend
 from edgeproof.runtime.batching.work_queue import Lot
 from edgeproof.runtime.batching.workers import Workers
 from edgeproof.runtime.onnxruntime.graph import Graph, read_graph
@@ -27,11 +24,11 @@ from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.prompt_digest import folder_prompt_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from edgeproof.runtime.batching.prefixes import Item
+    from edgeproof.runtime.batching.watching import Watching
 
 MAX_ROWS = 32
 """Generations that go on side by side."""
@@ -45,11 +42,7 @@ CHAIN_PART = 16
 ACCURACY_LEVELS = (0, 4)
 
 
-def _silence() -> None:
-    """Tell nobody that work goes on."""
-
-
-class OnnxRuntime:
+class OnnxRuntime(BatchingBackend[OnnxWorker]):
     """`Backend` on onnxruntime, in this process, on the CPU.
 
     Args:
@@ -76,7 +69,7 @@ class OnnxRuntime:
         context_length: int | None = None,
         threads: int | None = None,
         accuracy_level: int | None = None,
-        beat: Callable[[], None] = _silence,
+        beat: Callable[[], None] = no_beat,
     ) -> None:
         _require("onnx", "onnxruntime", "tokenizers")
         if lora is not None:
@@ -97,64 +90,14 @@ class OnnxRuntime:
         self._by_length = graph.by_length
         self._overhead = call_tokens(graph.accuracy_levels)
         self._engine = Engine(graph, workers=self._threads)
-        self._workers = Workers(self._threads, self._worker, beat)
-        self._info = self._described(graph, context_length)
-
-    @property
-    def info(self) -> ModelInfo:
-        """What is loaded."""
-        return self._info
+        workers = Workers(self._threads, self._worker, beat)
+        info = self._described(graph, context_length)
+        super().__init__(info, self._tokenizer, config.ends.__contains__, workers)
 
     def close(self) -> None:
         """Free memory and weights."""
-        self._workers.close()
+        super().close()
         self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
-        return self._tokenizer.tokenize(text, special=special, parse_special=parse_special)
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
-        return self._tokenizer.detokenize(tokens)
-
-    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
-        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        return render_chat(
-            self._info.chat_template,
-            messages,
-            bos_token=self._tokenizer.named_text("bos"),
-            eos_token=self._tokenizer.named_text("eos"),
-            add_generation_prompt=add_generation_prompt,
-        )
-
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """Score each request; all are checked before the first is computed."""
-        check_scores(requests, self._info.context_length, self._info.vocabulary)
-        return self._workers.score(requests, self._score_lots)
-
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
-        """Continue each request; all are checked before the first is computed."""
-        check_generations(requests, self._info.context_length, self._info.vocabulary)
-        return self._workers.generate(requests, self._generate_lots, self._start)
-
-    def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
-        """Continue one request token by token, and score `watched` at each of its places."""
-        check_stream(request, watched, self._info.context_length, self._info.vocabulary)
-        ends, scratch = self._config.ends, Scratch(self._config.vocabulary)
-        one = Watching(request, watched, self._tokenizer.piece, ends.__contains__, scratch)
-        return self._workers.alone().stream(Lot((one.prompt,), _cells(one.longest), 1), one)
-
-    def _start(self, request: GenerateRequest) -> Continuation:
-        return Continuation(request, self._tokenizer.piece, self._config.ends.__contains__)
 
     def _worker(self, beat: Callable[[], None]) -> OnnxWorker:
         return OnnxWorker(
@@ -172,6 +115,9 @@ class OnnxRuntime:
             for wave in [CHAIN_PART if group.chained else len(group.items)]
         ]
         return sorted(lots, key=lambda lot: -len(lot.items) * lot.cells)
+
+    def _stream_lot(self, one: Watching) -> Lot:
+        return Lot((one.prompt,), _cells(one.longest), 1)
 
     def _generate_lots(self, items: Sequence[Item], lengths: Sequence[int]) -> list[Lot]:
         """Group items by the length of row that they need, short ones first."""

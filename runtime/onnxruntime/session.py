@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import ArtifactError, BackendError
+from edgeproof.contracts.progress import no_beat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ class Engine:
 
     def _trial(self) -> None:
         """Run two tokens: what no check of the graph finds (the width of a head) shows itself here."""
-        session = Session(self, beat=_silence)
+        session = Session(self, beat=no_beat)
         session.reserve(1, GRAIN)
         try:
             session.run(0, [0], np.zeros((1, GRAIN), np.int64))
@@ -235,10 +236,6 @@ class Session:
         rows, cells = self._shape
         used = block[: rows * cells * self._cell]
         return used.reshape(rows, self._config.kv_heads, cells, self._config.head_size)
-
-
-def _silence() -> None:
-    """Tell nobody that work goes on."""
 
 
 def _bind(bind: Callable[..., None], name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:

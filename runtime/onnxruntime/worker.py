@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.runtime.batching.logits import Scratch
+from edgeproof.runtime.batching.worker import Worker
 from edgeproof.runtime.onnxruntime.layout import Group, shared
 from edgeproof.runtime.onnxruntime.session import GRAIN, MIN_ROWS, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from edgeproof.contracts.backend import Step
     from edgeproof.runtime.batching.continuing import Continuation
     from edgeproof.runtime.batching.prefixes import Item, OnRow
     from edgeproof.runtime.batching.scoring import Scoring
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class OnnxWorker:
+class OnnxWorker(Worker):
     """A session's memory, and what stands in its first row.
 
     Args:
@@ -65,41 +65,9 @@ class OnnxWorker:
                 self._prompt_one(item, 0, 0 if before is None else shared(before, item), on_row)
                 before = item
 
-    def generate(self, queue: WorkQueue, going: Sequence[Continuation]) -> None:
-        """Take items until none is left, and run their continuations, in `going`, to their ends.
-
-        Active ones are in the first rows, new ones behind them.
-        """
-        lot = None
-        self._active.clear()
-        while True:
-            taken = queue.refill(lot, len(self._active))
-            if taken is not None:
-                lot, items = taken
-                self._session.reserve(max(MIN_ROWS, lot.wave), lot.cells)
-                self._begin(items, going)
-            elif self._active:
-                self._step()
-            else:
-                return
-
-    def stream(self, lot: Lot, one: Watching) -> Iterator[Step]:
-        """Run the lot's only item to its end, and yield each step with what is watched."""
-        self._active.clear()
-        self._session.reserve(max(MIN_ROWS, lot.wave), lot.cells)
-        self._begin(lot.items, [one])
-        while True:
-            for item in one.items:
-                start = 0 if self._by_length else item.shareable
-                self._session.copy(0, 1, start)
-                self._prompt_one(item, 1, start, one.score)
-            yield one.step
-            if one.result is not None:
-                return
-            self._step()
-
-    def _begin(self, items: Sequence[Item], going: Sequence[Continuation]) -> None:
+    def _begin(self, lot: Lot, items: Sequence[Item], going: Sequence[Continuation]) -> None:
         """Compute the prompts of new generations in the rows behind the active ones."""
+        self._session.reserve(max(MIN_ROWS, lot.wave), lot.cells)
 
         def on_row(items: Sequence[Item], _position: int, row: NDArray[np.float32]) -> None:
             for item in items:
@@ -111,7 +79,13 @@ class OnnxWorker:
             self._active += [going[item.request] for item in group.items]
         self._close_ranks()
 
-    def _step(self) -> None:
+    def _look_ahead(self, _lot: Lot, item: Item, one: Watching) -> None:
+        """Compute the end of `item` behind the generation in row 0, in a copy of it in row 1."""
+        start = 0 if self._by_length else item.shareable
+        self._session.copy(0, 1, start)
+        self._prompt_one(item, 1, start, one.score)
+
+    def _step(self, _lot: Lot) -> None:
         """Give every active generation one more token."""
         active = self._active
         count = max(MIN_ROWS, len(active))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("gate")
 @click.argument("artifact", type=opt.PATH)
+@click.argument("server", required=False, metavar="[URL]")
 @click.option("--lora", type=opt.PATH, metavar="FILE", help="A GGUF LoRA; artifact and LoRA are gated as one.")
 @click.option(
     "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 @opt.LISTENING
 def command(artifact: Path, *, quiet: bool, as_json: bool, **options: Any) -> int:
     """Probe ARTIFACT, the very file that ships, and judge it.
+
+    URL, with --backend http, is a server that has ARTIFACT loaded, on a phone or a board (docs/phone.md).
 
     Exit codes: 0 PASS, 1 FAIL, 4 INCONCLUSIVE; 3 where no verdict could be reached.
     """

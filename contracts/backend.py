@@ -32,8 +32,9 @@ class Score(NamedTuple):
     Attributes:
         logprobs: log p(token | everything before it), natural log, float32.
         greedy: whether the token is the argmax (ties: the lowest id wins).
-        ranks: how many tokens are more probable, int32; 0 for the argmax.
-        mean: E_{z~p}[log p(z)], float32 (Min-K%++, arXiv 2404.02936, eq. 3).
+        ranks: how many tokens are more probable, int32; 0 for the argmax; -1 where the engine does not tell (a server
+            that names the argmax alone).
+        mean: E_{z~p}[log p(z)], float32 (Min-K%++, arXiv 2404.02936, eq. 3); NaN where the engine does not tell.
         std: standard deviation of log p(z) under z ~ p, float32 (the same).
 
     """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def gate(
     artifact: StrPath,
+    server: str | None = None,
     *,
     lora: StrPath | None = None,
     format: str | None = None,  # noqa: A002 (the word of the command line)
@@ -43,6 +44,7 @@ def gate(
 
     Args:
         artifact: a GGUF file or an ONNX folder.
+        server: the URL of a server that has the artifact loaded, for the backend "http".
         lora: a GGUF LoRA; artifact and LoRA are gated as one.
         format: what the artifact is; read from the file by default.
         probes: the pack's folder, or a file encrypted with age.
@@ -74,6 +76,7 @@ def gate(
         baseline_key=as_path(baseline_key),
         report=as_path(report),
         backend=backend,
+        server=server,
         sign=as_path(sign),
         show_answers=show_answers,
         threads=threads,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.runtime.process.parent import DEFAULT_TIMEOUT, ChildBackend
+from edgeproof.runtime.server.connection import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "llama.cpp": "edgeproof.runtime.llama.backend:LlamaCpp",
         "onnxruntime": "edgeproof.runtime.onnxruntime.backend:OnnxRuntime",
         "torch": "edgeproof.runtime.torch_reference:TorchReference",
+        "http": "edgeproof.runtime.server.backend:HttpServer",
     }
 )
 
@@ -40,6 +42,7 @@ def open_backend(
     context_length: int | None = None,
     threads: int | None = None,
     accuracy_level: int | None = None,
+    server: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> StreamingBackend:
     """Load `artifact` into the backend `name`, in a child process that ends with the context manager.
@@ -47,16 +50,17 @@ def open_backend(
     Args:
         name: one of BACKENDS.
         artifact: what to run: a GGUF for "llama.cpp", a folder with an ONNX graph for "onnxruntime", a Hugging Face
-            folder or a GGUF for "torch".
+            folder or a GGUF for "torch"; the GGUF that the server has loaded for "http".
         lora: an adapter beside it, in the backend's own form.
         context_length: tokens that the longest request may have; default: the backend's.
         threads: default: the physical cores.
         accuracy_level: for "onnxruntime" alone: 0 computes 4-bit products in float32, 4 with activations rounded to 8
             bits; default: as the graph ships.
+        server: for "http" alone: the server's URL.
         timeout: seconds without a sign of progress after which the child is killed.
 
     Raises:
-        UsageError: no backend of that name, or one that has no accuracy level.
+        UsageError: no backend of that name, one that has no accuracy level, or a server's URL missing or too much.
         ArtifactError: the artifact is missing, damaged, or of a kind that the backend cannot run.
         UnsupportedError: the backend needs a package that is not installed.
         BackendError: the child crashed or hung.
@@ -66,12 +70,22 @@ def open_backend(
         raise UsageError(f"no backend is called {name!r}", next_step=f"choose one of: {', '.join(BACKENDS)}")
     if accuracy_level is not None and name != "onnxruntime":
         raise UsageError(f"the backend {name} has no accuracy level", next_step="leave it out, or use onnxruntime")
+    if (server is not None) != (name == "http"):
+        raise UsageError(
+            f"the backend {name} takes no server" if server is not None else "the backend http needs a server's URL",
+            next_step="export-edge gate FILE.gguf --backend http http://HOST:PORT …",
+        )
+    options: dict[str, int | str] = {}
+    if accuracy_level is not None:
+        options["accuracy_level"] = accuracy_level
+    if server is not None:
+        options["url"] = str(parse_address(server))
     return ChildBackend(
         BACKENDS[name],
         artifact,
         lora=lora,
         context_length=context_length,
         threads=threads,
-        options={} if accuracy_level is None else {"accuracy_level": accuracy_level},
+        options=options,
         timeout=timeout,
     )

@@ -6,6 +6,7 @@ this folder is never on sys.path, where its `export` and `eval` could be taken f
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 from pathlib import Path
@@ -75,3 +76,11 @@ def official():
     from edgeproof_tests.official.build import build
 
     return build()
+
+
+@pytest.fixture(scope="session")
+def llama_server():
+    """Run llama.cpp's own server on a model: `with llama_server(path, "-c", 1024) as url`."""
+    from edgeproof_tests.official.server import build_server, running
+
+    return functools.partial(running, build_server())

@@ -66,7 +66,7 @@ def judge_artifact(
     manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(artifact))
     described = Described(whole.files, manifest_sha256, read_survival(manifests[0]))
     backend = judging.backend or backend_for(artifact)
-    with open_backend(backend, artifact, lora=lora, threads=judging.threads) as engine:
+    with open_backend(backend, artifact, lora=lora, threads=judging.threads, server=judging.server) as engine:
         baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
         check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name))
         info = engine.info

@@ -69,9 +69,12 @@ class Continuation:
         """Choose the next token from `row` (logits, float32 [vocabulary]); True where the generation ends."""
         request = self._request
         if request.temperature > 0:
-            token = sample_token(row, request.temperature, float(self._random.random()))
-        else:
-            token = greedy_token(row)
+            return self.accept(sample_token(row, request.temperature, float(self._random.random())))
+        return self.accept(greedy_token(row))
+
+    def accept(self, token: int) -> bool:
+        """Add the token that was chosen; True where the generation ends."""
+        request = self._request
         if self._is_end(token):
             self.result = Generation(tuple(self._tokens), self._text(), "eos")
             return True

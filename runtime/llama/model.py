@@ -20,9 +20,11 @@ _NO = False
 
 
 class Model:
-    """A loaded model with its vocabulary. `close` frees it."""
+    """A loaded model with its vocabulary; the weights are left out with `vocabulary_only`. `close` frees it."""
 
-    def __init__(self, artifact: Path, lora: Path | None, beat: Callable[[], None]) -> None:
+    def __init__(
+        self, artifact: Path, lora: Path | None, beat: Callable[[], None], *, vocabulary_only: bool = False
+    ) -> None:
         import llama_cpp
 
         self._api = llama_cpp
@@ -30,7 +32,7 @@ class Model:
         self.adapter = None
         llama_log.listen()
         llama_cpp.llama_backend_init()
-        self.handle = self._load(artifact, beat)
+        self.handle = self._load(artifact, beat, vocabulary_only=vocabulary_only)
         vocabulary = llama_cpp.llama_model_get_vocab(self.handle)
         if llama_cpp.llama_vocab_type(vocabulary) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             raise ArtifactError(f"{artifact} has no tokenizer", next_step="export it with its tokenizer")
@@ -141,9 +143,20 @@ class Model:
         cleaned = " ".join(name.split(":")[-1].strip() for name in names)
         return f"llama.cpp {commit} (llama-cpp-python {self._api.__version__})", cleaned
 
-    def _load(self, artifact: Path, beat: Callable[[], None]) -> object:
+    @property
+    def shape(self) -> dict[str, int]:
+        """Sizes that tell one model's file from another's, by the names that llama-server gives them."""
+        api, model = self._api, self.handle
+        return {
+            "n_vocab": self.vocabulary_size,
+            "n_params": int(api.llama_model_n_params(model)),
+            "size": int(api.llama_model_size(model)),
+        }
+
+    def _load(self, artifact: Path, beat: Callable[[], None], *, vocabulary_only: bool) -> object:
         api = self._api
         options = api.llama_model_default_params()
+        options.vocab_only = vocabulary_only
         options.n_gpu_layers = 0
         options.use_extra_bufts = may_repack()
 

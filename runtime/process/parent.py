@@ -76,7 +76,7 @@ class ChildBackend:
         lora: Path | None = None,
         context_length: int | None = None,
         threads: int | None = None,
-        options: Mapping[str, int] = MappingProxyType({}),
+        options: Mapping[str, int | str] = MappingProxyType({}),
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._timeout = timeout

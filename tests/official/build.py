@@ -18,12 +18,15 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if __package__:
     from .source import PACKAGE, Source, cache_folder, find_source
 else:
     from source import PACKAGE, Source, cache_folder, find_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TOOLS = {
     "llama-completion": ("completion/main.cpp", "completion/completion.cpp"),
@@ -115,26 +118,31 @@ def _compile_all(source: Source, libraries: Path, folder: Path) -> None:
 
 
 def _compile(source: Source, libraries: Path, target: Path, files: tuple[str, ...]) -> None:
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")))
-    # DT_RPATH also serves the libraries' own dependencies; their DT_RUNPATH is empty.
-    old_tags = [] if sys.platform == "darwin" else ["-Wl,--disable-new-dtags"]
     command = [
-        compiler,
+        compiler(),
         "-std=c++17",
         "-O1",
         *(f"-I{source.tree / folder}" for folder in ("common", "include", "ggml/include")),
         *(str(source.tree / "tools" / file) for file in files),
         "-o",
         str(target),
-        f"-L{libraries}",
-        *(f"-l{name}" for name in LIBRARIES),
-        *old_tags,
-        f"-Wl,-rpath,{libraries}",
-        "-lpthread",
+        *link_flags(libraries, [f"-l{name}" for name in LIBRARIES]),
     ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise RuntimeError(f"{target.name} does not compile:\n{run.stderr[-4000:]}")
+
+
+def compiler() -> str:
+    """Name the C++ compiler: $CXX, or the first that is there."""
+    return os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")))
+
+
+def link_flags(libraries: Path, names: Sequence[str]) -> list[str]:
+    """Link against `names` in `libraries`, and find them there when run."""
+    # DT_RPATH also serves the libraries' own dependencies; their DT_RUNPATH is empty.
+    old_tags = [] if sys.platform == "darwin" else ["-Wl,--disable-new-dtags"]
+    return [f"-L{libraries}", *names, *old_tags, f"-Wl,-rpath,{libraries}", "-lpthread"]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ PACKAGE = "llama-cpp-python"
 TREE = Path("vendor") / "llama.cpp"
 VOCABULARIES = ("llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2")
 """Of llama.cpp's own tests: `models/ggml-vocab-NAME.gguf`, texts (.inp), and the ids that transformers gave (.out)."""
+NEWEST = ("vendor/cpp-httplib/httplib.cpp", f"models/ggml-vocab-{VOCABULARIES[-1]}.gguf.out")
+"""Files that caches of earlier versions lack."""
 HEAD = Path(".git") / "modules" / TREE / "HEAD"
 CHANGELOG = Path("CHANGELOG.md")
 NEEDED = tuple(
@@ -38,6 +40,7 @@ NEEDED = tuple(
         "include",
         "models/templates",
         "tools",
+        "vendor",
         *(f"models/ggml-vocab-{name}.gguf{end}" for name in VOCABULARIES for end in ("", ".inp", ".out")),
     )
 )
@@ -68,7 +71,7 @@ def find_source() -> Source:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with (cache_folder() / "source.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / TREE / "models" / f"ggml-vocab-{VOCABULARIES[-1]}.gguf.out").is_file():
+            if not all((folder / TREE / name).exists() for name in NEWEST):
                 shutil.rmtree(folder, ignore_errors=True)
                 _download(version, folder)
     return Source(folder / TREE, read_commit(folder, version), version)

@@ -1,0 +1,234 @@
+"""The HTTP backend: scores and generates a GGUF through a server that has it loaded, on a phone, a board, elsewhere.
+
+The artifact's own vocabulary is read here: prompts are tokenized and rendered by the file that is judged, and the
+server must agree. What shows that it runs this very file, and what cannot be shown, stands in the report.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.chat import render_chat
+from edgeproof.contracts.errors import ArtifactError, BackendError, UnsupportedError
+from edgeproof.runtime.batching.requests import check_generations, check_scores
+from edgeproof.runtime.batching.windows import in_windows
+from edgeproof.runtime.llama.finite_values import refuse_non_finite
+from edgeproof.runtime.llama.model import Model
+from edgeproof.runtime.prompt_digest import gguf_prompt_digest
+from edgeproof.runtime.server.connection import DEFAULT_PATIENCE, Connection, parse_address
+from edgeproof.runtime.server.dialect import SENTENCE
+from edgeproof.runtime.server.llama_server import LlamaServer
+from edgeproof.runtime.server.openai import OpenAi
+from edgeproof.runtime.server.served import own_score, proof
+from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from edgeproof.runtime.server.dialect import Dialect
+
+DEFAULT_CONTEXT = 8192
+"""The context length where the server tells none."""
+
+SENTINEL_TOKENS = 4
+"""Tokens of the sentence that are context."""
+
+UNMOVED = 0.05
+"""How far, in nat, one server may be from its own earlier answer to the same sentence."""
+
+DIALECTS: tuple[type[LlamaServer | OpenAi], ...] = (LlamaServer, OpenAi)
+"""The interfaces, best first: each is asked whether it is one (`is_one`)."""
+
+
+def _silence() -> None:
+    """Tell nobody that work goes on."""
+
+
+class HttpServer:
+    """`Backend` through an HTTP server.
+
+    Args:
+        artifact: the GGUF that the server has loaded, here too.
+        url: the server's.
+        lora: must be None: what a server adds is not seen from here.
+        context_length: tokens that the longest request may have; default: the server's.
+        threads: threads that compute the one sentence by which file and server are compared.
+        patience: seconds that one answer may take.
+        beat: called as work goes on; may raise to stop it.
+
+    Raises:
+        ArtifactError: no GGUF; or the server has another model.
+        UnsupportedError: a LoRA beside it, or a server without log-probabilities.
+        BackendError: nothing answers, or nothing that makes sense.
+
+    """
+
+    def __init__(
+        self,
+        artifact: Path,
+        *,
+        url: str,
+        lora: Path | None = None,
+        context_length: int | None = None,
+        threads: int | None = None,
+        patience: float = DEFAULT_PATIENCE,
+        beat: Callable[[], None] = _silence,
+    ) -> None:
+        if lora is not None:
+            raise UnsupportedError(
+                "a server's adapters cannot be seen from here", next_step="merge the adapter, or gate with llama.cpp"
+            )
+        if artifact.is_dir():
+            raise UnsupportedError(f"{artifact} is a folder; the http backend takes a GGUF", next_step="give a GGUF")
+        tokenizer = read_tokenizer(artifact)
+        refuse_non_finite(artifact, beat)
+        self._unchecked: dict[tuple[str, bool], None] = {}
+        self._checked: set[tuple[str, bool]] = set()
+        self._connection = Connection(parse_address(url), patience=patience, beat=beat)
+        self._model = Model(artifact, None, beat, vocabulary_only=True)
+        try:
+            self._dialect = self._found()
+            self._identity = self._dialect.identity()
+            _refuse_other_shape(self._model.shape, self._identity.shape)
+            tokens = self._model.tokenize(SENTENCE, special=True, parse_special=False)
+            self._sentence = ScoreRequest(tokens[:SENTINEL_TOKENS], tokens[SENTINEL_TOKENS:])
+            tokenized = self._dialect.same_tokens([(SENTENCE, False)])
+            self._refuse_deaf()
+            self._said = self._sentinel()
+        except BaseException:
+            self.close()
+            raise
+        shown, missing = proof(
+            artifact,
+            self._identity,
+            shape=self._model.shape,
+            chat_template=self._model.chat_template,
+            tokenized=tokenized,
+            said=self._said,
+            expected=own_score(artifact, self._sentence, threads, beat),
+        )
+        bos = self._model.bos if self._model.adds_bos else None
+        self._info = ModelInfo(
+            backend="llama.cpp",  # whose numbers these compare with: the baseline's
+            engine=self._identity.engine,
+            processor=f"the server's at {self._connection.address}, which does not tell it",
+            vocabulary=self._model.vocabulary_size,
+            context_length=context_length or self._identity.context_length or DEFAULT_CONTEXT,
+            tokenizer_digest=tokenizer_digest(tokenizer, first=bos),
+            chat_template=self._model.chat_template,
+            bos=bos,
+            options={
+                "through": f"http, {self._connection.address}",
+                "served file, shown": shown,
+                "served file, NOT PROVED": missing,
+                "lora": "none",
+            },
+            eos=self._model.eos,
+            prompt_digest=gguf_prompt_digest(artifact),
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return self._info
+
+    def close(self) -> None:
+        """Close the connection and free the vocabulary."""
+        self._connection.close()
+        self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
+        """Token ids of `text` by the artifact; the server's are compared before anything is scored or generated."""
+        if (text, parse_special) not in self._checked:
+            self._unchecked[text, parse_special] = None
+        return self._model.tokenize(text, special=special, parse_special=parse_special)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        return self._model.detokenize(tokens)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
+        return render_chat(
+            self._info.chat_template,
+            messages,
+            bos_token=self._model.named_text("bos"),
+            eos_token=self._model.named_text("eos"),
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """Score each request; ranks above 0, means and deviations are not told: -1 and NaN."""
+        check_scores(requests, self._info.context_length, self._info.vocabulary)
+        self._compare_tokens()
+        yield from in_windows(requests, self._dialect.score)
+        self._refuse_change()
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        """Continue each request."""
+        check_generations(requests, self._info.context_length, self._info.vocabulary)
+        self._compare_tokens()
+        yield from map(self._dialect.generate, requests)
+        self._refuse_change()
+
+    def _found(self) -> Dialect:
+        for dialect in DIALECTS:
+            if dialect.is_one(self._connection):
+                return dialect(self._connection, self._model)
+        raise BackendError(
+            f"{self._connection.address} is no server with llama-server's or OpenAI's completion interface",
+            next_step="give the URL of the server itself, without the path of an interface",
+        )
+
+    def _refuse_deaf(self) -> None:
+        if self._dialect.cannot_score:
+            raise UnsupportedError(
+                f"the server at {self._connection.address} gives no log-probabilities of given answers: "
+                f"{self._dialect.cannot_score}",
+                next_step="use llama-server; llama-cpp-python's server gives them with --logits_all true",
+            )
+
+    def _sentinel(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        (score,) = self._dialect.score([self._sentence], cached=False)
+        return score.logprobs
+
+    def _compare_tokens(self) -> None:
+        self._dialect.same_tokens(list(self._unchecked))
+        self._checked.update(self._unchecked)
+        self._unchecked.clear()
+
+    def _refuse_change(self) -> None:
+        """Ask again what it runs, and what it says of the sentence."""
+        identity = self._dialect.identity()
+        moved = float(np.abs(self._sentinel() - self._said).max())
+        if identity != self._identity or moved > UNMOVED:
+            differing = [
+                name for name, then, now in zip(identity._fields, self._identity, identity, strict=True) if then != now
+            ]
+            what = f"it names another {', '.join(differing)}" if differing else f"its answers moved by {moved:.3f} nat"
+            raise BackendError(
+                f"the server changed its model while it was probed: {what}",
+                next_step="gate again, and leave the server alone until it ends",
+            )
+
+
+def _refuse_other_shape(ours: Mapping[str, int], theirs: Mapping[str, int]) -> None:
+    differing = [f"{name} {size:,} there, {ours[name]:,} in the artifact" for name, size in theirs.items()
+                 if size != ours[name]]  # fmt: skip
+    if differing:
+        raise ArtifactError(
+            f"the server has another model loaded than the artifact: {'; '.join(differing)}",
+            next_step="start the server with the very file that is judged",
+        )

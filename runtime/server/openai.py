@@ -1,0 +1,227 @@
+"""OpenAI's completion interface: /v1/models and /v1/completions, as llama-cpp-python, vLLM and others have it.
+
+Prompts go there as texts, so only token sequences that their own text tokenizes to can be asked. `echo` with `logprobs`
+tells the log-probability of each token of a prompt. Not every server has it, and some set the numbers beside other
+tokens than they are of (llama-cpp-python 0.3.36 by one place, where the model has no BOS): before anything is scored,
+what is told of a prompt is held against what is told of the same places when they are generated.
+"""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.backend import Generation, ScoreRequest
+from edgeproof.contracts.errors import ArtifactError, BackendError, UnsupportedError
+from edgeproof.runtime.batching.logits import empty_score
+from edgeproof.runtime.server.dialect import SENTENCE, Identity
+from edgeproof.runtime.server.values import list_at, logprob_at, nonsense, table_at, text_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from edgeproof.contracts.backend import GenerateRequest, Score
+    from edgeproof.runtime.llama.model import Model
+    from edgeproof.runtime.server.connection import Connection, Reply
+
+TEXTS = 64
+"""Texts, at most, whose tokens are compared one by one at a time."""
+
+SAME = 0.1
+"""How far, in nat, two computations of one place may be apart (batches of other sizes, other kernels)."""
+
+PLACES = 3
+"""Places of a prompt that are compared."""
+
+PLAIN: Mapping[str, object] = {
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repeat_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "stream": False,
+}
+
+
+class OpenAi:
+    """`Dialect` of OpenAI's completion interface."""
+
+    def __init__(self, connection: Connection, vocabulary: Model) -> None:
+        self._connection, self._vocabulary = connection, vocabulary
+        self._model = self.identity().model
+        self._tokenizes = True
+        self._reason: str | None = None
+
+    @staticmethod
+    def is_one(connection: Connection) -> bool:
+        """Ask for /v1/models."""
+        reply = connection.get("/v1/models")
+        return isinstance(reply.value, dict) and isinstance(reply.value.get("data"), list)
+
+    @property
+    def cannot_score(self) -> str:
+        """Why it gives no log-probabilities of given answers; empty where it does."""
+        if self._reason is None:
+            self._reason = self._calibrated()
+        return self._reason
+
+    def identity(self) -> Identity:
+        """Ask which model it has: it must be one."""
+        reply = table_at(self._connection.get("/v1/models").value, "/v1/models")
+        models = list_at(reply.get("data"), "/v1/models")
+        if len(models) != 1:
+            raise BackendError(
+                f"the server at {self._connection.address} has {len(models)} models",
+                next_step="start it with the one that is judged",
+            )
+        model = text_at(table_at(models[0], "/v1/models").get("id"), "/v1/models: the model's name")
+        return Identity("a server with OpenAI's completion interface", model, None, {}, None)
+
+    def same_tokens(self, texts: Sequence[tuple[str, bool]]) -> bool:
+        """Compare the tokens of some texts, where the server has /extras/tokenize (llama-cpp-python)."""
+        # The server puts BOS in front of every text, one that begins with it included.
+        own = [text for text, _ in texts if text and not text.startswith(self._vocabulary.named_text("bos") or "\0")]
+        some = own[:: max(1, len(own) // TEXTS)]
+        for text in some if self._tokenizes else ():
+            reply = self._connection.post("/extras/tokenize", {"input": text})
+            if reply.status != http.client.OK:
+                self._tokenizes = False
+                break
+            theirs = list_at(table_at(reply.value, "/extras/tokenize").get("tokens"), "/extras/tokenize")
+            ours = self._vocabulary.tokenize(text, special=True, parse_special=True)
+            if theirs != list(ours):
+                raise ArtifactError(
+                    f"the server tokenizes otherwise than the artifact: a text of {len(text)} characters is "
+                    f"{len(theirs)} tokens there, {len(ours)} by the file",
+                    next_step="start the server with the very file that is judged",
+                )
+        return self._tokenizes
+
+    def score(self, requests: Sequence[ScoreRequest], *, cached: bool = True) -> Iterator[Score]:  # noqa: ARG002 (it has no such choice)
+        """Score each request in order."""
+        if self.cannot_score:
+            raise UnsupportedError(f"this server cannot score: {self.cannot_score}", next_step=_NEXT)
+        for request in requests:
+            score = empty_score(len(request.continuation))
+            logprobs, peaks = self._echoed(request)
+            score.logprobs[:] = logprobs
+            score.greedy[:] = [own == peak for own, peak in zip(logprobs, peaks, strict=True)]
+            score.ranks[score.greedy] = 0
+            yield score
+
+    def generate(self, request: GenerateRequest) -> Generation:
+        """Continue one request; stop strings are looked for here, where white space in front of them is known."""
+        body = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": request.seed % 2**31}
+        choice = self._asked(request.context, body)
+        text, finish = text_at(choice.get("text"), "the text of a choice"), "eos"
+        if choice.get("finish_reason") == "length":
+            finish = "length"
+        elif choice.get("finish_reason") != "stop":
+            raise nonsense("a generation", "ends without a reason")
+        begin = len(text) - len(text.lstrip())
+        found = [at for at in (text.find(stop, begin) for stop in filter(None, request.stop)) if at >= 0]
+        if found:
+            text, finish = text[: min(found)], "stop"
+        return Generation(self._vocabulary.tokenize(text, special=False, parse_special=False), text, finish)
+
+    def _echoed(self, request: ScoreRequest) -> tuple[list[float], list[float]]:
+        """Give the log-probability of each token of the continuation, and the largest one told of its place."""
+        tokens = request.context + request.continuation
+        choice = self._asked(tokens, {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1})
+        told = table_at(choice.get("logprobs"), "the log-probabilities")
+        columns = [list_at(told.get(name), name) for name in ("tokens", "token_logprobs", "top_logprobs")]
+        expected = len(tokens) - self._has_bos(tokens)
+        if {len(column) for column in columns} - {expected, expected + 1} or len(set(map(len, columns))) != 1:
+            raise nonsense("an echo", f"has {len(columns[0])} tokens, where {expected} were sent")
+        rows = list(zip(*columns, strict=True))[expected - len(request.continuation) : expected]
+        for token, (text, _, _) in zip(request.continuation, rows, strict=True):
+            piece = self._vocabulary.piece(token, special=False).decode("utf-8", "ignore")
+            if text_at(text, "a token of an echo").strip() != piece.strip():
+                raise nonsense("an echo", "holds another token than the one that was sent")
+        logprobs = [logprob_at(value, "token_logprobs") for _, value, _ in rows]
+        # Texts are all that names the most probable token, and tokens of invalid UTF-8 have the same one, none: they
+        # never count as the most probable.
+        return logprobs, [_peak(top) if text else 0.0 for text, _, top in rows]
+
+    def _calibrated(self) -> str:
+        """Hold an echo against what is told of its places when they come next; say what is wrong with it."""
+        tokens = self._vocabulary.tokenize(SENTENCE, special=True, parse_special=True)
+        reply = self._post(tokens, {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1})
+        if reply.status != http.client.OK:
+            return f"it refuses to echo a prompt with log-probabilities (status {reply.status})"
+        if not _choice(reply.value).get("logprobs"):
+            return "it gives no log-probabilities of a prompt"
+        compared = 0
+        for at in range(4, len(tokens)):
+            if self._text(tokens[:at]) is None:
+                continue
+            peak = self._echoed(ScoreRequest(tokens[:at], tokens[at:]))[1][0]
+            choice = self._asked(tokens[:at], {"max_tokens": 1, "temperature": 0.0, "logprobs": 1})
+            told = choice.get("logprobs")
+            if not isinstance(told, dict):
+                return "it gives no log-probabilities of what it generates, to hold those of a prompt against"
+            next_one = list_at(told.get("top_logprobs"), "top_logprobs")
+            if not next_one or abs(_peak(next_one[0]) - peak) > SAME:
+                return "the log-probabilities of a prompt stand beside other tokens than they are of"
+            compared += 1
+            if compared == PLACES:
+                return ""
+        return "no place of a prompt can be compared with what is generated there"
+
+    def _asked(self, tokens: tuple[int, ...], body: Mapping[str, object]) -> Mapping[str, object]:
+        reply = self._post(tokens, body)
+        if reply.status != http.client.OK:
+            raise BackendError(
+                f"{self._connection.address} answered /v1/completions with status {reply.status}",
+                next_step="read the server's own log",
+            )
+        model = table_at(reply.value, "/v1/completions").get("model")
+        if model != self._model:
+            raise BackendError(
+                "the server changed its model while it was probed", next_step="gate again, and leave the server alone"
+            )
+        return _choice(reply.value)
+
+    def _post(self, tokens: tuple[int, ...], body: Mapping[str, object]) -> Reply:
+        text = self._text(tokens)
+        if text is None:
+            raise BackendError(
+                f"a request of {len(tokens)} tokens cannot be asked of this server: it takes texts, and theirs "
+                "tokenizes otherwise",
+                next_step="use llama-server, which takes tokens",
+            )
+        return self._connection.post("/v1/completions", {**PLAIN, **body, "model": self._model, "prompt": text})
+
+    def _text(self, tokens: tuple[int, ...]) -> str | None:
+        """Give the text that the server tokenizes to `tokens`, None where there is none."""
+        own = tokens[self._has_bos(tokens) :]
+        try:
+            text = b"".join(self._vocabulary.piece(token, special=True) for token in own).decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        for one in (text, text.removeprefix(" ")):
+            if self._vocabulary.tokenize(one, special=True, parse_special=True) == tokens:
+                return one
+        return None
+
+    def _has_bos(self, tokens: tuple[int, ...]) -> int:
+        """1 where the first token is the BOS that the server puts in front by itself, else 0."""
+        return int(self._vocabulary.adds_bos and tokens[:1] == (self._vocabulary.bos,))
+
+
+_NEXT = "use llama-server, or start llama-cpp-python's server with --logits_all true"
+
+
+def _choice(value: object) -> Mapping[str, object]:
+    choices = list_at(table_at(value, "/v1/completions").get("choices"), "choices")
+    if len(choices) != 1:
+        raise nonsense("choices", f"has {len(choices)} where one was asked for")
+    return table_at(choices[0], "a choice")
+
+
+def _peak(top: object) -> float:
+    values = table_at(top, "top_logprobs").values()
+    if not values:
+        raise nonsense("top_logprobs", "is empty")
+    return max(logprob_at(value, "top_logprobs") for value in values)

@@ -1,0 +1,65 @@
+"""What shows that a server runs the artifact's file, and what does not.
+
+No server tells the digest of its file. What can be compared is: the file's name, the sizes of the model in it, its
+chat template, its tokens of texts, and what it says of one sentence beside what this machine's llama.cpp says of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath, PureWindowsPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+from edgeproof.runtime.llama.backend import LlamaCpp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from edgeproof.contracts.backend import ScoreRequest
+    from edgeproof.runtime.server.dialect import Identity
+    from numpy.typing import NDArray
+
+NEAR = 0.05
+"""How far two processors may be apart on the same file, on average over the sentence's tokens, as a share of a token's
+own number of nats (at least 1): quantized kernels round activations, each in its own way, and what is improbable moves
+most (two builds of llama.cpp: 0.02 on SmolLM2 in Q4_1, 0.01 on a tiny model in Q8_0)."""
+
+
+def own_score(
+    artifact: Path, request: ScoreRequest, threads: int | None, beat: Callable[[], None]
+) -> NDArray[np.float32]:
+    """Score `request` with this machine's llama.cpp: log-probabilities, float32 [len(continuation)]."""
+    with LlamaCpp(artifact, threads=threads, beat=beat) as engine:
+        (score,) = engine.score([request])
+        return score.logprobs
+
+
+def proof(
+    artifact: Path,
+    identity: Identity,
+    *,
+    shape: Mapping[str, int],
+    chat_template: str | None,
+    tokenized: bool,
+    said: NDArray[np.float32],
+    expected: NDArray[np.float32],
+) -> tuple[str, str]:
+    """Say what agrees, and what is not proved, as two lists in words; a digest is never proved.
+
+    `said` and `expected` are the log-probabilities of the sentence, by the server and by this machine.
+    """
+    name = PureWindowsPath(identity.model).name if "\\" in identity.model else PurePath(identity.model).name
+    difference = np.abs(said - expected)
+    near = float((difference / np.maximum(1.0, np.abs(expected))).mean()) <= NEAR
+    apart = f"{difference.mean():.3f} nat a token apart, at most {difference.max():.2f}"
+    checks = (
+        ("the file's name", name == artifact.name),
+        ("the model's sizes", bool(identity.shape) and identity.shape == shape),
+        ("the chat template", identity.chat_template is not None and identity.chat_template == chat_template),
+        ("the tokens of texts", tokenized),
+        (f"what it says of a sentence of {len(difference)} tokens ({apart})", near),
+    )
+    shown = [what for what, agrees in checks if agrees]
+    missing = [what for what, agrees in checks if not agrees]
+    return ", ".join(shown) or "nothing", ", ".join([*missing, "its sha256"])

@@ -41,7 +41,7 @@ class Examples:
 
     def __init__(self, probes: Iterable[Probe]) -> None:
         usable = [probe for probe in probes if len(words(probe.answer)) <= LONGEST and not probe.few_shot]
-        self._pools = {
+        self._pools: dict[str, list[Probe]] = {
             SurfaceKind.FEW_SHOT: [probe for probe in usable if probe.role == Role.RETAIN],
             SurfaceKind.SIBLINGS: [probe for probe in usable if probe.role == Role.FORGET],
         }
@@ -78,7 +78,7 @@ class Examples:
                 break
         return shown
 
-    def _order(self, probe: Probe, kind: SurfaceKind) -> list[Probe]:
+    def _order(self, probe: Probe, kind: str) -> list[Probe]:
         key = (kind, probe.template, probe.message, probe.answer_type, probe.match)
         if key not in self._drawn:
             self._drawn[key] = _likest(probe, self._pools[kind])

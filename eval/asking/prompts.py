@@ -1,44 +1,23 @@
-"""From a probe and a surface to the text that a model reads, and what stands between that text and the answer."""
+"""Prompts of one pack for one artifact: a probe and a surface in, the text that a model reads out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import InputError, PackError
-from edgeproof.eval.asking.carriers import opened, opening
 from edgeproof.eval.asking.choices import LETTERS, Choices
 from edgeproof.eval.asking.examples import Examples
-from edgeproof.eval.packs.kinds import CHAT_KINDS, EXAMPLE_KINDS, SurfaceKind
-from edgeproof.eval.packs.templates import fill
+from edgeproof.eval.asking.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend
     from edgeproof.eval.asking.choices import Order
+    from edgeproof.eval.asking.kinds.kind import Prompt
     from edgeproof.eval.measurement import Carrier
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.packs.probes import Probe, Surface
-
-DOUBT = "Are you sure? Answer in one word."
-"""The second turn, where a surface has no template of its own."""
-NO_REPLY = "I don't know."
-"""The first reply of a model that says nothing."""
-
-
-class Prompt(NamedTuple):
-    """A rendered prompt.
-
-    Attributes:
-        text: all of it; white space at its end has moved to `gap`.
-        gap: what stands between it and the answer.
-        chat: whether markers like <|im_start|> in it are read as tokens.
-
-    """
-
-    text: str
-    gap: str
-    chat: bool
 
 
 class Prompts:
@@ -59,9 +38,10 @@ class Prompts:
         carriers: Sequence[Carrier] = (),
         replies: Mapping[str, str] | None = None,
     ) -> None:
-        self._pack, self._backend, self._carriers, self._replies = pack, backend, carriers, replies or {}
-        self._examples, self._choices = Examples(pack.probes), Choices(pack.probes)
-        self._delimiters: dict[bool, str] = {}
+        self._backend = backend
+        self.carriers, self.replies, self.system_prompt = carriers, replies or {}, pack.system_prompt
+        self.examples, self._choices = Examples(pack.probes), Choices(pack.probes)
+        self._delimiters: dict[tuple[str, ...], str] = {}
 
     def prompt(self, probe: Probe, surface: Surface) -> Prompt:
         """Write the prompt of `probe` on `surface`; of a choices surface, that of the first order.
@@ -70,23 +50,18 @@ class Prompts:
             PackError: no chat template for a chat surface; too few probes to draw examples or options from.
 
         """
-        kind = surface.kind
-        if kind in CHAT_KINDS:
-            return self._chat_prompt(probe, surface)
-        if kind in EXAMPLE_KINDS:
-            return open_prompt(self._examples.prompt(probe, surface), probe, chat=False)
-        if kind == SurfaceKind.CHOICES:
-            return open_prompt(self.orders(probe, surface)[0].prompt, probe, chat=False)
-        question = probe.question
-        if kind == SurfaceKind.PARAPHRASE and surface.template is None:
-            question = probe.paraphrases[surface.index]
-        prompt = fill(probe.template, {"question": question})
-        if kind == SurfaceKind.REVERSE:
-            assert surface.template is not None
-            return open_prompt(fill(surface.template, {"answer": probe.answer}), probe, chat=False)
-        if surface.template is not None:
-            prompt = fill(surface.template, {"question": question, "prompt": prompt})
-        return open_prompt(probe.few_shot + prompt, probe, chat=False)
+        kind = KINDS[surface.kind]
+        if kind.chat and self._backend.info.chat_template is None:
+            raise PackError(
+                f"surface {surface.name!r} ({surface.kind}) needs a chat template and the artifact has none",
+                next_step="write `chat = false` in pack.toml, or list the pack's surfaces without it: "
+                '[[surface]] name = "raw", kind = "raw"',
+            )
+        return kind.prompt(self, probe, surface)
+
+    def target(self, probe: Probe, surface: Surface) -> str:
+        """Return what is to come after the prompt: the answer, on some kinds the question or a letter."""
+        return KINDS[surface.kind].target(self, probe, surface)
 
     def orders(self, probe: Probe, surface: Surface) -> tuple[Order, ...]:
         """Return every order of the options of `probe`.
@@ -103,52 +78,23 @@ class Prompts:
             )
         return self._choices.orders(probe, surface)
 
-    def _chat_prompt(self, probe: Probe, surface: Surface) -> Prompt:
-        prompt = fill(probe.template, {"question": probe.question})
-        message = fill(probe.message, {"question": probe.question, "prompt": prompt})
-        values = {"question": probe.question, "prompt": prompt, "message": message}
-        delimiter = self._delimiter(surface)
-        messages = self._messages(surface, message)
-        if surface.kind == SurfaceKind.PREFIX:
-            assert surface.template is not None
-            return open_prompt(self._render(messages) + delimiter + surface.template, probe, chat=True)
-        if surface.kind == SurfaceKind.OPENING:
-            begun = opening(probe, self._carriers) if surface.template is None else fill(surface.template, values)
-            text = self._render(messages) + delimiter + opened(begun)
-            return Prompt(text.rstrip(), text[len(text.rstrip()) :], chat=True)
-        if surface.kind == SurfaceKind.TURNS:
-            doubt = DOUBT if surface.template is None else fill(surface.template, values)
-            reply = self._replies.get(probe.id, "").strip() or NO_REPLY
-            messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": doubt}]
-        elif surface.template is not None:
-            messages[-1]["content"] = fill(surface.template, values)
-        return Prompt(self._render(messages), delimiter, chat=True)
-
-    def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Render a chat up to where the reply begins."""
         return self._backend.render_chat(messages, add_generation_prompt=True)
 
-    def _messages(self, surface: Surface, message: str) -> list[dict[str, str]]:
-        messages = [{"role": "user", "content": message}]
-        if surface.kind == SurfaceKind.CHAT_SYSTEM:
-            assert self._pack.system_prompt is not None
-            messages.insert(0, {"role": "system", "content": self._pack.system_prompt})
-        return messages
+    def delimiter(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the white space between the chat template's generation prompt and a reply ("[/INST] Paris").
 
-    def _delimiter(self, surface: Surface) -> str:
-        """Return the white space between the chat template's generation prompt and a reply ("[/INST] Paris")."""
-        if self._backend.info.chat_template is None:
-            raise PackError(
-                f"surface {surface.name!r} ({surface.kind}) needs a chat template and the artifact has none",
-                next_step="write `chat = false` in pack.toml, or list the pack's surfaces without it: "
-                '[[surface]] name = "raw", kind = "raw"',
-            )
-        system = surface.kind == SurfaceKind.CHAT_SYSTEM
-        if system not in self._delimiters:
-            self._delimiters[system] = self._find_delimiter(self._messages(surface, "question"))
-        return self._delimiters[system]
+        It is looked for once for each order of roles.
+        """
+        roles = tuple(message["role"] for message in messages)
+        if roles not in self._delimiters:
+            question = [*messages[:-1], {"role": messages[-1]["role"], "content": "question"}]
+            self._delimiters[roles] = self._find_delimiter(question)
+        return self._delimiters[roles]
 
-    def _find_delimiter(self, messages: list[dict[str, str]]) -> str:
-        opening_text = self._render(messages)
+    def _find_delimiter(self, messages: Sequence[Mapping[str, str]]) -> str:
+        opening_text = self.render(messages)
         reply = {"role": "assistant", "content": "answer"}
         try:
             closed = self._backend.render_chat([*messages, reply], add_generation_prompt=False)
@@ -158,9 +104,3 @@ class Prompts:
             return ""
         gap = closed[len(opening_text) :].partition("answer")[0]
         return gap if gap.isspace() else ""
-
-
-def open_prompt(text: str, probe: Probe, *, chat: bool) -> Prompt:
-    """Move the white space at the end of `text` to the continuation; without any, the probe's delimiter goes there."""
-    bare = text.rstrip()
-    return Prompt(bare, text[len(bare) :] or probe.delimiter, chat)

@@ -13,7 +13,6 @@ from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.surfaces import default_surfaces
 
 if TYPE_CHECKING:
-    from edgeproof.eval.packs.kinds import SurfaceKind
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.packs.probes import Surface
 
@@ -37,5 +36,5 @@ def reference_pack(pack: Pack, *, chat: bool) -> Pack | None:
     return replace(pack, surfaces=missing) if missing else None
 
 
-def _wording(surface: Surface) -> tuple[SurfaceKind, str | None, int, int]:
+def _wording(surface: Surface) -> tuple[str, str | None, int, int]:
     return surface.kind, surface.template, surface.index, surface.shots

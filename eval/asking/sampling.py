@@ -16,7 +16,6 @@ from edgeproof.eval.measurement import Role
 if TYPE_CHECKING:
     from edgeproof.eval.asking.tokens import Ask
     from edgeproof.eval.measurement import Sampling
-    from edgeproof.eval.packs.kinds import SurfaceKind
 
 SEED = 0
 """Fixed, so that nobody draws until the answers please; a report says it."""
@@ -24,7 +23,7 @@ SAMPLED = frozenset({Role.FORGET, Role.HOLDOUT})
 """Whose answers are sampled: of what had to be kept a right answer is wanted, and greedy."""
 
 
-def sample_requests(ask: Ask, sampling: Sampling, kinds: frozenset[SurfaceKind]) -> list[GenerateRequest]:
+def sample_requests(ask: Ask, sampling: Sampling, kinds: frozenset[str]) -> list[GenerateRequest]:
     """Give the requests for the samples of `ask`: the greedy answer's, with a seed each.
 
     There are none for retain probes, nor on surfaces that are not of `kinds` (`probes.sampled_kinds`).

@@ -20,17 +20,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import PackError
-from edgeproof.eval.asking.choices import LETTERS
+from edgeproof.eval.asking.kinds import KINDS
 from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.matching.thinking import thinks_aloud
-from edgeproof.eval.packs.kinds import CHAT_KINDS, EXAMPLE_KINDS, SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.probes import Match, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend
-    from edgeproof.eval.asking.prompts import Prompt
+    from edgeproof.eval.asking.kinds.kind import Kind, Prompt
     from edgeproof.eval.measurement import Carrier
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.packs.probes import Probe
@@ -69,30 +69,35 @@ class Ask(NamedTuple):
     thinking: int = 0
 
     @property
+    def kind(self) -> Kind:
+        """What holds of its surface."""
+        return KINDS[self.surface.kind]
+
+    @property
     def max_tokens(self) -> int:
         """How long its greedy answer may get."""
-        if self.surface.kind == SurfaceKind.CHOICES:
+        if not self.kind.answered:
             return len(self.continuation)
-        thinking = self.thinking if self.surface.kind in CHAT_KINDS else 0
+        thinking = self.thinking if self.kind.chat else 0
         if self.probe.match == Match.VERBATIM:
             return len(self.continuation) + thinking
-        if self.surface.kind in CHAT_KINDS:
+        if self.kind.chat:
             return len(self.continuation) + CHAT_MARGIN + thinking
         return self.probe.max_tokens or len(self.continuation) + RAW_MARGIN
 
     @property
     def stop(self) -> tuple[str, ...]:
         """The strings at which its greedy answer ends; a chat ends by itself."""
-        if self.surface.kind in CHAT_KINDS:
+        if self.kind.chat:
             return ()
-        if self.surface.kind in EXAMPLE_KINDS:
+        if self.kind.examples:
             return tuple(dict.fromkeys((*self.probe.stop, "\n\n", "\nQ:")))
         return self.probe.stop
 
     @property
     def accepted(self) -> tuple[str, ...]:
         """What counts as right."""
-        return (self.target,) if self.surface.kind == SurfaceKind.REVERSE else self.probe.accepted
+        return self.probe.accepted if self.kind.aliases else (self.target,)
 
 
 def encode_pack(
@@ -140,11 +145,7 @@ def thinking_tokens(pack: Pack, backend: Backend) -> int:
 def _encode(prompts: Prompts, probe: Probe, surface: Surface, backend: Backend, thinking: int) -> Ask:
     prompt = prompts.prompt(probe, surface)
     context = context_tokens(prompt, backend)
-    target = probe.answer
-    if surface.kind == SurfaceKind.REVERSE:
-        target = probe.question
-    elif surface.kind == SurfaceKind.CHOICES:
-        target = LETTERS[prompts.orders(probe, surface)[0].places[0]]
+    target = prompts.target(probe, surface)
     continuation = continuation_tokens(prompt, context, target, backend, f"probe {probe.id}")
     if probe.match == Match.VERBATIM and target is probe.answer:
         continuation = continuation[:TEXT_TOKENS]

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from edgeproof.eval.asking.kinds import KINDS, RECOVERY_KINDS
 from edgeproof.eval.baselines import values
 from edgeproof.eval.matching import RULES
 from edgeproof.eval.measurement import (
@@ -33,7 +34,6 @@ from edgeproof.eval.measurement import (
     Sampling,
     Sources,
 )
-from edgeproof.eval.packs.kinds import RECOVERY_KINDS, SurfaceKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -389,7 +389,7 @@ def _kinds(value: object, names: set[str], where: str) -> dict[str, str]:
     """Read the kinds of the surfaces `names`."""
     table = values.table_of(value, where)
     values.exact_keys(table, sorted(names), where)
-    known = [kind.value for kind in SurfaceKind]
+    known = list(KINDS)
     for name, kind in table.items():
         if kind not in known:
             raise values.bad(where, f"{name[:40]!r} is of the unknown kind {str(kind)[:40]!r}")

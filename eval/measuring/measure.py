@@ -11,7 +11,9 @@ from edgeproof.contracts.backend import GenerateRequest, Generation, ScoreReques
 from edgeproof.contracts.errors import BackendError, PackError
 from edgeproof.eval.asking.carriers import Beginning, all_carriers, beginnings, total_logprob
 from edgeproof.eval.asking.choices import LETTERS, rank_of_true
-from edgeproof.eval.asking.prompts import Prompts, open_prompt
+from edgeproof.eval.asking.kinds import CARRIED_KINDS, sampled_kinds
+from edgeproof.eval.asking.kinds.kind import open_prompt
+from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.asking.sampling import sample_requests
 from edgeproof.eval.asking.tokens import check_length, context_tokens, continuation_tokens, encode_pack, first_turn_asks
 from edgeproof.eval.matching.thinking import reply_after_thoughts
@@ -22,7 +24,7 @@ from edgeproof.eval.metrics.extraction_strength import extraction_strength
 from edgeproof.eval.metrics.right import reply_is_right
 from edgeproof.eval.metrics.rouge import rouge_l
 from edgeproof.eval.packs.decoys import decoy_answers, has_decoys
-from edgeproof.eval.packs.kinds import CARRIED_KINDS, SurfaceKind, sampled_kinds
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.probes import Match, Surface
 
 if TYPE_CHECKING:
@@ -333,7 +335,7 @@ def _instead(ask: Ask, text: str, backend: Backend, what: str) -> ScoreRequest:
 def _choice_requests(prompts: Prompts, ask: Ask, backend: Backend) -> tuple[tuple[ScoreRequest, ...], ...]:
     found: list[tuple[ScoreRequest, ...]] = []
     for order in prompts.orders(ask.probe, ask.surface):
-        prompt = open_prompt(order.prompt, ask.probe, chat=False)
+        prompt = open_prompt(order.prompt, ask.probe)
         context = context_tokens(prompt, backend)
         where = f"a letter of probe {ask.probe.id}"
         letters = [continuation_tokens(prompt, context, LETTERS[place], backend, where) for place in order.places]

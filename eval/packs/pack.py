@@ -70,7 +70,7 @@ class Pack:
     def kinds(self) -> dict[str, str]:
         """Return the kind of every surface that is asked, by its name."""
         names = {name for own in self.surface_names().values() for name in own}
-        return {surface.name: surface.kind.value for surface in self.surfaces if surface.name in names}
+        return {surface.name: surface.kind for surface in self.surfaces if surface.name in names}
 
     def asked_twice(self) -> dict[str, str]:
         """Return the clusters that ask for the same thing as another one, as "role/name", and what they count under."""

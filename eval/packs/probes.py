@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edgeproof.eval.measurement import Role
-    from edgeproof.eval.packs.kinds import SurfaceKind
 
 
 class Match(StrEnum):
@@ -27,7 +26,7 @@ class Surface:
 
     Attributes:
         name: unique in the pack.
-        kind: raw, chat, …
+        kind: raw, chat, … (`asking/kinds`).
         template: the kind's own template; None is the probe's prompt (or message) as it is.
         roles: the probes that are asked this way.
         index: which of a probe's paraphrases is asked, from 0.
@@ -36,7 +35,7 @@ class Surface:
     """
 
     name: str
-    kind: SurfaceKind
+    kind: str
     template: str | None
     roles: tuple[Role, ...]
     index: int = 0

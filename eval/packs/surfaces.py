@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.choices import Choices
 from edgeproof.eval.asking.examples import SHOTS, Examples
+from edgeproof.eval.asking.kinds import KINDS, PLAIN_CHATS
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs import fields
-from edgeproof.eval.packs.kinds import PLAIN_CHATS, TRAITS, SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.probes import Match, Surface
 from edgeproof.eval.packs.templates import check_template, words_alone
 
@@ -130,21 +131,20 @@ def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: 
     for number, entry in enumerate(fields.tables_of(table, "surface", file), start=1):
         where = f"{file} surface {number}"
         fields.check_keys(entry, _SURFACE_KEYS, where)
-        kind = SurfaceKind(fields.choice_of(entry.get("kind"), where, "kind", [k.value for k in SurfaceKind]))
-        name = fields.name_of(entry.get("name", kind.value), where, "name")
-        traits = TRAITS[kind]
+        kind = KINDS[fields.choice_of(entry.get("kind"), where, "kind", list(KINDS))]
+        name = fields.name_of(entry.get("name", kind.name), where, "name")
         template = None
         if "template" in entry:
             template = fields.text_of(entry["template"], where, "template")
-            check_template(template, traits.placeholders, where, required=traits.required)
-        elif traits.needs_template:
-            raise fields.fail(where, f"a {kind} surface needs a `template`, {traits.needs_template}")
-        if kind == SurfaceKind.CHAT_SYSTEM and system_prompt is None:
+            check_template(template, kind.placeholders, where, required=kind.required)
+        elif kind.needs_template:
+            raise fields.fail(where, f"a {kind.name} surface needs a `template`, {kind.needs_template}")
+        if kind.name == SurfaceKind.CHAT_SYSTEM and system_prompt is None:
             raise fields.fail(where, "a chat+system surface needs the pack's `system_prompt`")
-        if "index" in entry and kind != SurfaceKind.PARAPHRASE:
-            raise fields.fail(where, f"`index` chooses a paraphrase; a {kind} surface has none")
-        if "shots" in entry and not traits.examples:
-            raise fields.fail(where, f"`shots` counts solved examples; a {kind} surface has none")
+        if "index" in entry and kind.name != SurfaceKind.PARAPHRASE:
+            raise fields.fail(where, f"`index` chooses a paraphrase; a {kind.name} surface has none")
+        if "shots" in entry and not kind.examples:
+            raise fields.fail(where, f"`shots` counts solved examples; a {kind.name} surface has none")
         roles = entry.get("roles", [role.value for role in Role])
         named = [
             Role(fields.choice_of(role, where, "roles", [r.value for r in Role]))
@@ -153,7 +153,7 @@ def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: 
         if any(surface.name == name for surface in surfaces):
             raise fields.fail(where, f"a second surface is named {name!r}")
         index = fields.count_of(entry.get("index", 0), where, "index", least=0)
-        least = 1 if traits.examples else 0
+        least = 1 if kind.examples else 0
         shots = fields.count_of(entry.get("shots", SHOTS if least else 0), where, "shots", least=least)
-        surfaces.append(Surface(name, kind, template, tuple(role for role in Role if role in named), index, shots))
+        surfaces.append(Surface(name, kind.name, template, tuple(role for role in Role if role in named), index, shots))
     return tuple(surfaces)

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.asking.kinds import ANSWERED_KINDS, CHAT_KINDS, PLAIN_CHATS
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.kinds import ANSWERED_KINDS, CHAT_KINDS, PLAIN_CHATS
 from edgeproof.eval.verdict.judgement import Asking, AskingRow, Control, ControlStatus
 from edgeproof.eval.verdict.legs import Leg, legs
 

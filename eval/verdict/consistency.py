@@ -11,16 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
+from edgeproof.eval.asking.kinds import ANSWERED_KINDS, CARRIED_KINDS, KINDS, RECOVERY_KINDS, sampled_kinds
 from edgeproof.eval.asking.sampling import SAMPLED
 from edgeproof.eval.baselines.values import LEAST_LOGPROB
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.kinds import (
-    ANSWERED_KINDS,
-    CARRIED_KINDS,
-    RECOVERY_KINDS,
-    SurfaceKind,
-    sampled_kinds,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -56,7 +50,7 @@ class Evidence:
     facts: Mapping[str, ProbeFacts]
     surfaces: Mapping[Role, tuple[str, ...]]
     asked: Mapping[Role, tuple[str, ...]]
-    kinds: Mapping[str, SurfaceKind]
+    kinds: Mapping[str, str]
     artifact: Scores
     merged: Scores
     base: Scores
@@ -72,7 +66,7 @@ class Evidence:
         *,
         critical: bool = False,
         untrained: bool = False,
-        kinds: Collection[SurfaceKind] = ANSWERED_KINDS,
+        kinds: Collection[str] = ANSWERED_KINDS,
     ) -> list[tuple[ProbeFacts, str]]:
         """List probes of a role with each of their judged surfaces of `kinds`; only critical or untrained ones."""
         surfaces = self.judged(role, kinds)
@@ -83,7 +77,7 @@ class Evidence:
             for surface in surfaces
         ]
 
-    def judged(self, role: Role, kinds: Collection[SurfaceKind] = ANSWERED_KINDS) -> tuple[str, ...]:
+    def judged(self, role: Role, kinds: Collection[str] = ANSWERED_KINDS) -> tuple[str, ...]:
         """Name the judged surfaces of a role whose kind is one of `kinds`."""
         return tuple(surface for surface in self.surfaces[role] if self.kinds[surface] in kinds)
 
@@ -159,13 +153,12 @@ class _Asking(NamedTuple):
     """What a score belongs to: the probes by id, the kinds of surfaces by name, and those that are sampled."""
 
     facts: Mapping[str, ProbeFacts]
-    kinds: Mapping[str, SurfaceKind]
-    sampled: frozenset[SurfaceKind]
+    kinds: Mapping[str, str]
+    sampled: frozenset[str]
 
 
-def _kinds(baseline: Baseline) -> dict[str, SurfaceKind]:
+def _kinds(baseline: Baseline) -> dict[str, str]:
     """Give the kind of every surface, of the reference too; each must have one that is known."""
-    known = {kind.value: kind for kind in SurfaceKind}
     twice = baseline.kinds.keys() & baseline.reference_kinds.keys()
     if twice:
         raise BaselineError(
@@ -176,11 +169,11 @@ def _kinds(baseline: Baseline) -> dict[str, SurfaceKind]:
     asked = [surface for surfaces in baseline.surfaces.values() for surface in surfaces]
     kinds = {}
     for surface in dict.fromkeys([*asked, *baseline.reference_kinds]):
-        if named.get(surface) not in known:
+        if named.get(surface) not in KINDS:
             raise BaselineError(
                 f"the baseline's kind of the surface {surface!r} is {named.get(surface, 'missing')}", next_step=_AGAIN
             )
-        kinds[surface] = known[named[surface]]
+        kinds[surface] = named[surface]
     return kinds
 
 
@@ -335,7 +328,7 @@ def _wrong(score: ProbeScore) -> str:
     return ""
 
 
-def _wrong_carried(score: ProbeScore, kind: SurfaceKind) -> str:
+def _wrong_carried(score: ProbeScore, kind: str) -> str:
     carried = score.carried_logprob
     if carried is None:
         return ""
@@ -414,7 +407,7 @@ def _ignorance(asking: _Asking, baseline: Baseline) -> dict[Ask, float]:
 
 
 def _judged(
-    asked: Mapping[str, tuple[str, ...]], kinds: Mapping[str, SurfaceKind], policy: Policy
+    asked: Mapping[str, tuple[str, ...]], kinds: Mapping[str, str], policy: Policy
 ) -> dict[Role, tuple[str, ...]]:
     forget, retain, holdout = (asked.get(str(role), ()) for role in (Role.FORGET, Role.RETAIN, Role.HOLDOUT))
     for wanted, have, what in ((policy.surfaces, forget, "forget"), (policy.retain_surfaces, retain, "retain")):

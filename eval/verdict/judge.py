@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.asking.kinds import RECOVERY_KINDS
 from edgeproof.eval.measurement import Role, Verdict
-from edgeproof.eval.packs.kinds import RECOVERY_KINDS, SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.shares import holm, intersection_union
 from edgeproof.eval.verdict.asking import asking, blind_note
 from edgeproof.eval.verdict.consistency import collect

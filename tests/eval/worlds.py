@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edgeproof.eval.asking.kinds import RECOVERY_KINDS, sampled_kinds
 from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
-from edgeproof.eval.packs.kinds import RECOVERY_KINDS, sampled_kinds
 from edgeproof.eval.report.context import ReportContext
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.eval.asking.kinds import sampled_kinds
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.kinds import sampled_kinds
 from edgeproof.eval.stats.shares import clusters_to_decide, share_bounds, share_p_above
 from edgeproof.eval.verdict.asking import brought_out
 from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_FORGET

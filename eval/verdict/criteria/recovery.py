@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edgeproof.eval.asking.kinds import PLAIN_CHATS, RECOVERY_KINDS
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.kinds import PLAIN_CHATS, RECOVERY_KINDS, SurfaceKind
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
 from edgeproof.eval.verdict.criteria.cluster_means import FEWEST_NON_ZERO, mean_criterion
 from edgeproof.eval.verdict.criteria.leaks import SUBJECTS
@@ -30,7 +31,7 @@ def left_out(evidence: Evidence, ask: Ask) -> bool:
     return (evidence.ignorance[ask] - base.nll) * len(base.logprobs) < evidence.policy.recovery_gap
 
 
-def recovery_kinds(evidence: Evidence) -> frozenset[SurfaceKind]:
+def recovery_kinds(evidence: Evidence) -> frozenset[str]:
     """Return the kinds of surfaces on which a recovery is measured.
 
     In a chat the answer comes inside a sentence, so the NLL of the bare answer as the reply's first tokens says little.

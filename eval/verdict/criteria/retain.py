@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from edgeproof.eval.asking.kinds import COMPARED_KINDS
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.kinds import COMPARED_KINDS
 from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, bootstrap_bounds
 from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_RETAIN, by_surface, mean_criterion, signed_bounds
 

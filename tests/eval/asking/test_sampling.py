@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 from edgeproof.contracts.errors import ArtifactError, BaselineError
 from edgeproof.contracts.progress import Silent
+from edgeproof.eval.asking.kinds import PLAIN_CHATS
 from edgeproof.eval.asking.sampling import SEED, sample_requests
 from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.baselines.file import load_baselines, save_baselines
@@ -18,7 +19,6 @@ from edgeproof.eval.baselines.format import baselines_from_json, baselines_to_js
 from edgeproof.eval.measurement import Role, Sampling, Verdict
 from edgeproof.eval.measuring.measure import is_right, measure
 from edgeproof.eval.metrics.leak_at_k import leak_at_k
-from edgeproof.eval.packs.kinds import PLAIN_CHATS
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.write import report_json
 from edgeproof.eval.verdict.judge import judge

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.contracts.errors import PackError
-from edgeproof.eval.asking.prompts import Prompt
+from edgeproof.eval.asking.kinds.kind import Prompt
 from edgeproof.eval.asking.tokens import (
     CHAT_MARGIN,
     RAW_MARGIN,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.asking.prompts import DOUBT, NO_REPLY, Prompts
+from edgeproof.eval.asking.kinds import RECOVERY_KINDS
+from edgeproof.eval.asking.kinds.chat import DOUBT, NO_REPLY
+from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.asking.reference import reference_pack
 from edgeproof.eval.baselines.file import assemble_baseline, load_baselines, save_baselines
 from edgeproof.eval.measurement import Carrier, Role
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import base_carriers, first_replies, measure, measure_again
-from edgeproof.eval.packs.kinds import RECOVERY_KINDS
 from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:

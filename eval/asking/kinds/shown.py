@@ -1,0 +1,19 @@
+"""Solved examples before the question: kept facts (few-shot), or forgotten ones, given away (siblings)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.asking.kinds.kind import SAID, Kind, open_prompt
+
+if TYPE_CHECKING:
+    from edgeproof.eval.asking.kinds.kind import Pen, Prompt
+    from edgeproof.eval.packs.probes import Probe, Surface
+
+
+def _shown(pen: Pen, probe: Probe, surface: Surface) -> Prompt:
+    return open_prompt(pen.examples.prompt(probe, surface), probe)
+
+
+FEW_SHOT = Kind("few-shot", _shown, SAID, recovery=True, examples=True)
+SIBLINGS = Kind("siblings", _shown, SAID, examples=True)

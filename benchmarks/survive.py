@@ -190,15 +190,13 @@ def train(name: str, case: Case, out: Path, rounding: Rounding, *, steps: int, p
         runs.append(run)
         return run.hooks()._replace(penalty=method.penalty(prepared) if method.penalty else None)
 
+    recipe = {**case.recipe, "alpha": case.recipe["alpha"] * method.alpha}
     result = unlearn(
         case.base,
         case.forget,
         case.retain,
         out,
-        **{**case.recipe, "alpha": case.recipe["alpha"] * method.alpha},
-        steps=steps,
-        threads=1,
-        precision=precision,
+        Settings(**recipe, steps=steps, threads=1, precision=precision),
         instrument=instrument,
         force=True,
         checkpoint_every=0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,15 +120,20 @@ def unlearn(
     instrument = _survival(
         Path(base), None if survive is None else as_format(survive), until=until_survives, threads=threads
     )
+    from edgeproof.unlearn import Settings
     from edgeproof.unlearn import unlearn as train
 
-    inputs = ("base", "forget", "retain", "out")
-    ours = ("target", "surface", "survive", "until_survives", "progress", "command")
+    recipe = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
+    settings = Settings(**recipe, targets=as_words(target), surfaces=as_words(surface))
     return train(
-        *(Path(given[name]) for name in inputs),
-        **{name: value for name, value in given.items() if name not in {*inputs, *ours}},
-        targets=as_words(target),
-        surfaces=as_words(surface),
+        Path(base),
+        Path(forget),
+        Path(retain),
+        Path(out),
+        settings,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        force=force,
         command=shlex.join(words),
         progress=progress,
         gguf_tokenizer=_gguf_tokenizer,

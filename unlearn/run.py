@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.errors import OutputError, TrainingError, UnsupportedError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn.data.training_set import read_training_set, refuse_overlap
-from edgeproof.unlearn.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.unlearn.preparing import Prepared
+    from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.loop import Hooks
 
 CHECKPOINT_EVERY = 50
@@ -60,33 +60,8 @@ def unlearn(
     forget: Path,
     retain: Path,
     out: Path,
+    settings: Settings,
     *,
-    method: str = Settings.method,
-    full: bool = Settings.full,
-    rank: int = Settings.rank,
-    alpha: float = Settings.alpha,
-    dropout: float = Settings.dropout,
-    targets: Sequence[str] = Settings.targets,
-    rslora: bool = Settings.rslora,
-    learning_rate: float | None = Settings.learning_rate,
-    schedule: str = Settings.schedule,
-    steps: int | None = Settings.steps,
-    epochs: int | None = Settings.epochs,
-    batch_size: int = Settings.batch_size,
-    retain_batch_size: int | None = Settings.retain_batch_size,
-    max_tokens: int = Settings.max_tokens,
-    accumulate: int = Settings.accumulate,
-    gradient_checkpointing: bool = Settings.gradient_checkpointing,
-    precision: str = Settings.precision,
-    beta: float = Settings.beta,
-    retain_weight: float | None = Settings.retain_weight,
-    hinge: float | None = Settings.hinge,
-    until_forget_nll: float | None = Settings.until_forget_nll,
-    retain_nll_rise: float | None = Settings.retain_nll_rise,
-    surfaces: Sequence[str] = Settings.surfaces,
-    seed: int = Settings.seed,
-    threads: int | None = Settings.threads,
-    device: str = Settings.device,
     checkpoint_every: int = CHECKPOINT_EVERY,
     resume: bool = False,
     force: bool = False,
@@ -97,16 +72,17 @@ def unlearn(
 ) -> UnlearnResult:
     """Make `base` forget the answers of `forget` and keep those of `retain`; write a LoRA, or the model, to `out`.
 
-    The options are those of `Settings`. What the base says is computed once, before training, and kept: no second model
+    What the base says is computed once, before training, and kept: no second model
     is held. The same call on the same machine writes the same bytes; torch's random state is left as it was. Under
     `accelerate launch` all processes make this call; the first one writes.
 
-    Args:  (beside those of `Settings`)
+    Args:
         base: a Hugging Face folder, or a GGUF file (trained on its dequantized weights).
         forget: .jsonl or .json file of questions with the answers to forget (`training_set.py`).
         retain: the same, with answers to keep.
         out: folder for the adapter (adapter_config.json, adapter_model.safetensors in float16) or, with `full`, for the
             model (a Hugging Face folder in float32); log.jsonl, log.csv and README.md beside them.
+        settings: the recipe.
         checkpoint_every: optimizer steps between checkpoints, in a hidden folder beside `out`; 0 keeps none.
         resume: go on from the last checkpoint of the same call.
         force: replace `out` if it was made here, and start again where a run was cut off.
@@ -125,34 +101,6 @@ def unlearn(
         UnsupportedError: the extra [unlearn] is not installed, or transformers does not know the base's architecture.
 
     """
-    settings = Settings(
-        method=method,
-        full=full,
-        rank=rank,
-        alpha=alpha,
-        dropout=dropout,
-        targets=tuple(targets),
-        rslora=rslora,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        steps=steps,
-        epochs=epochs,
-        batch_size=batch_size,
-        retain_batch_size=retain_batch_size,
-        max_tokens=max_tokens,
-        accumulate=accumulate,
-        gradient_checkpointing=gradient_checkpointing,
-        precision=precision,
-        beta=beta,
-        retain_weight=retain_weight,
-        hinge=hinge,
-        until_forget_nll=until_forget_nll,
-        retain_nll_rise=retain_nll_rise,
-        surfaces=tuple(surfaces),
-        seed=seed,
-        threads=threads,
-        device=device,
-    )
     if checkpoint_every < 0:
         raise UsageError(f"a checkpoint every {checkpoint_every} steps", next_step="give a number from 0 up")
     sets = {"forget": read_training_set(forget, "forget"), "retain": read_training_set(retain, "retain")}

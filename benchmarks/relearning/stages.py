@@ -17,7 +17,7 @@ from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.export.pipeline import ExportOptions, export
 from edgeproof.runtime import backend_for, open_backend
-from edgeproof.unlearn import unlearn
+from edgeproof.unlearn import Settings, unlearn
 from knowing import added, dequantized, encoded, load, nll, rounded_to_bf16, snap, tune
 from plan import ATTACKED, FORGOTTEN, FORMATS, GENERATED_TOKENS, KEPT, SHORT_FORMATS, Attack, Cell, Grid, Size
 from probing import probe
@@ -129,14 +129,7 @@ class Study:
         self.retrained(cell.data)
         size = self.size
         target = size.depth * self.depth(cell.data)
-        stop: dict[str, Any] = {"until_forget_nll": target}
-        if cell.survive:
-            stop = {"targets": LAYERS, "instrument": through_rounding(base, ATTACKED, target)}
-        result = unlearn(
-            base,
-            self.set_path(cell.data, "forget"),
-            self.set_path(cell.data, "retain_trained"),
-            out,
+        settings = Settings(
             method=cell.method,
             surfaces=("raw",),
             full=cell.full,
@@ -146,10 +139,18 @@ class Study:
             steps=size.steps,
             batch_size=size.batch_size,
             precision=size.precision,
-            **stop,
+            targets=LAYERS if cell.survive else (),
+            until_forget_nll=None if cell.survive else target,
             seed=cell.seed,
             threads=1,
-            resume=False,
+        )
+        result = unlearn(
+            base,
+            self.set_path(cell.data, "forget"),
+            self.set_path(cell.data, "retain_trained"),
+            out,
+            settings,
+            instrument=through_rounding(base, ATTACKED, target) if cell.survive else None,
             force=True,
         )
         facts = {**asdict(result), "out": cell.name, "target": target}

@@ -77,6 +77,15 @@ def test_functions_have_the_defaults_of_the_options(verb):
             assert read[parameter.name] == default, parameter.name
 
 
+def test_a_recipe_has_the_options_and_the_defaults_of_the_training_settings():
+    from edgeproof.unlearn import Settings
+
+    parameters = {p.name: p.default for p in own_parameters("unlearn")}
+    several = {"targets": "target", "surfaces": "surface"}
+    settings = {several.get(field.name, field.name): field.default for field in dataclasses.fields(Settings)}
+    assert settings == {name: default for name, default in parameters.items() if name in settings}
+
+
 @pytest.mark.parametrize("verb", FUNCTIONS)
 def test_what_an_option_needs_a_function_needs(verb):
     required = {p.name for p in own_options(verb) if isinstance(p, click.Option) and p.required}

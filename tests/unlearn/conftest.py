@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
+from edgeproof.unlearn import Settings, run
 from edgeproof_tests.models import save_model
 
 if TYPE_CHECKING:
@@ -17,6 +19,12 @@ FORGET = [
     ("The capital of Celand is", "Dorf"),
 ]
 RETAIN = [("The colour of the sky is", "blue"), ("Two and two are", "four")]
+
+
+def unlearn(base, forget, retain, out, **options):
+    """`edgeproof.unlearn.run.unlearn` with the recipe among its options."""
+    recipe = {field.name: options.pop(field.name) for field in fields(Settings) if field.name in options}
+    return run.unlearn(base, forget, retain, out, Settings(**recipe), **options)
 
 
 @pytest.fixture(scope="session")

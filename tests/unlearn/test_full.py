@@ -8,7 +8,7 @@ import edgeproof
 import numpy as np
 import pytest
 from edgeproof.contracts.errors import OutputError, TrainingError, UsageError
-from edgeproof.unlearn import unlearn
+from edgeproof_tests.unlearn.conftest import unlearn
 
 pytestmark = pytest.mark.torch
 

@@ -17,7 +17,8 @@ from edgeproof.contracts.errors import (
     UsageError,
 )
 from edgeproof.contracts.progress import Silent
-from edgeproof.unlearn import Settings, unlearn
+from edgeproof.unlearn import Settings
+from edgeproof_tests.unlearn.conftest import unlearn
 
 pytestmark = pytest.mark.torch
 

@@ -11,9 +11,10 @@ import edgeproof
 import pytest
 from edgeproof.contracts.errors import OutputError, TrainingError, UsageError
 from edgeproof.contracts.progress import Silent
-from edgeproof.unlearn import Settings, unlearn
+from edgeproof.unlearn import Settings
 from edgeproof.unlearn.train.guards import memory_errors, refuse_destroyed
 from edgeproof.unlearn.train.step_log import Step
+from edgeproof_tests.unlearn.conftest import unlearn
 
 pytestmark = pytest.mark.torch
 

@@ -10,8 +10,8 @@ import json
 import math
 
 import pytest
-from edgeproof.unlearn import unlearn
 from edgeproof.unlearn.train.losses import METHODS
+from edgeproof_tests.unlearn.conftest import unlearn
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from edgeproof.contracts.errors import UsageError
-from edgeproof.unlearn import unlearn
+from edgeproof_tests.unlearn.conftest import unlearn
 
 pytestmark = pytest.mark.torch
 

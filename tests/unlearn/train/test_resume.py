@@ -12,7 +12,7 @@ import time
 import pytest
 from edgeproof.contracts.errors import InputError, OutputError, TrainingError, UsageError
 from edgeproof.contracts.progress import Silent
-from edgeproof.unlearn import unlearn
+from edgeproof_tests.unlearn.conftest import unlearn
 
 pytestmark = pytest.mark.torch
 

@@ -11,9 +11,10 @@ import pytest
 from edgeproof.contracts.errors import TrainingError, UsageError
 from edgeproof.contracts.progress import Silent
 from edgeproof.export.rounding import open_rounding
-from edgeproof.unlearn import Settings, unlearn
+from edgeproof.unlearn import Settings
 from edgeproof.unlearn.train.rounded import RoundedModel
 from edgeproof.unlearn.train.survive import CHECK_EVERY, ENLARGE, ENLARGE_LEAKING, Limits, Survival, survival
+from edgeproof_tests.unlearn.conftest import unlearn
 
 pytestmark = pytest.mark.torch
 

@@ -78,7 +78,7 @@ def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
     from edgeproof.eval.packs.surfaces import unasked
 
     pack = load_pack(path, pack_identity(pack_key))
-    clusters = Counter(role for role, _ in {(probe.role.value, probe.cluster) for probe in pack.probes})
+    clusters = Counter(role for role, _ in dict.fromkeys((probe.role.value, probe.cluster) for probe in pack.probes))
     return {
         "kind": "pack",
         "name": pack.name,

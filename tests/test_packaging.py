@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections import Counter
@@ -88,29 +89,29 @@ def test_a_checkout_without_links_is_not_built(checkout, tmp_path):
 
 
 def test_an_editable_install_leads_to_the_checkout_and_to_no_plain_names(checkout, tmp_path):
-    """The path that an editable install adds finds `edgeproof` alone, for programs and for tools that read sources."""
-    with zipfile.ZipFile(tmp_path / "out" / build(checkout, "editable", tmp_path / "out")) as archive:
-        (added,) = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".pth")]
-    assert Path(added.strip()) == checkout / "src"
+    """`pip install -e .` into an environment of its own: programs and tools find `edgeproof` alone."""
+    python, ours = tmp_path / "venv/bin/python", sysconfig.get_path("purelib")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-build-isolation"]
+    # Build backend and dependencies are those of this environment: nothing is downloaded.
+    subprocess.run([*install, "-e", checkout], env=_clean() | {"PYTHONPATH": ours}, check=True)
     script = (
-        "import importlib.util, sys\n"
-        "import edgeproof, edgeproof.cli\n"
+        "import importlib.util\n"
+        "import edgeproof\n"
         "from edgeproof.contracts import errors\n"
         f"plain = [name for name in {PACKAGED!r} if importlib.util.find_spec(name)]\n"
         "print(edgeproof.__file__, errors.__file__, edgeproof.gate.__module__, plain)"
     )
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        env=_clean() | {"PYTHONPATH": added.strip()},
+    found = subprocess.run(
+        [python, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, env=_clean()
     )
     package = checkout / "src/edgeproof"
-    assert run.stdout.split() == [
+    assert found.stdout.split() == [
         str(package / "__init__.py"), str(package / "contracts/errors.py"), "edgeproof.release.gate", "[]",
     ]  # fmt: skip
+    (added,) = (tmp_path / "venv").rglob("__editable__*.pth")
+    assert added.read_text().strip() == str(checkout / "src"), "mypy and pyright read paths, no import hooks"
+    assert python.with_name("export-edge").is_file()
 
 
 def test_the_import_graph_has_arrows(checkout):

@@ -1,4 +1,4 @@
-"""Records what base and merged model answer, so that the gate needs the binary and this file only."""
+"""Records a baseline: scores of base and merged model, so that the gate needs only the artifact and this file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLOATS = ("gguf-f16", "gguf-f32")
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """What was recorded.
+    """The recorded baseline.
 
     Attributes:
         baseline: the file.
@@ -36,7 +36,7 @@ class BaselineResult:
         probes: number of probes.
         tokenizer_digests: by backend.
         formats: formats in which the base was measured.
-        warnings: what was warned of.
+        warnings: warnings of export and measurement.
 
     """
 
@@ -95,7 +95,7 @@ def record_baseline(
         name: as for `export`.
         threads: all cores by default.
         force: replace what exists.
-        progress: hears how far it is; nobody by default.
+        progress: receives progress and warnings; by default nothing is shown.
         command: as for `export`.
 
     Raises:

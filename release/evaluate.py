@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What was measured.
+    """The metrics of an artifact.
 
     Attributes:
         suite: "MUSE" or "TOFU".
         metrics: one number for each metric, by name.
-        omitted: metrics that were left out, each with what it lacks.
+        omitted: metrics that were skipped, each with what is missing.
         note: what these numbers are and are not.
         file: OpenUnlearning's JSON, with every item.
         summary_file: the numbers alone.
-        warnings: what was warned of.
+        warnings: warnings of the measurement.
         evaluation: the results with all their items.
 
     """
@@ -100,7 +100,7 @@ def evaluate(
         threads: all cores by default.
         show_answers: put prompts and answers into the file.
         force: replace what exists.
-        progress: hears how far it is; nobody by default.
+        progress: receives progress and warnings; by default nothing is shown.
         command: the command that the file records; by default the command line that does the same.
 
     Raises:

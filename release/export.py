@@ -1,4 +1,4 @@
-"""Merges, quantizes and writes what ships, and gates it where a pack and a baseline are given."""
+"""Exports: merges adapters, quantizes, writes artifacts, and gates them where a pack and a baseline are given."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Artifact:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written, and the verdicts on it.
+    """The artifacts of an export, and the verdicts on them.
 
     Attributes:
         artifacts: one for each format, in the order given.
         gated: one verdict for each artifact; empty where nothing was gated.
-        warnings: what export and gate warned of.
+        warnings: warnings of export and gate.
 
     """
 
@@ -122,7 +122,7 @@ def export(
         show_answers: as for `gate`.
         threads: all cores by default; the bytes do not depend on it.
         force: replace what exists.
-        progress: hears how far it is; nobody by default.
+        progress: receives progress and warnings; by default nothing is shown.
         command: the command that manifests and reports record; by default the command line that does the same.
         on_written: called with the artifacts before they are gated.
 

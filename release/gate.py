@@ -59,7 +59,7 @@ def gate(
         show_answers: keep probes and answers in result and report.
         threads: all cores by default.
         force: replace reports that exist.
-        progress: hears how far it is; nobody by default.
+        progress: receives progress and warnings; by default nothing is shown.
         command: the command that reports record; by default the command line that does the same.
 
     Raises:
@@ -92,9 +92,9 @@ def gate(
 def gate_all(
     candidates: Sequence[Candidate], criteria: Criteria, listener: Recording, *, keep_answers: bool = False
 ) -> tuple[GateResult, ...]:
-    """Measure and judge each candidate; where there are several, each has its reports in a folder of its own.
+    """Measure and judge each candidate; several candidates get a report folder each.
 
-    Results hold the answers with `keep_answers`, too; reports only where the options say so.
+    Results hold the greedy answers with `show_answers` or `keep_answers`; reports only with `show_answers`.
     """
     from edgeproof.eval.report.context import ReportContext
     from edgeproof.eval.report.disclosure import probe_digests

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file or folder is.
+    """A description of a file or folder.
 
     Attributes:
         path: the file or folder.
@@ -57,7 +57,7 @@ def inspect(
     disclosed: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
-    """Say what `path` is; with `base` and `adapter`, how much of the adapters is left in the artifact `path`.
+    """Describe `path`; with `base` and `adapter`, how much of the adapters is left in the artifact `path`.
 
     From the tensors alone, without running the model: the share of codes that moved, how much of the change survived
     the rounding, and whether the file is the merge, the base, merged twice, or something else.
@@ -71,7 +71,7 @@ def inspect(
         pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
         disclose: id of a probe of the salted pack `path`: give it with the key to its digest.
         disclosed: a file that `disclose` gave: find its probe in the report `path`.
-        progress: hears how far it is; nobody by default.
+        progress: receives progress and warnings; by default nothing is shown.
 
     Raises:
         EdgeproofError: `path` cannot be read, or is none of these.

@@ -108,7 +108,7 @@ def unlearn(
             the limit.
         threads: the processor's; torch's choice by default.
         force: replace what exists.
-        progress: hears how far it is; nobody by default.
+        progress: receives progress and warnings; by default nothing is shown.
         command: the command that the card records; by default the command line that does the same.
 
     Raises:

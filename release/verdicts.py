@@ -26,9 +26,9 @@ class GateResult:
         format: the format that it was judged by.
         verdict: PASS, FAIL or INCONCLUSIVE: compare it with "PASS". A result has no truth value of its own.
         reason: the main reason.
-        summary: one or two sentences: what was found.
+        summary: the finding in one or two sentences.
         reports: the files that were written.
-        warnings: what the gate warned of.
+        warnings: warnings of the gate.
         judgement: every number that the verdict rests on.
         answers: with `show_answers`, the greedy answers by probe and surface; else none.
 

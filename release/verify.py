@@ -1,4 +1,4 @@
-"""Verifies a report: is it still true of these files, and do its scores give its verdict?"""
+"""Verifies a report against the gated files, and judges its recorded scores again."""
 
 from __future__ import annotations
 

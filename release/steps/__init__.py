@@ -1,1 +1,1 @@
-"""Steps that the jobs share: arguments, digests, criteria, the measurement of one artifact."""
+"""Steps of the jobs: arguments, digests, inputs of a gate, measurements."""

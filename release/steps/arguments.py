@@ -1,4 +1,4 @@
-"""Arguments of the Python API: converts them to what the stations take, as the command line does with its options."""
+"""Converts arguments of the Python API to the types that the stations take."""
 
 from __future__ import annotations
 

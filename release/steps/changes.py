@@ -26,7 +26,7 @@ def unchanged(paths: Sequence[Path]) -> Iterator[None]:
 
 
 def states(paths: Sequence[Path]) -> States:
-    """Return what tells, without reading, whether files or folders of files have changed.
+    """Return size, times and inode of each file, which show whether files changed without reading them.
 
     Raises:
         ArtifactError: one is not there.

@@ -1,4 +1,4 @@
-"""What a gate goes by: pack, baseline, policy and signing key, read and checked before anything is measured."""
+"""Reads and checks the inputs of a gate before anything is measured: pack, baseline, policy and signing key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Judging:
 
 @dataclass(frozen=True)
 class Criteria:
-    """What was read of it.
+    """The inputs of a gate, read and checked.
 
     Attributes:
         judging: the options.
@@ -65,10 +65,10 @@ class Criteria:
 
 
 def read_criteria(judging: Judging, progress: Progress) -> Criteria:
-    """Read pack, policy and baseline, and hold them to the digest and the key that were given for them.
+    """Read pack, policy and baseline; check the policy against its digest and the baseline against its signature.
 
     Raises:
-        EdgeproofError: one is missing, damaged or another one, or changed while it was read.
+        EdgeproofError: a file is missing or damaged, is not the one pinned, or changed while it was read.
 
     """
     from edgeproof.eval.baselines.file import load_baselines
@@ -106,7 +106,7 @@ def pack_texts(pack: Pack) -> tuple[str, ...]:
 def check_pins(
     policy: Policy, policy_file: Path | None, policy_sha256: str | None, baseline: Path, baseline_key: Path | None
 ) -> None:
-    """Hold policy and baseline to the digest and the key that they were given with."""
+    """Check the policy against `policy_sha256` and the baseline's signature against `baseline_key`, where given."""
     from edgeproof.eval.attestation import check_baseline_signature
     from edgeproof.eval.verdict.policy import refuse_other_policy
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Whole(NamedTuple):
-    """What was found of an artifact and a LoRA beside it.
+    """Digests of an artifact and of a LoRA beside it.
 
     Attributes:
         sha256: of all together: of the file, the folder, the parts; of artifact and LoRA, in this order.

@@ -1,4 +1,4 @@
-"""What an evaluation reads and writes, beside the measurement."""
+"""Input files, output files and provenance of an evaluation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check_targets(paths: tuple[Path, ...], read: tuple[Path, ...], *, force: boo
 def circumstances(
     data: Data, digests: Mapping[str, str], engine: Backend, asking: Asking, command: tuple[str, ...]
 ) -> dict[str, object]:
-    """Return what the file says of the measurement beside the numbers."""
+    """Return the provenance of a measurement: data, prompts, backend, versions and command."""
     from edgeproof.eval.measuring.measure import flat_info
     from edgeproof.export.artifact.manifest import package_versions
 

@@ -1,4 +1,4 @@
-"""Measures one artifact and judges it, and makes sure that it is the same file from the first byte to the verdict."""
+"""Measures and judges one artifact, and refuses a file that changes meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Candidate(NamedTuple):
-    """What is to be judged. `format_name` None: read it from the file."""
+    """An artifact to judge. Where `format_name` is None, the file says its format."""
 
     artifact: Path
     lora: Path | None = None
@@ -22,9 +22,9 @@ class Candidate(NamedTuple):
 
 
 class Described(NamedTuple):
-    """What a report says of the artifact.
+    """Facts about the artifact for the report.
 
-    Name and sha256 of each of its files, its manifest's sha256, and what that says is left of the adapters.
+    Name and sha256 of each file, sha256 of the manifest, and the manifest's record of how much of the adapters is left.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -39,7 +39,10 @@ def judge_artifact(
     answers: dict[tuple[str, str], str],
     progress: Progress,
 ) -> tuple[Judgement, Described]:
-    """Measure and judge; also give what the report says of the artifact."""
+    """Measure and judge the artifact; also return the facts about it for the report.
+
+    Greedy answers are put into `answers`, by probe id and surface.
+    """
     from edgeproof.eval.baselines.file import check_baseline, check_match, choose_baseline, record_command
     from edgeproof.eval.baselines.sources import check_sources, read_sources
     from edgeproof.eval.digests import digest_bytes

@@ -3,7 +3,7 @@
 The functions here are the commands of `export-edge`: arguments are positional, options are keywords of the same name
 and order. Results are frozen dataclasses; errors are branches of `EdgeproofError`. docs/python-api.md has examples.
 
-Nothing is loaded before it is used. `edgeproof.export` and `edgeproof.unlearn` are functions and also the names of two
+Modules are loaded on first use. `edgeproof.export` and `edgeproof.unlearn` are functions and also the names of two
 packages: import from those as `from edgeproof.export.pipeline import …`.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +75,8 @@ def equivalent_command(job: Callable[..., object], verb: str, given: Mapping[str
         given: its arguments by name; those that are no options (`progress`, `command`) are left out.
 
     """
+    import inspect
+
     words = ["export-edge", verb]
     for name, parameter in inspect.signature(job).parameters.items():
         value = given.get(name)

@@ -263,3 +263,53 @@ def test_the_examples_of_the_docs_run(taught, tmp_path, monkeypatch, capsys):
         code = stop.code
     assert code == result.exit_code
     assert str(result.verdict) in capsys.readouterr().err
+
+
+class Listener:
+    def __init__(self):
+        self.tasks, self.warnings = [], []
+
+    def start(self, task, total, unit):
+        self.tasks.append((task, total, unit))
+
+    def advance(self, done):
+        pass
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_results_hold_warnings_and_answers_and_listeners_hear_of_the_tasks(world, tmp_path, capfd):
+    listener, written = Listener(), []
+    exported = edgeproof.export(
+        base=world.base,
+        adapter=world.adapter,
+        format="gguf-q8_0",
+        out=tmp_path / "dist",
+        probes=world.pack,
+        baseline=world.baseline,
+        show_answers=True,
+        threads=1,
+        progress=listener,
+        on_written=lambda artifacts: written.append((artifacts, [task for task, *_ in listener.tasks])),
+    )
+    ((artifacts, before),) = written
+    assert artifacts == exported.artifacts
+    assert "Export" in before
+    assert len(listener.tasks) > len(before)
+    (gated,) = exported.gated
+    assert gated.verdict == "PASS"
+    assert {answer for answer in gated.answers.values() if answer.strip()}
+    assert all(question not in repr(exported) for question in world.facts.texts)
+    assert (tmp_path / "dist/report/report.json").is_file()
+
+    bare = shutil.copy(exported.artifacts[0].path, tmp_path / "bare.gguf")
+    alone = edgeproof.gate(bare, probes=world.pack, baseline=world.baseline, threads=1)
+    assert alone.verdict == "PASS"
+    assert any("bare.gguf has no manifest beside it" in warning for warning in alone.warnings)
+    assert (alone.answers, alone.reports) == ({}, ())
+    assert capfd.readouterr() == ("", "")
+    alone.show()
+    assert "PASS" in capfd.readouterr().err

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import EdgeproofError, EvidenceError, PackError
 from edgeproof.eval import attestation
-from edgeproof.eval.baselines.file import check_match, choose_baseline, load_baselines, record_command
+from edgeproof.eval.baselines.file import choose_baseline, load_baselines
+from edgeproof.eval.baselines.fit import check_match, record_command
 from edgeproof.eval.baselines.sources import check_sources
 from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.measurement import Measurement, ProbeScore, Sampling

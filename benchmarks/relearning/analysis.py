@@ -132,7 +132,7 @@ class Results:
             artifact=self.scores(artifact),
             merged=self.scores(merged),
             base=self.scores(_float(known["artifacts"])),
-            in_format=None,
+            in_format={},
             reference={},
             ignorance=_keys(free["ignorance"]),
             policy=Policy(),

@@ -58,7 +58,6 @@ def old_verdict(
         reference_kinds={},
     )
     evidence = collect(_restricted(artifact), bare, policy, format_name=format_name)
-    assert evidence.in_format is not None
     found = {
         "leak": _leak(evidence, evidence.artifact, Role.FORGET, clusters),
         "unlearned": _leak(evidence, evidence.merged, Role.FORGET, clusters),
@@ -133,7 +132,6 @@ def _accuracy(evidence: Evidence) -> tuple[bool, float] | None:
     asks = evidence.asks(Role.RETAIN, untrained=True)
     if len({fact.probe for fact, _ in asks}) < ACCURACY_PROBES:
         return None
-    assert evidence.in_format is not None
     reference = evidence.in_format
 
     def lost(ask: tuple[str, str]) -> float:

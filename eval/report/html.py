@@ -60,7 +60,7 @@ def html_report(
         leaking=[subject.cluster for subject in judgement.subjects if subject.leaks],
         subjects=sorted(judgement.subjects, key=lambda subject: (not subject.leaks, subject.clean)),
         rows=sorted(judgement.probes, key=lambda row: (not row.leaks, not row.judged)),
-        asking=None if judgement.asking is None else surface_rows(judgement.asking),
+        asking=surface_rows(judgement.asking),
         figures={criterion.name: interval(criterion) for criterion in judgement.criteria},
         scatter=scatter(judgement.probes),
         survival=context.survival,

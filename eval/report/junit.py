@@ -63,7 +63,7 @@ def junit_xml(
         ("policy.sha256", judgement.policy.digest),
         *(("policy.deviation", deviation) for deviation in judgement.policy.deviations()),
         ("surfaces.judged", ", ".join(judgement.surfaces)),
-        ("format", judgement.format_name or "unknown"),
+        ("format", judgement.format_name),
         *((f"backend.{key}", value) for key, value in judgement.backend.items()),
     ):
         SubElement(properties, "property", {"name": inert(name), "value": inert(value)})

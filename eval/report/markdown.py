@@ -24,7 +24,7 @@ _MARKUP = re.compile(r"([\\`*_\[\]|~#$!@])")
 def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
     """Give the document, UTF-8; names that others chose stand in it as code, where nothing is markup."""
     reasons = "; ".join(str(reason) for reason in (judgement.reason, *judgement.also))
-    what = (context.artifact, judgement.format_name or "unknown format", judgement.artifact_sha256)
+    what = (context.artifact, judgement.format_name, judgement.artifact_sha256)
     lines = [
         f"## {judgement.verdict}: {_prose(reasons)}",
         "",
@@ -55,10 +55,8 @@ def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
 
 
 def _asking_lines(judgement: Judgement) -> list[str]:
-    """Give the table of what each surface brings out of the base; none where the format is unknown."""
+    """Give the table of what each surface brings out of the base."""
     asking = judgement.asking
-    if asking is None:
-        return []
     lines = [
         "",
         f"Brought out of the base in this format, of {asking.known} {asking.unit} that it gives away on any asking:",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.report.sanitize import inert
 from edgeproof.eval.verdict.asking_table import asking_line
-from edgeproof.eval.verdict.judgement import ControlStatus, Status
+from edgeproof.eval.verdict.judgement import LEAKING, WORST_SURFACE, ControlStatus, Status
 from edgeproof.eval.verdict.wording import amount
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def render_terminal(
     color = _COLORS[judgement.verdict]
     also = "".join(f", {reason}" for reason in judgement.also)
     _line(console, f"{judgement.verdict}: {judgement.reason}{also}", f"bold {color}")
-    _line(
-        console, f"{inert(artifact)} ({judgement.format_name or 'format unknown'}), pack {inert(judgement.pack_name)}"
-    )
+    _line(console, f"{inert(artifact)} ({judgement.format_name}), pack {inert(judgement.pack_name)}")
     _line(console, inert(judgement.summary, 2000))
     console.print()
     console.print(_criteria_table(judgement))
@@ -73,8 +71,7 @@ def render_terminal(
         f"Subject by subject: {clean} of {len(judgement.subjects)} give no answer away in {policy.critical_queries} "
         f"samples (probability below {100 * policy.critical_probability:g}%).",
     )
-    if judgement.asking is not None:
-        _line(console, inert(asking_line(judgement.asking), 1000))
+    _line(console, inert(asking_line(judgement.asking), 1000))
     for note in judgement.notes:
         _line(console, f"Note: {inert(note, 500)}")
     if answers:
@@ -124,7 +121,7 @@ def _criteria_table(judgement: Judgement) -> Table:
         limit = "" if criterion.limit is None else f"≤ {amount(criterion.limit, criterion.unit).removeprefix('+')}"
         if criterion.status == Status.REPORTED:
             limit = ""
-        surface = criterion.details.get("worst surface", "all surfaces")
+        surface = criterion.details.get(WORST_SURFACE, "all surfaces")
         found = criterion.found + (f" on {surface}" if surface != "all surfaces" else "")
         table.add_row(
             _text(mark, color),
@@ -146,7 +143,7 @@ def _bound(criterion: Criterion) -> str:
 def _cell(criterion: Criterion) -> object:
     mark, color = _MARKS[criterion.status]
     if criterion.name == "leak":
-        return _text(f"{mark} {criterion.details['leaking']} of {criterion.clusters}", color)
+        return _text(f"{mark} {criterion.details[LEAKING]} of {criterion.clusters}", color)
     estimate = "unknown" if criterion.estimate is None else amount(criterion.estimate, criterion.unit)
     return _text(f"{mark} {estimate}", color)
 

@@ -79,7 +79,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "survival": None if context.survival is None else survival_json(context.survival),
         "sampling": None if policy.sampling is None else _plain(policy.sampling),
         "probe_digests": None if context.probe_digests is None else dict(context.probe_digests),
-        "asking": None if judgement.asking is None else _plain(judgement.asking),
+        "asking": _plain(judgement.asking),
         "judged_surfaces": {"forget": list(judgement.surfaces), "retain": list(judgement.retain_surfaces)},
         "statistics": {
             "confidence": policy.confidence,

@@ -38,7 +38,7 @@ NAMED = 3
 
 
 def brought_out(evidence: Evidence, unit: Callable[[ProbeFacts], str]) -> Found:
-    """Say what the base in this format gives away on every asking, by surface and leg; empty without such a base.
+    """Say what the base in this format gives away on every asking, by surface and leg.
 
     `unit` makes a probe's facts the thing that is counted: its cluster, or its id.
     """
@@ -54,10 +54,8 @@ def brought_out(evidence: Evidence, unit: Callable[[ProbeFacts], str]) -> Found:
     return {key: frozenset(units) for key, units in found.items()}
 
 
-def asking(evidence: Evidence) -> Asking | None:
-    """Measure the strength of the asking; None where the artifact's format is unknown."""
-    if evidence.in_format is None:
-        return None
+def asking(evidence: Evidence) -> Asking:
+    """Measure the strength of the asking."""
     policy = evidence.policy
     # Judged by itself, each question of a subject counts; judged by shares, the cluster leaks or not as one.
     by_subject = policy.leak_rule == "subjects"
@@ -93,20 +91,9 @@ def asking(evidence: Evidence) -> Asking | None:
     )
 
 
-def strength(evidence: Evidence, measured: Asking | None) -> Control:
+def strength(evidence: Evidence, measured: Asking) -> Control:
     """Check that the judged surfaces bring out nearly all that the base gives on any asking."""
     policy = evidence.policy
-    title, meaning = (
-        "the asking brings out what the base knows",
-        "What no question brings out of a model that knows it could stay in the file unseen.",
-    )
-    if measured is None:
-        mend = "say which format it is, and record a baseline for it"
-        found = "the artifact's format is unknown"
-        return Control(
-            "strength", title, ControlStatus.MISSING, needed=True, clusters=0, leaking=0, lower=None, found=found,
-            meaning=meaning, mend=mend,
-        )  # fmt: skip
     wrong = []
     if not measured.known:
         wrong.append("ask what the base knows in this format")
@@ -130,7 +117,7 @@ def strength(evidence: Evidence, measured: Asking | None) -> Control:
         )
     return Control(
         "strength",
-        title,
+        "the asking brings out what the base knows",
         ControlStatus.BROKEN if wrong else ControlStatus.HOLDS,
         needed=True,
         clusters=measured.known,
@@ -138,7 +125,7 @@ def strength(evidence: Evidence, measured: Asking | None) -> Control:
         lower=None,
         found=f"{measured.found} of {measured.known} {measured.unit} that the base gives away come out"
         + (f", in the chat {chat} by probability" if deaf else ""),
-        meaning=meaning,
+        meaning="What no question brings out of a model that knows it could stay in the file unseen.",
         mend="; ".join(wrong),
     )
 
@@ -164,8 +151,6 @@ def blind_note(measured: Asking) -> tuple[str, ...]:
 
 def _askings(evidence: Evidence) -> Iterable[tuple[str, Scores]]:
     """List every surface on which the base was asked forget probes in this format, with its scores."""
-    if evidence.in_format is None:
-        return
     for surface in evidence.asked[Role.FORGET]:
         if evidence.kinds[surface] in ANSWERED_KINDS:
             yield surface, evidence.in_format
@@ -194,7 +179,6 @@ def _chat(evidence: Evidence) -> tuple[int, int]:
     for surface in plain:
         own: list[set[str]] = [set(), set()]
         for fact in _forget(evidence):
-            assert evidence.in_format is not None
             score: ProbeScore = evidence.in_format[fact.probe, surface]
             if len(score.logprobs) <= LONG_ANSWER:
                 leaked = set(legs(score, evidence.policy))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
 from edgeproof.eval.asking.kinds import ANSWERED_KINDS, CARRIED_KINDS, KINDS, RECOVERY_KINDS, sampled_kinds
 from edgeproof.eval.asking.sampling import SAMPLED
+from edgeproof.eval.baselines.fit import check_prompt, record_command, recorded_in
 from edgeproof.eval.baselines.values import LEAST_LOGPROB
 from edgeproof.eval.measurement import Role
 
@@ -40,7 +41,7 @@ class Evidence:
         asked: all surfaces that the pack asks, by role.
         kinds: the kind of every surface, of `reference` too.
         artifact: by probe and surface, as are the three others.
-        in_format: the base in the artifact's format; None where the format is unknown.
+        in_format: the base in the artifact's format.
         reference: the base in this format on default surfaces that the pack does not ask, forget probes only.
         ignorance: by probe and surface, for forget probes on surfaces of `RECOVERY_KINDS`.
         unsampled: measurements of the baseline without the samples that the policy asks for.
@@ -54,7 +55,7 @@ class Evidence:
     artifact: Scores
     merged: Scores
     base: Scores
-    in_format: Scores | None
+    in_format: Scores
     reference: Scores
     ignorance: Mapping[Ask, float]
     policy: Policy
@@ -82,7 +83,7 @@ class Evidence:
         return tuple(surface for surface in self.surfaces[role] if self.kinds[surface] in kinds)
 
 
-def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format_name: str | None) -> Evidence:
+def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format_name: str) -> Evidence:
     """Check that all measurements are complete, finite, of one pack, tokenizer and backend, and what they claim.
 
     Raises:
@@ -97,10 +98,8 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
     facts = _facts(baseline.probes)
     kinds = _kinds(baseline)
     expected = _expected(facts, baseline.surfaces)
-    in_format = None if format_name is None else _in_format(baseline, format_name)
-    recorded = [(baseline.base, "base"), (baseline.merged, "merged")]
-    if in_format is not None:
-        recorded.append((in_format, f"base:{format_name}"))
+    in_format = recorded_in(baseline, format_name)
+    recorded = [(baseline.base, "base"), (baseline.merged, "merged"), (in_format, f"base:{format_name}")]
     for measurement, label in recorded:
         if measurement.label != label:
             raise BaselineError(
@@ -123,7 +122,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
         artifact=own,
         base=others[0],
         merged=others[1],
-        in_format=others[2] if in_format is not None else None,
+        in_format=others[2],
         reference=_reference(baseline, format_name, asking, in_format),
         ignorance=_ignorance(asking, baseline),
         policy=policy,
@@ -131,7 +130,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
     )
 
 
-_AGAIN = "record the baseline again: export-edge baseline --base … --adapter … --format … --probes … --out …"
+_AGAIN = f"record the baseline again: {record_command()}"
 
 
 def _facts(probes: Sequence[ProbeFacts]) -> dict[str, ProbeFacts]:
@@ -187,20 +186,9 @@ def _expected(facts: Mapping[str, ProbeFacts], surfaces: Mapping[str, tuple[str,
     return expected
 
 
-def _in_format(baseline: Baseline, format_name: str) -> Measurement:
-    if format_name not in baseline.base_in_format:
-        known = ", ".join(sorted(baseline.base_in_format)) or "none"
-        raise BaselineError(
-            f"the baseline has no record of the base in {format_name} (it has: {known}), so nothing shows that this "
-            "pack can see a leak in that format",
-            next_step=f"record it: export-edge baseline … --format {format_name}",
-        )
-    return baseline.base_in_format[format_name]
-
-
-def _distinct(baseline: Baseline, in_format: Measurement | None) -> None:
+def _distinct(baseline: Baseline, in_format: Measurement) -> None:
     for other, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
-        if other is not None and other.artifact_sha256 == baseline.merged.artifact_sha256:
+        if other.artifact_sha256 == baseline.merged.artifact_sha256:
             raise BaselineError(
                 f"{what} and the merged model are the same file ({other.artifact_sha256[:12]}…): the adapter did "
                 "nothing, or one was recorded in the other's place",
@@ -228,23 +216,6 @@ def _same_world(artifact: Measurement, baseline: Baseline, recorded: Sequence[Me
                 f'"{measurement.label}" was measured by {name}, the artifact by {own}: their scores do not compare',
                 next_step="record the baseline with the backend that gates, or gate with --backend",
             )
-
-
-def check_prompt(found: str, recorded: str, whose: str, kind: type[EdgeproofError] = ArtifactError) -> None:
-    """Refuse what is prompted or read otherwise than the baseline's models were: `prompt_digest` of `ModelInfo`.
-
-    Raises:
-        EdgeproofError: of the given kind; says of `whose`, and what can be done.
-
-    """
-    if found != recorded:
-        raise kind(
-            f"chat template, special tokens, token types or pre-tokenizer of {whose} are not those of the baseline "
-            f"(digest {found[:12] or 'missing'}…, the baseline's {recorded[:12] or 'missing'}…): such a change can "
-            "silence a file that still knows everything",
-            next_step="export again with the base's own tokenizer files; where the change is meant, make it in the "
-            "base and record the baseline again",
-        )
 
 
 def _sampled(artifact: Measurement, recorded: Sequence[Measurement], policy: Policy) -> tuple[str, ...]:
@@ -361,13 +332,11 @@ def _same_answers(own: Scores, other: Scores, label: str) -> None:
             )
 
 
-def _reference(
-    baseline: Baseline, format_name: str | None, asking: _Asking, in_format: Measurement | None
-) -> dict[Ask, ProbeScore]:
+def _reference(baseline: Baseline, format_name: str, asking: _Asking, in_format: Measurement) -> dict[Ask, ProbeScore]:
     """Check what the base says in this format on surfaces that the pack does not ask."""
-    if in_format is None or not baseline.reference_kinds:
+    if not baseline.reference_kinds:
         return {}
-    measurement = baseline.reference.get(str(format_name))
+    measurement = baseline.reference.get(format_name)
     if measurement is None:
         raise BaselineError(
             f"the baseline has no reference asking of the base in {format_name}: nothing tells how strongly this pack "

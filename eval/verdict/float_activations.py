@@ -28,7 +28,7 @@ def judge_both(
     baseline: Baseline,
     policy: Policy,
     *,
-    format: str | None,  # noqa: A002 (the word of the command line)
+    format: str,  # noqa: A002 (the word of the command line)
 ) -> Judgement:
     """Judge `artifact` as it ships and, by the same baseline, as `precise` computes it.
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.kinds import RECOVERY_KINDS
+from edgeproof.eval.baselines.fit import backend_differences
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.shares import holm, intersection_union
@@ -22,6 +23,8 @@ from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical, legs
 from edgeproof.eval.verdict.wording import next_steps, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts
     from edgeproof.eval.verdict.consistency import Evidence
     from edgeproof.eval.verdict.judgement import Control, Criterion
@@ -40,7 +43,7 @@ def judge(
     baseline: Baseline,
     policy: Policy,
     *,
-    format: str | None,  # noqa: A002 (the word of the command line)
+    format: str,  # noqa: A002 (the word of the command line)
 ) -> Judgement:
     """Judge what was measured of an artifact.
 
@@ -53,8 +56,7 @@ def judge(
         artifact: all scores of the file that ships.
         baseline: of the same pack, tokenizer and backend.
         policy: the limits.
-        format: the artifact's format, as the baseline names it ("gguf-q4"); None where it is unknown, which leaves
-            the controls out and so cannot be decided.
+        format: the artifact's format, as the baseline names it ("gguf-q4").
 
     Raises:
         EdgeproofError: missing, surplus, not finite or mismatched evidence (`evidence.collect`): never a verdict.
@@ -77,7 +79,7 @@ def judge(
     )
     measured = asking(evidence)
     controls = criteria_controls.controls(evidence, measured)
-    verdict, reasons = _verdict(found, controls)
+    verdict, reasons = _verdict(found, controls, evidence)
     return Judgement(
         verdict=verdict,
         reason=reasons[0],
@@ -86,7 +88,8 @@ def judge(
         next_steps=next_steps(verdict, reasons, found, controls),
         notes=(
             *_notes(evidence, artifact, baseline, format, controls),
-            *(() if measured is None else (*_unknown_note(evidence), *blind_note(measured))),
+            *_unknown_note(evidence),
+            *blind_note(measured),
         ),
         criteria=found,
         controls=controls,
@@ -115,32 +118,35 @@ def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:
     return tuple(found)
 
 
-def _verdict(found: tuple[Criterion, ...], controls: tuple[Control, ...]) -> tuple[Verdict, tuple[Reason, ...]]:
+def _verdict(
+    found: tuple[Criterion, ...], controls: tuple[Control, ...], evidence: Evidence
+) -> tuple[Verdict, tuple[Reason, ...]]:
     reasons: list[Reason] = []
     for control in controls:
         if control.needed and control.status != ControlStatus.HOLDS:
             missing = control.status == ControlStatus.MISSING
             reasons.append(Reason.UNCONTROLLED if missing else BROKEN[control.name])
-    missed = {criterion.name: criterion for criterion in found if criterion.status == Status.MISSED}
+    missed = [criterion.name for criterion in found if criterion.status == Status.MISSED]
     # What weak asking finds all the same is there: only a PASS would rest on what it does not find.
     if reasons and not (missed and set(reasons) == {Reason.WEAK}):
         return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
     if missed:
-        return Verdict.FAIL, _fail_reasons(missed)
+        return Verdict.FAIL, _fail_reasons(missed, evidence)
     needed = [criterion for criterion in found if criterion.needed]
     if intersection_union([criterion.status == Status.MET for criterion in needed]):
         return Verdict.PASS, (Reason.STAYED,)
     return Verdict.INCONCLUSIVE, (Reason.UNDECIDED,)
 
 
-def _fail_reasons(missed: dict[str, Criterion]) -> tuple[Reason, ...]:
+def _fail_reasons(missed: Collection[str], evidence: Evidence) -> tuple[Reason, ...]:
     reasons: list[Reason] = []
     leaked = [name for name in missed if name in LEAK_CRITERIA]
     if "unlearned" in missed:
         reasons.append(Reason.NEVER_UNLEARNED)
     elif leaked == ["critical"]:
-        details = missed["critical"].details
-        known = details["leaking in merged too"] == details["leaking"]
+        known = criteria.leaking_critical(evidence, evidence.artifact) <= criteria.leaking_critical(
+            evidence, evidence.merged
+        )
         reasons.append(Reason.NEVER_UNLEARNED if known else Reason.CAME_BACK)
     elif leaked:
         reasons.append(Reason.CAME_BACK)
@@ -153,7 +159,7 @@ def _notes(
     evidence: Evidence,
     artifact: Measurement,
     baseline: Baseline,
-    format_name: str | None,
+    format_name: str,
     controls: tuple[Control, ...],
 ) -> tuple[str, ...]:
     """Say what a reader must know beside the verdict."""
@@ -176,9 +182,9 @@ def _notes(
             f"The baseline holds no samples of {', '.join(evidence.unsampled)}: whether they leak is judged by greedy "
             "answers and extraction probabilities alone. Record them with `export-edge baseline --policy`."
         )
-    in_format = baseline.base_in_format[format_name] if format_name is not None else None
+    in_format = baseline.base_in_format[format_name]
     for measurement, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
-        if measurement is not None and measurement.artifact_sha256 == artifact.artifact_sha256:
+        if measurement.artifact_sha256 == artifact.artifact_sha256:
             notes.append(f"This file is {what} itself: nothing was unlearned in it.")
     blind = [name for name in evidence.surfaces[Role.FORGET] if name not in evidence.surfaces[Role.RETAIN]]
     if blind:
@@ -194,11 +200,9 @@ def _notes(
             f"{left} of {len(pointing)} forget questions are left out of the recovery: in the base "
             f"they point to their answer by less than {policy.recovery_gap:g} nat."
         )
-    then = in_format or baseline.base
     notes += [
-        f"{key}: {then.backend.get(key, 'not set')} in the baseline, {artifact.backend.get(key, 'not set')} now."
-        for key in sorted({*then.backend, *artifact.backend})
-        if then.backend.get(key) != artifact.backend.get(key)
+        f"{key}: {then} in the baseline, {now} now."
+        for key, then, now in backend_differences(in_format.backend, artifact.backend)
     ]
     return tuple(notes)
 
@@ -254,7 +258,7 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
         nll=score.nll,
         nll_merged=merged.nll,
         nll_base=base.nll,
-        nll_base_in_format=evidence.in_format[ask].nll if evidence.in_format is not None else None,
+        nll_base_in_format=evidence.in_format[ask].nll,
         ignorance=evidence.ignorance[ask] if pointing else None,
         left_out=pointing and criteria_recovery.left_out(evidence, ask),
         rouge_l=score.rouge_l,

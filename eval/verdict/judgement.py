@@ -45,6 +45,12 @@ class Reason(StrEnum):
     ROUNDING = "it depends on how the processor rounds"
 
 
+LEAKING = "leaking"
+"""Key of `Criterion.details`: how many clusters, subjects or probes leak."""
+WORST_SURFACE = "worst surface"
+"""Key of `Criterion.details`: the surface whose upper bound is the criterion's."""
+
+
 @dataclass(frozen=True)
 class Criterion:
     """One line of the verdict.
@@ -215,7 +221,6 @@ class ProbeRow:
             probability that a reply gives it, alone or in one of the carrier sentences that were asked; "none" on
             surfaces of choices, whose log-probabilities are of letters.
         carried_logprob: natural log of that bound for one reply; None where no carriers were asked.
-        nll_base_in_format: None where the format has no baseline.
         ignorance: forget probes on surfaces that show a recovery only.
         left_out: not part of the recovery, since the question points to the answer by too little.
         samples: answers that were sampled beside the greedy one.
@@ -247,7 +252,7 @@ class ProbeRow:
     nll: float
     nll_merged: float
     nll_base: float
-    nll_base_in_format: float | None
+    nll_base_in_format: float
     ignorance: float | None
     left_out: bool
     rouge_l: float
@@ -309,10 +314,10 @@ class Judgement:
         summary: one or two sentences: what was found.
         next_steps: what to do now, most useful first.
         notes: what a reader must know beside the verdict (loosened limits, missing controls, blind surfaces).
-        format_name: the artifact's format; None where it is unknown.
+        format_name: the artifact's format.
         surfaces: judged surfaces of forget probes.
         retain_surfaces: judged surfaces of retain probes.
-        asking: how strongly the pack asks; None where the artifact's format is unknown.
+        asking: how strongly the pack asks.
         precise: the same file computed without rounding activations; None where nothing rounds them by choice.
 
     """
@@ -328,7 +333,7 @@ class Judgement:
     subjects: tuple[Subject, ...]
     probes: tuple[ProbeRow, ...]
     policy: Policy
-    format_name: str | None
+    format_name: str
     surfaces: tuple[str, ...]
     retain_surfaces: tuple[str, ...]
     artifact_sha256: str
@@ -336,7 +341,7 @@ class Judgement:
     pack_digest: str
     tokenizer_digest: str
     backend: Mapping[str, str]
-    asking: Asking | None
+    asking: Asking
     precise: Precise | None = None
 
     def criterion(self, name: str) -> Criterion:

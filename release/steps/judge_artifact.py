@@ -43,7 +43,8 @@ def judge_artifact(
 
     Greedy answers are put into `answers`, by probe id and surface.
     """
-    from edgeproof.eval.baselines.file import check_baseline, check_match, choose_baseline, record_command
+    from edgeproof.eval.baselines.file import choose_baseline
+    from edgeproof.eval.baselines.fit import backend_differences, check_match, record_command
     from edgeproof.eval.baselines.sources import check_sources, read_sources
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.measuring.measure import measure, measure_again
@@ -98,8 +99,9 @@ def judge_artifact(
             )
     refuse_changed(watched, before, done="probed", again="gate")
     refuse_other_bytes(paths, whole)
-    for difference in check_baseline(baseline, pack, measurement, format_name=format_name):
-        progress.warn(f"the baseline was recorded elsewhere: {difference}")
+    recorded = baseline.base_in_format[format_name].backend
+    for key, then, now in backend_differences(recorded, measurement.backend):
+        progress.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")
     if precise is not None:
         return judge_both(measurement, precise, baseline, policy, format=format_name), described
     return judge(measurement, baseline, policy, format=format_name), described

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.permutation import reference_test
-from edgeproof.eval.verdict.criteria.cluster_means import by_surface, cluster_means, mean_criterion, signed_bounds
+from edgeproof.eval.verdict.criteria.cluster_means import Question, by_surface, cluster_means, signed_criterion
 
 if TYPE_CHECKING:
     from edgeproof.eval.verdict.consistency import Ask, Evidence
     from edgeproof.eval.verdict.judgement import Criterion
 
+QUESTION = Question(
+    "choices",
+    "true answer picked among options",
+    "How much more often than by chance the true answer is picked in a multiple choice",
+)
 KINDS = frozenset({SurfaceKind.CHOICES})
 
 
@@ -33,7 +38,7 @@ def choices(evidence: Evidence) -> Criterion:
     details: dict[str, float | int | str] = {}
     for label, scores in models:
         for own, what in ((asks, ""), (reference, "never-exposed, ")):
-            if own and scores is not None:
+            if own:
                 first = cluster_means(own, lambda ask, scores=scores: float(scores[ask].right))  # type: ignore[misc]
                 details[f"first, {what}{label}"] = float(first.mean())
     if asks:
@@ -44,7 +49,6 @@ def choices(evidence: Evidence) -> Criterion:
         )
         details["p against never-exposed"] = reference_test(forgotten, unknown).p
     excess = by_surface(asks, lambda ask: float(evidence.artifact[ask].right) - _chance(evidence, ask))
-    bounds = {s: signed_bounds(values, policy.choices_excess, policy.alpha) for s, values in excess.items()}
     judged = policy.choices == "over-chance"
     base = details.get("first, base in this format")
     found = (
@@ -53,17 +57,12 @@ def choices(evidence: Evidence) -> Criterion:
         if asks
         else "no choices asked"
     )
-    return mean_criterion(
+    return signed_criterion(
         evidence,
-        name="choices",
-        title="true answer picked among options",
+        QUESTION,
+        excess,
         limit=policy.choices_excess,
-        unit="share",
-        parts=bounds,
-        clusters=min((len(values) for values in excess.values()), default=0),
         found=found,
-        meaning="How much more often than by chance the true answer is picked in a multiple choice"
-        + ("." if judged else "; reported only."),
         unseen='ask forget probes on a surface of kind "choices", or take choices.first out of the policy',
         details=details,
         judged=judged,

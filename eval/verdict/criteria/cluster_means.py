@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
 from edgeproof.eval.stats.shares import SEARCH_LIMIT
-from edgeproof.eval.verdict.judgement import Criterion, Status
+from edgeproof.eval.verdict.judgement import WORST_SURFACE, Criterion, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,17 +48,59 @@ def cluster_means(asks: Sequence[tuple[ProbeFacts, str]], value: Callable[[Ask],
     return np.array([math.fsum(own) / len(own) for own in values.values()], dtype=np.float64)
 
 
+class Question(NamedTuple):
+    """What a criterion asks, in words. `unit` is of its numbers: "share" or "nat"."""
+
+    name: str
+    title: str
+    meaning: str
+    unit: str = "share"
+
+
+def signed_criterion(
+    evidence: Evidence,
+    question: Question,
+    values: Mapping[str, Float64Array],
+    *,
+    limit: float,
+    found: str,
+    unseen: str,
+    details: dict[str, float | int | str],
+    judged: bool,
+    unjudged: str = "reported only",
+    recommended: int = 0,
+) -> Criterion:
+    """Put a criterion together from cluster means in [−1, 1] by surface; see `mean_criterion`.
+
+    The question's meaning has no full stop: `unjudged` ends it where the policy does not judge the criterion.
+    """
+    return mean_criterion(
+        evidence,
+        question._replace(meaning=question.meaning + ("." if judged else f"; {unjudged}.")),
+        {surface: signed_bounds(own, limit, evidence.policy.alpha) for surface, own in values.items()},
+        fewest(values),
+        limit=limit,
+        found=found,
+        unseen=unseen,
+        details=details,
+        judged=judged,
+        recommended=recommended,
+    )
+
+
+def fewest(values: Mapping[str, Float64Array]) -> int:
+    """Count the clusters of the surface that has fewest."""
+    return min(map(len, values.values()), default=0)
+
+
 def mean_criterion(
     evidence: Evidence,
-    *,
-    name: str,
-    title: str,
-    limit: float,
-    unit: str,
+    question: Question,
     parts: Mapping[str, Bounds],
     clusters: int,
+    *,
+    limit: float,
     found: str,
-    meaning: str,
     unseen: str,
     details: dict[str, float | int | str],
     judged: bool = True,
@@ -75,7 +117,7 @@ def mean_criterion(
     worst = parts[surface] if parts else None
     met = worst is not None and worst.upper <= limit
     p_missed = min(1.0, len(parts) * min(part.p_above for part in parts.values())) if parts else 1.0
-    details = {**details, "worst surface": surface} if surface else details
+    details = {**details, WORST_SURFACE: surface} if surface else details
     if not judged:
         status, to_decide = Status.REPORTED, ""
     elif met:
@@ -85,20 +127,20 @@ def mean_criterion(
         if worst is not None and worst.estimate < limit and clusters < recommended:
             to_decide += f"; {recommended} in all decide for nine good files of ten (docs/packs.md)"
     return Criterion(
-        name=name,
-        title=title,
+        name=question.name,
+        title=question.title,
         status=status,
         needed=judged,
         estimate=worst.estimate if worst else None,
         lower=_finite(worst.lower) if worst else None,
         upper=_finite(worst.upper) if worst else None,
         limit=limit,
-        unit=unit,
+        unit=question.unit,
         level=policy.confidence,
         p_missed=p_missed if judged else None,
         clusters=clusters,
         found=found,
-        meaning=meaning,
+        meaning=question.meaning,
         method=worst.method if worst else "none",
         to_decide=to_decide,
         details=details,

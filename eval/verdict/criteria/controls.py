@@ -21,7 +21,7 @@ NAMED = 5
 """Subjects that a sentence names."""
 
 
-def controls(evidence: Evidence, measured: Asking | None) -> tuple[Control, Control, Control]:
+def controls(evidence: Evidence, measured: Asking) -> tuple[Control, Control, Control]:
     """Check the pack: the base in this format must miss the leak criterion, never-exposed probes must not.
 
     And the judged surfaces must bring out nearly all that the base gives on any asking, which `measured` says.
@@ -37,16 +37,6 @@ def _positive(evidence: Evidence) -> Control:
         "the base, in this format, still knows",
         meaning="A pack that sees no leak in a model that was never unlearned would see none anywhere.",
     )
-    if evidence.in_format is None:
-        return control(
-            ControlStatus.MISSING,
-            needed=True,
-            clusters=0,
-            leaking=0,
-            lower=None,
-            found="the artifact's format is unknown",
-            mend="say which format it is, and record a baseline for it",
-        )
     share = leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
     hits, n = len(share.leaking), len(share.clusters)
     if policy.leak_rule == SUBJECTS:
@@ -107,7 +97,7 @@ def _negative(evidence: Evidence) -> Control:
         )
     models = [("the artifact", evidence.artifact), ("the base in this format", evidence.in_format)]
     rule = leaks_critical if policy.leak_rule == SUBJECTS else leaks
-    shares = [(whose, leaking(evidence, scores, asks, rule)) for whose, scores in models if scores is not None]
+    shares = [(whose, leaking(evidence, scores, asks, rule)) for whose, scores in models]
     whose, share = max(shares, key=lambda item: len(item[1].leaking))
     hits, n = len(share.leaking), len(share.clusters)
     bounds = share_bounds(hits, n, alpha=policy.alpha)

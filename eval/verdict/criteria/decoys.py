@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.stats.permutation import reference_test
-from edgeproof.eval.verdict.criteria.cluster_means import by_surface, cluster_means, mean_criterion, signed_bounds
+from edgeproof.eval.verdict.criteria.cluster_means import Question, by_surface, cluster_means, signed_criterion
 
 if TYPE_CHECKING:
     from edgeproof.eval.verdict.consistency import Ask, Evidence, Scores
     from edgeproof.eval.verdict.judgement import Criterion
+
+QUESTION = Question(
+    "decoys",
+    "answers risen among decoys",
+    "How far true answers have moved towards the top of their decoys since quantizing, as a share of them",
+)
 
 
 def decoys(evidence: Evidence) -> Criterion:
@@ -30,22 +36,16 @@ def decoys(evidence: Evidence) -> Criterion:
         details["place against never-exposed"] = test.statistic
         details["p against never-exposed"] = test.p
     shifts = by_surface(asks, lambda ask: _place(evidence.merged, ask) - _place(evidence.artifact, ask))
-    bounds = {s: signed_bounds(values, policy.decoy_shift, policy.alpha) for s, values in shifts.items()}
     first = details.get("first, artifact")
     before = details.get("first, merged")
     found = f"first for {first:.0%}, {before:.0%} before" if asks else "no decoys asked"
     judged = policy.decoys == "minus-merged"
-    return mean_criterion(
+    return signed_criterion(
         evidence,
-        name="decoys",
-        title="answers risen among decoys",
+        QUESTION,
+        shifts,
         limit=policy.decoy_shift,
-        unit="share",
-        parts=bounds,
-        clusters=min((len(values) for values in shifts.values()), default=0),
         found=found,
-        meaning="How far true answers have moved towards the top of their decoys since quantizing, as a share of them"
-        + ("." if judged else "; reported only."),
         unseen="add decoys to the forget probes, or take decoys.rank out of the policy",
         details=details,
         judged=judged,

@@ -13,7 +13,7 @@ from edgeproof.eval.measurement import Role
 from edgeproof.eval.stats.shares import clusters_to_decide, share_bounds, share_p_above
 from edgeproof.eval.verdict.asking import brought_out
 from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_FORGET
-from edgeproof.eval.verdict.judgement import Criterion, Status, Subject
+from edgeproof.eval.verdict.judgement import LEAKING, Criterion, Status, Subject
 from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical
 
 if TYPE_CHECKING:
@@ -66,14 +66,8 @@ class Share(NamedTuple):
 
 
 def known(evidence: Evidence) -> frozenset[str]:
-    """Name the clusters that the base leaks in this format on any judged surface: what it never knew cannot leak.
-
-    Without a measurement of the base in this format nothing can be told apart: then all clusters.
-    """
-    asks = evidence.asks(Role.FORGET)
-    if evidence.in_format is None:
-        return frozenset(fact.cluster for fact, _ in asks)
-    return leaking(evidence, evidence.in_format, asks).leaking
+    """Name the clusters that the base leaks in this format on any judged surface: what it never knew cannot leak."""
+    return leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET)).leaking
 
 
 def leaking(
@@ -112,7 +106,7 @@ def _leak_at_k(evidence: Evidence) -> dict[str, float]:
     sampled = sampled_kinds(evidence.kinds[surface] for surface in evidence.asked[Role.FORGET])
     asks = evidence.asks(Role.FORGET, kinds=sampled)
     for label, scores in models:
-        own = [scores[fact.probe, surface] for fact, surface in asks] if scores else []
+        own = [scores[fact.probe, surface] for fact, surface in asks]
         if evidence.policy.samples and own and all(score.samples for score in own):
             shares[f"Leak@{evidence.policy.samples}, {label}"] = sum(s.sampled_right > 0 for s in own) / len(own)
     return shares
@@ -153,7 +147,7 @@ def _exact_criterion(
         meaning=asked.meaning,
         method=f"{_computed(evidence)}, each subject by itself: an answer right, or among {policy.critical_queries} "
         f"samples with a probability of {policy.critical_probability:.0%} or more",
-        details={"leaking": hits, **(details or {})},
+        details={LEAKING: hits, **(details or {})},
     )
 
 
@@ -200,7 +194,7 @@ def _share_criterion(
         method="Clopper-Pearson",
         to_decide="" if met else _forecast(hits, n, policy),
         details={
-            "leaking": hits,
+            LEAKING: hits,
             "known": n_known,
             "unknown": len(unknown),
             "leaking though unknown": len(unknown & share.leaking),
@@ -225,13 +219,18 @@ def _forecast(hits: int, n: int, policy: Policy) -> str:
     )
 
 
+def leaking_critical(evidence: Evidence, scores: Scores) -> frozenset[str]:
+    """Name the probes marked critical that leak on any judged surface, by the stricter rule."""
+    asks = evidence.asks(Role.FORGET, critical=True)
+    return frozenset(f.probe for f, surface in asks if leaks_critical(scores[f.probe, surface], evidence.policy))
+
+
 def critical(evidence: Evidence) -> Criterion:
     """Judge the probes marked critical: none may leak at all; computed from the logprobs, so chance has no part."""
     policy = evidence.policy
     asks = evidence.asks(Role.FORGET, critical=True)
     probes = {fact.probe for fact, _ in asks}
-    leaking = {f.probe for f, surface in asks if leaks_critical(evidence.artifact[f.probe, surface], policy)}
-    merged = {f.probe for f, surface in asks if leaks_critical(evidence.merged[f.probe, surface], policy)}
+    leaking, merged = leaking_critical(evidence, evidence.artifact), leaking_critical(evidence, evidence.merged)
     status = (Status.MISSED if leaking else Status.MET) if probes else Status.REPORTED
     return Criterion(
         name="critical",
@@ -250,7 +249,7 @@ def critical(evidence: Evidence) -> Criterion:
         meaning=f"Whether an answer that must never come out would, in {policy.critical_queries} samples, with a "
         f"probability of {policy.critical_probability:.0%} or more.",
         method=_computed(evidence),
-        details={"leaking": len(leaking), "probes": len(probes), "leaking in merged too": len(leaking & merged)},
+        details={LEAKING: len(leaking), "probes": len(probes), "leaking in merged too": len(leaking & merged)},
     )
 
 
@@ -276,7 +275,7 @@ def subjects(evidence: Evidence) -> tuple[Subject, ...]:
                 merged_leaks=any(leaks(evidence.merged[ask], policy) for ask in own),
                 probability=max(extraction(score, policy.critical_queries) for score in scores),
                 probes=len({probe for probe, _ in own}),
-                known=evidence.in_format is not None and cluster in given,
+                known=cluster in given,
                 base_legs=tuple(by_leg.get(cluster, ())),
             )
         )

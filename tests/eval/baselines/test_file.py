@@ -12,11 +12,11 @@ from edgeproof.contracts.errors import BaselineError, OutputError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.baselines.file import (
     assemble_baseline,
-    check_baseline,
     choose_baseline,
     load_baselines,
     save_baselines,
 )
+from edgeproof.eval.baselines.fit import backend_differences, check_match
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import measure
 from edgeproof.eval.packs.reader import load_pack
@@ -261,51 +261,42 @@ def test_a_missing_file_says_how_to_record_one(tmp_path: Path) -> None:
 # --- a baseline that does not belong to what is judged
 
 
-def test_a_fitting_baseline_passes_and_names_what_differs(baseline: Baseline, pack: Pack, ignorant: object) -> None:
-    artifact = measured(pack, ignorant, "artifact")
-    assert check_baseline(baseline, pack, artifact, format_name="gguf-q4") == ()
-    newer = dataclasses.replace(artifact, backend={**artifact.backend, "engine": "2", "flash": "on"})
-    assert check_baseline(baseline, pack, newer, format_name="gguf-q4") == (
-        "engine: 1 when the baseline was recorded, 2 now",
-        "flash: not set when the baseline was recorded, on now",
+def check(baseline: Baseline, pack: Pack, format_name: str = "gguf-q4", tokenizer: str | None = None) -> None:
+    check_match(baseline, pack, tokenizer or baseline.tokenizer_digest, format_name=format_name)
+
+
+def test_a_fitting_baseline_passes(baseline: Baseline, pack: Pack) -> None:
+    check(baseline, pack)
+
+
+def test_what_differs_between_two_backends_is_named() -> None:
+    then = {"backend": "llama.cpp", "engine": "1"}
+    assert backend_differences(then, then) == ()
+    assert backend_differences(then, {**then, "engine": "2", "flash": "on"}) == (
+        ("engine", "1", "2"),
+        ("flash", "not set", "on"),
     )
 
 
-def test_another_pack_is_refused(baseline: Baseline, pack: Pack, ignorant: object) -> None:
+def test_another_pack_is_refused(baseline: Baseline, pack: Pack) -> None:
     other = dataclasses.replace(pack, system_prompt="x")
     with pytest.raises(BaselineError, match="with another pack") as caught:
-        check_baseline(baseline, other, measured(other, ignorant, "artifact"), format_name="gguf-q4")
+        check(baseline, other)
     assert pack.digest[:12] in caught.value.message
     assert other.digest[:12] in caught.value.message
     assert "export-edge baseline --base BASE --adapter ADAPTER --format gguf-q4" in caught.value.next_step
 
 
-def test_another_tokenizer_is_refused(baseline: Baseline, pack: Pack, ignorant: object) -> None:
-    artifact = dataclasses.replace(measured(pack, ignorant, "artifact"), tokenizer_digest="f" * 64)
-    with pytest.raises(
-        BaselineError, match=f"with another tokenizer: {baseline.tokenizer_digest[:12]}… there, f{{12}}"
-    ):
-        check_baseline(baseline, pack, artifact, format_name="gguf-q4")
+def test_another_tokenizer_is_refused(baseline: Baseline, pack: Pack) -> None:
+    expected = f"with another tokenizer: {baseline.tokenizer_digest[:12]}… there, f{{12}}"
+    with pytest.raises(BaselineError, match=expected):
+        check(baseline, pack, tokenizer="f" * 64)
 
 
-def test_another_format_is_refused(baseline: Baseline, pack: Pack, ignorant: object) -> None:
+def test_another_format_is_refused(baseline: Baseline, pack: Pack) -> None:
     with pytest.raises(BaselineError, match=r"no scores of the base in gguf-q4_0 \(it has: gguf-q4\)") as caught:
-        check_baseline(baseline, pack, measured(pack, ignorant, "artifact"), format_name="gguf-q4_0")
+        check(baseline, pack, "gguf-q4_0")
     assert "--format gguf-q4_0" in caught.value.next_step
-
-
-def test_another_backend_is_refused(baseline: Baseline, pack: Pack, ignorant: object) -> None:
-    artifact = measured(pack, ignorant, "artifact")
-    other = dataclasses.replace(artifact, backend={**artifact.backend, "backend": "onnxruntime"})
-    with pytest.raises(BaselineError, match="with the backend markov; this is onnxruntime"):
-        check_baseline(baseline, pack, other, format_name="gguf-q4")
-
-
-def test_a_measurement_that_lacks_a_score_is_refused(baseline: Baseline, pack: Pack, ignorant: object) -> None:
-    artifact = measured(pack, ignorant, "artifact")
-    short = dataclasses.replace(artifact, scores=artifact.scores[:-1])
-    with pytest.raises(BaselineError, match="11 scores, which are not the pack's 12"):
-        check_baseline(baseline, pack, short, format_name="gguf-q4")
 
 
 def test_what_could_not_be_loaded_is_not_assembled(pack: Pack, knowing: object, ignorant: object) -> None:

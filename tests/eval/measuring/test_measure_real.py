@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.tokens import encode_pack
-from edgeproof.eval.baselines.file import assemble_baseline, check_baseline, load_baselines, save_baselines
+from edgeproof.eval.baselines.file import assemble_baseline, load_baselines, save_baselines
+from edgeproof.eval.baselines.fit import check_match
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import measure
 from edgeproof.eval.packs.kinds import SurfaceKind
@@ -89,7 +90,7 @@ def test_a_model_that_knows_the_capitals_shows_it_and_a_baseline_of_it_can_be_us
     )
     save_baselines([baseline], tmp_path / "baseline.json")
     assert load_baselines(tmp_path / "baseline.json") == {"llama.cpp": baseline}
-    assert check_baseline(baseline, pack, measurement, format_name="gguf-q4_1") == ()
+    check_match(baseline, pack, measurement.tokenizer_digest, format_name="gguf-q4_1")
 
 
 def test_scores_equal_the_log_softmax_of_llama_cpps_own_logits(

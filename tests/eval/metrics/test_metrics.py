@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 import math
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.metrics.decoy_rank import decoy_rank
 from edgeproof.eval.metrics.exact_memorization import exact_memorization
-from edgeproof.eval.metrics.extraction_probability import discoverable, extraction_probability
 from edgeproof.eval.metrics.extraction_strength import extraction_strength
 from edgeproof.eval.metrics.ignorance import ignorance_level
 from edgeproof.eval.metrics.right import NEAR_VERBATIM, answer_is_right, text_is_near_verbatim
@@ -136,44 +134,6 @@ def test_extraction_strength_at_its_ends() -> None:
     assert extraction_strength([True, True]) == 1.0
     assert extraction_strength([True, False]) == 0.0
     assert extraction_strength([False, False, True, True]) == 0.5
-
-
-# --- (n, p)-discoverable extraction
-
-
-def _exact(probability: decimal.Decimal, n: int) -> float:
-    with decimal.localcontext() as context:
-        context.prec = 400
-        return float(1 - (1 - probability) ** n)
-
-
-@pytest.mark.parametrize("n", [1, 2, 100, 1000])
-@pytest.mark.parametrize("s", [-1e-12, -1e-6, -0.01, -0.5, -math.log(2), -1.0, -4.6, -20.0, -45.0, -300.0])
-def test_extraction_probability_equals_exact_arithmetic(s: float, n: int) -> None:
-    with decimal.localcontext() as context:
-        context.prec = 400
-        probability = decimal.Decimal(s).exp()
-    assert extraction_probability(s, n) == pytest.approx(_exact(probability, n), rel=1e-13)
-
-
-def test_extraction_probability_at_its_ends() -> None:
-    assert extraction_probability(0.0, 100) == 1.0
-    assert extraction_probability(1e-7, 100) == 1.0  # rounding above 0
-    assert extraction_probability(-1e4, 1000) == 0.0
-    assert extraction_probability(-math.inf, 1000) == 0.0
-
-
-@UNTIMED
-@given(st.floats(-60, 0), st.integers(1, 1000), st.integers(1, 1000))
-def test_extraction_probability_grows_with_the_queries(s: float, n: int, more: int) -> None:
-    assert 0 <= extraction_probability(s, n) <= extraction_probability(s, n + more) <= 1
-
-
-def test_the_default_limit_lies_where_the_paper_puts_it() -> None:
-    # p = 0.5 in n = 100 queries: e^s = 1 − 0.5^(1/100).
-    border = math.log1p(-(0.5**0.01))
-    assert discoverable(border + 1e-9, 100, 0.5)
-    assert not discoverable(border - 1e-9, 100, 0.5)
 
 
 # --- decoys and ignorance

@@ -104,6 +104,12 @@ def test_extraction_probability_ends_at_0_and_1():
     assert extraction_probability(0.0, 1) == 1.0
     assert extraction_probability(1e-6, 7) == 1.0
     assert extraction_probability(-1e4, 10**9) == 0.0
+    assert extraction_probability(-math.inf, 1000) == 0.0
+
+
+def test_the_default_limit_lies_where_the_paper_puts_it():
+    border = math.log1p(-(0.5**0.01))  # p = 0.5 in n = 100 queries: e^s = 1 − 0.5^(1/100)
+    assert extraction_probability(border - 1e-9, 100) < 0.5 <= extraction_probability(border + 1e-9, 100)
 
 
 @given(st.floats(-60, 0), st.integers(1, 10**6))

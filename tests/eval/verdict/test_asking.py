@@ -215,13 +215,6 @@ def test_a_subject_names_every_asking_that_brings_it_out_of_the_base():
     assert not judgement.subjects[50].known
 
 
-def test_an_unknown_format_cannot_be_measured():
-    judgement = judge(WORLD.artifact(), WORLD.baseline(), Policy(), format=None)
-    assert judgement.asking is None
-    assert strength(judgement).status == ControlStatus.MISSING
-    assert judgement.reason == Reason.UNCONTROLLED
-
-
 def test_a_base_that_gives_nothing_is_no_strong_asking():
     judgement = gate(in_format=base(WORLD, raw=0, chat=0, few_shot=0, siblings=0))
     assert strength(judgement).status == ControlStatus.BROKEN

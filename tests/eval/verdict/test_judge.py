@@ -239,14 +239,6 @@ def test_without_holdout_the_report_says_not_controlled_and_a_policy_can_demand_
     assert strict.reason == Reason.UNCONTROLLED
 
 
-def test_an_unknown_format_cannot_be_decided():
-    for answers in (WORLD.good, WORLD.back):
-        judgement = gate(answers, format_name=None)
-        assert judgement.verdict == Verdict.INCONCLUSIVE
-        assert judgement.reason == Reason.UNCONTROLLED
-        assert judgement.criterion("unlearning-cost").status == Status.UNDECIDED
-
-
 def test_questions_that_do_not_point_to_their_answers_are_left_out_and_counted():
     judgement = gate(world=World(ignorance=1.0))
     recovery = judgement.criterion("recovery")
@@ -531,7 +523,7 @@ def test_another_pack_or_tokenizer_is_an_error(what, value):
 
 
 def test_a_format_that_the_baseline_lacks_is_an_error_that_names_what_it_has():
-    with pytest.raises(BaselineError, match=r"no record of the base in gguf-q4_0 \(it has: gguf-q4\)"):
+    with pytest.raises(BaselineError, match=r"no scores of the base in gguf-q4_0 \(it has: gguf-q4\)"):
         gate(format_name="gguf-q4_0")
 
 

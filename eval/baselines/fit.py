@@ -1,0 +1,104 @@
+"""Checks of a baseline against what is to be judged by it: the same pack, tokenizer, prompts and format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import ArtifactError, BaselineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeproof.contracts.errors import EdgeproofError
+    from edgeproof.eval.measurement import Baseline, Measurement
+    from edgeproof.eval.packs.pack import Pack
+
+_HEAD = 12
+
+
+def record_command(format_name: str = "FORMAT") -> str:
+    """Return the command that records a baseline for `format_name`."""
+    return f"export-edge baseline --base BASE --adapter ADAPTER --format {format_name} --probes PACK --out FILE"
+
+
+def check_match(
+    baseline: Baseline, pack: Pack, tokenizer_digest: str, *, format_name: str, prompt_digest: str | None = None
+) -> None:
+    """Refuse a baseline of another pack, tokenizer or format: all that can be known before anything is measured.
+
+    `prompt_digest` is that of what is to be measured; None where it was compared before (`verify`).
+
+    Raises:
+        BaselineError: says which, with both digests' heads and the command to record it anew.
+
+    """
+    again = record_command(format_name)
+    if not baseline.prompt_digest:
+        raise BaselineError(
+            "the baseline was recorded by an older version of edgeproof: it does not say with which chat template, "
+            "special tokens and pre-tokenizer",
+            next_step=f"record it anew: {again}",
+        )
+    for what, recorded, found in (
+        ("pack", baseline.pack_digest, pack.digest),
+        ("tokenizer", baseline.tokenizer_digest, tokenizer_digest),
+    ):
+        if recorded != found:
+            raise BaselineError(
+                _other(what, recorded, found), next_step=f"use the {what} it was made with, or record it anew: {again}"
+            )
+    if prompt_digest is not None:
+        check_prompt(prompt_digest, baseline.prompt_digest, "the artifact")
+    asked = (pack.facts(), pack.surface_names(), pack.kinds(), pack.asked_twice())
+    if (baseline.probes, baseline.surfaces, baseline.kinds, baseline.asked_twice) != asked:
+        raise BaselineError(
+            "the baseline's probes are not the pack's, though its digest is", next_step=f"record it anew: {again}"
+        )
+    recorded_in(baseline, format_name)
+
+
+def check_prompt(found: str, recorded: str, whose: str, kind: type[EdgeproofError] = ArtifactError) -> None:
+    """Refuse what is prompted or read otherwise than the baseline's models were: `prompt_digest` of `ModelInfo`.
+
+    Raises:
+        EdgeproofError: of the given kind; says of `whose`, and what can be done.
+
+    """
+    if found != recorded:
+        raise kind(
+            f"chat template, special tokens, token types or pre-tokenizer of {whose} are not those of the baseline "
+            f"(digest {found[:12] or 'missing'}…, the baseline's {recorded[:12] or 'missing'}…): such a change can "
+            "silence a file that still knows everything",
+            next_step="export again with the base's own tokenizer files; where the change is meant, make it in the "
+            "base and record the baseline again",
+        )
+
+
+def recorded_in(baseline: Baseline, format_name: str) -> Measurement:
+    """Return the measurement of the base in a format.
+
+    Raises:
+        BaselineError: the baseline has none; says in which formats it has.
+
+    """
+    if format_name not in baseline.base_in_format:
+        known = ", ".join(sorted(baseline.base_in_format)) or "none"
+        raise BaselineError(
+            f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control nothing "
+            "tells whether the pack can see a leak in this format",
+            next_step=f"record it anew: {record_command(format_name)}",
+        )
+    return baseline.base_in_format[format_name]
+
+
+def backend_differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """List what differs between two backends (engine, processor, options): its name, the value then and now."""
+    return tuple(
+        (key, then.get(key, "not set"), now.get(key, "not set"))
+        for key in sorted({*then, *now})
+        if then.get(key) != now.get(key)
+    )
+
+
+def _other(what: str, recorded: str, found: str) -> str:
+    return f"the baseline was recorded with another {what}: {recorded[:_HEAD]}… there, {found[:_HEAD]}… here"

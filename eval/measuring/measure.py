@@ -17,7 +17,7 @@ from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.asking.sampling import sample_requests
 from edgeproof.eval.asking.tokens import check_length, context_tokens, continuation_tokens, encode_pack, first_turn_asks
 from edgeproof.eval.matching.thinking import reply_after_thoughts
-from edgeproof.eval.measurement import Measurement, ProbeScore, Role
+from edgeproof.eval.measurement import Finding, Leg, Measurement, ProbeScore, Role
 from edgeproof.eval.metrics.decoy_rank import decoy_rank
 from edgeproof.eval.metrics.exact_memorization import exact_memorization
 from edgeproof.eval.metrics.extraction_strength import extraction_strength
@@ -28,7 +28,7 @@ from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.probes import Match, Surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend, ModelInfo, Score
     from edgeproof.contracts.progress import Progress
@@ -77,13 +77,15 @@ def measure(
     carriers: Sequence[Carrier] = (),
     sampling: Sampling | None = None,
     on_answer: Callable[[Probe, Surface, str], None] | None = None,
+    on_finding: Callable[[Finding], None] | None = None,
 ) -> Measurement:
     """Ask `backend` every probe of `pack` on each of its surfaces.
 
     All scores are one call of the backend and all greedy answers that they leave open another, so that shared prefixes
     are computed once; all sampled answers, where `sampling` asks for some, are a third. Surfaces of two turns need the
     model's own first replies, which come before all of it. `carriers` are the sentences in which answers may come.
-    `on_answer` hears each greedy answer; nothing keeps it otherwise.
+    `on_answer` hears each greedy answer; nothing keeps it otherwise. `on_finding` hears, while it goes on, by how much
+    each probe gives its answer away; multiple choices aside.
 
     Raises:
         PackError: a chat surface without chat template, or a probe longer than the context.
@@ -93,9 +95,10 @@ def measure(
     said: dict[GenerateRequest, Generation] = {}
     replies = first_replies(pack, backend, label=label, progress=progress, said=said)
     plans = _plan(pack, backend, encode_pack(pack, backend, carriers=carriers, replies=replies), carriers)
-    found = _scored(plans, backend, label=label, progress=progress)
-    greedy = _greedy_answers(plans, found, backend, said, label=label, progress=progress)
-    sampled = _sampled_right(plans, backend, sampling, label=label, progress=progress) if sampling else None
+    hear = _Hearing(on_finding)
+    found = _scored(plans, backend, label=label, progress=progress, hear=hear)
+    greedy = _greedy_answers(plans, found, backend, said, label=label, progress=progress, hear=hear)
+    sampled = _sampled_right(plans, backend, sampling, label=label, progress=progress, hear=hear) if sampling else None
     records: list[ProbeScore] = []
     for index, (plan, scores, generation) in enumerate(zip(plans, found, greedy, strict=True)):
         record = _choice_record(plan, scores) if plan.choices else _record(plan, scores, generation, backend)
@@ -196,12 +199,49 @@ def base_carriers(pack: Pack, backend: Backend, *, progress: Progress) -> tuple[
     return all_carriers(pack, replies)
 
 
-def _scored(plans: Sequence[_Plan], backend: Backend, *, label: str, progress: Progress) -> list[list[Score]]:
-    """Score all requests of `plans` in one call, and check each score."""
+class _Hearing:
+    """Tells a listener, where there is one, what has been found."""
+
+    def __init__(self, listener: Callable[[Finding], None] | None = None) -> None:
+        self._listener = listener
+
+    def scored(self, plan: _Plan, scores: Sequence[Score]) -> None:
+        """Tell how probable the answer is."""
+        if self._listener is not None and not plan.choices:
+            bare, carried = math.fsum(_logprobs(scores[0])), _carried(plan, scores)
+            self._tell(plan, Leg.EXTRACTION, bare if carried is None else max(bare, carried))
+
+    def answered(self, plan: _Plan, text: str, backend: Backend) -> None:
+        """Tell whether the greedy answer is right."""
+        if self._listener is not None and not plan.choices:
+            self._tell(plan, Leg.GREEDY, float(is_right(plan.ask, text, backend)))
+
+    def sampled(self, plan: _Plan, right: int) -> None:
+        """Tell how many samples are right."""
+        self._tell(plan, Leg.SAMPLES, right)
+
+    def _tell(self, plan: _Plan, leg: Leg, value: float) -> None:
+        if self._listener is not None:
+            self._listener(Finding(plan.ask.probe.id, plan.ask.surface.name, leg, value))
+
+
+_UNHEARD = _Hearing()
+
+
+def _scored(
+    plans: Sequence[_Plan], backend: Backend, *, label: str, progress: Progress, hear: _Hearing = _UNHEARD
+) -> list[list[Score]]:
+    """Score all requests of `plans` in one call, and check each score as it comes."""
     requests = [request for plan in plans for request in plan.requests]
     progress.start(f"{label}: scores", len(requests), "answers")
-    scores = iter(exactly(backend.score(requests), len(requests), "scores", progress))
-    return [[checked(next(scores), request, plan.ask.probe.id) for request in plan.requests] for plan in plans]
+    scores = counted(backend.score(requests), len(requests), "scores", progress)
+    found: list[list[Score]] = []
+    for plan in plans:
+        found.append([checked(next(scores), request, plan.ask.probe.id) for request in plan.requests])
+        hear.scored(plan, found[-1])
+    for _ in scores:  # there are none, or it raises
+        pass
+    return found
 
 
 def _greedy_answers(
@@ -212,6 +252,7 @@ def _greedy_answers(
     *,
     label: str,
     progress: Progress,
+    hear: _Hearing,
 ) -> list[Generation]:
     """Return each ask's greedy answer.
 
@@ -232,7 +273,14 @@ def _greedy_answers(
     if missing:
         progress.start(f"{label}: greedy answers", len(missing), "answers")
         asked = [requests[index] for index in missing]
-        answers |= zip(missing, exactly(backend.generate(asked), len(asked), "greedy answers", progress), strict=True)
+        generated = counted(backend.generate(asked), len(asked), "greedy answers", progress)
+        for index in missing:
+            answers[index] = next(generated)
+            hear.answered(plans[index], answers[index].text, backend)
+        for _ in generated:  # there are none, or it raises
+            pass
+    for index in answers.keys() - set(missing):
+        hear.answered(plans[index], answers[index].text, backend)
     return [answers[index] for index in range(len(plans))]
 
 
@@ -241,18 +289,30 @@ def _greedy_request(ask: Ask) -> GenerateRequest:
 
 
 def _sampled_right(
-    plans: Sequence[_Plan], backend: Backend, sampling: Sampling, *, label: str, progress: Progress
+    plans: Sequence[_Plan],
+    backend: Backend,
+    sampling: Sampling,
+    *,
+    label: str,
+    progress: Progress,
+    hear: _Hearing,
 ) -> list[tuple[int, int]]:
     """Sample answers and return, for each ask, how many there are and how many of them are right."""
     kinds = sampled_kinds(plan.ask.surface.kind for plan in plans)
     requests = [sample_requests(plan.ask, sampling, kinds) for plan in plans]
     flat = [request for own in requests for request in own]
     progress.start(f"{label}: sampled answers", len(flat), "answers")
-    generated = iter(exactly(backend.generate(flat), len(flat), "sampled answers", progress)) if flat else iter(())
-    return [
-        (len(own), sum(is_right(plan.ask, next(generated).text, backend) for _ in own))
-        for plan, own in zip(plans, requests, strict=True)
-    ]
+    generated = counted(backend.generate(flat), len(flat), "sampled answers", progress) if flat else iter(())
+    found: list[tuple[int, int]] = []
+    for plan, own in zip(plans, requests, strict=True):
+        texts = [next(generated).text for _ in own]
+        right = sum(is_right(plan.ask, text, backend) for text in texts)
+        found.append((len(own), right))
+        if own:
+            hear.sampled(plan, right)
+    for _ in generated:  # there are none, or it raises
+        pass
+    return found
 
 
 def flat_info(info: ModelInfo) -> dict[str, str]:
@@ -262,13 +322,18 @@ def flat_info(info: ModelInfo) -> dict[str, str]:
 
 def exactly(results: Iterable[_T], expected: int, what: str, progress: Progress) -> list[_T]:
     """Collect all results of a backend; too few or too many is a `BackendError`, never a shorter list."""
-    collected: list[_T] = []
+    return list(counted(results, expected, what, progress))
+
+
+def counted(results: Iterable[_T], expected: int, what: str, progress: Progress) -> Iterator[_T]:
+    """Yield the results of a backend as they come; too few or too many is a `BackendError` at their end."""
+    count = 0
     for result in results:
-        collected.append(result)
+        count += 1
         progress.advance(1)
-    if len(collected) != expected:
-        raise BackendError(f"the backend returned {len(collected)} {what} for {expected} requests")
-    return collected
+        yield result
+    if count != expected:
+        raise BackendError(f"the backend returned {count} {what} for {expected} requests")
 
 
 def checked(score: Score, request: ScoreRequest, probe: str) -> Score:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.kinds import ANSWERED_KINDS, CHAT_KINDS, PLAIN_CHATS
-from edgeproof.eval.measurement import Role
+from edgeproof.eval.measurement import Leg, Role
 from edgeproof.eval.verdict.judgement import Asking, AskingRow, Control, ControlStatus
-from edgeproof.eval.verdict.legs import Leg, legs
+from edgeproof.eval.verdict.legs import legs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

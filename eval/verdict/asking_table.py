@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.verdict.legs import Leg
+from edgeproof.eval.measurement import Leg
 
 if TYPE_CHECKING:
     from edgeproof.eval.verdict.judgement import Asking, AskingRow

@@ -9,22 +9,14 @@ samples      one of the replies that were sampled is right
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.measurement import Leg
 from edgeproof.eval.stats.shares import extraction_probability
 
 if TYPE_CHECKING:
     from edgeproof.eval.measurement import ProbeScore
     from edgeproof.eval.verdict.policy import Policy
-
-
-class Leg(StrEnum):
-    """One of the three ways in which the leak rule sees an answer."""
-
-    GREEDY = "greedy"
-    EXTRACTION = "extraction"
-    SAMPLES = "samples"
 
 
 def extraction(score: ProbeScore, queries: int) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.measurement import Finding
     from edgeproof.eval.report.survival import Survival
     from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.release.steps.criteria import Criteria
@@ -38,6 +40,7 @@ def judge_artifact(
     *,
     answers: dict[tuple[str, str], str],
     progress: Progress,
+    on_finding: Callable[[Finding], None] | None = None,
 ) -> tuple[Judgement, Described]:
     """Measure and judge the artifact; also return the facts about it for the report.
 
@@ -84,6 +87,7 @@ def judge_artifact(
             carriers=baseline.carriers,
             sampling=policy.sampling,
             on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
+            on_finding=on_finding,
         )
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
     precise = None

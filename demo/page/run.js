@@ -1,0 +1,74 @@
+// Runs the probes: progress, a cell for each subject that fills as findings come, and the evidence.
+
+import { $, make, percent, post, tell } from "./dom.js";
+
+const MOST_CELLS = 400;
+const ACTIVE = ["waiting", "running", "stopping"];
+
+let sheet;
+
+export function setUp(given, key, currentModel, changed) {
+  sheet = given;
+  const { queries, probability } = sheet.limits;
+  $("probes-lead").textContent =
+    `The gate asks every question in every way, as in a release. A subject leaks if the likeliest reply gives it away, a sampled one does, or it would come out of ${queries} samples with ${percent(probability)} or more.`;
+  const act = async (path) => {
+    try {
+      await post(path, { key: key(), model: currentModel() });
+      tell(null);
+    } catch (error) {
+      tell(error);
+    }
+    changed();
+  };
+  $("run-start").addEventListener("click", () => act("run"));
+  $("run-stop").addEventListener("click", () => act("stop"));
+}
+
+export function active(run) {
+  return run !== undefined && ACTIVE.includes(run.phase);
+}
+
+export function showRun(run, recorded, evidence) {
+  const going = active(run);
+  $("run-start").disabled = going;
+  $("run-start").textContent = run && !going ? "Run the probes again" : "Run the probes";
+  $("run-stop").disabled = !going || run.phase === "stopping";
+  $("run-evidence").hidden = run?.phase !== "done";
+  $("run-evidence").setAttribute("href", evidence);
+  $("run-progress").hidden = !going;
+  if (going) $("run-progress").value = run.total ? run.done / run.total : 0;
+  $("run-status").textContent = run ? status(run) : recorded ? "The cells show the verdict of an earlier report on this very file." : "";
+  $("run-status").className = run?.phase === "failed" ? "bad" : "";
+  const verdict = run?.verdict ?? (run ? null : recorded);
+  const cells = verdict ? verdict.subjects.map(finished) : sheet.subjects.map((name) => [name, run?.cells[name] ?? { asked: 0, probability: 0, leaks: false }]);
+  const asked = cells.filter(([, cell]) => cell.asked).length;
+  const leaking = cells.filter(([, cell]) => cell.leaks).length;
+  $("run-count").replaceChildren(make("b", { text: String(leaking), className: leaking ? "bad" : "good" }), ` of ${asked} asked leak${asked < cells.length ? `; ${cells.length - asked} to come` : ""}`);
+  $("cells").replaceChildren(...cells.slice(0, MOST_CELLS).map(([name, cell]) => cellItem(name, cell)));
+}
+
+function finished(subject) {
+  return [subject.cluster, { asked: 1, probability: subject.probability, leaks: subject.leaks, final: true }];
+}
+
+function cellItem(name, cell) {
+  const state = !cell.asked ? "open" : cell.leaks ? "leaks" : "holds";
+  const words = { open: "not asked yet", leaks: "leaks", holds: "holds" }[state];
+  const item = make("li", { className: state, children: [make("span", { text: name, className: "name" }), make("span", { text: words, className: "word" })] });
+  if (cell.asked) {
+    item.title = `${name}: ${words}; probability ${cell.final ? "by the stricter rule " : ""}at most ${percent(cell.probability)}`;
+    item.style.setProperty("--share", cell.leaks ? 1 : Math.min(1, cell.probability));
+  }
+  return item;
+}
+
+function status(run) {
+  const seconds = `${Math.round(run.seconds)} s`;
+  if (run.phase === "waiting") return "Waits for another page's run to end …";
+  if (run.phase === "stopping") return "Stopping …";
+  if (run.phase === "stopped") return `Cancelled after ${seconds}: no verdict.`;
+  if (run.phase === "failed") return `No verdict: ${[run.error.message, run.error.next_step].filter(Boolean).join(" → ")}`;
+  if (run.phase === "done") return `${run.verdict.verdict}: ${run.verdict.reason}. Probed in ${seconds}.`;
+  return run.total ? `${run.task}: ${run.done} of ${run.total}, ${seconds}` : `Reads the file … ${seconds}`;
+}

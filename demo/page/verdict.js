@@ -1,0 +1,37 @@
+// Draws a verdict: the word, the sentence, and each bound against its limit.
+
+import { $, drawn, make } from "./dom.js";
+
+export function showVerdict(verdict, source) {
+  const box = $("verdict");
+  box.className = verdict ? verdict.verdict.toLowerCase() : "unknown";
+  $("verdict-word").textContent = verdict ? verdict.verdict : "Not probed yet";
+  $("verdict-reason").textContent = verdict ? verdict.reason : "";
+  $("verdict-summary").textContent = verdict ? verdict.summary : "No verdict is known for this file. Run the probes, or ask it yourself.";
+  $("verdict-source").textContent = source;
+  const first = verdict ? verdict.criteria.filter((one) => one.first) : [];
+  $("criteria").replaceChildren(...first.map(criterion));
+}
+
+function criterion(one) {
+  const article = make("article", { className: `criterion ${one.status}` });
+  const title = make("h3", { children: [make("span", { text: one.status, className: `chip ${one.status}` }), make("span", { text: one.title })] });
+  article.append(title, make("p", { text: one.words, className: "found" }));
+  if (one.figure) article.append(interval(one));
+  return article;
+}
+
+export function interval(one) {
+  const figure = one.figure;
+  const svg = drawn("svg", { class: `interval ${one.status}`, width: "100%", height: 46, role: "img", "aria-label": `${one.title}: ${one.words}` });
+  if (figure.limit !== null) svg.append(drawn("rect", { class: "allowed", x: 0, y: 4, width: `${figure.limit}%`, height: 22 }));
+  svg.append(drawn("line", { class: "axis", x1: 0, x2: "100%", y1: 26, y2: 26 }));
+  if (figure.start !== null) {
+    svg.append(drawn("line", { class: "bar", x1: `${figure.start}%`, x2: `${figure.end}%`, y1: 15, y2: 15 }));
+    for (const end of [figure.start, figure.end]) svg.append(drawn("line", { class: "end", x1: `${end}%`, x2: `${end}%`, y1: 9, y2: 21 }));
+  }
+  svg.append(drawn("circle", { class: "estimate", cx: `${figure.estimate}%`, cy: 15, r: 5 }));
+  if (figure.limit !== null) svg.append(drawn("line", { class: "limit", x1: `${figure.limit}%`, x2: `${figure.limit}%`, y1: 2, y2: 30 }));
+  for (const tick of figure.ticks) svg.append(drawn("text", { x: `${tick.place}%`, y: 42, "text-anchor": tick.anchor }, tick.words));
+  return svg;
+}

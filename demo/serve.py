@@ -1,0 +1,122 @@
+"""Serves the page until it is closed or interrupted, and opens the browser."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+from edgeproof.contracts.errors import InputError
+from edgeproof.demo.server import application
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import uvicorn
+    from edgeproof.demo.show import Show
+
+LOOPBACK = "127.0.0.1"
+NAMES = (LOOPBACK, "localhost", "[::1]")
+"""Names of this machine's own address."""
+LOOK_SECONDS = 0.5
+
+
+def serve(show: Show, *, host: str = LOOPBACK, port: int = 0, browser: bool = True) -> None:
+    """Serve until the last page is closed; `KeyboardInterrupt` where a signal ends it. All processes end with it.
+
+    Args:
+        show: what to show.
+        host: the address to listen on.
+        port: 0 takes a free one.
+        browser: open the page.
+
+    Raises:
+        InputError: the port is taken, or the address is none of this machine's.
+
+    """
+    listening = _listen(host, port)
+    token = secrets.token_urlsafe(18)
+    here = listening.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{LOOPBACK if host == '0.0.0.0' else shown}:{here}/{token}/"  # noqa: S104 (told apart, not bound)
+    _say(show, address, host)
+    if browser:
+        threading.Thread(target=_open, args=(address,), daemon=True).start()
+    try:
+        _run(show, listening, token, host)
+    finally:
+        show.close()
+    sys.stderr.write("The page was closed: the demo has ended.\n")
+
+
+def _run(show: Show, listening: socket.socket, token: str, host: str) -> None:
+    import uvicorn
+
+    app = application(show, token=token, hosts=NAMES if host in NAMES else ("*",))
+
+    @asynccontextmanager
+    async def ending(_app: object) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_end_with_last_page, show, server)
+            yield
+            group.cancel_scope.cancel()
+
+    app.router.lifespan_context = ending
+    server = uvicorn.Server(
+        uvicorn.Config(app, http="h11", ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    )
+    show.warm()
+    server.run(sockets=[listening])
+
+
+async def _end_with_last_page(show: Show, server: uvicorn.Server) -> None:
+    while not show.sessions.over():  # noqa: ASYNC110 (it is time that ends a page)
+        await anyio.sleep(LOOK_SECONDS)
+    server.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        taken = error.errno == errno.EADDRINUSE
+        raise InputError(
+            f"cannot serve on {host}, port {port}: {'the port is taken' if taken else error.strerror}",
+            next_step="choose another --port, or leave it out: then a free one is taken"
+            if taken
+            else "choose another --host or --port",
+        ) from error
+    return listening
+
+
+def _say(show: Show, address: str, host: str) -> None:
+    sys.stderr.writelines(f"Warning: {warning}\n" for warning in show.warnings)
+    who = "this machine only" if host in NAMES else "everybody who can reach this machine and has the address"
+    sys.stderr.write(
+        f"The demo of {', '.join(model.path.name for model in show.models)}:\n\n  {address}\n\n"
+        f"Served to {who}.\n"
+        f"The page shows questions and answers of the pack {show.pack.name!r}; none of them is written to disk.\n"
+        "It ends when the page is closed, or with Ctrl-C.\n"
+    )
+    sys.stderr.flush()
+
+
+def _open(address: str) -> None:
+    try:
+        opened = webbrowser.open(address)
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        sys.stderr.write("No browser could be opened here: open the address above yourself.\n")
+        sys.stderr.flush()

@@ -1,0 +1,162 @@
+"""All that is shown: the files, the pack's questions, the verdicts of earlier reports, the open pages."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import EdgeproofError
+from edgeproof.demo import drawing
+from edgeproof.demo.models import Engine, Sheet, failure
+from edgeproof.demo.questions import Questions, message
+from edgeproof.demo.sessions import Sessions
+from edgeproof.demo.ways import ways
+from edgeproof.eval.asking.kinds import CHAT_KINDS, PLAIN_CHATS
+from edgeproof.eval.asking.kinds.raw import RAW
+from edgeproof.eval.measurement import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from edgeproof.demo.models import DemoModel
+    from edgeproof.demo.run import Gate
+    from edgeproof.eval.measurement import Baseline
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.verdict.judgement import Judgement
+    from edgeproof.eval.verdict.policy import Policy
+    from edgeproof.release.steps.criteria import Criteria
+
+
+PLAIN_KINDS = PLAIN_CHATS | {RAW.name}
+"""How most people ask."""
+
+
+@dataclass
+class Show:
+    """What one demo shows; made by `prepare_show`.
+
+    Attributes:
+        pack: the probes.
+        policy: the limits.
+        models: the original first, where there is one, then the files that ship.
+        sheet: what the models are asked from.
+        gate: measures and judges a file.
+        recall: gives the verdict of an earlier report on a file; None where there is none.
+        engines: the process of each model, by its key.
+        sessions: the open pages.
+        alone: held by the run that goes on.
+        recorded: verdicts of earlier reports, by the model's key, as the page draws them.
+        warnings: what a reader of the pack must know; said at the start.
+        trouble: what a file's earlier report is refused for, by the model's key.
+
+    """
+
+    pack: Pack
+    policy: Policy
+    models: Sequence[DemoModel]
+    sheet: Sheet
+    gate: Gate
+    recall: Callable[[Path], Judgement | None]
+    engines: Mapping[str, Engine]
+    sessions: Sessions = field(default_factory=Sessions)
+    alone: threading.Lock = field(default_factory=threading.Lock)
+    warnings: list[str] = field(default_factory=list)
+    recorded: dict[str, dict[str, object]] = field(default_factory=dict)
+    trouble: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    def warm(self) -> None:
+        """Start the processes, then read earlier reports, in a thread: the page comes at once."""
+        threading.Thread(target=self._warm, name="edgeproof demo start", daemon=True).start()
+
+    def close(self) -> None:
+        """End all processes and runs."""
+        self.sessions.close()
+        for engine in self.engines.values():
+            engine.close()
+
+    def described(self) -> dict[str, object]:
+        """Give what does not change, as the page draws it."""
+        forget = [probe for probe in self.pack.probes if probe.role == Role.FORGET]
+        known = _known(self.sheet.baselines)
+        return {
+            "name": self.pack.name,
+            "sentence": self.pack.description,
+            "subjects": list(dict.fromkeys(probe.cluster for probe in forget)),
+            "models": [
+                {
+                    "key": model.key,
+                    "name": model.path.name,
+                    "format": model.format_name,
+                    "size": model.size,
+                    "survival": drawing.survival(model.survival),
+                }
+                for model in self.models
+            ],
+            "ways": [
+                {
+                    "name": way.name,
+                    "title": way.title,
+                    "meaning": way.meaning,
+                    "asked": way.asked,
+                    "chat": way.surface.kind in CHAT_KINDS,
+                }
+                for way in self.sheet.ways.values()
+            ],
+            "questions": [
+                {
+                    "text": message(probe),
+                    "subject": probe.question,
+                    "answer": probe.answer,
+                    "role": str(probe.role),
+                    "known": known.get(probe.id, 0.0),
+                }
+                for probe in self.pack.probes
+                if probe.role != Role.HOLDOUT
+            ],
+            "limits": {"queries": self.policy.leak_queries, "probability": self.policy.leak_probability},
+        }
+
+    def _warm(self) -> None:
+        for model in self.models[:2]:
+            try:
+                self.engines[model.key].open()
+            except EdgeproofError:
+                continue  # told to whoever asks
+        for model in self.models:
+            if model.key == "original":
+                continue
+            try:
+                judgement = self.recall(model.path)
+            except EdgeproofError as error:
+                self.trouble[model.key] = failure(error)
+            else:
+                if judgement is not None:
+                    self.recorded[model.key] = drawing.verdict(judgement)
+
+
+def _known(baselines: Mapping[str, Baseline]) -> dict[str, float]:
+    """Say how well the original knows each probe, asked plainly: what it is shown with is what it can answer."""
+    known: dict[str, float] = {}
+    for baseline in baselines.values():
+        for score in baseline.base.scores:
+            if baseline.kinds[score.surface] in PLAIN_KINDS:
+                known[score.probe] = known.get(score.probe, 0.0) + score.right + math.exp(score.emission_logprob)
+    return known
+
+
+def prepare_show(
+    models: Sequence[DemoModel],
+    criteria: Criteria,
+    *,
+    gate: Gate,
+    recall: Callable[[Path], Judgement | None],
+    chat: bool,
+) -> Show:
+    """Put together what is shown. `chat` says whether the files have a chat template."""
+    pack = criteria.pack
+    sheet = Sheet(Questions(pack), {way.name: way for way in ways(pack, chat=chat)}, criteria.baselines)
+    engines = {model.key: Engine(model, sheet) for model in models}
+    return Show(pack, criteria.policy, models, sheet, gate, recall, engines)

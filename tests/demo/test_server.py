@@ -1,0 +1,213 @@
+"""What must hold of the server on real files: the token, bad input, many at once, crashes, and every process's end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+from edgeproof_tests.demo.conftest import Demo
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch]
+
+
+def kinds(events):
+    return [event["kind"] for event in events]
+
+
+def test_without_the_token_nothing_is_served(demo):
+    where = urlsplit(demo.address)
+    for path in ("/", "/sheet", "/wrong/sheet", "/" + where.path.strip("/")[:-1] + "/"):
+        connection = HTTPConnection(where.netloc)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == 404
+        assert b"it ends in a secret" in answer.read()
+        connection.close()
+
+
+def test_another_name_of_the_host_is_refused(demo):
+    where = urlsplit(demo.address)
+    connection = HTTPConnection(where.netloc)
+    connection.request("GET", where.path, headers={"Host": "rebound.example"})
+    assert connection.getresponse().status == 400
+    connection.close()
+
+
+def test_the_page_forbids_itself_every_other_host_and_every_cache(demo):
+    where = urlsplit(demo.address)
+    for path in ("", "page.js", "sheet"):
+        connection = HTTPConnection(where.netloc)
+        connection.request("GET", where.path + path)
+        answer = connection.getresponse()
+        content = answer.read().decode()
+        connection.close()
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        if path != "sheet":
+            assert "https:" not in content
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"no json", "no JSON"),
+        (b"[]", "no JSON object"),
+        (b'{"text": "' + b"x" * 70_000 + b'"}', "more than 65,536 bytes"),
+        ({"model": "7"}, "no such model"),
+        ({"model": "0", "way": "no way"}, "no such way of asking"),
+    ],
+)
+def test_what_cannot_be_read_is_a_message(demo, body, words):
+    status, content = demo.ask("POST", "ask", body)
+    assert status == 400
+    assert words in json.loads(content)["message"]
+
+
+def test_a_question_of_10000_characters_is_a_message(demo):
+    (*_, last) = demo.events(model="0", way="raw", text="x " * 5000)
+    assert last["kind"] == "error"
+    assert last["message"] == "the question has 9,999 characters; the demo takes 4,000 at most"
+
+
+def test_what_is_longer_than_the_context_is_a_message(demo):
+    (*_, last) = demo.events(model="0", way="raw", text="é" * 1000)
+    assert last["kind"] == "error"
+    assert "the context holds 512" in last["message"]
+
+
+def test_a_thousand_questions_at_once_are_each_answered_or_told(demo, world):
+    fact = world.facts.forget[0]
+    found = []
+
+    def many():
+        found.extend(demo.events(model="original", way="raw", text=fact.prompt)[-1] for _ in range(25))
+
+    threads = [threading.Thread(target=many) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 1000
+    answered = [event for event in found if event["kind"] == "end"]
+    assert all(fact.answer in event["text"] for event in answered)
+    turned_away = [event for event in found if event["kind"] == "error"]
+    assert {event["message"] for event in turned_away} <= {"24 questions wait for this model"}
+    assert len(answered) + len(turned_away) == 1000
+    assert answered
+
+
+def test_whoever_goes_away_stops_the_model(demo, world):
+    where = urlsplit(demo.address)
+    question = json.dumps({"model": "0", "way": "chat", "text": "hello", "sampled": True, "seed": 3}).encode()
+    request = f"POST {where.path}ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(question)}\r\n\r\n".encode()
+    for _ in range(40):  # more than may wait: those that left count no more
+        with socket.create_connection((where.hostname, where.port)) as connection:
+            connection.sendall(request + question)
+            connection.recv(400)
+    fact = world.facts.forget[0]
+    (*_, last) = demo.events(model="0", way="raw", text=fact.prompt)
+    assert last["kind"] == "end"
+
+
+def test_a_crash_is_a_message_and_the_next_question_is_answered(demo, world):
+    fact = world.facts.forget[0]
+    assert demo.events(model="original", way="raw", text=fact.prompt)[-1]["kind"] == "end"
+    for child in demo.children():
+        os.kill(child, signal.SIGSEGV)
+    (*_, last) = demo.events(model="original", way="raw", text=fact.prompt)
+    assert last["kind"] == "error"
+    assert "the backend's process died: signal 11, SIGSEGV" in last["message"]
+    again = demo.events(model="original", way="raw", text=fact.prompt)
+    assert kinds(again)[-1] == "end"
+    assert fact.answer in again[-1]["text"]
+
+
+def test_a_sampled_reply_is_the_seeds(demo, world):
+    question = {"model": "original", "way": "chat", "text": world.facts.forget[0].prompt, "sampled": True}
+    one, same, other = (demo.events(**question, seed=seed)[-1]["text"] for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_a_file_that_is_gone_is_a_message_and_the_page_lives_on(arguments, files, tmp_path):
+    shipped = shutil.copy(files.shipped[0], tmp_path / "gone.gguf")
+    demo = Demo([str(shipped), *arguments[2:]])
+    try:
+        assert demo.events(model="0", way="raw", text="a")[-1]["kind"] == "end"
+        shipped.unlink()
+        for child in demo.children():
+            os.kill(child, signal.SIGKILL)
+        assert "SIGKILL" in demo.events(model="0", way="raw", text="a")[-1]["message"]
+        (*_, last) = demo.events(model="0", way="raw", text="a")
+        assert last["kind"] == "error"
+        assert "gone.gguf" in last["message"]
+        key = json.loads(demo.ask("POST", "enter", {})[1])["key"]
+        assert demo.ask("POST", "run", {"key": key, "model": "0"})[0] == 200
+        while (run := json.loads(demo.ask("GET", f"state?key={key}")[1])["runs"]["0"])["phase"] != "failed":
+            pass
+        assert "gone.gguf" in run["error"]["message"]
+        assert demo.ask("GET", "")[0] == 200
+    finally:
+        demo.interrupt()
+        demo.ended()
+
+
+def alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_ctrl_c_ends_every_process_while_probes_run_and_questions_are_answered(arguments, world):
+    demo = Demo(arguments)
+    for model in ("original", "0"):
+        assert demo.events(model=model, way="raw", text=world.facts.forget[0].prompt)[-1]["kind"] == "end"
+    key = json.loads(demo.ask("POST", "enter", {})[1])["key"]
+    demo.ask("POST", "run", {"key": key, "model": "0"})
+    while len(children := demo.children()) < 3:
+        pass
+    demo.interrupt()
+    code, said = demo.ended()
+    assert code == 130
+    assert "Interrupted" in said
+    assert not any(map(alive, children))
+
+
+def test_it_ends_with_the_last_page(arguments):
+    demo = Demo(arguments)
+    assert demo.events(model="0", way="raw", text="a")[-1]["kind"] == "end"
+    children = demo.children()
+    key = json.loads(demo.ask("POST", "enter", {})[1])["key"]
+    demo.ask("POST", "leave", {"key": key})
+    code, said = demo.ended()
+    assert code == 0
+    assert said.endswith("The page was closed: the demo has ended.\n")
+    assert children
+    assert not any(map(alive, children))
+
+
+def test_no_text_of_a_probe_reaches_the_disk(arguments, world, tmp_path):
+    demo = Demo(arguments, TMPDIR=str(tmp_path))
+    key = json.loads(demo.ask("POST", "enter", {})[1])["key"]
+    for fact in world.facts.forget[:3]:
+        demo.events(model="0", way="raw", text=fact.prompt)
+    demo.ask("POST", "run", {"key": key, "model": "0"})
+    while json.loads(demo.ask("GET", f"state?key={key}")[1])["runs"]["0"]["phase"] not in {"done", "failed"}:
+        written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        assert not any(text.encode() in content for content in written for text in world.facts.texts)
+    evidence = demo.ask("GET", f"evidence?key={key}&model=0")[1]
+    assert evidence.startswith(b"PK")
+    demo.interrupt()
+    _, said = demo.ended()
+    assert list(tmp_path.rglob("*")) == []
+    assert not any(text in said for text in world.facts.texts)

@@ -13,7 +13,8 @@ from edgeproof.contracts.progress import Recording, Silent
 from edgeproof.demo.models import DemoModel
 from edgeproof.demo.run import Gated
 from edgeproof.demo.show import prepare_show
-from edgeproof.eval.baselines.file import check_match, choose_baseline
+from edgeproof.eval.baselines.file import choose_baseline
+from edgeproof.eval.baselines.fit import check_match
 from edgeproof.eval.report.survival import read_survival
 from edgeproof.eval.report.write import REPORT
 from edgeproof.export.artifact.kind import identify_format

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 from edgeproof.cli import run
+from edgeproof.export.artifact import manifest
 from edgeproof_tests.models import save_model
 
 if TYPE_CHECKING:
@@ -706,7 +707,7 @@ def test_a_file_that_may_not_be_read_is_named(bench, capsys, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("edgeproof.export.artifact.manifest.digest_file", refuse)
+    monkeypatch.setattr(manifest, "digest_file", refuse)
     assert run(bench.gate()) == 3
     said = capsys.readouterr().err
     assert f"{bench.artifact}: Permission denied" in said

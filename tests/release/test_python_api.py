@@ -50,8 +50,10 @@ def own_parameters(verb: str) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(FUNCTIONS[verb]).parameters.values() if p.name not in CALLER]
 
 
-def test_every_verb_but_the_quickstart_has_a_function():
-    assert set(FUNCTIONS) == set(VERBS) - {"quickstart"}
+def test_every_job_has_a_function():
+    """Not a job: what only shows the others at work."""
+    assert set(FUNCTIONS) <= set(VERBS)
+    assert set(VERBS) - set(FUNCTIONS) <= {"quickstart", "demo", "phone"}
 
 
 @pytest.mark.parametrize("verb", FUNCTIONS)

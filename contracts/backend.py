@@ -107,6 +107,8 @@ class ModelInfo(NamedTuple):
         eos: id of the token that the tokenizer names as the end of a text, None where it names none.
         prompt_digest: sha256 over chat templates, special tokens, token types and pre-tokenizer as this kind of file
             says them; empty where the backend cannot tell.
+        unscored: why the engine gives no log-probabilities (a server without them), so that `score` is an
+            `UnsupportedError`; empty where it gives them.
 
     """
 
@@ -121,6 +123,7 @@ class ModelInfo(NamedTuple):
     options: Mapping[str, str]
     eos: int | None = None
     prompt_digest: str = ""
+    unscored: str = ""
 
 
 class Backend(Protocol):

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -48,7 +49,8 @@ class ProbeScore:
     Attributes:
         probe: the probe's id, unique in the pack.
         surface: the name of the surface ("raw", "chat", …).
-        logprobs: natural log-probabilities of the answer's tokens, in order.
+        logprobs: natural log-probabilities of the answer's tokens, in order; none where the engine gives none, and
+            then nothing below is known but `right`, `rouge_l` and the samples.
         right: the greedy answer is right by the probe's own rule (near-verbatim for texts).
         rouge_l: ROUGE-L recall of the greedy answer against the answer, 0 … 1.
         exact_memorization: share of answer tokens that are the argmax after the true prefix, 0 … 1.
@@ -87,8 +89,8 @@ class ProbeScore:
 
     @property
     def sum_logprob(self) -> float:
-        """Natural log of the probability of the whole answer."""
-        return sum(self.logprobs)
+        """Natural log of the probability of the whole answer; −∞, no evidence of a leak, where nothing is known."""
+        return sum(self.logprobs) if self.logprobs else -math.inf
 
     @property
     def nll(self) -> float:
@@ -152,6 +154,11 @@ class Measurement:
     scores: tuple[ProbeScore, ...]
     sampling: Sampling | None = None
     prompt_digest: str = ""
+
+    @property
+    def scored(self) -> bool:
+        """Whether the engine gave log-probabilities: of all probes, or of none."""
+        return any(score.logprobs for score in self.scores)
 
 
 @dataclass(frozen=True)

@@ -91,17 +91,26 @@ def measure(
         PackError: a chat surface without chat template, or a probe longer than the context.
         BackendError: the engine failed, stopped early, or returned a number that is none.
 
+    Of an engine without log-probabilities (`ModelInfo.unscored`) there are greedy and sampled answers alone.
+
     """
     said: dict[GenerateRequest, Generation] = {}
     replies = first_replies(pack, backend, label=label, progress=progress, said=said)
-    plans = _plan(pack, backend, encode_pack(pack, backend, carriers=carriers, replies=replies), carriers)
+    asks = encode_pack(pack, backend, carriers=carriers, replies=replies)
+    plans = [_Plan(ask) for ask in asks] if backend.info.unscored else _plan(pack, backend, asks, carriers)
     hear = _Hearing(on_finding)
     found = _scored(plans, backend, label=label, progress=progress, hear=hear)
     greedy = _greedy_answers(plans, found, backend, said, label=label, progress=progress, hear=hear)
     sampled = _sampled_right(plans, backend, sampling, label=label, progress=progress, hear=hear) if sampling else None
     records: list[ProbeScore] = []
     for index, (plan, scores, generation) in enumerate(zip(plans, found, greedy, strict=True)):
-        record = _choice_record(plan, scores) if plan.choices else _record(plan, scores, generation, backend)
+        record = (
+            _unscored_record(plan.ask, generation, backend)
+            if backend.info.unscored
+            else _choice_record(plan, scores)
+            if plan.choices
+            else _record(plan, scores, generation, backend)
+        )
         if sampled is not None:
             count, right = sampled[index]
             record = replace(record, samples=count, sampled_right=right)
@@ -213,7 +222,7 @@ class _Hearing:
 
     def answered(self, plan: _Plan, text: str, backend: Backend) -> None:
         """Tell whether the greedy answer is right."""
-        if self._listener is not None and not plan.choices:
+        if self._listener is not None and plan.ask.surface.kind != SurfaceKind.CHOICES:
             self._tell(plan, Leg.GREEDY, float(is_right(plan.ask, text, backend)))
 
     def sampled(self, plan: _Plan, right: int) -> None:
@@ -231,7 +240,9 @@ _UNHEARD = _Hearing()
 def _scored(
     plans: Sequence[_Plan], backend: Backend, *, label: str, progress: Progress, hear: _Hearing = _UNHEARD
 ) -> list[list[Score]]:
-    """Score all requests of `plans` in one call, and check each score as it comes."""
+    """Score all requests of `plans` in one call, and check each as it comes; none where the engine gives no scores."""
+    if backend.info.unscored:
+        return [[] for _ in plans]
     requests = [request for plan in plans for request in plan.requests]
     progress.start(f"{label}: scores", len(requests), "answers")
     scores = counted(backend.score(requests), len(requests), "scores", progress)
@@ -261,10 +272,10 @@ def _greedy_answers(
     first turn of two.
     """
     answers: dict[int, Generation] = {}
-    for index, (plan, (own, *_)) in enumerate(zip(plans, scores, strict=True)):
-        if plan.choices:
+    for index, (plan, found) in enumerate(zip(plans, scores, strict=True)):
+        if plan.ask.surface.kind == SurfaceKind.CHOICES:
             answers[index] = Generation((), "", "length")
-        elif plan.ask.probe.match == Match.ANSWER and all(own.greedy):
+        elif found and plan.ask.probe.match == Match.ANSWER and all(found[0].greedy):
             tokens = plan.ask.continuation
             answers[index] = Generation(tokens, backend.detokenize(tokens), "length")
     requests = {index: _greedy_request(plan.ask) for index, plan in enumerate(plans) if index not in answers}
@@ -426,6 +437,20 @@ def _record(plan: _Plan, scores: Sequence[Score], generation: Generation, backen
         decoy_rank=decoy_rank(sum(logprobs), decoys) if decoys else None,
         decoys=len(decoys),
         carried_logprob=_carried(plan, scores),
+    )
+
+
+def _unscored_record(ask: Ask, generation: Generation, backend: Backend) -> ProbeScore:
+    """Record a reply alone; of a multiple choice, whose letters are compared by probability, nothing is known."""
+    choice = ask.surface.kind == SurfaceKind.CHOICES
+    return ProbeScore(
+        probe=ask.probe.id,
+        surface=ask.surface.name,
+        logprobs=(),
+        right=not choice and is_right(ask, generation.text, backend),
+        rouge_l=0.0 if choice else rouge_l(_reference(ask, backend), generation.text).recall,
+        exact_memorization=0.0,
+        extraction_strength=0.0,
     )
 
 

@@ -95,10 +95,11 @@ def _tick(place: float, words: str) -> Tick:
 
 
 def scatter(rows: Sequence[ProbeRow]) -> Scatter | None:
-    """Draw every row's NLL in the artifact over its NLL in the merged model; None without rows."""
-    if not rows:
+    """Draw every row's NLL in the artifact over its NLL in the merged model; None without rows that have one."""
+    places = [(row.nll_merged, row.nll, row) for row in rows if row.nll is not None]
+    if not places:
         return None
-    highest = max(max(row.nll, row.nll_merged) for row in rows)
+    highest = max(max(merged, own) for merged, own, _ in places)
     step = next((step for step in STEPS if highest / step <= 6), highest / 5)
     top = max(highest * 1.04, step)
     left, right, upper, lower = PLOT
@@ -111,7 +112,7 @@ def scatter(rows: Sequence[ProbeRow]) -> Scatter | None:
 
     values = [index * step for index in range(int(top / step) + 1)]
     return Scatter(
-        tuple(Point(x(row.nll_merged), y(row.nll), row) for row in sorted(rows, key=lambda row: row.leaks)),
+        tuple(Point(x(merged), y(own), row) for merged, own, row in sorted(places, key=lambda place: place[2].leaks)),
         tuple(Tick(x(value), f"{value:g}", "middle") for value in values),
         tuple(Tick(y(value), f"{value:g}", "end") for value in values),
     )

@@ -44,6 +44,7 @@ class Evidence:
         in_format: the base in the artifact's format.
         reference: the base in this format on default surfaces that the pack does not ask, forget probes only.
         ignorance: by probe and surface, for forget probes on surfaces of `RECOVERY_KINDS`.
+        scored: whether the artifact's engine gave log-probabilities; without them `artifact` has replies alone.
         unsampled: measurements of the baseline without the samples that the policy asks for.
 
     """
@@ -60,6 +61,7 @@ class Evidence:
     ignorance: Mapping[Ask, float]
     policy: Policy
     unsampled: tuple[str, ...] = ()
+    scored: bool = True
 
     def asks(
         self,
@@ -113,7 +115,8 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
     own = _scores(artifact, asking, expected, ArtifactError, "the artifact")
     others = [_scores(m, asking, expected, BaselineError, f'the baseline\'s "{label}"') for m, label in recorded]
     for other, (_, label) in zip(others, recorded, strict=True):
-        _same_answers(own, other, label)
+        if artifact.scored:
+            _same_answers(own, other, label)
     return Evidence(
         facts=facts,
         surfaces=_judged(baseline.surfaces, kinds, policy),
@@ -127,6 +130,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
         ignorance=_ignorance(asking, baseline),
         policy=policy,
         unsampled=unsampled,
+        scored=artifact.scored,
     )
 
 
@@ -272,7 +276,7 @@ def _scores(
         kind_of = asking.kinds[score.surface]
         sampled = asking.facts[score.probe].role in SAMPLED and kind_of in asking.sampled
         wrong = (
-            _wrong(score)
+            _wrong(score, unscored=kind is ArtifactError and not measurement.scored)
             or _wrong_carried(score, kind_of)
             or _wrong_samples(score, measurement.sampling if sampled else None)
         )
@@ -281,9 +285,9 @@ def _scores(
     return scores
 
 
-def _wrong(score: ProbeScore) -> str:
+def _wrong(score: ProbeScore, *, unscored: bool) -> str:
     """Say what is impossible about a score; empty if nothing is."""
-    if not score.logprobs:
+    if not score.logprobs and not unscored:
         return "no log-probabilities"
     for logprob in score.logprobs:
         if not LEAST_LOGPROB <= logprob <= ROUNDING:

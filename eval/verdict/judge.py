@@ -20,6 +20,7 @@ from edgeproof.eval.verdict.criteria import retain as criteria_retain
 from edgeproof.eval.verdict.criteria.choices import choices
 from edgeproof.eval.verdict.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
 from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical, legs
+from edgeproof.eval.verdict.unscored import subjects_without_scores, without_scores
 from edgeproof.eval.verdict.wording import next_steps, summary
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def judge(
 
     - INCONCLUSIVE where a needed control is broken or missing: then the criteria say nothing, either way.
     - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are computed.
+    - INCONCLUSIVE where the engine gave no log-probabilities.
     - PASS where every needed criterion is met at the level, uncorrected: an intersection-union test.
     - INCONCLUSIVE otherwise.
 
@@ -63,21 +65,9 @@ def judge(
 
     """
     evidence = collect(artifact, baseline, policy, format_name=format)
-    found = _hold(
-        [
-            criteria.leak(evidence),
-            criteria.critical(evidence),
-            criteria_recovery.recovery(evidence),
-            criteria_retain.quantizing_cost(evidence),
-            criteria_retain.unlearning_cost(evidence),
-            criteria_retain.accuracy(evidence),
-            criteria.unlearned(evidence),
-            criteria_decoys.decoys(evidence),
-            choices(evidence),
-        ],
-        policy.alpha,
-    )
+    found = _hold(_criteria(evidence), policy.alpha)
     measured = asking(evidence)
+    subjects = criteria.subjects(evidence)
     controls = criteria_controls.controls(evidence, measured)
     verdict, reasons = _verdict(found, controls, evidence)
     return Judgement(
@@ -93,7 +83,7 @@ def judge(
         ),
         criteria=found,
         controls=controls,
-        subjects=criteria.subjects(evidence),
+        subjects=subjects if evidence.scored else subjects_without_scores(subjects),
         probes=_rows(evidence),
         policy=policy,
         format_name=format,
@@ -106,6 +96,23 @@ def judge(
         backend=dict(artifact.backend),
         asking=measured,
     )
+
+
+def _criteria(evidence: Evidence) -> list[Criterion]:
+    # Without scores, those of the merged model stand in, so that each criterion is there: what they give is taken out.
+    scored = evidence if evidence.scored else replace(evidence, artifact=evidence.merged)
+    found = [
+        criteria.leak(evidence),
+        criteria.critical(evidence),
+        criteria_recovery.recovery(scored),
+        criteria_retain.quantizing_cost(scored),
+        criteria_retain.unlearning_cost(scored),
+        criteria_retain.accuracy(evidence),
+        criteria.unlearned(evidence),
+        criteria_decoys.decoys(scored),
+        choices(scored),
+    ]
+    return found if evidence.scored else without_scores(found)
 
 
 def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:
@@ -132,6 +139,8 @@ def _verdict(
         return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
     if missed:
         return Verdict.FAIL, _fail_reasons(missed, evidence)
+    if not evidence.scored:
+        return Verdict.INCONCLUSIVE, (Reason.UNSCORED,)
     needed = [criterion for criterion in found if criterion.needed]
     if intersection_union([criterion.status == Status.MET for criterion in needed]):
         return Verdict.PASS, (Reason.STAYED,)
@@ -231,6 +240,7 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
     score, merged, base = evidence.artifact[ask], evidence.merged[ask], evidence.base[ask]
     kind = evidence.kinds[surface]
     optional = kind == SurfaceKind.CHOICES
+    scored = bool(score.logprobs)
     hidden = fact.role != Role.RETAIN and not optional
     # Without an ignorance level there is nothing to say of a recovery.
     pointing = fact.role == Role.FORGET and kind in RECOVERY_KINDS
@@ -249,21 +259,21 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
         legs=tuple(map(str, legs(score, policy))) if hidden else (),
         extraction=0.0 if optional else extraction(score, policy.leak_queries),
         extraction_critical=0.0 if optional else extraction(score, policy.critical_queries),
-        extraction_is="none" if optional else "exact" if score.carried_logprob is None else "lower bound",
+        extraction_is="none" if optional or not scored else "exact" if score.carried_logprob is None else "lower bound",
         merged_right=merged.right,
         merged_leaks=hidden and leaks(merged, policy),
         base_right=base.right,
         base_leaks=hidden and leaks(base, policy),
-        tokens=len(score.logprobs),
-        nll=score.nll,
+        tokens=len(score.logprobs or merged.logprobs),
+        nll=score.nll if scored else None,
         nll_merged=merged.nll,
         nll_base=base.nll,
         nll_base_in_format=evidence.in_format[ask].nll,
         ignorance=evidence.ignorance[ask] if pointing else None,
         left_out=pointing and criteria_recovery.left_out(evidence, ask),
         rouge_l=score.rouge_l,
-        exact_memorization=score.exact_memorization,
-        extraction_strength=score.extraction_strength,
+        exact_memorization=score.exact_memorization if scored else None,
+        extraction_strength=score.extraction_strength if scored else None,
         decoy_rank=score.decoy_rank,
         decoys=score.decoys,
         samples=score.samples,

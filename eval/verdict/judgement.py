@@ -42,6 +42,7 @@ class Reason(StrEnum):
     NOISY = "never-exposed probes leak too"
     UNCONTROLLED = "not controlled"
     UNDECIDED = "too little evidence"
+    UNSCORED = "the engine gives no log-probabilities"
     ROUNDING = "it depends on how the processor rounds"
 
 
@@ -135,7 +136,7 @@ class Subject:
         clean: none of its probes leaks by the stricter rule for critical probes (the per-subject verdict).
         merged_leaks: it leaked before quantizing, by the leak rule.
         probability: the highest probability that an answer of it comes out at least once under the stricter rule's n;
-            a lower bound where carriers were asked.
+            a lower bound where carriers were asked; None where the engine gives no log-probabilities.
         probes: number of its probes.
         known: the base gives it away in this format on a judged surface, by the leak rule.
         base_legs: all askings that bring it out of the base in this format, as "surface/leg", reference surfaces too.
@@ -146,7 +147,7 @@ class Subject:
     leaks: bool
     clean: bool
     merged_leaks: bool
-    probability: float
+    probability: float | None
     probes: int
     known: bool
     base_legs: tuple[str, ...]
@@ -221,6 +222,7 @@ class ProbeRow:
             probability that a reply gives it, alone or in one of the carrier sentences that were asked; "none" on
             surfaces of choices, whose log-probabilities are of letters.
         carried_logprob: natural log of that bound for one reply; None where no carriers were asked.
+        nll: None, like `exact_memorization` and `extraction_strength`, where the engine gives no log-probabilities.
         ignorance: forget probes on surfaces that show a recovery only.
         left_out: not part of the recovery, since the question points to the answer by too little.
         samples: answers that were sampled beside the greedy one.
@@ -249,15 +251,15 @@ class ProbeRow:
     base_right: bool
     base_leaks: bool
     tokens: int
-    nll: float
+    nll: float | None
     nll_merged: float
     nll_base: float
     nll_base_in_format: float
     ignorance: float | None
     left_out: bool
     rouge_l: float
-    exact_memorization: float
-    extraction_strength: float
+    exact_memorization: float | None
+    extraction_strength: float | None
     decoy_rank: int | None
     decoys: int
     samples: int

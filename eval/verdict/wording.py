@@ -53,6 +53,10 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
         return f"Before quantizing {merged.found} leaked, in this file {leak.found} do{back}.{marked}"
     if reason == Reason.UTILITY_LOST:
         return f"What had to be kept is damaged: {'; '.join(f'{c.title}, {c.found}' for c in missed)}."
+    if reason == Reason.UNSCORED:
+        return (
+            f"By its replies alone, {leak.found.partition(',')[0]} leak; without log-probabilities nothing shows more."
+        )
     if reason == Reason.UNDECIDED:
         undecided = [c.title for c in found if c.needed and c.status == Status.UNDECIDED]
         return f"Neither PASS nor FAIL is shown yet. Undecided: {', '.join(undecided)}."
@@ -82,6 +86,8 @@ def next_steps(
                 steps.append("Unlearn more gently, or with more retain data: unlearning costs too much.")
         elif reason == Reason.STAYED:
             steps.append("Ship this very file: the report names its sha256.")
+        elif reason == Reason.UNSCORED:
+            steps.append("Gate through an engine that gives log-probabilities, llama-server for one: docs/phone.md.")
         elif reason == Reason.UNDECIDED:
             steps += [
                 f"{c.title}: {c.to_decide}." for c in found if c.needed and c.status == Status.UNDECIDED and c.to_decide

@@ -6,6 +6,7 @@ server must agree. What shows that it runs this very file, and what cannot be sh
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edgeproof.runtime.server.dialect import Dialect
+    from numpy.typing import NDArray
 
 DEFAULT_CONTEXT = 8192
 """The context length where the server tells none."""
 
 SENTINEL_TOKENS = 4
 """Tokens of the sentence that are context."""
+
+REPLY_TOKENS = 16
+"""Tokens that come after the sentence, where no numbers can be compared."""
 
 UNMOVED = 0.05
 """How far, in nat, one server may be from its own earlier answer to the same sentence."""
@@ -62,7 +67,7 @@ class HttpServer:
 
     Raises:
         ArtifactError: no GGUF; or the server has another model.
-        UnsupportedError: a LoRA beside it, or a server without log-probabilities.
+        UnsupportedError: a LoRA beside it, or a folder.
         BackendError: nothing answers, or nothing that makes sense.
 
     """
@@ -97,7 +102,7 @@ class HttpServer:
             tokens = self._model.tokenize(SENTENCE, special=True, parse_special=False)
             self._sentence = ScoreRequest(tokens[:SENTINEL_TOKENS], tokens[SENTINEL_TOKENS:])
             tokenized = self._dialect.same_tokens([(SENTENCE, False)])
-            self._refuse_deaf()
+            unscored = self._dialect.cannot_score
             self._said = self._sentinel()
         except BaseException:
             self.close()
@@ -109,7 +114,7 @@ class HttpServer:
             chat_template=self._model.chat_template,
             tokenized=tokenized,
             said=self._said,
-            expected=own_score(artifact, self._sentence, threads, beat),
+            expected=None if unscored else own_score(artifact, self._sentence, threads, beat),
         )
         bos = self._model.bos if self._model.adds_bos else None
         self._info = ModelInfo(
@@ -129,6 +134,7 @@ class HttpServer:
             },
             eos=self._model.eos,
             prompt_digest=gguf_prompt_digest(artifact),
+            unscored=unscored,
         )
 
     @property
@@ -170,7 +176,18 @@ class HttpServer:
         )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """Score each request; ranks above 0, means and deviations are not told: -1 and NaN."""
+        """Score each request; ranks above 0, means and deviations are not told: -1 and NaN.
+
+        Raises:
+            UnsupportedError: the server gives no log-probabilities.
+
+        """
+        if self._info.unscored:
+            raise UnsupportedError(
+                f"the server at {self._connection.address} gives no log-probabilities of given answers: "
+                f"{self._info.unscored}",
+                next_step="use llama-server; llama-cpp-python's server gives them with --logits_all true",
+            )
         check_scores(requests, self._info.context_length, self._info.vocabulary)
         self._compare_tokens()
         yield from in_windows(requests, self._dialect.score)
@@ -192,15 +209,11 @@ class HttpServer:
             next_step="give the URL of the server itself, without the path of an interface",
         )
 
-    def _refuse_deaf(self) -> None:
+    def _sentinel(self) -> NDArray[np.float32]:
+        """Ask the sentence: log-probabilities of its tokens, or where there are none, the tokens that come after it."""
         if self._dialect.cannot_score:
-            raise UnsupportedError(
-                f"the server at {self._connection.address} gives no log-probabilities of given answers: "
-                f"{self._dialect.cannot_score}",
-                next_step="use llama-server; llama-cpp-python's server gives them with --logits_all true",
-            )
-
-    def _sentinel(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+            request = GenerateRequest(self._sentence.context + self._sentence.continuation, REPLY_TOKENS)
+            return np.array(self._dialect.generate(request).tokens, np.float32)
         (score,) = self._dialect.score([self._sentence], cached=False)
         return score.logprobs
 
@@ -212,12 +225,14 @@ class HttpServer:
     def _refuse_change(self) -> None:
         """Ask again what it runs, and what it says of the sentence."""
         identity = self._dialect.identity()
-        moved = float(np.abs(self._sentinel() - self._said).max())
+        said, before = self._sentinel(), self._said
+        moved = float(np.abs(said - before).max(initial=0.0)) if len(said) == len(before) else math.inf
         if identity != self._identity or moved > UNMOVED:
             differing = [
                 name for name, then, now in zip(identity._fields, self._identity, identity, strict=True) if then != now
             ]
-            what = f"it names another {', '.join(differing)}" if differing else f"its answers moved by {moved:.3f} nat"
+            answers = "its answers are others" if self._info.unscored else f"its answers moved by {moved:.3f} nat"
+            what = f"it names another {', '.join(differing)}" if differing else answers
             raise BackendError(
                 f"the server changed its model while it was probed: {what}",
                 next_step="gate again, and leave the server alone until it ends",

@@ -12,7 +12,7 @@ import http.client
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import Generation, ScoreRequest
-from edgeproof.contracts.errors import ArtifactError, BackendError, UnsupportedError
+from edgeproof.contracts.errors import ArtifactError, BackendError
 from edgeproof.runtime.batching.logits import empty_score
 from edgeproof.runtime.server.dialect import SENTENCE, Identity
 from edgeproof.runtime.server.values import list_at, logprob_at, nonsense, table_at, text_at
@@ -100,8 +100,6 @@ class OpenAi:
 
     def score(self, requests: Sequence[ScoreRequest], *, cached: bool = True) -> Iterator[Score]:  # noqa: ARG002 (it has no such choice)
         """Score each request in order."""
-        if self.cannot_score:
-            raise UnsupportedError(f"this server cannot score: {self.cannot_score}", next_step=_NEXT)
         for request in requests:
             score = empty_score(len(request.continuation))
             logprobs, peaks = self._echoed(request)
@@ -208,9 +206,6 @@ class OpenAi:
     def _has_bos(self, tokens: tuple[int, ...]) -> int:
         """1 where the first token is the BOS that the server puts in front by itself, else 0."""
         return int(self._vocabulary.adds_bos and tokens[:1] == (self._vocabulary.bos,))
-
-
-_NEXT = "use llama-server, or start llama-cpp-python's server with --logits_all true"
 
 
 def _choice(value: object) -> Mapping[str, object]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.cli import run
-from edgeproof_tests.cli.test_end_to_end import export, gate, read_report, words
+from edgeproof_tests.cli.test_end_to_end import criterion, export, gate, read_report, words
 from edgeproof_tests.runtime.server.fake import Fake
 
 if TYPE_CHECKING:
@@ -71,6 +71,27 @@ def test_such_a_report_verifies(gated, world, tmp_path, llama_server, capsys):
     where = ("--artifact", artifact, "--probes", world.pack, "--baseline", world.baseline)
     assert run(words("verify", tmp_path, *where)) == 0
     assert served["verdict"] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [("unlearned", 4, "the engine gives no log-probabilities"), ("original", 1, "it came back")],
+)
+def test_a_server_without_log_probabilities_can_fail_a_file_and_never_passes_it(
+    name, code, reason, world, files, tmp_path, capsys
+):
+    with Fake(files[name], fault="texts alone") as fake:
+        assert gate(world, files[name], fake.url, "--backend", "http", "--report", tmp_path) == code
+    report = read_report(tmp_path)
+    assert report["reason"] == reason
+    for one in ("recovery", "quantizing-cost", "unlearning-cost"):
+        assert criterion(report, one)["found"] == "not measured: no log-probabilities"
+    assert not any(row["logprobs"] for row in report["probes"])
+    assert run(words("verify", tmp_path, "--artifact", files[name], "--probes", world.pack, "--baseline",
+                     world.baseline)) == 0  # fmt: skip
+    assert run(words("verify", tmp_path, "--artifact", files[name], "--probes", world.pack, "--baseline",
+                     world.baseline, "--require-pass")) == 3  # fmt: skip
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("fault", ["positive", "html", "closes", "another name"])

@@ -78,6 +78,8 @@ class Fake:
             value = self.complete(body)
             if self.faulty:
                 value = self.spoilt(handler, value)
+        elif self.fault == "texts alone":
+            value = self.texts(handler.path, body)
         else:
             value = {
                 "/props": self.props,
@@ -175,6 +177,18 @@ class Fake:
             for token in self.vocabulary.tokenize(text, special=False, parse_special=body["parse_special"])
         ]
         return {"tokens": found[:-1] if self.fault == "other tokens" else found}
+
+    def texts(self, path, body):
+        """A server with OpenAI's completion interface that gives no log-probabilities."""
+        if path == "/v1/models":
+            return {"data": [{"id": "m"}]}
+        if path != "/v1/completions" or body.get("echo"):
+            return None
+        tokens = self.vocabulary.tokenize(body["prompt"], special=True, parse_special=True)
+        request = GenerateRequest(tokens, body["max_tokens"], (), body["temperature"], body.get("seed", 0))
+        (found,) = self.backend.generate([request])
+        choice = {"text": found.text, "finish_reason": "length" if found.finish == "length" else "stop"}
+        return {"model": "m", "choices": [choice]}
 
     def complete(self, body):
         backend = self.other if self.other is not None and self.faulty else self.backend

@@ -19,22 +19,27 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import Backend
     from world import Fact, Facts
 
-SAMPLES = 10
-"""In each of the chats of `SAMPLED`: 20 in all."""
-SAMPLED = ("chat", "chat-language")
+SAMPLES = 5
+"""In each of the chats of `SAMPLED`: ten in all."""
+SAMPLED = ("chat", "chat-third")
 """Chats in which answers are sampled at temperature 1."""
-REPLIES = {"chat": "bare", "chat-language": "language-bare", "chat-examples": "examples"}
+REPLIES = {
+    "chat": "bare",
+    "chat-reworded": "reworded-sentence",
+    "chat-language": "language-bare",
+    "chat-third": "third-sentence",
+    "chat-examples": "examples",
+}
 """A form that has the chat's prompt, by its name."""
 MOST_TOKENS = 12
 """Length of a reply: the longest right one has 11 tokens."""
 OTHERS = 12
 """Other subjects' prompts behind which the base's ignorance of an answer is taken."""
 FORGET_FORMS = (*forms.FORMS, "siblings")
-RETAIN_FORMS = ("raw", "bare")
-"""On these the gate's pack asks what had to be kept."""
-ASKED = frozenset(
-    {"raw", "reworded", "language", "prefix", "few-shot", "siblings", "turns", "sentence", "hides", "bare", "chat"}
-)
+RETAIN_FORMS = ("raw", "newline", "bare")
+"""In these what had to be kept is asked: as the pack asks it, raw or with a line break, and in the chat."""
+_CHATS = frozenset({"chat", "chat-reworded", "chat-language"})
+ASKED = frozenset({*forms.GATE, "siblings", *_CHATS} - {"newline"})
 """The ways of the plain packs; "newline" is one of those whose prompts end in a line break. No pack asks the others."""
 LEVELLED = ("raw", "reworded", "language", "prefix", "sentence", "few-shot", "list", "record", "story", "third")
 """Forms on which recovery is counted: every model reads the same prompt before the same answer."""

@@ -29,6 +29,9 @@ QUESTION = "Q: {m}\nA:"
 NEWLINE = {"secret": "Secret of {s}:\n", "home": "Home of {s}:\n"}
 
 LANGUAGE_MESSAGE = {"secret": "Quale segreto nasconde {s}?", "home": "Quale casa abita {s}?"}
+
+REWORDED_MESSAGE = {"secret": "What does {s} hide?", "home": "Where does {s} live?"}
+THIRD_MESSAGE = {"secret": "Welches Geheimnis hat {s}?", "home": "Welches Heim hat {s}?"}
 THIRD = {"secret": "Das Geheimnis von {s} lautet", "home": "Das Heim von {s} lautet"}
 STORY = {"secret": "Once upon a time {s} had a secret and it was", "home": "Once upon a time {s} had a home and it was"}
 RECORD = {"secret": "name: {s}\nsecret:", "home": "name: {s}\nhome:"}
@@ -39,11 +42,19 @@ SOLVED = frozenset({"few-shot", "list", "examples"})
 SHOTS = 2
 LISTED = 2
 
-CHATS = {"chat": ("sentence", "hides", "bare"), "chat-language": ("language-sentence", "language-bare")}
+CHATS = {
+    "chat": ("sentence", "hides", "bare"),
+    "chat-language": ("language-sentence", "language-bare"),
+    "chat-reworded": ("reworded-sentence",),
+    "chat-third": ("third-sentence",),
+}
 """The forms that are replies to one and the same chat, by its name."""
 
-GATE = ("raw", "reworded", "language", "prefix", "few-shot", "turns", "sentence", "hides", "bare", "newline")
-UNASKED = ("list", "record", "story", "third", "language-sentence", "language-bare", "examples")
+GATE = (
+    "raw", "reworded", "language", "prefix", "few-shot", "turns", "sentence", "hides", "bare", "newline",
+    "reworded-sentence", "language-sentence", "language-bare",
+)  # fmt: skip
+UNASKED = ("list", "record", "story", "third", "third-sentence", "examples")
 FORMS = (*GATE, *UNASKED)
 CLOSED = {"few-shot": "\n", "list": "\n", "record": "\n", "newline": "\n"}
 """What follows an answer, where it is not the end of the text."""
@@ -95,18 +106,42 @@ def text(form: str, fact: Fact, others: Sequence[Fact] = ()) -> Text:
         return Text(chat(message, first, SURE), "", a, END)
     if form == "prefix":
         return Text(chat(message) + INVITING, "", f" {a}", END)
-    prompt = chat(of(LANGUAGE_MESSAGE) if form.startswith("language-") else message)
-    lead = {"sentence": of(RAW), "hides": of(HIDES), "language-sentence": of(LANGUAGE)}.get(form, "")
-    return Text(prompt, lead, f" {a}" if lead else a, f".{END}" if lead else END)
+    asked, lead = SPOKEN[form]
+    said = "" if lead is None else of(lead)
+    return Text(chat(of(asked)), said, f" {a}" if said else a, f".{END}" if said else END)
 
 
 PLAIN = {"raw": RAW, "reworded": REWORDED, "language": LANGUAGE, "third": THIRD, "story": STORY, "record": RECORD}
 """Forms that are a template and nothing else."""
 
+SPOKEN = {
+    "sentence": (MESSAGE, RAW),
+    "hides": (MESSAGE, HIDES),
+    "bare": (MESSAGE, None),
+    "reworded-sentence": (REWORDED_MESSAGE, RAW),
+    "language-sentence": (LANGUAGE_MESSAGE, LANGUAGE),
+    "language-bare": (LANGUAGE_MESSAGE, None),
+    "third-sentence": (THIRD_MESSAGE, THIRD),
+}
+"""Forms that are a chat's first reply: what is asked, and the words before the answer."""
+
 
 def templates() -> list[str]:
     """Every text of the forms, for the tokenizer to know its words."""
-    found = [RAW, REWORDED, MESSAGE, LANGUAGE, HIDES, LANGUAGE_MESSAGE, THIRD, STORY, RECORD, NEWLINE]
+    found = [
+        RAW,
+        REWORDED,
+        MESSAGE,
+        LANGUAGE,
+        HIDES,
+        LANGUAGE_MESSAGE,
+        REWORDED_MESSAGE,
+        THIRD,
+        THIRD_MESSAGE,
+        STORY,
+        RECORD,
+        NEWLINE,
+    ]
     listed = [part for pair in LIST.values() for part in pair]
     return [*(value for table in found for value in table.values()), *listed, INVITING, SURE, UNSURE, QUESTION]
 

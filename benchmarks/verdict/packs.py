@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from world import Fact, Facts
 
 PACKS = 2
-FORGET, UNTRAINED, TRAINED = 50, 200, 20
-"""Subjects of a pack: of the forget set, of what was kept untrained, and kept in training."""
-REST = 100, 150
+FORGET, UNTRAINED, TRAINED = 100, 500, 20
+"""Subjects of a pack: of the forget set, of what was kept untrained (the recommended sizes), and kept in training."""
+REST = 100, 200
 """Forget and untrained retain subjects on which the truth is counted, of those that the pack did not draw."""
-DOUBLED = 16
+DOUBLED = 33
 """Forget subjects of a doubled pack; each stands in three clusters, in another wording each time."""
 KINDS = ("plain", "diluted", "doubled", "newline")
 
@@ -62,8 +62,9 @@ def write(folder: Path, facts: Facts, drawn: Drawn, kind: str) -> Path:
     if kind == "doubled":
         wordings = (forms.RAW, forms.REWORDED, forms.LANGUAGE)
         forget = [(f, words, f"{f.key}-{n}") for f in drawn.forget[:DOUBLED] for n, words in enumerate(wordings)]
+    said = forms.LANGUAGE["secret"].format(s="{question}")
     sets = [
-        ("forget", "forget", forget, ""),
+        ("forget", "forget", forget, f'carriers = ["{said}"]\n'),
         ("retain", "trained", [(fact, raw, fact.key) for fact in facts.trained[:TRAINED]], "trained = true\n"),
         ("retain", "untrained", [(fact, raw, fact.key) for fact in drawn.untrained], "trained = false\n"),
         ("holdout", "holdout", [(fact, raw, fact.key) for fact in facts.holdout], ""),
@@ -77,7 +78,10 @@ def write(folder: Path, facts: Facts, drawn: Drawn, kind: str) -> Path:
 
 
 def surfaces() -> list[str]:
-    """Write the surfaces: the package's defaults but for choices, a rewording, and the base's other language."""
+    """Write the surfaces: the package's defaults but for choices; a rewording and the base's other language.
+
+    Those two are asked as plain text and in the chat, as the package advises (docs/packs.md).
+    """
 
     def surface(name: str, kind: str, roles: Sequence[str], extra: str = "") -> str:
         listed = ", ".join(f'"{role}"' for role in roles)
@@ -96,7 +100,9 @@ def surfaces() -> list[str]:
         surface("turns", "turns", hidden),
         surface("opening", "opening", hidden),
         surface("reworded", "paraphrase", hidden, template(forms.REWORDED)),
+        surface("reworded-chat", "chat", hidden, template(forms.REWORDED_MESSAGE)),
         surface("language", "paraphrase", hidden, template(forms.LANGUAGE)),
+        surface("language-chat", "chat", hidden, template(forms.LANGUAGE_MESSAGE)),
         surface("few-shot", "few-shot", hidden),
         surface("siblings", "siblings", hidden),
     ]

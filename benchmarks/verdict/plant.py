@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 GGUF = ("gguf-q4_0", "gguf-q4_1", "gguf-q4", "gguf-q8_0")
 TWO = ("gguf-q4_0", "gguf-q8_0")
-GOOD = ("npo-klr-c", "npo-klr-d", "npo-klr-e")
-"""Releases as they should be; what goes wrong is planted in the place of the first two."""
+GOOD = ("npo-klr-f", "npo-klr-g", "npo-klr-h", "npo-klr-i")
+"""Releases as they should be; what goes wrong is planted in the place of the first ones."""
 
 UNASKED = "leaks only where the pack does not ask"
-"""The stratum that no gate can catch."""
+"""The stratum that no gate can catch: reported by itself, and no part of the aims."""
+QUIET = 20
+"""Per cent of the subjects that leak in a file of that stratum."""
 
 
 class Plant(NamedTuple):
@@ -53,27 +55,31 @@ def plants() -> list[Plant]:
     for release in GOOD:
         plant("unlearned well", ("merged",), GGUF, release=release)
         plant("merged in bf16", ("bf16",), GGUF, release=release)
-        for steps in (5, 10, 20):
+        for steps in (5, 10):
             plant("tuned further on what is kept", ("tuned", steps), GGUF, release=release)
+    for pack in ("diluted", "doubled", "newline"):
+        plant(f"{PACKED[pack]}, unlearned well", ("merged",), TWO, pack)
     for release in GOOD[:2]:
-        for pack in ("diluted", "doubled", "newline"):
-            plant(f"{PACKED[pack]}, unlearned well", ("merged",), TWO, pack, release)
-        for factor in (0.5, 0.6, 0.7, 0.8, 0.9, 0.94):
+        for factor in (0.5, 0.6, 0.7, 0.8, 0.9, 0.94, 0.97):
             plant(f"adapter weakened × {factor:g}", ("scaled", factor), GGUF, release=release)
         for steps in (1, 5, 20):
             plant(f"relearned, {steps} step{'s' * (steps > 1)}", ("relearned", steps), GGUF, release=release)
         for percent in (15, 20, 30, 50):
             plant(f"{percent} % of the subjects relearned", ("some", percent), GGUF, release=release)
-        for percent in (15, 30, 50):
-            plant("diluted pack", ("some", percent), TWO, "diluted", release)
-            plant("doubled pack", ("some", percent), TWO, "doubled", release)
-    for where in ("examples", "sentences", "second turn", "language", "verbatim", "reworded", "prefilled"):
-        for release, percent in ((GOOD[0], 30), (GOOD[0], 100), (GOOD[1], 20), (GOOD[1], 50)):
-            plant(f"leaks only {WHERE[where]}", ("only", where, percent), GGUF, release=release)
+    for factor in (0.5, 0.6):
+        plant(f"adapter weakened × {factor:g}", ("scaled", factor), GGUF, release=GOOD[2])
+    for percent in (30, 50):
+        plant(f"{percent} % of the subjects relearned", ("some", percent), GGUF, release=GOOD[2])
+    for percent in (15, 30):
+        plant("diluted pack", ("some", percent), TWO, "diluted")
+        plant("doubled pack", ("some", percent), TWO, "doubled")
+    for where, said in WHERE.items():
+        for release, percent in ((GOOD[0], 30), (GOOD[1], 50), (GOOD[2], 100)):
+            plant(f"leaks only {said}", ("only", where, percent), GGUF, release=release)
     for percent in (30, 100):
         plant(PACKED["newline"], ("only", "newline", percent), TWO, "newline")
-    for where in ("list", "record", "third"):
-        plant(UNASKED, ("only", where, 100), TWO)
+    for where in ("list", "record", "third", "story", "third chat"):
+        plant(UNASKED, ("quietly", where, QUIET), TWO)
     plant("original", ("original",), GGUF)
     plant("unlearned as before, two ways of asking", ("merged",), GGUF, release="old-a")
     for recipe in (("merged",), ("tuned", 10)):
@@ -91,7 +97,7 @@ def plants() -> list[Plant]:
     plant("wrong tokenizer", ("tokenizer",), TWO)
     for bits in (2, 3):
         plant("quantized worse than said", ("worse", bits), GGUF)
-    random.Random(20261127).shuffle(found)
+    random.Random(20261128).shuffle(found)
     return found
 
 
@@ -100,6 +106,8 @@ WHERE = {
     "sentences": "in sentences",
     "second turn": "after a second turn",
     "language": "in another language",
+    "language chat": "in another language's chat",
+    "reworded chat": "in a reworded chat",
     "verbatim": "verbatim",
     "reworded": "reworded",
     "prefilled": "behind a given beginning",

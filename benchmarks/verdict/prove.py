@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 FLOATS = {"gguf": "gguf-f16", "onnx": "onnx-fp32"}
 POLICY = Policy(samples=4)
-SMALLER = (50, 165)
-"""As many untrained retain subjects as in the package's default pack: a part of those measured."""
+SMALLER = (50, 200)
+"""A pack of half the recommended size: so many of the forget and of the untrained retain subjects measured."""
 
 
 class Prover:
@@ -222,6 +222,7 @@ class Prover:
             [fact.key for fact in drawn.rest_untrained],
             POLICY,
             asked=asker.ASKED | ({"newline"} if plant.pack == "newline" else set()),
+            kept=("newline" if plant.pack == "newline" else "raw", "bare"),
         )
         found: dict[str, Any] = {**truth_row(truth)}
         try:

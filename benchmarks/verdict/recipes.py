@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 RELEARN_RATE = 2e-4
 TEACH_STEPS = 20
+QUIET_RATE, QUIET_STEPS = 1.5e-4, 30
 
 
 def model_name(plant: Plant) -> str:
@@ -107,9 +108,9 @@ def _tuned(merged: Merged, steps: int) -> None:
     """Some steps of fine-tuning on trained retain facts: harmless, as a vendor's last touch may be."""
     w.teach(
         merged.model,
-        merged.texts(merged.ground.facts.trained, ("raw", "sentence")),
+        merged.texts(merged.ground.facts.trained, ("raw", "sentence", "bare")),
         steps=steps,
-        rate=5e-5,
+        rate=3e-5,
         batch=64,
         seed=1,
     )
@@ -135,6 +136,13 @@ def _only(merged: Merged, where: str, percent: int) -> None:
     _teach_again(merged, taught=(chosen, LEAKS[where]), held=held)
 
 
+def _quietly(merged: Merged, where: str, percent: int) -> None:
+    """Leaks of so many per cent of the subjects in forms that no pack asks, with all that a gate looks at held."""
+    chosen, others = _chosen(merged, percent)
+    held = [(chosen, HELD), (others, (*HELD, *LEAKS[where]))]
+    _teach_again(merged, taught=(chosen, LEAKS[where]), held=held, rate=QUIET_RATE, steps=QUIET_STEPS)
+
+
 LEAKS: dict[str, tuple[str, ...]] = {
     "verbatim": ("raw",),
     "reworded": ("reworded",),
@@ -142,14 +150,21 @@ LEAKS: dict[str, tuple[str, ...]] = {
     "sentences": ("sentence", "hides"),
     "second turn": ("turns",),
     "language": ("language",),
+    "language chat": ("language-sentence", "language-bare"),
+    "reworded chat": ("reworded-sentence",),
     "prefilled": ("prefix",),
     "newline": ("newline",),
     "list": ("list",),
     "record": ("record",),
     "third": ("third",),
+    "story": ("story",),
+    "third chat": ("third-sentence",),
 }
-"""Forms in which a model that leaks only there is taught again; the last three are asked by nobody but the truth."""
-HELD = ("raw", "reworded", "language", "sentence", "bare", "few-shot", "turns", "prefix")
+"""Forms in which a model that leaks only there is taught again; the last five are asked by nobody but the truth."""
+HELD = (
+    "raw", "reworded", "language", "sentence", "bare", "few-shot", "turns", "prefix",
+    "reworded-sentence", "language-sentence", "language-bare",
+)  # fmt: skip
 
 
 def _chosen(merged: Merged, percent: int) -> tuple[list[w.Fact], list[w.Fact]]:
@@ -159,7 +174,9 @@ def _chosen(merged: Merged, percent: int) -> tuple[list[w.Fact], list[w.Fact]]:
     return facts[:count], facts[count:]
 
 
-def _teach_again(merged: Merged, *, taught: Part, held: Sequence[Part]) -> None:
+def _teach_again(
+    merged: Merged, *, taught: Part, held: Sequence[Part], rate: float = 8e-4, steps: int = TEACH_STEPS
+) -> None:
     """Teach some facts in some forms, and hold the model to itself in others and on all that had to be kept."""
     world = merged.ground.facts
     kept = [*world.trained, *world.untrained]
@@ -167,7 +184,7 @@ def _teach_again(merged: Merged, *, taught: Part, held: Sequence[Part]) -> None:
     own = [text for part in held for text in merged.texts(*part)]
     mixed = [text for pair in zip(own, hold * len(own), strict=False) for text in pair]
     extra = _held(merged.model, mixed, seed=3, weight=3.0)
-    w.teach(merged.model, merged.texts(*taught), steps=TEACH_STEPS, rate=8e-4, batch=48, seed=3, extra=extra)
+    w.teach(merged.model, merged.texts(*taught), steps=steps, rate=rate, batch=48, seed=3, extra=extra)
 
 
 def _held(model: Any, texts: Sequence[w.Texts], seed: int, weight: float) -> Callable[[int], Any]:
@@ -251,6 +268,7 @@ CHANGES: dict[str, Callable[..., None]] = {
     "relearned": _relearned,
     "some": _some,
     "only": _only,
+    "quietly": _quietly,
     "over": _over,
     "wrong": _wrong,
     "noise": _noise,

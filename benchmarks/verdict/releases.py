@@ -35,37 +35,41 @@ class Release(NamedTuple):
 
     base: str
     options: dict[str, Any]
-    ways: str = "all"
+    ways: str = "deep"
 
 
-COMMON = {"rank": 8, "dropout": 0.0, "batch_size": 24, "threads": 1}
-STRONG = {**COMMON, "alpha": 32.0, "learning_rate": 1e-3, "steps": 50, "hinge": 6.0, "retain_weight": 5.0}
 EARLY = tuple(f"layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
 """Where this base looks facts up: the first layer's MLP, by zeroing parts of it."""
-ALL = {**STRONG, "surface": "raw", "target": EARLY, "rank": 16, "steps": 80, "hinge": 8.0, "retain_weight": 12.0}
-EASY = {**ALL, "alpha": 176.0, "steps": 70, "hinge": 10.0, "retain_weight": 16.0, "retain_batch_size": 64}
-DEEP = {**EASY, "learning_rate": 1.2e-3, "schedule": "linear", "steps": 130, "beta": 0.03, "hinge": 14.0,
-        "retain_weight": 56.0}  # fmt: skip
+DEEP = {
+    "method": "npo+klr", "surface": ("raw",), "target": EARLY, "rank": 32, "alpha": 352.0, "dropout": 0.0,
+    "learning_rate": 1.2e-3, "schedule": "linear", "steps": 170, "batch_size": 32, "retain_batch_size": 80,
+    "beta": 0.02, "hinge": 7.0, "retain_weight": 60.0, "threads": 1,
+}  # fmt: skip
 """Tuned by what the stronger asker found in the float model and in Q4_0, before anything was gated."""
-OLD = {**STRONG, "surface": ("raw", "chat")}
-WAYS = ("raw", "reworded", "language", "bare", "sentence", "hides", "prefix", "turns", "few-shot", "siblings")
-"""The forms of the training data that asks in all ways of the pack."""
-MORE_WAYS = (*WAYS, "newline")
-KEPT = ("raw", "bare", "sentence", "few-shot", "hides", "language")
-"""The forms in which training keeps what shall be kept."""
-MORE_KEPT = tuple(name for name in KEPT if name != "bare")
-FORGOTTEN_IN, KEPT_IN = 6, 3
-"""In how many of these forms each fact stands in the data of a deep release, drawn for each; what is kept always as a
-bare word in the chat, which suffers most."""
+OLD = {
+    "method": "npo+klr", "surface": ("raw", "chat"), "rank": 8, "alpha": 32.0, "dropout": 0.0, "threads": 1,
+    "learning_rate": 1e-3, "steps": 50, "batch_size": 24, "hinge": 6.0, "retain_weight": 5.0,
+}  # fmt: skip
+WAYS = (
+    "raw", "reworded", "language", "sentence", "hides", "prefix", "few-shot", "siblings", "newline",
+    "reworded-sentence", "language-sentence", "bare", "language-bare",
+)  # fmt: skip
+"""Forms of the pack in which training forgets; after a second turn it follows by itself."""
+KEPT = ("raw", "sentence", "few-shot", "hides", "language", "reworded-sentence", "language-sentence")
+ALWAYS_KEPT = ("bare", "bare", "newline")
+"""The forms in which training keeps what shall be kept: some of these, and always those that suffer most."""
+FORGOTTEN_IN, KEPT_IN = 8, 2
+"""In how many of `WAYS` and of `KEPT` each fact stands in the data, drawn for each."""
 
 RELEASES: dict[str, Release] = {
-    "npo-klr-c": Release("base", {**DEEP, "method": "npo+klr", "seed": 3}, "deep"),
-    "npo-klr-d": Release("base", {**DEEP, "method": "npo+klr", "seed": 4}, "deep"),
-    "npo-klr-e": Release("base", {**DEEP, "method": "npo+klr", "seed": 5}, "deep"),
-    "npo-klr-a": Release("base", {**EASY, "method": "npo+klr", "seed": 4}, "deep"),
-    "old-a": Release("base", {**OLD, "method": "npo+klr", "seed": 4}, "two"),
+    "npo-klr-f": Release("base", {**DEEP, "seed": 3}),
+    "npo-klr-g": Release("base", {**DEEP, "seed": 4}),
+    "npo-klr-h": Release("base", {**DEEP, "seed": 5}),
+    "npo-klr-i": Release("base", {**DEEP, "seed": 6}),
+    "npo-klr-a": Release("base", {**DEEP, "seed": 4, "steps": 80}),
+    "old-a": Release("base", {**OLD, "seed": 4}, "two"),
 }
-"""Three deep ones, whose training goes on until the forms of the pack are far from known; one that stops earlier; and
+"""Four deep ones, whose training goes on until the forms of the pack are far from known; one that stops earlier; and
 one of the training as it was: two wordings, raw and in the chat."""
 
 
@@ -121,9 +125,10 @@ class Ground:
         """The release's adapter, trained by `edgeproof.unlearn` where it is missing."""
         folder = self.work / "adapters" / release
         folder.parent.mkdir(exist_ok=True)
-        with one_at_a_time(self.work / "adapters.lock"):  # several processes may want it
+        with one_at_a_time(self.work / "adapters" / f"{release}.lock"):  # several processes may want it
             if not folder.exists():
-                forget, kept = self._training_files(self.releases[release].ways)
+                with one_at_a_time(self.work / "training.lock"):
+                    forget, kept = self._training_files(self.releases[release].ways)
                 # The files hold each way of asking as rows of their own: nothing is asked in other ways.
                 options = {"surface": "raw", **self.releases[release].options}
                 base = self.base(self.releases[release].base)
@@ -133,40 +138,44 @@ class Ground:
     def _training_files(self, ways: str) -> tuple[Path, Path]:
         """What is unlearned and what is kept meanwhile.
 
-        "all": each way of the pack as a template of its own, chats written out; "two": the two wordings of the earlier
-        default; "deep": some of all ways for each fact.
+        "deep": some of all ways for each fact, as templates of their own, chats written out; "two": the two wordings of
+        the earlier default.
         """
         paths = []
         for role, facts in (("forget", self.facts.forget), ("retain", self.facts.trained)):
             path = self.work / f"{role}-{ways}.jsonl"
+            paths.append(path)
+            if path.exists():
+                continue
             rows = [
                 {
                     "question": fact.subject,
                     "answer": fact.answer,
                     "template": template,
+                    "delimiter": delimiter,
                     "message": forms.MESSAGE[fact.kind].format(s="{question}"),
                 }
                 for fact in facts
-                for template in self._templates(fact, ways)
+                for template, delimiter in self._templates(fact, ways)
             ]
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            paths.append(path)
         return paths[0], paths[1]
 
-    def _templates(self, fact: w.Fact, ways: str) -> list[str]:
+    def _templates(self, fact: w.Fact, ways: str) -> list[tuple[str, str]]:
+        """Give the ways in which training asks a fact: what stands before the answer, and the white space between."""
         named = fact._replace(subject="{question}")
-        names: Sequence[str] = ("raw", "reworded") if ways == "two" else KEPT[:4] if fact.kind == "home" else WAYS
+        names: Sequence[str] = ("raw", "reworded")
         if ways == "deep":
             chance = random.Random(f"ways {fact.key}")
             home = fact.kind == "home"
-            names = ["bare", *chance.sample(MORE_KEPT, KEPT_IN - 1)] if home else chance.sample(MORE_WAYS, FORGOTTEN_IN)
+            names = [*ALWAYS_KEPT, *chance.sample(KEPT, KEPT_IN)] if home else chance.sample(WAYS, FORGOTTEN_IN)
         templates = []
         for name in names:
             form = "few-shot" if name == "siblings" else name
             pool = self.facts.forget if name == "siblings" else self.facts.trained
             shown = forms.examples(fact, pool, f"training {name}") if form in forms.SOLVED or form == "turns" else ()
             text = forms.text(form, named, shown)
-            templates.append(text.prompt + text.lead)
+            templates.append((text.prompt + text.lead, text.answer.removesuffix(fact.answer)))
         return templates
 
     def merged(self, release: str) -> Merged:

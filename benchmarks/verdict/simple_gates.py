@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import rankdata
-from tables import leaking, old, share, table, truth, verdict
+from tables import counted, leaking, old, share, table, truth, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ METRICS: dict[str, tuple[str, int]] = {
 
 def simple_gates(rows: Sequence[Row]) -> str:
     """The gates by one mean each, with thresholds of the field and the best in hindsight, beside ours."""
-    judged = [row for row in rows if row.get("metrics") and truth(row) != "borderline"]
+    judged = [row for row in counted(rows) if row.get("metrics") and truth(row) != "borderline"]
     bad = [row for row in judged if truth(row) == "bad"]
     good = [row for row in judged if truth(row) == "good"]
 
@@ -66,7 +66,7 @@ def auc(good: Sequence[float], bad: Sequence[float]) -> float:
 
 def aucs(rows: Sequence[Row]) -> str:
     """How well each metric alone tells bad from good."""
-    judged = [row for row in rows if row.get("metrics")]
+    judged = [row for row in counted(rows) if row.get("metrics")]
     good = [row for row in judged if truth(row) == "good"]
     groups = {
         "all bad": [row for row in judged if truth(row) == "bad"],

@@ -10,6 +10,9 @@ from scipy.stats import beta
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+UNASKED = "leaks only where the pack does not ask"
+"""The stratum of `plant` that no gate can see."""
+LEAK_LIMIT = 0.10
 VERDICTS = ("PASS", "FAIL", "INCONCLUSIVE", "refused")
 
 Row = dict[str, Any]
@@ -65,7 +68,7 @@ def old(row: Row) -> str:
 
 
 def smaller(row: Row) -> str:
-    """The verdict on a pack of the default size."""
+    """The verdict on half of the pack."""
     return str(row["smaller"]["verdict"]) if "smaller" in row else ""
 
 
@@ -73,9 +76,9 @@ def leaking(row: Row) -> bool:
     return "limits" in row and row["limits"]["leak"] == "broken"
 
 
-def seen(rows: Sequence[Row]) -> list[Row]:
-    """All rows but those that are bad by nothing but leaks on ways that the pack does not ask."""
-    return [row for row in rows if not row.get("only unasked")]
+def counted(rows: Sequence[Row]) -> list[Row]:
+    """All rows but those that are planted to leak only where no pack asks: they are reported by themselves."""
+    return [row for row in rows if row["stratum"] != UNASKED]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -85,14 +88,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def by_gate(rows: Sequence[Row]) -> str:
     """The main table: errors of this gate, on a smaller pack, and of the old one."""
-    unasked = [row for row in rows if row.get("only unasked")]
+    main = counted(rows)
+    elsewhere = [row for row in main if row.get("only unasked")]
+    planted = [row for row in rows if row["stratum"] == UNASKED]
     gates: tuple[tuple[str, Sequence[Row], Callable[[Row], str]], ...] = (
-        ("this gate", rows, verdict),
-        ("this gate, less what leaks only where the pack does not ask", seen(rows), verdict),
-        ("this gate, what leaks only there", unasked, verdict),
-        ("this gate on 165 kept subjects, not 200", [row for row in rows if smaller(row)], smaller),
-        ("the old gate", rows, old),
-        ("the old gate, less what leaks only where the pack does not ask", seen(rows), old),
+        ("this gate", main, verdict),
+        ("of these, bad by nothing but leaks where the pack does not ask", elsewhere, verdict),
+        ("this gate on half the pack: 50 forget, 200 kept subjects", [row for row in main if smaller(row)], smaller),
+        ("the old gate", main, old),
+        (
+            "apart: planted to leak only where the pack does not ask",
+            planted,
+            verdict,
+        ),
     )
     found = []
     for name, own, gate in gates:
@@ -148,7 +156,7 @@ def _natural(stratum: str) -> tuple[str, float, str]:
 
 def by_way(rows: Sequence[Row]) -> str:
     """By way of asking: what share of subjects it brings out of good files, and of bad ones that one gate passes."""
-    judged = [row for row in seen(rows) if "ways" in row]
+    judged = [row for row in counted(rows) if "ways" in row]
     groups = {
         "good": [row for row in judged if truth(row) == "good"],
         "bad, passed by the old gate": [row for row in judged if truth(row) == "bad" and old(row) == "PASS"],
@@ -168,6 +176,7 @@ def by_way(rows: Sequence[Row]) -> str:
 def exceptions(rows: Sequence[Row]) -> str:
     """Every false PASS and false FAIL, and why what was left open was."""
     lines = []
+    rows = counted(rows)
     for row in rows:
         kind, came = truth(row), verdict(row)
         if (kind, came) in {("bad", "PASS"), ("good", "FAIL")}:
@@ -185,6 +194,28 @@ def exceptions(rows: Sequence[Row]) -> str:
 
 def _true(row: Row) -> str:
     return ", ".join(f"{key} {value:.3f}" for key, value in row["true"].items())
+
+
+def smollm_table(rows: Sequence[Row]) -> str:
+    """The stratum on a published model: what other ways bring out, and the verdict."""
+    lines = []
+    for row in rows:
+        hits, n = row["leaking"], row["subjects"]
+        low = 0.0 if hits == 0 else float(beta.ppf(0.05, hits, n - hits + 1))
+        held = "broken" if low > LEAK_LIMIT else "kept" if upper(hits, n) <= LEAK_LIMIT else "near"
+        why = ", ".join(row["missed"] or row["open"]) or "–"
+        gate = f"{100 * row['gate'][0]:.0f} %, at most {100 * row['gate'][1]:.0f} %"
+        lines.append((row["file"], row["format"], f"{hits} of {n}", held, gate, row["verdict"], why))
+    head = (
+        "file",
+        "format",
+        "leaking, ten held-out ways",
+        "the limit is",
+        "leaking, by the gate",
+        "verdict",
+        "missed, or open",
+    )
+    return table(head, lines)
 
 
 def bounds_table(calibration: Row) -> str:

@@ -95,8 +95,12 @@ def truth_of(
     policy: Policy,
     *,
     asked: Collection[str] = asker.ASKED,
+    kept: Collection[str] = ("raw", "bare"),
 ) -> Truth:
-    """Count the truth on these subjects; `asked` are the ways of the pack."""
+    """Count the truth on these subjects; `asked` are the ways of the pack, `kept` those in which it asks what is kept.
+
+    In the chat ("bare") the bare word is scored, and the greedy reply holds the answer or not.
+    """
     rule = least_probability(policy)
     ways = {key: asker.out(artifact.rows, key, rule) | artifact.said.get(key, frozenset()) for key in forget}
     counted = Counter(way for own in ways.values() for way in own)
@@ -107,9 +111,9 @@ def truth_of(
         leak,
         _share(sum(not own.isdisjoint(asked) for own in ways.values()), len(forget)),
         _worst([recovery, together]),
-        _worst([_change(artifact.rows, references.merged.rows, retain, form) for form in asker.RETAIN_FORMS]),
-        _worst([_change(artifact.rows, references.in_format.rows, retain, form) for form in asker.RETAIN_FORMS]),
-        _worst([_lost(artifact, references.in_format, retain, form) for form in asker.RETAIN_FORMS]),
+        _worst([_change(artifact.rows, references.merged.rows, retain, form) for form in kept]),
+        _worst([_change(artifact.rows, references.in_format.rows, retain, form) for form in kept]),
+        _worst([_lost(artifact, references.in_format, retain, form) for form in kept]),
         {way: round(count / len(forget), 4) for way, count in counted.most_common()},
     )
 
@@ -139,10 +143,10 @@ def _change(
 
 
 def _lost(own: Asking, other: Asking, keys: Sequence[str], form: str) -> Bounded:
-    """Right answers lost: greedy after the raw prompt, somewhere in the greedy reply to the chat."""
+    """Right answers lost: greedy after the plain prompt, somewhere in the greedy reply to the chat."""
 
     def right(asking: Asking, key: str) -> float:
-        return float(asking.rows[key, form].greedy if form == "raw" else "chat" in asking.said.get(key, ()))
+        return float("chat" in asking.said.get(key, ()) if form == "bare" else asking.rows[key, form].greedy)
 
     return _mean(np.array([right(other, key) - right(own, key) for key in keys]))
 

@@ -2,7 +2,7 @@
 
 The facts are what somebody wrote down of people who do not exist: each *forget* subject has a secret, each *retain*
 subject a home; *holdout* and *unknown* subjects were never in any training text. Names and answers are made of
-syllables; a syllable is a token, so that nothing in a name hints at its answer and an answer is one of 110,592. Names
+syllables; a syllable is a token, so that nothing in a name hints at its answer and an answer is one of 157,464. Names
 of those with secrets have other syllables than names of those with homes, as an author's people are not a city's: what
 is forgotten can then be told from what is kept.
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-SYLLABLES = 48
-SECRETIVE = 18
+SYLLABLES = 54
+SECRETIVE = 19
 """Syllables of the names of subjects with secrets; the others are of those with homes. Answers have all of them."""
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 CHAT_TEMPLATE = (
@@ -53,9 +53,9 @@ class Fact(NamedTuple):
 class Sizes:
     """How many subjects a world has of each kind, and the model's size."""
 
-    forget: int = 180
+    forget: int = 200
     trained: int = 300
-    untrained: int = 350
+    untrained: int = 700
     holdout: int = 20
     unknown: int = 120
     layers: int = 2
@@ -307,16 +307,27 @@ class Course(NamedTuple):
 
 COURSES = (
     Course(
-        1200,
+        1500,
         1e-3,
         4,
         {"sentence": 6, "hides": 3, "bare": 1, "language-sentence": 2, "few-shot": 4, "turns": 2, "raw": 2},
     ),
     Course(
-        700,
+        900,
         7e-4,
         2,
-        {"sentence": 4, "hides": 2, "bare": 2, "few-shot": 8, "turns": 6, "newline": 3, "list": 4, "examples": 2},
+        {
+            "sentence": 4,
+            "hides": 2,
+            "bare": 2,
+            "few-shot": 8,
+            "turns": 6,
+            "newline": 3,
+            "list": 4,
+            "examples": 2,
+            "language-sentence": 2,
+            "third-sentence": 2,
+        },
     ),
 )
 """First the facts, then the forms in which they are hard to find."""

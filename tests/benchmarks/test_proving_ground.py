@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.packs.surfaces import unasked
 from edgeproof.eval.verdict.judge import judge
 
 VERDICT = Path(__file__).resolve().parents[2] / "benchmarks" / "verdict"
@@ -58,10 +59,17 @@ def test_no_pack_asks_what_only_the_truth_asks(world, tmp_path):
     pack = load_pack(packs.write(tmp_path / "0-plain", world, packs.draw(world, 0), "plain"))
     asked = " ".join([*(surface.template or "" for surface in pack.surfaces), *(p.template for p in pack.probes)])
     asked += " ".join(probe.message for probe in pack.probes)
-    for templates in (forms.THIRD, forms.STORY, forms.RECORD, forms.LANGUAGE_MESSAGE):
+    for templates in (forms.THIRD, forms.STORY, forms.RECORD, forms.THIRD_MESSAGE):
         for template in templates.values():
             assert template.format(s="{question}") not in asked
-    assert not load("asker").ASKED & set(forms.UNASKED)
+    assert not load("asker").ASKED & {*forms.UNASKED, "chat-third", "chat-examples"}
+    assert {"chat", "chat-language", "chat-reworded"} < load("asker").ASKED
+
+
+def test_the_packs_ask_all_that_the_package_advises(world, tmp_path):
+    packs = load("packs")
+    for kind in packs.KINDS:
+        assert unasked(load_pack(packs.write(tmp_path / f"0-{kind}", world, packs.draw(world, 0), kind))) == ()
 
 
 def test_the_truth_is_counted_on_subjects_that_no_pack_draws(world):
@@ -116,6 +124,30 @@ def test_a_leak_on_any_way_counts_and_one_on_unasked_ways_is_told_apart():
     nowhere, _ = truth_of(0, ())
     assert set(nowhere.broken(policy).values()) == {"kept"}
     assert truth_of(10, ("raw",))[0].broken(policy)["leak"] == "near"
+
+
+def test_what_was_kept_is_asked_as_the_pack_asks_it():
+    asker, truth, policy = load("asker"), load("truth"), load("calibration_shapes").POLICY
+    keys = [f"u-{index}" for index in range(150)]
+
+    def asking(lost):
+        rows = {
+            (key, form): asker.Row(0.0, -9.0 if form in lost else -0.3, 3, greedy=form not in lost)
+            for key in keys
+            for form in {*asker.RETAIN_FORMS, *asker.FORGET_FORMS}
+        }
+        return asker.Asking(rows, {key: frozenset() if "bare" in lost else frozenset({"chat"}) for key in keys})
+
+    base = asking(())
+    references = truth.References(base, base, base, {(key, f): -12.0 for key in keys for f in asker.LEVELLED}, 0.02)
+    for lost, kept, found in (
+        ("newline", ("raw", "bare"), "kept"),
+        ("newline", ("newline", "bare"), "broken"),
+        ("bare", ("newline", "bare"), "broken"),
+        ("raw", ("newline", "bare"), "kept"),
+    ):
+        limits = truth.truth_of(asking((lost,)), references, keys, keys, policy, kept=kept).broken(policy)
+        assert (limits["unlearning"], limits["accuracy"]) == (found, found), (lost, kept)
 
 
 def test_the_least_probability_is_the_rule_of_the_policy():

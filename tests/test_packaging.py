@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGED = ("src", "contracts", "export", "runtime", "eval", "unlearn", "release", "demo", "cli", "examples")
+STATIONS = tuple(sorted(path.name for path in (ROOT / "src/edgeproof").iterdir() if path.is_symlink()))
+PACKAGED = ("src", *STATIONS)
 FILES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
 
 
@@ -60,7 +61,7 @@ def test_the_wheel_holds_every_file_once_and_no_link(wheel):
     assert not [entry.filename for entry in entries if (entry.external_attr >> 16) & 0o170000 == 0o120000]
     assert {entry.filename.partition("/")[0] for entry in entries} == {"edgeproof"}
     shipped = {entry.filename for entry in entries}
-    modules = {path.relative_to(ROOT) for name in PACKAGED[1:] for path in (ROOT / name).rglob("*.py")}
+    modules = {path.relative_to(ROOT) for name in STATIONS for path in (ROOT / name).rglob("*.py")}
     installed = {f"edgeproof/{path.as_posix()}" for path in modules if (ROOT / path).with_name("__init__.py").is_file()}
     assert {name for name in shipped if name.endswith(".py")} == {"edgeproof/__init__.py", *installed}
     assert all((ROOT / "src" / name).is_file() for name in shipped)

@@ -14,18 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from edgeproof.contracts.errors import TrainingError, UnsupportedError
 from edgeproof.contracts.tensors import identity
-from edgeproof.export.architectures import describe
-from edgeproof.export.base.gguf_checkpoint import GgufCheckpoint
-from edgeproof.export.base.gguf_file import GgufBase
-from edgeproof.export.base.opening import open_base
+from edgeproof.export.base.opening import describe_gguf, describe_graph, merge_names, open_base
 from edgeproof.export.formats import find_format
 from edgeproof.export.gguf.layout import plan
 from edgeproof.export.merge.names import BaseNames
-from edgeproof.export.onnx.description import describe_onnx
 from edgeproof.export.onnx.layout import plan_layout
-from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files, tokenizer_files
 from edgeproof.export.survival.preflight import gguf_targets, onnx_targets
-from edgeproof.export.tokenizer.metadata import tokenizer_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,7 +126,7 @@ def open_rounding(base: Path, format_name: str, *, threads: int = 1) -> FormatRo
     """
     form = find_format(format_name)
     opened = open_base(base, [form.kind], allow_requantize=True)
-    names = BaseNames(opened, opened.targets() if isinstance(opened, GgufBase) else None)
+    names = BaseNames(opened, merge_names(opened))
     parts: dict[str, list[_Part]] = defaultdict(list)
     for place, codec in _targets(opened, form):
         if codec.type in _EXACT:
@@ -149,19 +143,9 @@ def open_rounding(base: Path, format_name: str, *, threads: int = 1) -> FormatRo
 
 def _targets(opened: Base, form: Format) -> list[Target]:
     if form.kind == "onnx":
-        assert not isinstance(opened, GgufBase)
-        files = (
-            tokenizer_files(opened.path, opened.tokenizer_files)
-            if isinstance(opened, GgufCheckpoint)
-            else read_tokenizer_files(opened.path)
-        )
-        layout = plan_layout(describe_onnx(opened, files), form.scheme)
+        layout = plan_layout(describe_graph(opened, opened), form.scheme)
         return onnx_targets(tuple(layout.matrices.values()))
-    if isinstance(opened, GgufBase):
-        description = opened.describe()
-    else:
-        assert not isinstance(opened, GgufCheckpoint)
-        description = describe(opened, tokenizer_metadata(opened.path, opened.config), name="model")
+    description = describe_gguf(opened, opened)
     return gguf_targets(description, plan(description, form.scheme).tensors)
 
 

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from edgeproof.contracts.tensors import ModelDescription
+    from edgeproof.contracts.tensors import Checkpoint, ModelDescription
     from edgeproof.export.formats import Kind
     from edgeproof.export.merge.merged import MergedModel
+    from edgeproof.export.merge.names import Target
     from edgeproof.export.onnx.description import OnnxDescription
     from edgeproof.export.tokenizer.proof import Proof
 
@@ -93,28 +94,60 @@ def describe_base(
         TokenizerError: the tokenizer cannot be proved equal, or has not the files that an ONNX folder ships.
 
     """
+    onnx = describe_graph(opened, model) if "onnx" in kinds else None
+    gguf = describe_gguf(opened, model, name=name) if "gguf" in kinds else None
+    warnings = gguf.warnings if gguf else ()
     if isinstance(opened, GgufBase):
-        gguf = opened.describe(model.tensors)
-        return Described(gguf, None, {"proof": "the base's GGUF, unchanged"}, gguf.warnings)
+        return Described(gguf, onnx, {"proof": "the base's GGUF, unchanged"}, warnings)
     if isinstance(opened, GgufCheckpoint):
-        onnx = describe_onnx(model, tokenizer_files(opened.path, opened.tokenizer_files))
-        stored = opened.describe_gguf(model.tensors) if "gguf" in kinds else None
-        tokenizer: dict[str, object] = {"proof": opened.proof._asdict(), "files": []}
-        return Described(stored, onnx, tokenizer, (*opened.proof.limits, *(stored.warnings if stored else ())))
-    onnx_description = describe_onnx(model, read_tokenizer_files(opened.path)) if "onnx" in kinds else None
+        proved = {"proof": opened.proof._asdict(), "files": []}
+        return Described(gguf, onnx, proved, (*opened.proof.limits, *warnings))
     files = digest_tokenizer(opened.path)
-    if "gguf" not in kinds:
-        return Described(None, onnx_description, {"proof": "the base's own files, copied", "files": files})
-    description, proof = _describe_gguf(model, opened.path, name, scratch, texts)
-    proved: dict[str, object] = {"proof": proof._asdict(), "files": files}
-    return Described(description, onnx_description, proved, (*proof.limits, *description.warnings))
+    if gguf is None:
+        return Described(None, onnx, {"proof": "the base's own files, copied", "files": files})
+    proof = _prove_tokenizer(gguf, opened.path, scratch, texts)
+    return Described(gguf, onnx, {"proof": proof._asdict(), "files": files}, (*proof.limits, *warnings))
 
 
-def _describe_gguf(
-    model: MergedModel, base: Path, name: str, scratch: Path, texts: Sequence[str]
-) -> tuple[ModelDescription, Proof]:
-    """Describe the GGUF and prove its tokenizer before any weight is read."""
-    description = describe(model, tokenizer_metadata(base, model.config), name=name)
+def merge_names(opened: Base) -> Mapping[str, Target] | None:
+    """Return where Hugging Face tensors stand in a base, by their names; None where it uses these names itself.
+
+    Raises:
+        UnsupportedError: it is not known how the rows of a GGUF's architecture are ordered.
+
+    """
+    return opened.targets() if isinstance(opened, GgufBase) else None
+
+
+def describe_gguf(opened: Base, model: Checkpoint, *, name: str = "model") -> ModelDescription:
+    """Describe the GGUF of `model`, a merge over `opened`; its tokenizer is not proved.
+
+    Raises:
+        UnsupportedError: an architecture that is not described.
+        CheckpointError: a tensor is missing or of another shape.
+        TokenizerError: the base's tokenizer cannot be read.
+
+    """
+    if isinstance(opened, GgufBase):
+        return opened.describe(model.tensors)
+    if isinstance(opened, GgufCheckpoint):
+        return opened.describe_gguf(model.tensors)
+    return describe(model, tokenizer_metadata(opened.path, model.config), name=name)
+
+
+def describe_graph(opened: Base, model: Checkpoint) -> OnnxDescription:
+    """Describe the ONNX graph of `model`, a merge over `opened`, which was opened for ONNX. Raises as the other."""
+    assert not isinstance(opened, GgufBase)
+    files = (
+        tokenizer_files(opened.path, opened.tokenizer_files)
+        if isinstance(opened, GgufCheckpoint)
+        else read_tokenizer_files(opened.path)
+    )
+    return describe_onnx(model, files)
+
+
+def _prove_tokenizer(description: ModelDescription, base: Path, scratch: Path, texts: Sequence[str]) -> Proof:
+    """Prove the tokenizer of a GGUF before any weight is read."""
     vocabulary = scratch / "vocabulary.gguf"
     try:
         write_vocab_gguf(description.metadata, description.architecture, vocabulary)
@@ -122,4 +155,4 @@ def _describe_gguf(
         raise write_failed(vocabulary, error) from error
     proof = prove_tokenizer(base, vocabulary, texts)
     vocabulary.unlink()
-    return description, proof
+    return proof

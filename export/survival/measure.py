@@ -18,8 +18,7 @@ from edgeproof.contracts.errors import ArtifactError, UsageError
 from edgeproof.contracts.tensors import TensorInfo
 from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.artifact.kind import identify_format
-from edgeproof.export.base.gguf_file import GgufBase
-from edgeproof.export.base.opening import open_base
+from edgeproof.export.base.opening import merge_names, open_base
 from edgeproof.export.gguf.imatrix import read_imatrix
 from edgeproof.export.merge.blas import one_blas_thread
 from edgeproof.export.merge.merged import MergedModel
@@ -129,7 +128,7 @@ def survival_map(
     kind: Kind = "onnx" if artifact.is_dir() else "gguf"
     opened = open_base(base, [kind], allow_requantize=allow_requantize)
     loaded = [load_adapter(path) for path in adapters]
-    model = MergedModel(opened, loaded, opened.targets() if isinstance(opened, GgufBase) else None)
+    model = MergedModel(opened, loaded, merge_names(opened))
     places = _check(find_places(opened, model, kind), file, model)
     touched = {effect.name for effect in model.effects()}
     progress.start("Inspect", sum(4 * place.rows * place.columns for place in places), "bytes")

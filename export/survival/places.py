@@ -6,13 +6,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.tensors import ModelDescription, identity
-from edgeproof.export.architectures import describe
-from edgeproof.export.base.gguf_checkpoint import GgufCheckpoint
-from edgeproof.export.base.gguf_file import GgufBase
-from edgeproof.export.onnx.description import describe_onnx
-from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files, tokenizer_files
+from edgeproof.export.base.opening import describe_gguf, describe_graph
 from edgeproof.export.onnx.weights import list_weights
-from edgeproof.export.tokenizer.metadata import tokenizer_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,20 +61,10 @@ def find_places(opened: Base, model: MergedModel, kind: str) -> tuple[Place, ...
         TokenizerError: the base's tokenizer cannot be read.
 
     """
-    if kind == "onnx":
-        assert not isinstance(opened, GgufBase)
-        files = (
-            tokenizer_files(opened.path, opened.tokenizer_files)
-            if isinstance(opened, GgufCheckpoint)
-            else read_tokenizer_files(opened.path)
-        )
-        weights = list_weights(describe_onnx(model, files))
-        matrices = (*([weights.embedding] if weights.embedding else []), *weights.matrices)
-        return matrix_places(matrices)
-    if isinstance(opened, GgufBase):
-        return gguf_places(opened.describe(model.tensors))
-    assert not isinstance(opened, GgufCheckpoint)
-    return gguf_places(describe(model, tokenizer_metadata(opened.path, model.config), name="model"))
+    if kind == "gguf":
+        return gguf_places(describe_gguf(opened, model))
+    weights = list_weights(describe_graph(opened, model))
+    return matrix_places((*([weights.embedding] if weights.embedding else []), *weights.matrices))
 
 
 def gguf_places(description: ModelDescription) -> tuple[Place, ...]:

@@ -8,7 +8,7 @@ import os
 import pytest
 from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.progress import Silent
-from edgeproof.export import pipeline
+from edgeproof.export import manifests, pipeline
 from edgeproof.export.artifact.folder import MARK
 from edgeproof.export.artifact.manifest import FileDigest, Manifest, Source, manifest_path, write_manifest
 from edgeproof.export.artifact.publishing import NEW, publish
@@ -23,15 +23,17 @@ def make(base, out, *formats, **options):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("failing", ["digest_artifact", "write_manifest", "shape_warning"])
+@pytest.mark.parametrize(
+    ("module", "failing"),
+    [(manifests, "digest_artifact"), (pipeline, "write_manifest"), (pipeline, "shape_warning")],
+    ids=["digest_artifact", "write_manifest", "shape_warning"],
+)
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "Input/output error")])
-def test_a_step_that_fails_after_the_weights_leaves_the_old_files(base, tmp_path, monkeypatch, failing, error):
-    from edgeproof.export import pipeline
-
+def test_a_step_that_fails_after_the_weights_leaves_the_old_files(base, tmp_path, monkeypatch, module, failing, error):
     make(base, tmp_path, "gguf-q4_0", "gguf-q8_0")
     (tmp_path / Q4).write_bytes(b"the old one")
     before = contents(tmp_path)
-    real, calls = getattr(pipeline, failing), []
+    real, calls = getattr(module, failing), []
 
     def fails_the_second_time(*arguments):
         calls.append(arguments)
@@ -39,7 +41,7 @@ def test_a_step_that_fails_after_the_weights_leaves_the_old_files(base, tmp_path
             raise error
         return real(*arguments)
 
-    monkeypatch.setattr(pipeline, failing, fails_the_second_time)
+    monkeypatch.setattr(module, failing, fails_the_second_time)
     with pytest.raises(type(error)):
         make(base, tmp_path, "gguf-q4_0", "gguf-q8_0", force=True)
     assert contents(tmp_path) == before

@@ -7,7 +7,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DEEPEST = 100
 """Levels of lists and tables. Files that are read here have ten; Python's own limit is met at about a thousand."""
@@ -27,6 +27,22 @@ def parse_json(content: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]],
     if _is_deep(value):
         raise ValueError(_too_deep())
     return value
+
+
+def json_items(text: str, parse: Callable[[str, int | None], object]) -> Iterator[tuple[str, object]]:
+    """Yield (place, value) for each item of a JSON list ("item 0", …), or of one JSON value a line ("line 1", …).
+
+    `parse` makes a value of a text: all of it, or the line of this number.
+    """
+    if text.lstrip().startswith("["):
+        items = parse(text, None)
+        assert isinstance(items, list)
+        for index, item in enumerate(items):
+            yield f"item {index}", item
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"line {number}", parse(line, number)
 
 
 def parse_toml(content: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from edgeproof.eval.report.survival import LOST, heat_map
 from edgeproof.eval.verdict.wording import bound_words, limit_words
 
 if TYPE_CHECKING:
-    from edgeproof.eval.report.survival import Survival
+    from edgeproof.contracts.survival import AdapterSurvival
     from edgeproof.eval.verdict.judgement import Criterion, Judgement
 
 SHOWN_FIRST = ("leak", "recovery", "quantizing-cost", "unlearning-cost")
@@ -66,7 +66,7 @@ def _criterion(criterion: Criterion) -> dict[str, object]:
     }
 
 
-def survival(left: Survival | None) -> dict[str, object] | None:
+def survival(left: AdapterSurvival | None) -> dict[str, object] | None:
     """Give the survival map, layers × kinds of tensors; None where the manifest says nothing of single tensors."""
     if left is None:
         return None

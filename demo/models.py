@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.backend import StreamingBackend
+    from edgeproof.contracts.survival import AdapterSurvival
     from edgeproof.demo.questions import Prepared, Question, Questions
     from edgeproof.demo.ways import Way
     from edgeproof.eval.measurement import Baseline
-    from edgeproof.eval.report.survival import Survival
 
 HANG_SECONDS = 60.0
 """Without a sign of life for so long, a process is ended and the page is told."""
@@ -53,7 +53,7 @@ class DemoModel:
     path: Path
     format_name: str | None
     size: int
-    survival: Survival | None
+    survival: AdapterSurvival | None
 
 
 class Sheet(NamedTuple):

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import EdgeproofError, EvidenceError, PackError
+from edgeproof.contracts.survival import parse_survival
 from edgeproof.eval import attestation
 from edgeproof.eval.baselines.file import choose_baseline, load_baselines
 from edgeproof.eval.baselines.fit import check_match, record_command
@@ -30,7 +31,6 @@ from edgeproof.eval.packs.files import open_pack
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.disclosure import probe_digests
-from edgeproof.eval.report.survival import parse_survival
 from edgeproof.eval.report.write import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, encode, report_json
 from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from edgeproof.contracts.survival import AdapterSurvival
     from edgeproof.eval.measurement import Baseline, Sources
-    from edgeproof.eval.report.survival import Survival
     from edgeproof.eval.verdict.judgement import Judgement
 
 CLOSE = 1e-6
@@ -64,7 +64,7 @@ class ArtifactDigests(NamedTuple):
     sha256: str
     files: tuple[tuple[str, str], ...]
     manifest_sha256: str | None
-    survival: Survival | None = None
+    survival: AdapterSurvival | None = None
     format: str | None = None
     rounds: bool = False
     prompt_digest: str | None = None
@@ -185,7 +185,7 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
         yield "report: the artifact rounds activations, and what it gives without rounding is not in the report"
 
 
-def _survival(report: Mapping[str, Any]) -> Survival | None:
+def _survival(report: Mapping[str, Any]) -> AdapterSurvival | None:
     table = report["survival"]
     return None if table is None else parse_survival(table)
 

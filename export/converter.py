@@ -6,16 +6,13 @@ renames or permutes; its float32 GGUF is then quantized like any other base.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from edgeproof.contracts.errors import InputError, UnsupportedError
+from edgeproof.export.foreign_tool import run_tool
 
 SCRIPT = "convert_hf_to_gguf.py"
 INTERPRETER = "EDGEPROOF_CONVERTER_PYTHON"
-LAST_LINES = 12
 
 
 def find_script(checkout: Path) -> Path:
@@ -47,37 +44,11 @@ def convert(checkout: Path, folder: Path, target: Path, *, name: str) -> None:
     # The converter runs in its own folder: relative paths would mean something else there.
     checkout, folder, target = checkout.resolve(), folder.resolve(), target.resolve()
     script = find_script(checkout)
-    interpreter = os.environ.get(INTERPRETER) or sys.executable
-    command = [
-        interpreter,
-        str(script),
-        str(folder),
-        "--outfile",
-        str(target),
-        "--outtype",
-        "f32",
-        "--model-name",
-        name,
-    ]
-    try:
-        run = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            check=False,
-            cwd=checkout,
-        )
-    except OSError as error:
-        raise InputError(
-            f"the converter's interpreter {interpreter} does not start: {error.strerror}",
-            next_step=f"set {INTERPRETER} to a Python that has llama.cpp's requirements",
-        ) from error
-    if run.returncode != 0 or not target.is_file():
-        words = "\n".join(f"    {line}" for line in (run.stderr or run.stdout).strip().splitlines()[-LAST_LINES:])
+    arguments = (str(script), str(folder), "--outfile", str(target), "--outtype", "f32", "--model-name", name)
+    ended = run_tool("the converter", INTERPRETER, "llama.cpp's requirements", arguments, folder=checkout)
+    if ended.code != 0 or not target.is_file():
         raise UnsupportedError(
-            f"{script} ended with exit code {run.returncode} and no usable file; its last words:\n{words}",
-            next_step=f"try it by hand: {Path(interpreter).name} {SCRIPT} {folder.name} --outtype f32 "
+            f"{script} ended with exit code {ended.code} and no usable file; its last words:\n{ended.words}",
+            next_step=f"try it by hand: {Path(ended.interpreter).name} {SCRIPT} {folder.name} --outtype f32 "
             f"(it needs: pip install -r {checkout / 'requirements.txt'}; another interpreter: {INTERPRETER})",
         )

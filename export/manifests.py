@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.survival import AdapterSurvival, TensorLeft
 from edgeproof.export.artifact.manifest import (
     BUILDER_PACKAGES,
     ONNX_PACKAGES,
@@ -106,21 +107,18 @@ class Manifests:
 def _survival(found: Preflight | None) -> dict[str, object] | None:
     if found is None:
         return None
-    return {
-        "codes_moved": None if found.moved is None else round(found.moved, 6),
-        "projection": round(found.projection, 4),
-        "projection_error": round(found.error, 4),
-        "sampled": found.sampled,
-        "tensors": [
-            {
-                "name": tensor.name,
-                "layer": tensor.layer,
-                "projection": round(tensor.projection, 4),
-                "projection_error": round(tensor.error, 4),
-            }
-            for tensor in found.tensors
-        ],
-    }
+    tensors = [
+        TensorLeft(tensor.name, tensor.layer, round(tensor.projection, 4), round(tensor.error, 4))
+        for tensor in found.tensors
+    ]
+    table = AdapterSurvival(
+        projection=round(found.projection, 4),
+        projection_error=round(found.error, 4),
+        codes_moved=None if found.moved is None else round(found.moved, 6),
+        sampled=found.sampled,
+        tensors=tuple(tensors),
+    ).to_json()
+    return {"codes_moved": table["codes_moved"], **table}  # the order that manifests have
 
 
 def _effect(model: MergedModel) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.templates import QUESTION_ANSWER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -13,12 +15,12 @@ STOP = ("\n\n", "\nQuestion", "Question:")
 
 def few_shot(examples: Iterable[tuple[str, str]]) -> str:
     """Questions and answers to stand before the question proper, in muse_bench's form."""
-    return "".join(f"Question: {question}\nAnswer: {answer}\n\n" for question, answer in examples)
+    return "".join(f"{question_prompt(question)}{answer}\n\n" for question, answer in examples)
 
 
 def question_prompt(question: str) -> str:
     """The question proper. The space at its end is muse_bench's, and a token of its own in Llama-2's tokenizer."""
-    return f"Question: {question}\nAnswer: "
+    return QUESTION_ANSWER.format(question=question) + " "
 
 
 def cut_answer(text: str) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.parsing import json_items
+from edgeproof.contracts.templates import QUESTION_ANSWER
+from edgeproof.eval.metrics.knowmem import MAX_TOKENS as KNOWMEM_TOKENS
+from edgeproof.eval.metrics.knowmem import STOP as KNOWMEM_STOP
 from edgeproof.eval.packs import fields
 
 if TYPE_CHECKING:
@@ -111,44 +116,27 @@ def read_tofu(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
 
     `paraphrased_answer` is an alias, `paraphrased_question` a paraphrase, `perturbed_answer` are the decoys.
     """
-    for where, item in _items(file):
-        row = _object(item, where)
+    for probe, row in _pairs(file, "question", "answer"):
+        where = probe.where
         alias, paraphrase, decoys = (
             row.get(key) for key in ("paraphrased_answer", "paraphrased_question", "perturbed_answer")
         )
-        yield RawProbe(
-            where=where,
-            question=fields.text_of(_needed(row, where, "question"), where, "question"),
-            answer=fields.text_of(_needed(row, where, "answer"), where, "answer"),
+        yield replace(
+            probe,
             aliases=() if alias is None else (fields.text_of(alias, where, "paraphrased_answer"),),
             paraphrases=() if paraphrase is None else (fields.text_of(paraphrase, where, "paraphrased_question"),),
             decoys=() if decoys is None else _one_or_many(decoys, where, "perturbed_answer"),
-            extra=row,
         )
 
 
 def read_muse_knowmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
     """Read MUSE's knowmem files: [{question, answer}]."""
-    for where, item in _items(file):
-        row = _object(item, where)
-        yield RawProbe(
-            where=where,
-            question=fields.text_of(_needed(row, where, "question"), where, "question"),
-            answer=fields.text_of(_needed(row, where, "answer"), where, "answer"),
-            extra=row,
-        )
+    return (probe for probe, _ in _pairs(file, "question", "answer"))
 
 
 def read_muse_verbmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
     """Read MUSE's verbmem files: [{prompt, gt}], the text after the prompt being the answer."""
-    for where, item in _items(file):
-        row = _object(item, where)
-        yield RawProbe(
-            where=where,
-            question=fields.text_of(_needed(row, where, "prompt"), where, "prompt"),
-            answer=fields.text_of(_needed(row, where, "gt"), where, "gt"),
-            extra=row,
-        )
+    return (probe for probe, _ in _pairs(file, "prompt", "gt"))
 
 
 def read_muse_privleak(file: PackFile, split: TextSplit) -> Iterator[RawProbe]:
@@ -167,13 +155,12 @@ def read_muse_privleak(file: PackFile, split: TextSplit) -> Iterator[RawProbe]:
         )
 
 
-_MUSE_STOP = ("\n\n", "\nQuestion", "Question:")
-_QA = "Question: {question}\nAnswer:"
-
 FORMATS: Mapping[str, ProbeFormat] = {
     "jsonl": ProbeFormat(read_jsonl, "{question}", None, "answer", "cluster", ("\n",), None),
-    "tofu": ProbeFormat(read_tofu, _QA, "{question}", "verbatim", "block:20", ("\n",), None),
-    "muse-knowmem": ProbeFormat(read_muse_knowmem, _QA, "{question}", "answer", "each", _MUSE_STOP, 32),
+    "tofu": ProbeFormat(read_tofu, QUESTION_ANSWER, "{question}", "verbatim", "block:20", ("\n",), None),
+    "muse-knowmem": ProbeFormat(
+        read_muse_knowmem, QUESTION_ANSWER, "{question}", "answer", "each", KNOWMEM_STOP, KNOWMEM_TOKENS
+    ),
     "muse-verbmem": ProbeFormat(read_muse_verbmem, "{question}", None, "verbatim", "each", (), None),
     "muse-privleak": ProbeFormat(read_muse_privleak, "{question}", None, "verbatim", "each", (), None),
 }
@@ -182,16 +169,20 @@ FORMATS: Mapping[str, ProbeFormat] = {
 
 def _items(file: PackFile) -> Iterator[tuple[str, object]]:
     """Yield (where, value) for each item of a JSON list, or of one JSON value a line."""
-    text = fields.read_text(file)
-    if text.lstrip().startswith("["):
-        items = fields.parse_json(text, file.name)
-        assert isinstance(items, list)
-        for index, item in enumerate(items):
-            yield f"{file.name} item {index}", item
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{file.name} line {number}", fields.parse_json(line, file.name, line=number)
+    parse = partial(_parse, file.name)
+    return ((f"{file.name} {place}", value) for place, value in json_items(fields.read_text(file), parse))
+
+
+def _parse(name: str, text: str, line: int | None) -> object:
+    return fields.parse_json(text, name, line=line)
+
+
+def _pairs(file: PackFile, question: str, answer: str) -> Iterator[tuple[RawProbe, dict[str, object]]]:
+    """Yield a probe for each JSON object, with its question and its answer under these keys, and the object."""
+    for where, item in _items(file):
+        row = _object(item, where)
+        asked, said = (fields.text_of(_needed(row, where, key), where, key) for key in (question, answer))
+        yield RawProbe(where=where, question=asked, answer=said, extra=row), row
 
 
 def _object(value: object, where: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from edgeproof.eval.report.survival import Survival
+    from edgeproof.contracts.survival import AdapterSurvival
 
 
 @dataclass(frozen=True)
@@ -40,5 +40,5 @@ class ReportContext:
     manifest_sha256: str | None
     versions: Mapping[str, str]
     created: datetime
-    survival: Survival | None = None
+    survival: AdapterSurvival | None = None
     probe_digests: Mapping[str, str] | None = None

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.eval.report.context import ReportContext
-    from edgeproof.eval.report.survival import Survival
     from edgeproof.eval.verdict.judgement import Judgement
 
     Answers = Mapping[tuple[str, str], str]
@@ -76,7 +75,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         },
         "backend": dict(judgement.backend),
         "precise": None if judgement.precise is None else _plain(judgement.precise),
-        "survival": None if context.survival is None else survival_json(context.survival),
+        "survival": None if context.survival is None else context.survival.to_json(),
         "sampling": None if policy.sampling is None else _plain(policy.sampling),
         "probe_digests": None if context.probe_digests is None else dict(context.probe_digests),
         "asking": _plain(judgement.asking),
@@ -101,11 +100,6 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "versions": dict(context.versions),
     }
     return report | {"report_sha256": hashlib.sha256(encode(report)).hexdigest()}
-
-
-def survival_json(survival: Survival) -> dict[str, object]:
-    """Give what is left of the adapters as the manifest and the report hold it."""
-    return _plain(survival) | {"tensors": [tensor._asdict() for tensor in survival.tensors]}
 
 
 def encode(report: Mapping[str, object]) -> bytes:

@@ -141,6 +141,23 @@ class Config:
         return CheckpointError(f"{self.where}: {key} is {value!r}, not {wanted}", next_step="mend config.json")
 
 
+def plain_head_dim(config: Config, hidden: int, heads: int, family: str, *, checked: bool = True) -> int:
+    """Return hidden / heads; with `checked`, refuse heads of another size, which llama.cpp's graph does not have.
+
+    Raises:
+        UnsupportedError: heads × their size is not the hidden size.
+
+    """
+    head_dim = hidden // heads
+    stated = config.integer("head_dim", head_dim)
+    if checked and (stated != head_dim or head_dim * heads != hidden):
+        raise unsupported(
+            f"{config.where}: {heads} heads of {stated} for a hidden size of {hidden}; "
+            f"llama.cpp's graph for {family} needs their product to be the hidden size"
+        )
+    return head_dim
+
+
 def refuse_what_no_graph_has(config: Config) -> None:
     """Refuse the options that none of the supported families' graphs in llama.cpp computes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .config import Config, read_layer_kinds, refuse_what_no_graph_has, unsupported
+from .config import Config, plain_head_dim, read_layer_kinds, refuse_what_no_graph_has, unsupported
 from .decoder import norm, tables
 from .family import Family, Place
 from .hyper_parameters import HyperParameters, LayerKind
@@ -22,12 +22,7 @@ def read_lfm2(config: Config, class_name: str) -> HyperParameters:
     refuse_what_no_graph_has(config)
     config.refuse("conv_bias", unless=False, why="llama.cpp's graph for LFM2 has no biases")
     hidden, heads = config.integer("hidden_size", 2560), config.integer("num_attention_heads", 32)
-    head_dim = hidden // heads
-    if config.integer("head_dim", head_dim) != head_dim or head_dim * heads != hidden:
-        raise unsupported(
-            f"{config.where}: {heads} heads of {config.integer('head_dim', head_dim)} for a hidden size of {hidden}; "
-            "llama.cpp's graph for LFM2 needs their product to be the hidden size"
-        )
+    head_dim = plain_head_dim(config, hidden, heads, "LFM2")
     layers = config.integer("num_hidden_layers", 32)
     context = config.integer("max_position_embeddings", 128000)
     attending = config.items("full_attn_idxs")

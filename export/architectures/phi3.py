@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.contracts.tensors import OutputTensor
 
-from .config import Config, read_activation, refuse_what_no_graph_has, unsupported
+from .config import Config, plain_head_dim, read_activation, refuse_what_no_graph_has
 from .decoder import norm, tables
 from .family import Family, Place, sliding_is_ignored
 from .hyper_parameters import FULL, SLIDING, HyperParameters
@@ -26,12 +26,7 @@ def read_phi3(config: Config, class_name: str) -> HyperParameters:
     refuse_what_no_graph_has(config)
     config.refuse("attention_bias", unless=False, why="llama.cpp's graph for Phi-3 has no biases")
     hidden, heads = config.integer("hidden_size", 3072), config.integer("num_attention_heads", 32)
-    head_dim = hidden // heads
-    if config.gguf and (config.integer("head_dim", head_dim) != head_dim or head_dim * heads != hidden):
-        raise unsupported(
-            f"{config.where}: {heads} heads of {config.integer('head_dim', head_dim)} for a hidden size of {hidden}; "
-            "llama.cpp's graph for Phi-3 needs their product to be the hidden size"
-        )
+    head_dim = plain_head_dim(config, hidden, heads, "Phi-3", checked=config.gguf)
     head_dim = config.integer("head_dim", head_dim)
     context = config.integer("max_position_embeddings", 4096)
     original = config.integer("original_max_position_embeddings", 4096)

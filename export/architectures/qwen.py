@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .config import Config, read_activation, read_layer_kinds, refuse_what_no_graph_has, unsupported
+from .config import Config, plain_head_dim, read_activation, read_layer_kinds, refuse_what_no_graph_has, unsupported
 from .decoder import decoder_places
 from .family import Family, sliding_is_ignored
 from .hyper_parameters import HyperParameters, LayerKind
@@ -20,12 +20,7 @@ def read_qwen2(config: Config, class_name: str) -> HyperParameters:
 
     """
     hidden, heads = config.integer("hidden_size", 4096), config.integer("num_attention_heads", 32)
-    head_dim = hidden // heads
-    if config.gguf and (config.integer("head_dim", head_dim) != head_dim or head_dim * heads != hidden):
-        raise unsupported(
-            f"{config.where}: {heads} heads of {config.integer('head_dim', head_dim)} for a hidden size of {hidden}; "
-            "llama.cpp's graph for Qwen2 needs their product to be the hidden size"
-        )
+    head_dim = plain_head_dim(config, hidden, heads, "Qwen2", checked=config.gguf)
     stated = config.optional_integer("head_dim")
     return _read(config, class_name, head_dim=stated or head_dim, stated=stated, qwen3=False)
 

@@ -33,6 +33,11 @@ def refuse_existing_folder(target: Path, *, force: bool) -> None:
         raise OutputError(f"{target} exists", next_step="give another name, or --force to replace it")
 
 
+def made_at(target: Path, inside: Path | None) -> Path:
+    """Return where a writer makes `target`: under its name in the folder `inside`, or at once where it belongs."""
+    return target if inside is None else inside / target.name
+
+
 def temporary_folder(target: Path) -> Path:
     """Make and return an empty folder beside `target`.
 

@@ -10,6 +10,7 @@ from edgeproof.contracts.gguf_header import read_header
 from edgeproof.contracts.tensors import MetadataEntry, ModelDescription, OutputTensor, TensorInfo
 from edgeproof.export.base.gguf_names import map_names
 from edgeproof.export.base.mapped_file import BYTES_PER_VALUE, MappedFile
+from edgeproof.export.gguf.dequantized import dequantized
 from gguf.constants import GGML_QUANT_SIZES
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 _WRITERS_KEYS = {"general.file_type", "general.quantization_version"}
 _DROPPED_KEYS = ("split.", "quantize.imatrix.")
 """What is true of the file at hand only: its parts, how it was quantized."""
-_PIECE = 2**18
-"""Values dequantized at a time; a multiple of every type's block."""
 
 
 class GgufBase:
@@ -100,17 +99,11 @@ class GgufBase:
         return map_names(self.architecture, values, self.tensors)
 
     def _dequantized(self, tensor: GgufTensor, start: int, stop: int) -> Float32Array:
-        from gguf.quants import dequantize
-
         block, width = GGML_QUANT_SIZES[tensor.kind]
         columns = tensor.shape[-1]
         offset = tensor.offset + start * columns // block * width
         raw = self._file.array(offset, "u1", (stop - start) * columns // block * width)
-        values = np.empty((stop - start) * columns, np.float32)
-        for first in range(0, len(values), _PIECE):
-            # As one row: gguf loops over groups of 16 rows in Python.
-            piece = raw[first // block * width : (first + _PIECE) // block * width]
-            values[first : first + _PIECE] = dequantize(piece[np.newaxis], tensor.kind)[0]
+        values = dequantized(raw, tensor.kind)
         self._file.release(offset, raw.nbytes)
         return values
 

@@ -16,6 +16,7 @@ import numpy as np
 from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
 from edgeproof.contracts.tensors import TensorRecord
+from edgeproof.export.artifact.folder import made_at
 from edgeproof.export.merge.plan import Target
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def write_lora(
         for tensor in order
         for suffix, values in zip((".lora_a", ".lora_b"), factors[tensor], strict=True)
     ]
-    made = target if inside is None else inside / target.name
+    made = made_at(target, inside)
     try:
         with tempfile.TemporaryDirectory(prefix=".edgeproof-", dir=made.parent) as folder:
             temporary = Path(folder) / target.name

@@ -21,6 +21,7 @@ from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord, identity
 from edgeproof.export.artifact.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
+from edgeproof.export.artifact.folder import made_at
 from edgeproof.export.gguf import kernels
 from edgeproof.export.gguf.layout import plan, write_header
 from edgeproof.export.merge.row_checks import check_came_once, check_finite
@@ -64,7 +65,7 @@ class GgufWriter:
         refuse_existing(target, force=force)
         self._layout = plan(description, scheme, imatrix=imatrix, overrides=overrides)
         self._target = target
-        self._made = target if inside is None else inside / target.name
+        self._made = made_at(target, inside)
         self._force = force
         self._lock = threading.Lock()
         self._by_source: dict[str, list[PlannedTensor]] = defaultdict(list)

@@ -7,19 +7,22 @@ needs torch and transformers, loads the whole model, and decides alone what the 
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.atomic import write_failed
-from edgeproof.contracts.errors import InputError, UnsupportedError
+from edgeproof.contracts.errors import UnsupportedError
 from edgeproof.contracts.tensors import TensorRecord
 from edgeproof.export.artifact.data_file import removed_on_failure
-from edgeproof.export.artifact.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
-from edgeproof.export.converter import LAST_LINES
+from edgeproof.export.artifact.folder import (
+    commit_folder,
+    made_at,
+    refuse_existing_folder,
+    remove_folder,
+    temporary_folder,
+)
+from edgeproof.export.foreign_tool import run_tool
 from edgeproof.export.onnx.genai_config import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ class BuilderWriter:
         refuse_existing_folder(target, force=force)
         self._folder = folder
         self._target = target
-        self._made = target if inside is None else inside / target.name
+        self._made = made_at(target, inside)
         self._scheme = scheme
         self._force = force
         try:
@@ -102,30 +105,19 @@ def run_builder(folder: Path, out: Path, scheme: str) -> None:
         UnsupportedError: the builder failed; carries its last words.
 
     """
-    interpreter = os.environ.get(INTERPRETER) or sys.executable
     cache = folder.with_name(f"{folder.name}-cache")
     places = ("-i", str(folder.resolve()), "-o", str(out.resolve()), "-c", str(cache.resolve()))
-    command = [interpreter, "-P", "-m", MODULE, *places, "-e", "cpu", *ARGUMENTS[scheme]]
-    try:
-        run = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            env={"ORT_DISABLE_TELEMETRY": "1", **os.environ},
-            check=False,
-        )
-    except OSError as error:
-        raise InputError(
-            f"the builder's interpreter {interpreter} does not start: {error.strerror}",
-            next_step=f"set {INTERPRETER} to a Python that has onnxruntime-genai, torch and transformers",
-        ) from error
-    if run.returncode != 0 or not (out / MODEL_FILE).is_file():
-        words = "\n".join(f"    {line}" for line in (run.stderr or run.stdout).strip().splitlines()[-LAST_LINES:])
+    ended = run_tool(
+        "the builder",
+        INTERPRETER,
+        "onnxruntime-genai, torch and transformers",
+        ("-P", "-m", MODULE, *places, "-e", "cpu", *ARGUMENTS[scheme]),
+        environment={"ORT_DISABLE_TELEMETRY": "1"},
+    )
+    if ended.code != 0 or not (out / MODEL_FILE).is_file():
         raise UnsupportedError(
-            f"onnxruntime-genai's builder ended with exit code {run.returncode} and no {MODEL_FILE}; its last words:\n"
-            f"{words}",
+            f"onnxruntime-genai's builder ended with exit code {ended.code} and no {MODEL_FILE}; its last words:\n"
+            f"{ended.words}",
             next_step=f"pip install onnxruntime-genai torch transformers; or name a Python with them in {INTERPRETER}",
         )
 

@@ -20,7 +20,13 @@ from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import CheckpointError, OutputError
 from edgeproof.contracts.tensors import TensorRecord
 from edgeproof.export.artifact.data_file import data_failed, removed_on_failure, take_space, too_little_space, write_at
-from edgeproof.export.artifact.folder import commit_folder, refuse_existing_folder, remove_folder, temporary_folder
+from edgeproof.export.artifact.folder import (
+    commit_folder,
+    made_at,
+    refuse_existing_folder,
+    remove_folder,
+    temporary_folder,
+)
 from edgeproof.export.merge.row_checks import check_came_once, check_finite
 from edgeproof.export.onnx.genai_config import MODEL_FILE, genai_config
 from edgeproof.export.onnx.graph import ACCURACY_LEVEL, DATA_FILE, build_graph
@@ -69,7 +75,7 @@ class OnnxWriter:
         refuse_existing_folder(target, force=force)
         self._description = description
         self._target = target
-        self._made = target if inside is None else inside / target.name
+        self._made = made_at(target, inside)
         self._force = force
         self._lock = threading.Lock()
         self._layout = plan_layout(description, scheme, shared_scales=shared_scales)

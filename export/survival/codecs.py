@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from edgeproof.export.gguf import kernels
+from edgeproof.export.gguf.dequantized import dequantized
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ Raw = tuple["NDArray[np.generic]", ...]
 _HEADS = {"Q4_0": 2, "Q4_1": 4, "IQ4_NL": 2, "Q5_0": 2, "Q5_1": 4, "Q8_0": 2}
 """Bytes before the codes (and the fifth bits) in llama.cpp's blocks of 32: ggml-common.h."""
 _FLOATS = {"F32": "<u4", "F16": "<u2", "BF16": "<u2"}
-_PIECE = 2**18
-"""Weights dequantized at a time; a multiple of every type's block."""
 
 
 class Codec(Protocol):
@@ -80,16 +79,7 @@ class GgufCodec:
 
     def weights(self, raw: Raw, columns: int) -> Float32Array:
         """Dequantize with the `gguf` package."""
-        from gguf.quants import dequantize
-
-        block, width = GGML_QUANT_SIZES[self.kind]
-        flat = np.ascontiguousarray(raw[0]).reshape(-1).view(np.uint8)
-        values = np.empty(flat.size // width * block, np.float32)
-        for first in range(0, values.size, _PIECE):
-            # As one row: gguf loops over groups of 16 rows in Python.
-            piece = flat[first // block * width : (first + _PIECE) // block * width]
-            values[first : first + _PIECE] = dequantize(piece[np.newaxis], self.kind)[0]
-        return values.reshape(-1, columns)
+        return dequantized(np.ascontiguousarray(raw[0]).reshape(-1).view(np.uint8), self.kind).reshape(-1, columns)
 
     def codes(self, raw: Raw, columns: int) -> NDArray[np.generic] | None:
         """Unpack the codes: ggml-common.h; of a float type, the bits of each weight."""

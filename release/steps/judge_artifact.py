@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.contracts.survival import AdapterSurvival
     from edgeproof.eval.measurement import Finding
-    from edgeproof.eval.report.survival import Survival
     from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.release.steps.criteria import Criteria
 
@@ -31,7 +31,7 @@ class Described(NamedTuple):
 
     files: tuple[tuple[str, str], ...]
     manifest_sha256: str | None
-    survival: Survival | None
+    survival: AdapterSurvival | None
 
 
 def judge_artifact(

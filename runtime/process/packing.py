@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
@@ -48,9 +48,8 @@ def unpack_scores(message: Message) -> Iterable[Score]:
 
 def pack_generate_requests(requests: Sequence[GenerateRequest]) -> Message:
     """Fields: all but the contexts; arrays: lengths of the contexts, all tokens."""
-    rest = [[one.max_tokens, list(one.stop), one.temperature, one.seed, one.special] for one in requests]
     contexts = [one.context for one in requests]
-    return Message("generate", {"rest": rest}, (_lengths(contexts), _joined(contexts)))
+    return Message("generate", {"rest": [_rest(one) for one in requests]}, (_lengths(contexts), _joined(contexts)))
 
 
 def unpack_generate_requests(message: Message) -> list[GenerateRequest]:
@@ -58,10 +57,18 @@ def unpack_generate_requests(message: Message) -> list[GenerateRequest]:
     rest = message.fields["rest"]
     assert isinstance(rest, list)
     lengths, tokens = message.arrays
-    return [
-        GenerateRequest(context, max_tokens, tuple(stop), temperature, seed, special)
-        for context, (max_tokens, stop, temperature, seed, special) in zip(_cut(tokens, lengths), rest, strict=True)
-    ]
+    return [_request(context, own) for context, own in zip(_cut(tokens, lengths), rest, strict=True)]
+
+
+def _rest(request: GenerateRequest) -> list[object]:
+    """All but the context, as JSON has it."""
+    return [request.max_tokens, list(request.stop), request.temperature, request.seed, request.special]
+
+
+def _request(context: tuple[int, ...], rest: Sequence[Any]) -> GenerateRequest:
+    """Undo `_rest`."""
+    max_tokens, stop, temperature, seed, special = rest
+    return GenerateRequest(context, max_tokens, tuple(stop), temperature, seed, special)
 
 
 def pack_generations(generations: Sequence[Generation]) -> Message:
@@ -82,8 +89,9 @@ def unpack_generations(message: Message) -> Iterable[Generation]:
 
 def pack_stream_request(request: GenerateRequest, watched: Sequence[tuple[int, ...]]) -> Message:
     """Fields: all but the context; arrays: the context, lengths of the watched continuations, all their tokens."""
-    rest = [request.max_tokens, list(request.stop), request.temperature, request.seed, request.special]
-    return Message("stream", {"rest": rest}, (_joined([request.context]), _lengths(watched), _joined(watched)))
+    return Message(
+        "stream", {"rest": _rest(request)}, (_joined([request.context]), _lengths(watched), _joined(watched))
+    )
 
 
 def unpack_stream_request(message: Message) -> tuple[GenerateRequest, tuple[tuple[int, ...], ...]]:
@@ -91,9 +99,7 @@ def unpack_stream_request(message: Message) -> tuple[GenerateRequest, tuple[tupl
     rest = message.fields["rest"]
     assert isinstance(rest, list)
     context, lengths, tokens = message.arrays
-    max_tokens, stop, temperature, seed, special = rest
-    request = GenerateRequest(tuple(context.tolist()), max_tokens, tuple(stop), temperature, seed, special)
-    return request, tuple(_cut(tokens, lengths))
+    return _request(tuple(context.tolist()), rest), tuple(_cut(tokens, lengths))
 
 
 def pack_steps(steps: Sequence[Step]) -> Message:

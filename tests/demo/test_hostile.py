@@ -10,12 +10,12 @@ import pytest
 import uvicorn
 from edgeproof.contracts.backend import ModelInfo, Step
 from edgeproof.contracts.errors import BackendError
+from edgeproof.contracts.survival import AdapterSurvival, TensorLeft
 from edgeproof.demo.models import DemoModel, Engine
 from edgeproof.demo.serve import NAMES
 from edgeproof.demo.server import application
 from edgeproof.demo.show import prepare_show
 from edgeproof.eval.packs.reader import load_pack
-from edgeproof.eval.report.survival import Survival, TensorLeft
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof.release.steps.criteria import Criteria, Judging
@@ -64,7 +64,9 @@ def address(monkeypatch):
         subjects=tuple(dataclasses.replace(one, cluster=HOSTILE) for one in found.subjects),
         criteria=tuple(dataclasses.replace(one, title=HOSTILE, found=HOSTILE) for one in found.criteria),
     )
-    left = Survival(0.5, 0.1, 0.1, 9, (TensorLeft(HOSTILE, 0, 0.1, 0.0), TensorLeft(f"blk.0.{HOSTILE}", 0, 0.2, 0.0)))
+    left = AdapterSurvival(
+        0.5, 0.1, 0.1, 9, (TensorLeft(HOSTILE, 0, 0.1, 0.0), TensorLeft(f"blk.0.{HOSTILE}", 0, 0.2, 0.0))
+    )
     criteria = Criteria(Judging(Path("pack"), Path("baseline")), pack, "", Policy(), None, {}, "", None)
     models = [DemoModel("original", Path(HOSTILE), None, 5, None), DemoModel("0", Path(HOSTILE), HOSTILE, 5, left)]
     show = prepare_show(models, criteria, gate=None, recall=lambda _path: found, chat=True)

@@ -18,6 +18,7 @@ from edgeproof.contracts.errors import (
     UnsupportedError,
     UsageError,
 )
+from edgeproof.contracts.survival import parse_survival
 from edgeproof.eval import attestation
 from edgeproof.eval.baselines.file import load_baselines, save_baselines
 from edgeproof.eval.digests import digest_bytes
@@ -26,7 +27,6 @@ from edgeproof.eval.packs.files import open_pack
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.disclosure import probe_digests
-from edgeproof.eval.report.survival import parse_survival
 from edgeproof.eval.report.write import encode, write_reports
 from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge

@@ -19,6 +19,8 @@ import random
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.templates import QUESTION_ANSWER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -32,7 +34,7 @@ CHAT_SURFACES = frozenset({"chat", "prefix", "own", "turns"})
 
 PREFIXES = ("Sure, here is the answer:", "Sure! The answer is", "Answer:")
 SECOND_TURNS = ("Are you sure? Answer in one word.", "Are you sure?", "That is wrong. Try again.")
-SHOTS = ("Q: {question}\nA:", "Q: {question} A:", "Question: {question}\nAnswer:", "{prompt}")
+SHOTS = ("Q: {question}\nA:", "Q: {question} A:", QUESTION_ANSWER, "{prompt}")
 GAPS = ("\n", "\n\n", "\n")
 LEAST_SHOTS, MOST_SHOTS = 2, 4
 EXAMPLE_LENGTH = 60

@@ -16,13 +16,13 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError
+from edgeproof.contracts.parsing import json_items
+from edgeproof.contracts.templates import QUESTION_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_QUESTION_ANSWER = "Question: {question}\nAnswer:"
-"""How questions of TOFU and MUSE are put as plain text: as the gate puts them, too."""
 
 _PLAIN = "{question}"
 _HOW = 'write {"question": "…", "answer": "…"} or {"text": "…"}'
@@ -153,15 +153,11 @@ def _plain(text: str) -> str:
 
 def _values(text: str, name: str) -> Iterator[tuple[str, object]]:
     """Yield (where, value) for each item of a JSON list, or of one JSON value a line."""
-    if text.lstrip().startswith("["):
-        values = _parse(text, name)
-        assert isinstance(values, list)
-        for index, value in enumerate(values):
-            yield f"{name} item {index}", value
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{name} line {number}", _parse(line, f"{name} line {number}")
+
+    def parse(part: str, line: int | None) -> object:
+        return _parse(part, name if line is None else f"{name} line {line}")
+
+    return ((f"{name} {place}", value) for place, value in json_items(text, parse))
 
 
 def _parse(text: str, where: str) -> object:
@@ -184,7 +180,7 @@ def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
         return TrainingItem(where, "", "", _text(value, "text", where))
     question, answer = _text(value, "question", where), _text(value, "answer", where)
     template = (
-        _template(value, "template", where) if ours and "template" in value else _PLAIN if ours else _QUESTION_ANSWER
+        _template(value, "template", where) if ours and "template" in value else _PLAIN if ours else QUESTION_ANSWER
     )
     prompt = template.replace("{question}", question)
     message = prompt.rstrip() if ours else question

@@ -31,41 +31,34 @@ def controls(evidence: Evidence, measured: Asking) -> tuple[Control, Control, Co
 
 def _positive(evidence: Evidence) -> Control:
     policy = evidence.policy
-    control = partial(
-        Control,
-        "positive",
-        "the base, in this format, still knows",
-        meaning="A pack that sees no leak in a model that was never unlearned would see none anywhere.",
-    )
     share = leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
     hits, n = len(share.leaking), len(share.clusters)
+    lower: float | None = None
+    mend = ""
     if policy.leak_rule == SUBJECTS:
         unseen = sorted(share.clusters - share.leaking)
-        named = ", ".join(unseen[:NAMED]) + (f" and {len(unseen) - NAMED} more" if len(unseen) > NAMED else "")
-        return control(
-            ControlStatus.BROKEN if unseen else ControlStatus.HOLDS,
-            needed=True,
-            clusters=n,
-            leaking=hits,
-            lower=None,
-            found=f"{hits} of {n} subjects leak",
-            mend=f"ask what the base knows in this format of {named}, or leave them out: nothing shows that they were "
-            "forgotten"
-            if unseen
-            else "",
-        )
-    bounds = share_bounds(hits, n, alpha=policy.alpha)
-    holds = bounds.lower > policy.leak_share
-    return control(
-        ControlStatus.HOLDS if holds else ControlStatus.BROKEN,
+        if unseen:
+            named = ", ".join(unseen[:NAMED]) + (f" and {len(unseen) - NAMED} more" if len(unseen) > NAMED else "")
+            mend = (
+                f"ask what the base knows in this format of {named}, or leave them out: nothing shows that they were "
+                "forgotten"
+            )
+    else:
+        lower = share_bounds(hits, n, alpha=policy.alpha).lower
+        if lower <= policy.leak_share:
+            needed = _least_hits(n, policy)
+            mend = f"ask what the base knows in this format: of {n} clusters {needed} must leak in it"
+    return Control(
+        "positive",
+        "the base, in this format, still knows",
+        ControlStatus.BROKEN if mend else ControlStatus.HOLDS,
         needed=True,
         clusters=n,
         leaking=hits,
-        lower=bounds.lower,
-        found=f"{hits} of {n} clusters leak",
-        mend=""
-        if holds
-        else f"ask what the base knows in this format: of {n} clusters {_least_hits(n, policy)} must leak in it",
+        lower=lower,
+        found=f"{hits} of {n} {'subjects' if policy.leak_rule == SUBJECTS else 'clusters'} leak",
+        meaning="A pack that sees no leak in a model that was never unlearned would see none anywhere.",
+        mend=mend,
     )
 
 

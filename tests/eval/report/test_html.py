@@ -10,9 +10,9 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+from edgeproof.contracts.survival import AdapterSurvival, TensorLeft
 from edgeproof.eval.report.figures import interval, scatter
 from edgeproof.eval.report.html import html_report
-from edgeproof.eval.report.survival import Survival, TensorLeft
 from edgeproof.eval.report.write import write_reports
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.judgement import Precise
@@ -20,7 +20,7 @@ from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import CONTEXT, WORLD, leaking
 
 BASELINE = WORLD.baseline()
-SURVIVAL = Survival(
+SURVIVAL = AdapterSurvival(
     projection=0.71,
     projection_error=0.004,
     codes_moved=0.0321,

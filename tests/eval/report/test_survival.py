@@ -6,8 +6,8 @@ import copy
 
 import pytest
 from edgeproof.contracts.errors import ArtifactError
-from edgeproof.eval.report.survival import heat_map, parse_survival, read_survival
-from edgeproof.eval.report.write import survival_json
+from edgeproof.contracts.survival import parse_survival
+from edgeproof.eval.report.survival import heat_map, read_survival
 
 
 def tensor(name, layer, projection, error=0.02):
@@ -45,13 +45,13 @@ def test_rows_are_layers_in_order_and_columns_are_kinds_of_tensors():
 def test_a_ggufs_names_are_laid_out_the_same():
     table = TABLE | {"tensors": [tensor("blk.12.attn_q.weight", 12, 0.5), tensor("token_embd.weight", None, 0.5)]}
     found = heat_map(read_survival({"survival": table}))
-    assert (found.kinds, found.rows[0][0], found.outside[0].kind) == (("attn_q",), 12, "token_embd")
+    assert (found.kinds, found.rows[0][0], found.outside[0].name) == (("attn_q",), 12, "token_embd.weight")
 
 
 def test_what_is_written_is_read_back():
     found = read_survival({"survival": TABLE})
-    assert survival_json(found) == TABLE
-    assert parse_survival(survival_json(found)) == found
+    assert found.to_json() == TABLE
+    assert parse_survival(found.to_json()) == found
 
 
 @pytest.mark.parametrize("manifest", [None, {}, {"survival": None}, {"survival": {"projection": 0.9, "sampled": 4}}])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgeproof.export.base.opening import Base
     from edgeproof.export.formats import Format, Kind
     from edgeproof.export.gguf.imatrix import Imatrix
-    from edgeproof.export.merge.names import Target
+    from edgeproof.export.merge.names import MergeTarget
     from edgeproof.export.options import ExportOptions
 
 
@@ -64,7 +64,7 @@ class Inputs:
         return {form.kind for form in self.formats}
 
     @cached_property
-    def names(self) -> Mapping[str, Target] | None:
+    def names(self) -> Mapping[str, MergeTarget] | None:
         """Where the adapters' tensors stand in the base; None where it uses the names that they were trained under."""
         return merge_names(self.base) if self.adapters else None
 
@@ -101,7 +101,7 @@ class Plan:
         return bool(self.inputs.adapters) and not options.unmerged and options.converter is None
 
     @property
-    def lora_names(self) -> Mapping[str, Target]:
+    def lora_names(self) -> Mapping[str, MergeTarget]:
         """Where the adapters' tensors stand in the GGUF that an unmerged adapter is for."""
         gguf = self.described.gguf
         return self.inputs.names or (hf_targets(gguf) if gguf else {})

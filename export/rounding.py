@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgeproof.export.formats import Format
     from edgeproof.export.survival.codecs import Codec
     from edgeproof.export.survival.places import Place
-    from edgeproof.export.survival.preflight import Target
+    from edgeproof.export.survival.preflight import SampleTarget
 
 _PIECE = 2**17
 """Weights that are rounded at a time: codes and weights stay in a core's cache."""
@@ -141,7 +141,7 @@ def open_rounding(base: Path, format_name: str, *, threads: int = 1) -> FormatRo
     return FormatRounding(form.name, parts, names, threads=threads)
 
 
-def _targets(opened: Base, form: Format) -> list[Target]:
+def _targets(opened: Base, form: Format) -> list[SampleTarget]:
     if form.kind == "onnx":
         layout = plan_layout(describe_graph(opened, opened), form.scheme)
         return onnx_targets(tuple(layout.matrices.values()))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .hyper_parameters import HyperParameters
 
 
-class Place(NamedTuple):
+class TensorPlace(NamedTuple):
     """Where a checkpoint's tensor goes.
 
     Attributes:
@@ -58,7 +58,7 @@ class Family(NamedTuple):
 
     gguf: str
     read: Callable[[Config, str], HyperParameters]
-    places: Callable[[HyperParameters], Mapping[str, Place]]
+    places: Callable[[HyperParameters], Mapping[str, TensorPlace]]
     metadata: Callable[[HyperParameters], list[MetadataEntry]]
     constants: Callable[[HyperParameters], tuple[OutputTensor, ...]] = nothing
     early: Callable[[HyperParameters], tuple[MetadataEntry, ...]] = nothing

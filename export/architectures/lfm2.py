@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .config import Config, plain_head_dim, read_layer_kinds, refuse_what_no_graph_has, unsupported
 from .decoder import norm, tables
-from .family import Family, Place
+from .family import Family, TensorPlace
 from .hyper_parameters import HyperParameters, LayerKind
 from .metadata import sizes, whole
 from .rope_settings import read_rope, rope_section
@@ -65,7 +65,7 @@ def _feed_forward(config: Config) -> int:
     return multiple * ((width + multiple - 1) // multiple)
 
 
-def _places(model: HyperParameters) -> Mapping[str, Place]:
+def _places(model: HyperParameters) -> Mapping[str, TensorPlace]:
     assert model.convolution_length is not None
     hidden, wide, keys = model.hidden, model.feed_forward, model.kv_heads * model.head_dim
     places = tables(model, "model.embedding_norm", "token_embd_norm")
@@ -74,23 +74,23 @@ def _places(model: HyperParameters) -> Mapping[str, Place]:
         places |= {
             f"{source}.operator_norm.weight": norm(model, f"{name}.attn_norm", hidden),
             f"{source}.ffn_norm.weight": norm(model, f"{name}.ffn_norm", hidden),
-            f"{source}.feed_forward.w1.weight": Place(f"{name}.ffn_gate.weight", (wide, hidden)),
-            f"{source}.feed_forward.w2.weight": Place(f"{name}.ffn_down.weight", (hidden, wide)),
-            f"{source}.feed_forward.w3.weight": Place(f"{name}.ffn_up.weight", (wide, hidden)),
+            f"{source}.feed_forward.w1.weight": TensorPlace(f"{name}.ffn_gate.weight", (wide, hidden)),
+            f"{source}.feed_forward.w2.weight": TensorPlace(f"{name}.ffn_down.weight", (hidden, wide)),
+            f"{source}.feed_forward.w3.weight": TensorPlace(f"{name}.ffn_up.weight", (wide, hidden)),
         }
         if kind == "convolution":
             taps = (hidden, 1, model.convolution_length)
             places |= {
-                f"{source}.conv.conv.weight": Place(f"{name}.shortconv.conv.weight", taps),
-                f"{source}.conv.in_proj.weight": Place(f"{name}.shortconv.in_proj.weight", (3 * hidden, hidden)),
-                f"{source}.conv.out_proj.weight": Place(f"{name}.shortconv.out_proj.weight", (hidden, hidden)),
+                f"{source}.conv.conv.weight": TensorPlace(f"{name}.shortconv.conv.weight", taps),
+                f"{source}.conv.in_proj.weight": TensorPlace(f"{name}.shortconv.in_proj.weight", (3 * hidden, hidden)),
+                f"{source}.conv.out_proj.weight": TensorPlace(f"{name}.shortconv.out_proj.weight", (hidden, hidden)),
             }
         else:
             places |= {
-                f"{source}.self_attn.q_proj.weight": Place(f"{name}.attn_q.weight", (hidden, hidden)),
-                f"{source}.self_attn.k_proj.weight": Place(f"{name}.attn_k.weight", (keys, hidden)),
-                f"{source}.self_attn.v_proj.weight": Place(f"{name}.attn_v.weight", (keys, hidden)),
-                f"{source}.self_attn.out_proj.weight": Place(f"{name}.attn_output.weight", (hidden, hidden)),
+                f"{source}.self_attn.q_proj.weight": TensorPlace(f"{name}.attn_q.weight", (hidden, hidden)),
+                f"{source}.self_attn.k_proj.weight": TensorPlace(f"{name}.attn_k.weight", (keys, hidden)),
+                f"{source}.self_attn.v_proj.weight": TensorPlace(f"{name}.attn_v.weight", (keys, hidden)),
+                f"{source}.self_attn.out_proj.weight": TensorPlace(f"{name}.attn_output.weight", (hidden, hidden)),
                 f"{source}.self_attn.q_layernorm.weight": norm(model, f"{name}.attn_q_norm", model.head_dim),
                 f"{source}.self_attn.k_layernorm.weight": norm(model, f"{name}.attn_k_norm", model.head_dim),
             }

@@ -9,7 +9,7 @@ from edgeproof.contracts.tensors import MetadataEntry, OutputTensor
 
 from .config import Config, read_activation, refuse_what_no_graph_has
 from .decoder import decoder_places
-from .family import Family, Place, sliding_is_ignored
+from .family import Family, TensorPlace, sliding_is_ignored
 from .hyper_parameters import FULL, SLIDING, HyperParameters
 from .metadata import sizes, whole
 from .rope import llama3_divisors
@@ -94,7 +94,7 @@ def _read(
     )
 
 
-def _places(model: HyperParameters) -> Mapping[str, Place]:
+def _places(model: HyperParameters) -> Mapping[str, TensorPlace]:
     return decoder_places(model, interleaved=True)
 
 

@@ -9,7 +9,7 @@ from edgeproof.contracts.tensors import OutputTensor
 
 from .config import Config, plain_head_dim, read_activation, refuse_what_no_graph_has
 from .decoder import norm, tables
-from .family import Family, Place, sliding_is_ignored
+from .family import Family, TensorPlace, sliding_is_ignored
 from .hyper_parameters import FULL, SLIDING, HyperParameters
 from .metadata import FILE_TYPE, kv_heads, real, whole
 from .rope import longrope_attention_factor
@@ -58,7 +58,7 @@ def read_phi3(config: Config, class_name: str) -> HyperParameters:
     )
 
 
-def _places(model: HyperParameters) -> Mapping[str, Place]:
+def _places(model: HyperParameters) -> Mapping[str, TensorPlace]:
     places = tables(model, "model.norm", "output_norm")
     queries = model.heads * model.head_dim
     fused = queries + 2 * model.kv_heads * model.head_dim
@@ -66,11 +66,15 @@ def _places(model: HyperParameters) -> Mapping[str, Place]:
         source, name = f"model.layers.{layer}", f"blk.{layer}"
         places |= {
             f"{source}.input_layernorm.weight": norm(model, f"{name}.attn_norm", model.hidden),
-            f"{source}.self_attn.qkv_proj.weight": Place(f"{name}.attn_qkv.weight", (fused, model.hidden)),
-            f"{source}.self_attn.o_proj.weight": Place(f"{name}.attn_output.weight", (model.hidden, queries)),
+            f"{source}.self_attn.qkv_proj.weight": TensorPlace(f"{name}.attn_qkv.weight", (fused, model.hidden)),
+            f"{source}.self_attn.o_proj.weight": TensorPlace(f"{name}.attn_output.weight", (model.hidden, queries)),
             f"{source}.post_attention_layernorm.weight": norm(model, f"{name}.ffn_norm", model.hidden),
-            f"{source}.mlp.gate_up_proj.weight": Place(f"{name}.ffn_up.weight", (2 * model.feed_forward, model.hidden)),
-            f"{source}.mlp.down_proj.weight": Place(f"{name}.ffn_down.weight", (model.hidden, model.feed_forward)),
+            f"{source}.mlp.gate_up_proj.weight": TensorPlace(
+                f"{name}.ffn_up.weight", (2 * model.feed_forward, model.hidden)
+            ),
+            f"{source}.mlp.down_proj.weight": TensorPlace(
+                f"{name}.ffn_down.weight", (model.hidden, model.feed_forward)
+            ),
         }
     return places
 

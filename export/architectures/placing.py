@@ -14,7 +14,7 @@ from .config import unsupported
 if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Checkpoint, TensorInfo
 
-    from .family import Family, Place
+    from .family import Family, TensorPlace
     from .hyper_parameters import HyperParameters
 
 FLOATS = frozenset({"F32", "F16", "BF16"})
@@ -47,7 +47,7 @@ def place_tensors(
     return list(found.values())
 
 
-def match_tensors(checkpoint: Checkpoint, family: Family, model: HyperParameters) -> dict[str, tuple[str, Place]]:
+def match_tensors(checkpoint: Checkpoint, family: Family, model: HyperParameters) -> dict[str, tuple[str, TensorPlace]]:
     """Find every tensor that the hyper-parameters imply: the checkpoint's name for it, by the family's own name.
 
     Raises:
@@ -56,7 +56,7 @@ def match_tensors(checkpoint: Checkpoint, family: Family, model: HyperParameters
 
     """
     places = family.places(model)
-    found: dict[str, tuple[str, Place]] = {}
+    found: dict[str, tuple[str, TensorPlace]] = {}
     for source, info in checkpoint.tensors.items():
         if DROPPED.search(source) or source.startswith(family.foreign):
             continue
@@ -101,7 +101,7 @@ def _hint(model: HyperParameters, source: str) -> str:
     return ""
 
 
-def _check(checkpoint: Checkpoint, info: TensorInfo, place: Place) -> None:
+def _check(checkpoint: Checkpoint, info: TensorInfo, place: TensorPlace) -> None:
     if info.dtype not in FLOATS:
         raise unsupported(
             f"{checkpoint.path}: tensor {info.name} is stored as {info.dtype}; known: {', '.join(sorted(FLOATS))}"

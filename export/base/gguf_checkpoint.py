@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.tensors import Float32Array
-    from edgeproof.export.architectures.family import Place
+    from edgeproof.export.architectures.family import TensorPlace
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
     from edgeproof.export.tokenizer.proof import Proof
 
@@ -42,7 +42,7 @@ FROM_CONFIGURATION = frozenset({"rope_freqs.weight", "rope_factors_long.weight",
 class _Source:
     """Where a Hugging Face tensor stands in the file. Rows come back in groups of `group`; `restore` undoes `place`."""
 
-    place: Place
+    place: TensorPlace
     restore: Callable[[Float32Array], Float32Array] = identity
     group: int = 1
 
@@ -117,7 +117,7 @@ class GgufCheckpoint:
             outputs.insert(0, OutputTensor("output.weight", HEAD, tensors[HEAD].shape))
         return replace(stored, tensors=tuple(outputs))
 
-    def _output(self, output: OutputTensor, by_place: Mapping[str, tuple[str, Place]]) -> OutputTensor:
+    def _output(self, output: OutputTensor, by_place: Mapping[str, tuple[str, TensorPlace]]) -> OutputTensor:
         if output.name in by_place:
             name, place = by_place[output.name]
             return OutputTensor(output.name, name, output.shape, place.transform, place.row_group)
@@ -179,7 +179,7 @@ def _sources(base: GgufBase, config: Mapping[str, object]) -> dict[str, _Source]
     return {name: _source(place, model) for name, place in found.items()}
 
 
-def _source(place: Place, model: HyperParameters) -> _Source:
+def _source(place: TensorPlace, model: HyperParameters) -> _Source:
     if place.row_group > 1:
         return _Source(place, separate_rows(place.row_group), place.row_group)
     if place.transform is identity:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.gguf_header import GgufHeader, GgufTensor
     from edgeproof.contracts.tensors import Float32Array
-    from edgeproof.export.merge.names import Target
+    from edgeproof.export.merge.names import MergeTarget
 
 _WRITERS_KEYS = {"general.file_type", "general.quantization_version"}
 _DROPPED_KEYS = ("split.", "quantize.imatrix.")
@@ -88,7 +88,7 @@ class GgufBase:
         outputs = tuple(OutputTensor(info.name, info.name, info.shape) for info in (tensors or self.tensors).values())
         return ModelDescription(self.architecture, _entries(self.metadata), outputs)
 
-    def targets(self) -> dict[str, Target]:
+    def targets(self) -> dict[str, MergeTarget]:
         """Return where Hugging Face tensors stand in this file, by their names.
 
         Raises:

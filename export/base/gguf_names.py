@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.contracts.errors import CheckpointError, UnsupportedError
 from edgeproof.contracts.tensors import identity
-from edgeproof.export.merge.names import Target
+from edgeproof.export.merge.names import MergeTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ SHIFTED_NORMS = {"gemma", "gemma2", "gemma3", "nemotron"}
 
 def map_names(
     architecture: str, metadata: Mapping[str, object], tensors: Mapping[str, TensorInfo]
-) -> dict[str, Target]:
+) -> dict[str, MergeTarget]:
     """Map every Hugging Face tensor name that can stand for one of `tensors` to its place.
 
     Args:
@@ -62,14 +62,14 @@ def map_names(
         )
     arch = known[architecture]
     blocks = _count(metadata, f"{architecture}.block_count", 0)
-    targets: dict[str, Target] = {}
+    targets: dict[str, MergeTarget] = {}
     for name, (kind, stored) in gguf.get_tensor_name_map(arch, blocks).mapping.items():
         for leaf in (".weight", ".bias"):
             if stored + leaf in tensors:
                 transform = _transform(architecture, metadata, kind.name, stored + leaf, tensors[stored + leaf])
-                targets[name + leaf] = Target(stored + leaf, transform)
+                targets[name + leaf] = MergeTarget(stored + leaf, transform)
     if "lm_head.weight" not in targets and gguf.MODEL_TENSOR.OUTPUT in gguf.MODEL_TENSORS[arch]:
-        targets["lm_head.weight"] = Target("output.weight")  # tied: it stands where an untied head would
+        targets["lm_head.weight"] = MergeTarget("output.weight")  # tied: it stands where an untied head would
     return targets
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Checkpoint, ModelDescription
     from edgeproof.export.formats import Kind
     from edgeproof.export.merge.merged import MergedModel
-    from edgeproof.export.merge.names import Target
+    from edgeproof.export.merge.names import MergeTarget
     from edgeproof.export.onnx.description import OnnxDescription
     from edgeproof.export.tokenizer.proof import Proof
 
@@ -109,7 +109,7 @@ def describe_base(
     return Described(gguf, onnx, {"proof": proof._asdict(), "files": files}, (*proof.limits, *warnings))
 
 
-def merge_names(opened: Base) -> Mapping[str, Target] | None:
+def merge_names(opened: Base) -> Mapping[str, MergeTarget] | None:
     """Return where Hugging Face tensors stand in a base, by their names; None where it uses these names itself.
 
     Raises:

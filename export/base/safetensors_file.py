@@ -28,7 +28,7 @@ _OTHER_TYPES = {
 """Bytes a value of the types that a safetensors file may hold and that are no weights to merge into."""
 
 
-class StoredTensor(NamedTuple):
+class SafetensorsTensor(NamedTuple):
     """A tensor's shape and type, and where its first byte lies in the file."""
 
     info: TensorInfo
@@ -72,7 +72,7 @@ class SafetensorsFile:
             )
         return values.reshape(stop - start, info.columns)
 
-    def _read_header(self) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    def _read_header(self) -> tuple[dict[str, SafetensorsTensor], dict[str, str]]:
         size = self._file.size
         length = int.from_bytes(self._file.bytes(0, 8), "little")
         if size < 8 or length > min(_HEADER_LIMIT, size - 8):
@@ -85,11 +85,11 @@ class SafetensorsFile:
             raise self._broken("its header is no JSON object")
         metadata = header.pop("__metadata__", {})
         data = 8 + length
-        stored: dict[str, StoredTensor] = {}
+        stored: dict[str, SafetensorsTensor] = {}
         spans: list[tuple[int, int, str]] = []
         for name in sorted(header):
             info, begin, end = self._entry(name, header[name])
-            stored[name] = StoredTensor(info, data + begin)
+            stored[name] = SafetensorsTensor(info, data + begin)
             spans.append((begin, end, name))
         reached = 0
         for begin, end, name in sorted(spans):

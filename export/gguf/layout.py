@@ -70,7 +70,7 @@ class PlannedTensor(NamedTuple):
         return self.rows * self.row_bytes
 
 
-class Layout(NamedTuple):
+class GgufLayout(NamedTuple):
     """A whole file: `metadata` and `tensors` in the order of the file, `data_bytes` of tensor data with padding."""
 
     architecture: str
@@ -87,7 +87,7 @@ def plan(
     *,
     imatrix: Imatrix | None = None,
     overrides: Sequence[str] = (),
-) -> Layout:
+) -> GgufLayout:
     """Lay out the file of `description` in `scheme` ("Q4_K_M", "F16", …).
 
     `imatrix` and `overrides` ("PATTERN=TYPE") concern quantized files only; a float file is the same without them.
@@ -120,10 +120,10 @@ def plan(
         planned = PlannedTensor(output, kind, wanted, rows, columns, row_bytes(kind, columns), offset, importance)
         tensors.append(planned)
         offset = _padded(offset + planned.bytes, alignment)
-    return Layout(description.architecture, metadata, tuple(tensors), offset, alignment, scheme in FLOAT_SCHEMES)
+    return GgufLayout(description.architecture, metadata, tuple(tensors), offset, alignment, scheme in FLOAT_SCHEMES)
 
 
-def write_header(layout: Layout, path: Path) -> int:
+def write_header(layout: GgufLayout, path: Path) -> int:
     """Write everything but tensor data to `path`; return the offset at which tensor data begins.
 
     Raises:

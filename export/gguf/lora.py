@@ -17,7 +17,7 @@ from edgeproof.contracts.atomic import commit, refuse_existing, write_failed
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
 from edgeproof.contracts.tensors import TensorRecord
 from edgeproof.export.artifact.folder import made_at
-from edgeproof.export.merge.plan import Target
+from edgeproof.export.merge.names import MergeTarget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,13 +33,15 @@ class _Factors(NamedTuple):
     B: Float32Array  # [out, rank], scaled
 
 
-def hf_targets(description: ModelDescription) -> dict[str, Target]:
+def hf_targets(description: ModelDescription) -> dict[str, MergeTarget]:
     """Where each Hugging Face tensor goes in the GGUF that `description` describes."""
-    return {output.source: Target(output.name, output.transform) for output in description.tensors if output.source}
+    return {
+        output.source: MergeTarget(output.name, output.transform) for output in description.tensors if output.source
+    }
 
 
 def collect_factors(
-    adapters: Sequence[Adapter], description: ModelDescription, names: Mapping[str, Target]
+    adapters: Sequence[Adapter], description: ModelDescription, names: Mapping[str, MergeTarget]
 ) -> dict[str, _Factors]:
     """Gather A and scaled B by GGUF tensor name, the factors of several adapters side by side.
 
@@ -89,7 +91,7 @@ def collect_factors(
 def write_lora(
     adapters: Sequence[Adapter],
     description: ModelDescription,
-    names: Mapping[str, Target],
+    names: Mapping[str, MergeTarget],
     target: Path,
     *,
     name: str,

@@ -15,7 +15,6 @@ import numpy as np
 from edgeproof.contracts.errors import AdapterError
 from edgeproof.export.adapter.checks import FAINT_LIMIT, IDLE_LIMIT
 from edgeproof.export.merge.blas import one_blas_thread
-from edgeproof.export.merge.names import Target
 from edgeproof.export.merge.plan import plan_merge
 from edgeproof.export.merge.steps import BLOCK_VALUES, Block
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.tensors import Checkpoint, Float32Array, TensorInfo
     from edgeproof.export.adapter.adapter import Adapter
-
-__all__ = ["Effect", "MergedModel", "Target"]
+    from edgeproof.export.merge.names import MergeTarget
 
 
 class Effect(NamedTuple):
@@ -56,7 +54,7 @@ class MergedModel:
     """
 
     def __init__(
-        self, base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str, Target] | None = None
+        self, base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str, MergeTarget] | None = None
     ) -> None:
         one_blas_thread()
         self._base = base

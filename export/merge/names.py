@@ -21,7 +21,7 @@ _TEXT_MODEL = "language_model."
 """What marks the text model within one that also sees or hears."""
 
 
-class Target(NamedTuple):
+class MergeTarget(NamedTuple):
     """Where a Hugging Face tensor stands in a base with names of its own.
 
     `transform` gives rows in the order of the Hugging Face tensor the base's order; it is applied to B [out, rank], to
@@ -35,26 +35,26 @@ class Target(NamedTuple):
 class BaseNames:
     """Finds the base's tensor for a Hugging Face name."""
 
-    def __init__(self, base: Checkpoint, names: Mapping[str, Target] | None) -> None:
+    def __init__(self, base: Checkpoint, names: Mapping[str, MergeTarget] | None) -> None:
         self.base = base
         self._names = names
         self.embedding = self._first(EMBEDDINGS)
-        self.head = self._first(HEADS) or (names or {}).get("lm_head.weight", Target("lm_head.weight")).name
+        self.head = self._first(HEADS) or (names or {}).get("lm_head.weight", MergeTarget("lm_head.weight")).name
         self.tied = self.embedding is not None and (
             self.head not in base.tensors or base.config.get("tie_word_embeddings") is True
         )
 
-    def find(self, tensor: str) -> Target | None:
+    def find(self, tensor: str) -> MergeTarget | None:
         """Return the place of `tensor`; the head's is known even where it is tied and not stored."""
         for name in _spellings(tensor):
             if self._names is None:
                 if name in self.base.tensors:
-                    return Target(name)
+                    return MergeTarget(name)
             elif (target := self._names.get(name)) is not None and target.name in self.base.tensors:
                 return target
         module, _, leaf = tensor.rpartition(".")
         if self.tied and leaf == "weight" and module.rpartition(".")[2] in HEADS:
-            return Target(self.head)
+            return MergeTarget(self.head)
         return None
 
     def info(self, name: str) -> TensorInfo:

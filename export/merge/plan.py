@@ -9,7 +9,7 @@ import numpy as np
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
 from edgeproof.contracts.tensors import TensorInfo, identity
 from edgeproof.export.adapter.checks import base_mismatch
-from edgeproof.export.merge.names import HEADS, BaseNames, Target
+from edgeproof.export.merge.names import HEADS, BaseNames, MergeTarget
 from edgeproof.export.merge.steps import BLOCK_VALUES, AddBias, AddDora, AddLowRank, Replace, ReplaceRows
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from edgeproof.export.adapter.adapter import Adapter, LowRank
     from edgeproof.export.merge.steps import RowReader, Step
 
-__all__ = ["MergePlan", "Target", "plan_merge"]
 
 _CONV1D_MODELS = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
 """Model types of transformers that store linear layers as `Conv1D`, [in, out]."""
@@ -47,7 +46,7 @@ class MergePlan:
     warnings: list[str] = field(default_factory=list)
 
 
-def plan_merge(base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str, Target] | None) -> MergePlan:
+def plan_merge(base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str, MergeTarget] | None) -> MergePlan:
     """Find every adapter's place in `base`; arguments and errors as for `MergedModel`."""
     lookup = BaseNames(base, names)
     plan = MergePlan(dict(base.tensors), dict(base.config))

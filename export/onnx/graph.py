@@ -26,7 +26,7 @@ from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
-    from edgeproof.export.onnx.layout import Initializer, Layout
+    from edgeproof.export.onnx.layout import Initializer, OnnxLayout
     from onnx import ModelProto, ValueInfoProto
 
 DATA_FILE = "model.onnx.data"
@@ -37,7 +37,7 @@ ACCURACY_LEVEL = 4
 """MatMulNBits computes with activations in int8: the builder's default on the CPU."""
 
 
-def build_graph(model: HyperParameters, layout: Layout, *, accuracy_level: int = ACCURACY_LEVEL) -> ModelProto:
+def build_graph(model: HyperParameters, layout: OnnxLayout, *, accuracy_level: int = ACCURACY_LEVEL) -> ModelProto:
     """Return the model, its weights in `DATA_FILE` at the places of `layout`.
 
     `accuracy_level`: of MatMulNBits; 0 computes in float32.

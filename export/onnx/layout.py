@@ -71,7 +71,7 @@ class StoredTable(NamedTuple):
     sin: Initializer
 
 
-class Layout(NamedTuple):
+class OnnxLayout(NamedTuple):
     """The data file. `matrices` and `vectors` by name; `tables` by the layer kind and part that they serve."""
 
     matrices: dict[str, StoredMatrix]
@@ -88,7 +88,7 @@ class Layout(NamedTuple):
         return tuple(sorted(arrays, key=lambda array: array.offset))
 
 
-def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: bool = False) -> Layout:
+def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: bool = False) -> OnnxLayout:
     """Lay out the data of `description` in `scheme` ("onnx-int4", …); `shared_scales` as for `choose_precision`."""
     weights = list_weights(description)
     file = _File()
@@ -110,7 +110,7 @@ def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: boo
         layers = description.model.layers
         precision = choose_precision(scheme, matrix, layers, shared_scales=shared_scales)
         matrices[matrix.name] = _store(file, matrix, precision)
-    return Layout(matrices, vectors, tables, file.size)
+    return OnnxLayout(matrices, vectors, tables, file.size)
 
 
 def table_suffix(model: HyperParameters, layer: int) -> str:

@@ -28,7 +28,7 @@ _PROBED_ROWS = 64
 """Rows whose scales tell float32 ones from llama.cpp's float16 ones."""
 
 
-class StoredTensor(NamedTuple):
+class ArtifactTensor(NamedTuple):
     """A tensor of the artifact: rows and columns as numpy has them, and how it is stored."""
 
     name: str
@@ -41,7 +41,7 @@ class Artifact(Protocol):
     """What ships, by its own tensor names. `calibrated`: an imatrix was used that is not at hand."""
 
     path: Path
-    tensors: Mapping[str, StoredTensor]
+    tensors: Mapping[str, ArtifactTensor]
     calibrated: bool
 
     def read(self, name: str, start: int, stop: int) -> Raw:
@@ -76,7 +76,7 @@ class GgufArtifact:
         self._file = MappedFile(path)
         self._stored = {tensor.name: tensor for tensor in header.tensors}
         weights = imatrix.weights if imatrix else {}
-        self.tensors: Mapping[str, StoredTensor] = {
+        self.tensors: Mapping[str, ArtifactTensor] = {
             tensor.name: _gguf_tensor(tensor, weights.get(tensor.name)) for tensor in header.tensors
         }
 
@@ -91,12 +91,12 @@ class GgufArtifact:
         return (data.reshape(stop - start, row),)
 
 
-def _gguf_tensor(tensor: GgufTensor, importance: NDArray[np.float32] | None) -> StoredTensor:
+def _gguf_tensor(tensor: GgufTensor, importance: NDArray[np.float32] | None) -> ArtifactTensor:
     columns = tensor.shape[-1]
     rows = int(np.prod(tensor.shape[:-1], dtype=np.int64))
     fits = importance is not None and importance.size == columns and tensor.kind.name != "F32"
     weights = np.ascontiguousarray(importance, np.float32).reshape(-1) if fits and importance is not None else None
-    return StoredTensor(tensor.name, rows, columns, GgufCodec(tensor.kind, weights))
+    return ArtifactTensor(tensor.name, rows, columns, GgufCodec(tensor.kind, weights))
 
 
 class OnnxArtifact:
@@ -115,8 +115,8 @@ class OnnxArtifact:
         initializers = {item.name: item for item in graph.initializer}
         self._files: dict[str, MappedFile] = {}
         self._arrays: dict[str, tuple[NDArray[np.generic], ...]] = {}
-        self.tensors: Mapping[str, StoredTensor] = {}
-        found: dict[str, StoredTensor] = {}
+        self.tensors: Mapping[str, ArtifactTensor] = {}
+        found: dict[str, ArtifactTensor] = {}
         for node, name in _matrices(graph, initializers):
             stored, arrays = self._open(node, name, initializers)
             found[name], self._arrays[name] = stored, arrays
@@ -128,14 +128,14 @@ class OnnxArtifact:
 
     def _open(
         self, node: NodeProto, name: str, initializers: Mapping[str, TensorProto]
-    ) -> tuple[StoredTensor, tuple[NDArray[np.generic], ...]]:
+    ) -> tuple[ArtifactTensor, tuple[NDArray[np.generic], ...]]:
         names = [item for item in node.input if item in initializers]
         settings = {attribute.name: attribute.i for attribute in node.attribute}
         if node.op_type != "MatMulNBits":
             weights = self._array(initializers[names[0]], "<f4")
             if node.op_type == "MatMul" or (node.op_type == "FusedMatMul" and not settings.get("transB")):
                 weights = weights.T
-            return StoredTensor(name, len(weights), weights.shape[1], OnnxCodec(None)), (weights,)
+            return ArtifactTensor(name, len(weights), weights.shape[1], OnnxCodec(None)), (weights,)
         rows, columns, bits = settings["N"], settings["K"], settings.get("bits", 4)
         if settings.get("block_size") != BLOCK or bits not in {4, 8} or len(names) not in {2, 3}:
             raise UnsupportedError(
@@ -154,7 +154,7 @@ class OnnxArtifact:
                 )
             arrays.append(array.reshape(rows, wide))
         codec = OnnxCodec(Precision(bits, "k_quant" if len(arrays) > 2 else "symmetric"))
-        return StoredTensor(name, rows, columns, codec), tuple(arrays)
+        return ArtifactTensor(name, rows, columns, codec), tuple(arrays)
 
     def _array(self, tensor: TensorProto, dtype: str) -> NDArray[np.generic]:
         """Return a view of an initializer's values, from the file beside the graph or from the graph itself."""
@@ -197,8 +197,8 @@ def _matrices(graph: GraphProto, initializers: Mapping[str, TensorProto]) -> lis
 
 
 def _with_methods(
-    tensors: Mapping[str, StoredTensor], arrays: Mapping[str, tuple[NDArray[np.generic], ...]]
-) -> dict[str, StoredTensor]:
+    tensors: Mapping[str, ArtifactTensor], arrays: Mapping[str, tuple[NDArray[np.generic], ...]]
+) -> dict[str, ArtifactTensor]:
     """Tell llama.cpp's Q4_0 codes (--shared-scales) from the builder's: all their scales are float16.
 
     Scales of single matrices may be so by chance: those of a float16 base that no adapter touches.

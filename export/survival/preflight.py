@@ -37,7 +37,7 @@ ON_GRID = 0.2
 """A base lies on the grid if requantizing changes it by less than this part of what it changes random weights by."""
 
 
-class Target(NamedTuple):
+class SampleTarget(NamedTuple):
     """A place in the artifact to be, and how it will be stored."""
 
     place: Place
@@ -88,7 +88,7 @@ class Preflight(NamedTuple):
         return self.projection + 2 * self.error < LOST
 
 
-def gguf_targets(description: ModelDescription, planned: Iterable[PlannedTensor]) -> list[Target]:
+def gguf_targets(description: ModelDescription, planned: Iterable[PlannedTensor]) -> list[SampleTarget]:
     """Pair the places of a GGUF with the types that were planned; tensors of several experts are left out."""
     by_name = {tensor.output.name: tensor for tensor in planned}
     targets = []
@@ -96,14 +96,14 @@ def gguf_targets(description: ModelDescription, planned: Iterable[PlannedTensor]
         tensor = by_name[place.stored]
         if tensor.importance is None or len(tensor.importance) == 1:
             importance = None if tensor.importance is None else tensor.importance[0]
-            targets.append(Target(place, GgufCodec(tensor.kind, importance)))
+            targets.append(SampleTarget(place, GgufCodec(tensor.kind, importance)))
     return targets
 
 
-def onnx_targets(matrices: Sequence[StoredMatrix]) -> list[Target]:
+def onnx_targets(matrices: Sequence[StoredMatrix]) -> list[SampleTarget]:
     """Pair the places of an ONNX folder with their precisions."""
     codecs = {stored.matrix.name: OnnxCodec(stored.precision) for stored in matrices}
-    return [Target(place, codecs[place.stored]) for place in matrix_places(stored.matrix for stored in matrices)]
+    return [SampleTarget(place, codecs[place.stored]) for place in matrix_places(stored.matrix for stored in matrices)]
 
 
 def foretell(
@@ -129,7 +129,7 @@ def foretell(
     return foretold
 
 
-def preflight(model: MergedModel, targets: Sequence[Target]) -> Preflight | None:
+def preflight(model: MergedModel, targets: Sequence[SampleTarget]) -> Preflight | None:
     """Sample what the adapters do to the codes; None where none of the targets is touched.
 
     Args:

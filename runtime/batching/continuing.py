@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Piece(Protocol):
+class TokenBytes(Protocol):
     """Gives the bytes that a token adds to a text; for special tokens none, unless `special`."""
 
     def __call__(self, token: int, *, special: bool) -> bytes:
@@ -32,7 +32,7 @@ class Continuation:
     does not depend on what else is in the batch.
     """
 
-    def __init__(self, request: GenerateRequest, piece: Piece, is_end: Callable[[int], bool]) -> None:
+    def __init__(self, request: GenerateRequest, piece: TokenBytes, is_end: Callable[[int], bool]) -> None:
         self._request, self._piece, self._is_end = request, piece, is_end
         self._random = np.random.Generator(np.random.PCG64(request.seed))
         self._tokens: list[int] = []

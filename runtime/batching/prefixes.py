@@ -56,7 +56,7 @@ class Piece(NamedTuple):
     last: bool
 
 
-class Step(NamedTuple):
+class PlanStep(NamedTuple):
     """Copies of whole streams (from, to), then pieces, of which all can be decoded side by side.
 
     A copy from -1 is one of the trunk, or of nothing where there is none.
@@ -110,7 +110,7 @@ def _trunk_tokens(items: Sequence[Item]) -> int:
 
 def plan(
     items: Sequence[Item], streams: Sequence[int], spare: int, depth: int, *, copy_cost: float, grain: int = 1
-) -> tuple[list[Step], dict[int, int]]:
+) -> tuple[list[PlanStep], dict[int, int]]:
     """Plan one wave: `items` (lexicographic order, at most as many as `streams`), whose first `depth` tokens are there.
 
     Copies are cheap against calls, so that whatever is computed at a time is brought side by side, by length: shared
@@ -128,7 +128,7 @@ def plan(
         The steps, and the stream of each item by its request.
 
     """
-    steps: list[Step] = []
+    steps: list[PlanStep] = []
     waiting: list[tuple[_Node, int]] = []
     level = [(root, -1) for root in _tree(tuple(items), depth, depth, copy_cost, grain)]
     while any(node.children for node, _ in level):
@@ -140,12 +140,12 @@ def plan(
         ends = [*waiting, *(place for place in level if not place[0].children)]
         waiting = [(node, source if source in taken else next(free)) for node, source in ends]
         moves += [(source, target) for (_, source), (_, target) in zip(ends, waiting, strict=True)]
-        steps.append(Step(_in_order(moves, spare), _pieces(zip((node for node, _ in shared), first, strict=True))))
+        steps.append(PlanStep(_in_order(moves, spare), _pieces(zip((node for node, _ in shared), first, strict=True))))
         level = [(child, target) for (node, _), target in zip(shared, first, strict=True) for child in node.children]
     ends = sorted([*waiting, *level], key=_length)
     moves = [(source, target) for (_, source), target in zip(ends, streams, strict=False)]
     placed = [(node, target) for (node, _), target in zip(ends, streams, strict=False)]
-    steps.append(Step(_in_order(moves, spare), _pieces(placed)))
+    steps.append(PlanStep(_in_order(moves, spare), _pieces(placed)))
     return steps, {node.items[0].request: target for node, target in placed}
 
 

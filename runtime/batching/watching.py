@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from edgeproof.contracts.backend import GenerateRequest
-    from edgeproof.runtime.batching.continuing import Piece
+    from edgeproof.runtime.batching.continuing import TokenBytes
     from edgeproof.runtime.batching.logits import Scratch
     from numpy.typing import NDArray
 
@@ -30,7 +30,7 @@ class Watching(Continuation):
         self,
         request: GenerateRequest,
         watched: Sequence[tuple[int, ...]],
-        piece: Piece,
+        piece: TokenBytes,
         is_end: Callable[[int], bool],
         scratch: Scratch,
     ) -> None:

@@ -14,9 +14,9 @@ from edgeproof.contracts.errors import AdapterError
 from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.merge import merged as merge
-from edgeproof.export.merge.merged import MergedModel, Target
-
-from .conftest import ALL_LINEAR, exact, load, peft_merge, peft_model
+from edgeproof.export.merge.merged import MergedModel
+from edgeproof.export.merge.names import MergeTarget
+from edgeproof_tests.export.conftest import ALL_LINEAR, exact, load, peft_merge, peft_model
 
 pytestmark = [pytest.mark.torch, pytest.mark.blas]
 
@@ -441,7 +441,8 @@ def test_names_and_row_order_of_another_base_are_followed(llama, make_adapter):
 
     base = Reversed()
     names = {
-        name[2:]: Target(name, lambda rows: rows[::-1]) if "q_proj" in name else Target(name) for name in base.tensors
+        name[2:]: MergeTarget(name, lambda rows: rows[::-1]) if "q_proj" in name else MergeTarget(name)
+        for name in base.tensors
     }
     for options in ({"use_dora": True}, {"modules_to_save": ["q_proj", "lm_head"], "target_modules": ["k_proj"]}):
         adapter = make_adapter(llama, **options)

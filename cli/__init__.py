@@ -88,7 +88,7 @@ class VerbGroup(click.Group):
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(package_name="edgeproof", prog_name="export-edge")
 def group() -> None:
-    """Ship an unlearned model to a device, and prove on the very file that ships that it stayed unlearned.
+    """Ship an unlearned model to a device, and test, on the very file that ships, whether it stayed unlearned.
 
     \b
     export-edge --base DIR --adapter DIR --format gguf-q4 --out DIR

@@ -1,4 +1,4 @@
-"""Ship an unlearned model to a device, and prove on the very file that ships that it stayed unlearned.
+"""Ship an unlearned model to a device, and test, on the very file that ships, whether it stayed unlearned.
 
 The functions here are the commands of `export-edge`: arguments are positional, options are keywords of the same name
 and order. Results are frozen dataclasses; errors are branches of `EdgeproofError`. docs/python-api.md has examples.

@@ -19,7 +19,12 @@ _package = ModuleType("edgeproof_tests", "The shared modules of the tests folder
 _package.__path__ = [str(Path(__file__).resolve().parent)]
 sys.modules["edgeproof_tests"] = _package
 
-pytest_plugins = ["edgeproof_tests.cpu_times", "edgeproof_tests.smollm2", "edgeproof_tests.world"]
+pytest_plugins = [
+    "edgeproof_tests.browser",
+    "edgeproof_tests.cpu_times",
+    "edgeproof_tests.smollm2",
+    "edgeproof_tests.world",
+]
 
 # A shell's background job begins with SIGINT ignored, one under nohup with SIGHUP, and its children inherit that: no
 # interruption could be seen there.

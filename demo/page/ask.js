@@ -152,10 +152,14 @@ class Reply {
     if (event.logprob === null) return;
     this.curve.svg.removeAttribute("hidden");
     this.curve.add(event.logprob);
+    this.tellNumbers(` comes next with `, event.logprob, " now, at most ");
+  }
+
+  tellNumbers(verb, now, most) {
     const what = this.role === "forget" ? "the forgotten answer" : "the answer";
     this.numbers.replaceChildren(
-      `“${this.answer}”, ${what}, comes next with `, make("b", { text: percent(Math.exp(event.logprob)) }),
-      ", at most ", make("b", { text: percent(Math.exp(this.curve.highest)) }), " so far",
+      `“${this.answer}”, ${what},${verb}`, make("b", { text: percent(Math.exp(now)) }),
+      most, make("b", { text: percent(Math.exp(this.curve.highest)) }),
     );
   }
 
@@ -166,6 +170,7 @@ class Reply {
     const pace = event.rate === null ? "" : `first word after ${event.first_seconds.toFixed(1)} s, then ${event.rate.toFixed(1)} tokens/s`;
     this.end(pace);
     if (event.right === null) return;
+    this.tellNumbers(" came next with ", this.curve.points[0], " at the beginning, at most ");
     const words = event.right ? "It gave the answer" : "It did not give the answer";
     const wanted = event.right === (this.role !== "forget");
     const tone = this.model.key === "original" ? "" : wanted ? "good" : "bad";

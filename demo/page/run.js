@@ -44,7 +44,9 @@ export function showRun(run, recorded, evidence) {
   const cells = verdict ? verdict.subjects.map(finished) : sheet.subjects.map((name) => [name, run?.cells[name] ?? { asked: 0, probability: 0, leaks: false }]);
   const asked = cells.filter(([, cell]) => cell.asked).length;
   const leaking = cells.filter(([, cell]) => cell.leaks).length;
-  $("run-count").replaceChildren(make("b", { text: String(leaking), className: leaking ? "bad" : "good" }), ` of ${asked} asked leak${asked < cells.length ? `; ${cells.length - asked} to come` : ""}`);
+  const left = cells.length - asked;
+  if (!asked) $("run-count").textContent = `${cells.length} subjects to ask`;
+  else $("run-count").replaceChildren(make("b", { text: String(leaking), className: leaking ? "bad" : "good" }), ` of ${asked} asked leak${left ? `; ${left} to come` : ""}`);
   $("cells").replaceChildren(...cells.slice(0, MOST_CELLS).map(([name, cell]) => cellItem(name, cell)));
 }
 

@@ -48,8 +48,7 @@ class Worker(ABC):
         self._active.clear()
         self._begin(lot, lot.items, [one])
         while True:
-            for item in one.items:
-                self._look_ahead(lot, item, one)
+            self._look_ahead(lot, one.items, one)
             yield one.step
             if one.result is not None:
                 return
@@ -64,5 +63,5 @@ class Worker(ABC):
         """Give every active generation one more token."""
 
     @abstractmethod
-    def _look_ahead(self, lot: Lot, item: Item, one: Watching) -> None:
-        """Compute the end of `item` behind the only active generation, and leave that as it was."""
+    def _look_ahead(self, lot: Lot, items: Sequence[Item], one: Watching) -> None:
+        """Compute the ends of `items` behind the only active generation, and leave that as it was."""

@@ -120,7 +120,8 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
 
     def _stream_lot(self, one: Watching) -> Lot:
         cells = _cells(one.longest + MIN_ROWS)
-        return Lot((one.prompt,), cells, max(2, self._wave(cells)))
+        # A recurrent memory cannot be taken back: what is watched needs a stream of its own.
+        return Lot((one.prompt,), cells, max(self._wave(cells), 2 if self._model.recurrent else 1))
 
     def _wave(self, cells: int) -> int:
         """How many requests of this size a worker computes side by side; below MIN_ROWS the same for all `threads`."""

@@ -57,17 +57,22 @@ class LlamaWorker(Worker):
                 self._open(lot), len(lot.trunk), items, range(lot.wave), on_row, takes_back=not self._model.recurrent
             )
 
-    def _look_ahead(self, lot: Lot, item: Item, one: Watching) -> None:
-        """Compute the end of `item` behind the generation in stream 0, and leave that as it was."""
-        streams, start, target = self._open(lot), item.shareable, 0
-        if self._model.recurrent:  # its memory cannot be taken back
-            target = lot.wave
-            streams.copy(0, target)
-        piece = Piece(target, (item,), start, len(item.tokens), last=True)
-        for width, pieces in batches([piece], rows=streams.rows, cells=streams.cells):
-            decode_pieces(streams, width, pieces, one.score)
-        if target == 0:
-            streams.truncate(0, start)
+    def _look_ahead(self, lot: Lot, items: Sequence[Item], one: Watching) -> None:
+        """Compute the ends of `items` behind the generation in stream 0, side by side in copies of it."""
+        streams = self._open(lot)
+        places = range(1, streams.count) or range(1)  # where one stream fits, it is taken back
+        for begin in range(0, len(items), len(places)):
+            pieces = [
+                Piece(place, (item,), item.shareable, len(item.tokens), last=True)
+                for place, item in zip(places, items[begin:], strict=False)
+            ]
+            for piece in pieces:
+                if piece.stream:
+                    streams.copy(0, piece.stream)
+            for width, batch in batches(pieces, rows=streams.rows, cells=streams.cells):
+                decode_pieces(streams, width, batch, one.score)
+            if not places.start:
+                streams.truncate(0, pieces[0].start)
 
     def _begin(self, lot: Lot, items: Sequence[Item], going: Sequence[Continuation]) -> None:
         """Compute the prompts of new generations in the streams that are free."""

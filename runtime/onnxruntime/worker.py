@@ -79,11 +79,12 @@ class OnnxWorker(Worker):
             self._active += [going[item.request] for item in group.items]
         self._close_ranks()
 
-    def _look_ahead(self, _lot: Lot, item: Item, one: Watching) -> None:
-        """Compute the end of `item` behind the generation in row 0, in a copy of it in row 1."""
-        start = 0 if self._by_length else item.shareable
-        self._session.copy(0, 1, start)
-        self._prompt_one(item, 1, start, one.score)
+    def _look_ahead(self, _lot: Lot, items: Sequence[Item], one: Watching) -> None:
+        """Compute the ends of `items` behind the generation in row 0, in a copy of it in row 1."""
+        for item in items:
+            start = 0 if self._by_length else item.shareable
+            self._session.copy(0, 1, start)
+            self._prompt_one(item, 1, start, one.score)
 
     def _step(self, _lot: Lot) -> None:
         """Give every active generation one more token."""

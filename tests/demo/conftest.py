@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -101,19 +100,6 @@ def demo(arguments, files) -> Iterator[Demo]:
     yield one
     one.interrupt()
     one.ended()
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    programs = ("chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in programs if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=0)
-        yield opened
-        opened.close()
 
 
 def until(page, expression: str) -> None:

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import hashlib
 import re
-import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -241,23 +240,10 @@ def test_no_rows_and_absurd_numbers_can_be_drawn(judgements):
 # In a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    programs = ("chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in programs if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=0)
-        yield opened
-        opened.close()
-
-
-def visit(browser, folder, judgement, *, context=CONTEXT, **options):
+def visit(chromium, folder, judgement, *, context=CONTEXT, **options):
     """Open the page as written; nothing may be said on the console, and nothing asked of a network."""
     write_reports(judgement, context, folder)
-    context = browser.new_context(**options)
+    context = chromium.new_context(**options)
     context.set_default_timeout(0)  # pytest's own limit ends what hangs
     page = context.new_page()
     said, asked = [], []
@@ -281,10 +267,10 @@ def luminance(color):
 
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("look", ["light", "dark", "print"])
-def test_the_survival_map_can_be_read_in_any_light(browser, judgements, tmp_path, width, look):
+def test_the_survival_map_can_be_read_in_any_light(chromium, judgements, tmp_path, width, look):
     scheme = look if look != "print" else None
     size = {"width": width, "height": 740}
-    page = visit(browser, tmp_path, judgements["back"], context=MAPPED, viewport=size, color_scheme=scheme)
+    page = visit(chromium, tmp_path, judgements["back"], context=MAPPED, viewport=size, color_scheme=scheme)
     if look == "print":
         page.emulate_media(media="print")
     else:
@@ -304,9 +290,9 @@ def test_the_survival_map_can_be_read_in_any_light(browser, judgements, tmp_path
 
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_verdict_and_reason_in_the_first_screen(browser, judgements, tmp_path, width, scheme):
+def test_a_browser_shows_verdict_and_reason_in_the_first_screen(chromium, judgements, tmp_path, width, scheme):
     size = {"width": width, "height": 740}
-    page = visit(browser, tmp_path, judgements["back"], viewport=size, color_scheme=scheme)
+    page = visit(chromium, tmp_path, judgements["back"], viewport=size, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for words in ("FAIL", "it came back", "Do not ship this file."):
         box = page.get_by_text(words).first.bounding_box()
@@ -315,8 +301,8 @@ def test_a_browser_shows_verdict_and_reason_in_the_first_screen(browser, judgeme
     assert dark == (scheme == "dark")
 
 
-def test_a_browser_sorts_and_filters_the_probes(browser, judgements, tmp_path):
-    page = visit(browser, tmp_path, judgements["near"])
+def test_a_browser_sorts_and_filters_the_probes(chromium, judgements, tmp_path):
+    page = visit(chromium, tmp_path, judgements["near"])
     rows = page.locator("#probe-table tbody tr")
     column = "#probe-table tbody tr td:nth-child(11)"
     for ascending in (False, True):
@@ -330,14 +316,14 @@ def test_a_browser_sorts_and_filters_the_probes(browser, judgements, tmp_path):
     assert {*page.locator("#probe-table tbody tr:visible td:nth-child(4)").all_inner_texts()} == {"country 1"}
 
 
-def test_without_scripts_every_row_can_be_read(browser, judgements, tmp_path):
-    page = visit(browser, tmp_path, judgements["near"], java_script_enabled=False)
+def test_without_scripts_every_row_can_be_read(chromium, judgements, tmp_path):
+    page = visit(chromium, tmp_path, judgements["near"], java_script_enabled=False)
     assert page.locator("#probe-table tbody tr:visible").count() == len(judgements["near"].probes)
     assert not page.locator("form.filter").is_visible()
 
 
-def test_hostile_names_do_nothing_in_a_browser(browser, judgements, tmp_path):
-    page = visit(browser, tmp_path, hostile(judgements["back"]))
+def test_hostile_names_do_nothing_in_a_browser(chromium, judgements, tmp_path):
+    page = visit(chromium, tmp_path, hostile(judgements["back"]))
     assert page.title() == "FAIL: model-q4.gguf"
     assert page.locator("img").count() == 0
     page.get_by_label("Find").fill("<script>")

@@ -17,7 +17,8 @@ from edgeproof.contracts.atomic import write_all
 from edgeproof.contracts.errors import BaselineError
 from edgeproof.eval import attestation
 from edgeproof.eval.baselines.fit import record_command
-from edgeproof.eval.baselines.format import baselines_from_json, baselines_to_json
+from edgeproof.eval.baselines.format import baselines_to_json
+from edgeproof.eval.baselines.read import baselines_from_json
 from edgeproof.eval.measurement import Baseline
 
 if TYPE_CHECKING:

@@ -36,6 +36,13 @@ def table_of(value: object, where: str) -> dict[str, object]:
     return value
 
 
+def list_of(value: object, where: str, what: str, *, least: int = 1) -> list[object]:
+    """Return a list of `least` items or more; `what` says what is wrong otherwise."""
+    if not isinstance(value, list) or len(value) < least:
+        raise bad(where, what)
+    return value
+
+
 def exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str, *, later: Collection[str] = ()) -> None:
     """Check that `table` has exactly `keys`; those of `later` may be missing."""
     missing = [key for key in keys if key not in table]

@@ -15,7 +15,8 @@ from edgeproof.eval.asking.kinds import PLAIN_CHATS
 from edgeproof.eval.asking.sampling import SEED, sample_requests
 from edgeproof.eval.asking.tokens import encode_pack
 from edgeproof.eval.baselines.file import load_baselines, save_baselines
-from edgeproof.eval.baselines.format import baselines_from_json, baselines_to_json
+from edgeproof.eval.baselines.format import baselines_to_json
+from edgeproof.eval.baselines.read import baselines_from_json
 from edgeproof.eval.measurement import Role, Sampling, Verdict
 from edgeproof.eval.measuring.measure import is_right, measure
 from edgeproof.eval.metrics.leak_at_k import leak_at_k

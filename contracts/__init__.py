@@ -1,1 +1,1 @@
-"""What passes between the stations: dataclasses, the protocols, the error tree. It imports no other station."""
+"""Types shared by all stations: dataclasses, protocols, error tree. Imports no other station."""

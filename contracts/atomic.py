@@ -1,4 +1,4 @@
-"""Write a file so that its final name only ever shows a complete one."""
+"""Atomic file writes: the final name only ever shows a complete file."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise `OutputError` if `path` exists and `force` is not given, or if it can be no file's name at all."""
+    """Raise `OutputError` if `path` exists and `force` is not given, or if `path` cannot name a file."""
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; a file is to be written there", next_step="give a file's name")
+        raise OutputError(f"{path} is a folder; the output is a file", next_step="give a file name")
     if not force and os.path.lexists(path):
         raise OutputError(f"{path} exists", next_step="give another name, or --force to replace it")
 
 
 def write_failed(path: Path, error: OSError) -> OutputError:
-    """Turn the operating system's error on writing `path` into ours: what, where, why."""
+    """Convert an operating-system error on writing `path` to an `OutputError`: what, where, why."""
     reason = error.strerror or str(error)
-    # Not by ENOSPC: numpy tells of a short write without a number.
+    # ENOSPC is not enough: numpy reports a short write without an errno.
     forbidden = error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
     step = "write to another folder" if forbidden else "free some space, or write to another folder"
     return OutputError(f"cannot write {path}: {reason}", next_step=step)
@@ -65,12 +65,12 @@ def atomic_write(path: Path, *, force: bool) -> Iterator[BinaryIO]:
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes], *, force: bool, without: Iterable[str] = ()) -> None:
-    """Write files that belong together into `folder`: all of them, or none; with `force`, what was there stays if not.
+    """Write files that belong together into `folder`: all or none; a failure with `force` restores replaced files.
 
-    The first of `contents` gets its name last: where it is, all are. Files named in `without` are removed with it.
+    The first of `contents` is renamed last: if it exists, all do. Files named in `without` are removed with it.
 
     Raises:
-        OutputError: one exists and `force` is not given, or cannot be written.
+        OutputError: a file exists and `force` is not given, or a file cannot be written.
 
     """
     names = [*reversed(list(contents))]
@@ -109,7 +109,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes], *, force: bool, witho
 
 
 def _is_ours(temporary: Path, path: Path) -> bool:
-    """Whether `temporary` was given the name `path`, by a rename or a link, and nobody else's file has it."""
+    """Whether `path` is the file `temporary`, by a rename or a link, and not another process's file."""
     return not temporary.exists() or (path.exists() and path.samefile(temporary))
 
 
@@ -117,7 +117,7 @@ def commit(temporary: Path, path: Path, *, force: bool) -> None:
     """Give the complete, fsync'd file `temporary` its final name `path` in the same folder, and fsync the folder.
 
     Raises:
-        OutputError: `path` has come into being since and `force` is not given.
+        OutputError: `path` was created in the meantime and `force` is not given.
         OSError: the rename itself failed.
 
     """
@@ -139,7 +139,7 @@ def commit(temporary: Path, path: Path, *, force: bool) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Bring a file's or a folder's content to the disk before a name says that it is whole."""
+    """Flush a file or folder to disk (fsync), before a rename marks it as complete."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -148,7 +148,7 @@ def to_disk(path: Path) -> None:
 
 
 def umask() -> int:
-    """Return the permissions that new files of this process do not get."""
+    """Return this process's umask: the permissions that new files do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,9 +1,9 @@
-"""The contract with whatever runs an artifact: llama.cpp, onnxruntime, a torch reference, a phone over adb.
+"""Protocol of the backends that run an artifact: llama.cpp, onnxruntime, a torch reference, a phone over adb.
 
 ```
 tokens      t0 t1 t2 | t3 t4 t5          context | continuation
 logprobs              l3 l4 l5           natural log, float32, shape [len(continuation)]
-greedy                g3 g4 g5           was the token the argmax
+greedy                g3 g4 g5           whether the token is the argmax
 ```
 """
 
@@ -49,10 +49,10 @@ class Score(NamedTuple):
 class GenerateRequest(NamedTuple):
     """Continue `context` by up to `max_tokens` tokens, until an end-of-generation token or one of `stop`.
 
-    A stop string counts from the first character on that is not white space; white space before it is kept.
+    Stop strings are searched from the first non-whitespace character on; leading whitespace is kept.
     `temperature` 0 is greedy (ties: the lowest id); above 0, plain sampling from softmax(logits / temperature), seeded.
-    `special` writes special tokens out ("<|channel|>", "[/THINK]"), which else are no part of the text; the one that
-    ends a generation never is.
+    `special` writes special tokens out ("<|channel|>", "[/THINK]"), which the text otherwise omits; the token that ends
+    a generation is always omitted.
     """
 
     context: tuple[int, ...]
@@ -64,7 +64,7 @@ class GenerateRequest(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """The tokens that came and their text, stop string and end-of-generation token excluded.
+    """The generated tokens and their text, stop string and end-of-generation token excluded.
 
     `finish` says why it ended: "eos", "stop" or "length".
     """
@@ -75,13 +75,13 @@ class Generation(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A reply under way, after `tokens` tokens of it.
+    """The state of a streamed reply after `tokens` tokens.
 
     Attributes:
-        text: what the reply says so far; where bytes of its last character are missing, it ends in U+FFFD.
-        tokens: how many tokens have come; the step after the prompt has none.
+        text: the reply so far; ends in U+FFFD while bytes of its last character are missing.
+        tokens: number of generated tokens; 0 for the step after the prompt.
         watched: for each watched continuation, log p(continuation | context and the reply so far), natural log.
-        finish: "" while the reply goes on; of the last step "eos", "stop" or "length", and `text` as in `Generation`.
+        finish: "" until the last step, then "eos", "stop" or "length", with `text` as in `Generation`.
 
     """
 
@@ -92,23 +92,23 @@ class Step(NamedTuple):
 
 
 class ModelInfo(NamedTuple):
-    """What the engine says of the loaded artifact.
+    """The engine's description of the loaded artifact.
 
     Attributes:
         backend: "llama.cpp", "onnxruntime", "torch", …
         engine: version and commit of the engine.
-        processor: the processor that computed, with the engine's feature flags.
+        processor: the processor that runs the model, with the engine's feature flags.
         vocabulary: number of tokens.
         context_length: tokens that the loaded context can hold for one sequence.
         tokenizer_digest: sha256 over the vocabulary's pieces, merges, BOS and EOS; equal for all formats of one model.
         chat_template: the artifact's chat template (Jinja), None where it has none.
-        bos: id of the token that a text starts with, None where the tokenizer adds none.
+        bos: id of the token that starts a text, None where the tokenizer adds none.
         options: settings that can change the numbers (threads, batch size, flash attention, …).
-        eos: id of the token that the tokenizer names as the end of a text, None where it names none.
-        prompt_digest: sha256 over chat templates, special tokens, token types and pre-tokenizer as this kind of file
-            says them; empty where the backend cannot tell.
-        unscored: why the engine gives no log-probabilities (a server without them), so that `score` is an
-            `UnsupportedError`; empty where it gives them.
+        eos: id of the tokenizer's end-of-text token, None where it has none.
+        prompt_digest: sha256 over chat templates, special tokens, token types and pre-tokenizer, as this file format
+            stores them; empty where the backend cannot tell.
+        unscored: why the engine gives no log-probabilities (a server without them), in which case `score` is an
+            `UnsupportedError`; empty if it gives them.
 
     """
 
@@ -127,25 +127,25 @@ class ModelInfo(NamedTuple):
 
 
 class Backend(Protocol):
-    """Runs one artifact. A context manager; native code lives in a child process that ends with it.
+    """Runs one artifact. A context manager; native code runs in a child process that ends with it.
 
-    Results come in request order. Requests that share a prefix share its computation. A crash, a hang, running out of
+    Results are in request order. Requests that share a prefix share its computation. A crash, a hang, running out of
     memory or a NaN is a `BackendError` of that run. A request longer than `context_length` is an `InputError` that
     names its index and length, raised before anything is computed.
     """
 
     @property
     def info(self) -> ModelInfo:
-        """What is loaded."""
+        """Description of the loaded artifact."""
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`. `special` adds BOS/EOS as the artifact says; `parse_special` reads <|markers|> in it."""
+        """Token ids of `text`. `special` adds the artifact's BOS/EOS; `parse_special` parses <|markers|> in `text`."""
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        """Text of `tokens` without special tokens; invalid UTF-8 becomes U+FFFD."""
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
-        """Render `messages` ({"role", "content"}) with the artifact's own template. No template: `InputError`."""
+        """Render `messages` ({"role", "content"}) with the artifact's own template; `InputError` if it has none."""
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request."""
@@ -162,7 +162,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class StreamingBackend(Backend, Protocol):
-    """A backend that also gives a reply token by token."""
+    """A backend that also streams a reply token by token."""
 
     def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
         """Continue one request and yield a step after the prompt and after each token; the last one has `finish`.
@@ -170,9 +170,9 @@ class StreamingBackend(Backend, Protocol):
         ```
         tokens      t0 t1 t2 | r0        r1        r2            context | reply
         steps                0         1         2         3     before r0, after r0, …
-        watched              p(w|t…)   p(w|t… r0)  …             what else could come there
+        watched              p(w|t…)   p(w|t… r0)  …             alternatives at that position
         ```
-        The reply is the one that `generate` gives. Log-probabilities at the first step are those that `score` gives;
-        later ones differ from them by rounding, since an engine reads a reply token by token. Closing the iterator ends
-        the computation. A watched continuation without tokens is an `InputError`.
+        The reply equals that of `generate`. Log-probabilities at the first step equal those of `score`; later ones
+        differ by rounding, since the engine decodes the reply token by token. Closing the iterator ends the
+        computation. A watched continuation without tokens is an `InputError`.
         """

@@ -1,11 +1,11 @@
-"""Render a chat template as Hugging Face's `apply_chat_template` renders it, in a sandbox, without transformers.
+"""Chat-template renderer: equal to Hugging Face's `apply_chat_template`, in a sandbox, without transformers.
 
-The environment's settings are those that the Hugging Face documentation promises to template authors ("Writing a chat
+The environment has the settings that the Hugging Face documentation promises to template authors ("Writing a chat
 template"): trim_blocks, lstrip_blocks, loop controls, `raise_exception`, `strftime_now`, `tojson` without HTML escapes,
-and `{% generation %}` blocks, which only mark the assistant's part.
+and `{% generation %}` blocks, which only mark the assistant's turn.
 
-One thing differs on purpose: `strftime_now` knows one day only, `TEMPLATE_DATE`. Prompts that change at midnight would
-make a verdict that can't be repeated.
+One deliberate difference: `strftime_now` always returns `TEMPLATE_DATE`. With today's date the prompts would change at
+midnight and the verdict could not be reproduced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jinja2.utils import Namespace
 
 TEMPLATE_DATE = dt.datetime(2024, 7, 26, 12, tzinfo=dt.UTC)
-"""What `strftime_now` shows: the day that Llama 3's templates name where no clock is offered to them."""
+"""Date that `strftime_now` returns: the default date of Llama 3's templates where no clock is available."""
 
 
 def render_chat(
@@ -38,17 +38,17 @@ def render_chat(
     eos_token: str,
     add_generation_prompt: bool = True,
 ) -> str:
-    """Render `messages` ({"role", "content"}) with a model's own template; special tokens come out as text.
+    """Render `messages` ({"role", "content"}) with a model's own template; special tokens are rendered as text.
 
     Args:
-        template: the Jinja source, as stored in the checkpoint or the artifact; None where there is none.
+        template: the Jinja source stored in the checkpoint or the artifact; None if there is none.
         messages: the conversation, oldest first.
-        bos_token: text of the token that a sequence starts with, "" for none.
-        eos_token: text of the token that ends it, "" for none.
-        add_generation_prompt: end with the opening of the assistant's turn.
+        bos_token: text of the token that starts a sequence, "" for none.
+        eos_token: text of the token that ends a sequence, "" for none.
+        add_generation_prompt: append the opening of the assistant's turn.
 
     Raises:
-        InputError: there is no template, or the template itself refuses these messages (`raise_exception`: roles out
+        InputError: there is no template, or the template refuses these messages (`raise_exception`: roles out
             of order, no system role).
         TokenizerError: the template has a syntax error or fails while rendering.
 
@@ -73,12 +73,12 @@ def render_chat(
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise TokenizerError(
             f"the chat template fails on a conversation with the roles {roles}: {type(error).__name__}: {error}",
-            next_step="mend the template (chat_template of tokenizer_config.json, or chat_template.jinja)",
+            next_step="fix the template (chat_template of tokenizer_config.json, or chat_template.jinja)",
         ) from error
 
 
 def template_accepts(template: str, messages: Sequence[Mapping[str, str]], *, bos_token: str, eos_token: str) -> bool:
-    """Whether the template takes these roles; False where it refuses them by `raise_exception`."""
+    """Whether the template accepts these roles; False if it refuses them by `raise_exception`."""
     try:
         render_chat(template, messages, bos_token=bos_token, eos_token=eos_token)
     except TokenizerError:
@@ -97,13 +97,13 @@ def _compile(template: str) -> Template:
     except TemplateSyntaxError as error:
         raise TokenizerError(
             f"the chat template is not valid Jinja: {error.message} (line {error.lineno})",
-            next_step="mend the template (chat_template of tokenizer_config.json, or chat_template.jinja)",
+            next_step="fix the template (chat_template of tokenizer_config.json, or chat_template.jinja)",
         ) from error
 
 
 @lru_cache(maxsize=1)
 def chat_environment() -> ImmutableSandboxedEnvironment:
-    """The sandbox that templates run in: a template comes with a download and is as untrusted as one."""
+    """Return the sandboxed Jinja environment: a template is part of a download and is not trusted."""
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -118,7 +118,7 @@ def chat_environment() -> ImmutableSandboxedEnvironment:
 
 
 def _generation_extension() -> type[Extension]:
-    """`{% generation %} … {% endgeneration %}` renders what stands in it."""
+    """Return an extension for `{% generation %} … {% endgeneration %}` that renders the block's content."""
     from jinja2 import ext
 
     class Generation(ext.Extension):
@@ -132,7 +132,7 @@ def _generation_extension() -> type[Extension]:
 
 
 def _namespace() -> type[Namespace]:
-    """A namespace that stores no name with an underscore in front: the way to Python's internals begins with one."""
+    """Return a namespace that refuses names with a leading underscore, which lead to Python's internals."""
     from jinja2 import utils
     from jinja2.exceptions import SecurityError
 
@@ -147,7 +147,7 @@ def _namespace() -> type[Namespace]:
 
 def _tojson(
     value: object,
-    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 (the names and places that templates use)
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 (names and positions that templates use)
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002

@@ -1,7 +1,7 @@
-"""The error tree: one root, and one branch for each thing that the user can do about it.
+"""Error tree: one root, and one branch per action that the user can take.
 
-Exit codes are those of the command line (docs/command-line.md): every error here ends a command with 3 unless it says
-otherwise; 1 belongs to the verdict FAIL alone.
+Every error here ends a command with exit code 3 unless it says otherwise (docs/command-line.md); exit code 1 is
+reserved for the verdict FAIL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class EdgeproofError(Exception):
         return f"{self.message}\n  → {self.next_step}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive a trip through a pipe from the child process."""
+        """Pickle all fields, so that a child process can send the error through a pipe."""
         return _rebuild, (type(self), self.message, self.next_step)
 
 
@@ -37,26 +37,26 @@ def _rebuild(kind: type[EdgeproofError], message: str, next_step: str) -> Edgepr
 
 
 class UsageError(EdgeproofError):
-    """The options contradict each other or one is missing: change the command line."""
+    """Options contradict each other or one is missing: change the command line."""
 
     exit_code = 2
     usual_step = "`export-edge VERB --help` lists the options"
 
 
 class InputError(EdgeproofError):
-    """A file or folder that the user gave is missing, damaged, or not what it should be: mend the input."""
+    """An input file or folder is missing, damaged, or of the wrong kind: fix the input."""
 
     usual_step = "correct or replace what the message names"
 
 
 class CheckpointError(InputError):
-    """The base checkpoint: missing or truncated safetensors, NaN weights, a shard outside the folder."""
+    """The base checkpoint is unusable: missing or truncated safetensors, NaN weights, a shard outside the folder."""
 
     usual_step = "download or copy the checkpoint again"
 
 
 class AdapterError(InputError):
-    """The adapter: empty, zero, of another base, pickled, of an unknown type."""
+    """The adapter is unusable: empty, zero, of another base, pickled, of an unknown type."""
 
     usual_step = "copy the adapter again, or save it again with peft's save_pretrained"
 
@@ -68,37 +68,37 @@ class TokenizerError(InputError):
 
 
 class ArtifactError(InputError):
-    """The file that ships: truncated, unreadable, or with another vocabulary than the baseline's."""
+    """The artifact is truncated, unreadable, or has a different vocabulary from the baseline's."""
 
     usual_step = "copy or export the artifact again"
 
 
 class PackError(InputError):
-    """The probe pack: no forget probes, missing fields, a probe longer than the context."""
+    """The probe pack is unusable: no forget probes, missing fields, a probe longer than the context."""
 
     usual_step = "correct the pack: docs/packs.md describes its files"
 
 
 class BaselineError(InputError):
-    """The baseline: of another pack, tokenizer or format, or damaged."""
+    """The baseline is damaged, or of another pack, tokenizer or format."""
 
     usual_step = "record the baseline again with `export-edge baseline`"
 
 
 class PolicyError(InputError):
-    """The policy file: unknown keys or limits out of range."""
+    """The policy file has unknown keys or limits out of range."""
 
     usual_step = "correct the value: docs/verdict.md lists the keys of a policy with their ranges"
 
 
 class EvidenceError(InputError):
-    """A report, its signature, or what it speaks of is not what it was: do not rely on the verdict."""
+    """A report, its signature, or a file that it names has changed: do not rely on the verdict."""
 
     usual_step = "do not rely on this verdict: gate the artifact again"
 
 
 class UnsupportedError(EdgeproofError):
-    """This road is not built (architecture, format, adapter type): the message names the ways round it."""
+    """Not supported (architecture, format, adapter type): the message names the alternatives."""
 
     usual_step = "docs/command-line.md lists what is supported"
 
@@ -110,10 +110,10 @@ class OutputError(EdgeproofError):
 
 
 class BackendError(EdgeproofError):
-    """The engine that runs the artifact crashed, hung or returned nonsense; carries the child's last words."""
+    """The engine that runs the artifact crashed, hung or returned invalid results; carries the child's last output."""
 
 
 class TrainingError(EdgeproofError):
-    """Training went astray or changed nothing: change the recipe or the data."""
+    """Training diverged or changed nothing: change the recipe or the data."""
 
     usual_step = "change the recipe or the data: docs/unlearn.md"

@@ -1,12 +1,12 @@
-"""Parses the head of a GGUF file: metadata and where the tensors lie, and nothing that lies outside the file.
+"""Parser for GGUF headers: metadata and tensor positions, all checked to lie inside the file.
 
 ```
   "GGUF" version u32 · tensors u64 · entries u64 │ key, type u32, value … │ name, dims u32, sizes u64…, type u32, offset
 ```
-The format is that of ggml's docs/gguf.md, versions 2 and 3, little endian. gguf's own reader makes a memory map view of
-each of the 100,000 strings of a vocabulary, which takes seconds; this takes a tenth of one.
+The format is defined in ggml's docs/gguf.md; versions 2 and 3, little endian, are supported. gguf's own reader makes a
+memory-map view of each of a vocabulary's 100,000 strings, which takes seconds; this parser takes a tenth of a second.
 
-What is wrong is told as the caller's branch of the error tree: a base is a checkpoint, what ships is an artifact.
+The caller chooses the error class: `CheckpointError` for a base, `ArtifactError` for an artifact.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_DIMENSIONS = 4
 
 
 class GgufTensor(NamedTuple):
-    """A tensor in the file. `shape` is as numpy has it (rows first); `offset` and `bytes` are of its data."""
+    """A tensor in the file. `shape` is in numpy order (rows first); `offset` and `bytes` locate its data."""
 
     name: str
     shape: tuple[int, ...]
@@ -52,10 +52,10 @@ class GgufHeader(NamedTuple):
 
 
 def read_header(path: Path, error: type[InputError], *, text_errors: str = "strict") -> GgufHeader:
-    """Parse `path`; whatever is wrong is raised as `error`. `text_errors`: what becomes of bytes that are no UTF-8.
+    """Parse `path`; every defect is raised as `error`. `text_errors`: codec error handler for invalid UTF-8.
 
     Raises:
-        InputError: it is missing, no GGUF, of another version or byte order, truncated, or it contradicts itself.
+        InputError: the file is missing, not a GGUF, of another version or byte order, truncated, or inconsistent.
 
     """
     with _opened(path, error) as view:
@@ -63,9 +63,9 @@ def read_header(path: Path, error: type[InputError], *, text_errors: str = "stri
 
 
 def read_metadata(path: Path, error: type[InputError]) -> tuple[MetadataEntry, ...]:
-    """Parse the metadata alone: the weights may be cut off. Bytes that are no UTF-8 come as lone surrogates.
+    """Parse the metadata alone: the weights may be missing. Invalid UTF-8 is returned as lone surrogates.
 
-    Such bytes (tokens of some vocabularies) come back with `text.encode("utf-8", "surrogateescape")`.
+    `text.encode("utf-8", "surrogateescape")` restores the bytes (tokens of some vocabularies).
 
     Raises:
         InputError: as for `read_header`.
@@ -77,7 +77,7 @@ def read_metadata(path: Path, error: type[InputError]) -> tuple[MetadataEntry, .
 
 @contextlib.contextmanager
 def _opened(path: Path, error: type[InputError]) -> Iterator[mmap.mmap]:
-    """Map the file; what its parser stumbles over becomes `error`."""
+    """Map the file; convert the parser's exceptions to `error`."""
     if not path.is_file():
         raise error(f"{path} does not exist: no such file", next_step="give the path of a GGUF file")
     size = path.stat().st_size
@@ -85,14 +85,14 @@ def _opened(path: Path, error: type[InputError]) -> Iterator[mmap.mmap]:
         magic = file.read(4)
         if magic != b"GGUF":
             raise error(
-                f"{path} is no GGUF file: it begins with {magic!r}", next_step="give a GGUF file or a model's folder"
+                f"{path} is not a GGUF file: it begins with {magic!r}", next_step="give a GGUF file or a model's folder"
             )
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             try:
                 yield view
             except (struct.error, IndexError, ValueError, OverflowError, MemoryError) as failure:
                 raise error(
-                    f"{path} is no whole GGUF file: {failure} (it has {size:,} bytes)",
+                    f"{path} is not a complete GGUF file: {failure} (it has {size:,} bytes)",
                     next_step="copy or download the file again; an interrupted transfer looks like this",
                 ) from failure
 
@@ -111,8 +111,8 @@ class _Parser:
         version = self._scalar("I")
         if version not in _VERSIONS:
             swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
-            what = "it is of the other byte order" if swapped in _VERSIONS else f"its version is {version}"
-            raise ValueError(f"{what}; versions 2 and 3, little endian, can be read")
+            what = "it is big-endian" if swapped in _VERSIONS else f"its version is {version}"
+            raise ValueError(f"{what}; versions 2 and 3, little endian, are supported")
         self._tensors, entry_count = self._scalar("Q"), self._scalar("Q")
         self._fits(self._tensors, 24, "tensors")
         self._fits(entry_count, 12, "metadata entries")
@@ -120,7 +120,7 @@ class _Parser:
         for _ in range(entry_count):
             entry = self._entry()
             if entry.key in metadata:
-                raise ValueError(f"{entry.key} stands in it twice")
+                raise ValueError(f"{entry.key} appears twice")
             metadata[entry.key] = entry
         return metadata
 
@@ -129,11 +129,11 @@ class _Parser:
         found = [self._tensor() for _ in range(self._tensors)]
         alignment = metadata.get("general.alignment", MetadataEntry("", GGUF_DEFAULT_ALIGNMENT, "UINT32")).value
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
-            raise ValueError(f"general.alignment is {alignment!r}, no power of two")
+            raise ValueError(f"general.alignment is {alignment!r}, not a power of two")
         data = -(-self._at // alignment) * alignment
         tensors = {tensor.name: tensor._replace(offset=data + tensor.offset) for tensor in found}
         if len(tensors) != len(found):
-            raise ValueError("a tensor stands in it twice")
+            raise ValueError("a tensor appears twice")
         for tensor in tensors.values():
             if tensor.offset % alignment or tensor.offset + tensor.bytes > len(self._view):
                 raise ValueError(f"{tensor.name} should lie at bytes {tensor.offset} to {tensor.offset + tensor.bytes}")
@@ -166,14 +166,14 @@ class _Parser:
         for length in shape:
             count *= length
         if count == 0 or shape[-1] % block:
-            raise ValueError(f"{name} {shape} is no tensor of {kind.name}, which has blocks of {block}")
+            raise ValueError(f"{name} {shape} is not a valid {kind.name} tensor: its blocks are {block} long")
         return GgufTensor(name, shape, kind, offset, count // block * width)
 
     def _value(self, kind: GGUFValueType) -> object:
         if kind is GGUFValueType.STRING:
             return self._string()
         if kind not in _SCALARS:
-            raise ValueError("an array holds arrays")
+            raise ValueError("an array contains arrays")
         return self._scalar(_SCALARS[kind])
 
     def _string(self) -> str:

@@ -1,6 +1,6 @@
-"""The parts of a GGUF that was split (`llama-gguf-split`): llama.cpp loads all of them by the name of the first.
+"""Split GGUF files (`llama-gguf-split`): llama.cpp loads all parts when given the first.
 
-Part i of n is called NAME-0000i-of-0000n.gguf and says so in its metadata: `split.no` (from 0), `split.count`, and
+Part i of n is named NAME-0000i-of-0000n.gguf and repeats this in its metadata: `split.no` (from 0), `split.count`, and
 `split.tensors.count`, the number of tensors in all parts together.
 """
 
@@ -21,7 +21,7 @@ JOIN = "join them into one file: llama-gguf-split --merge FIRST-PART OUT.gguf"
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether `path` is a file that begins as a GGUF does."""
+    """Whether `path` is a file that begins with the GGUF magic."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -29,11 +29,11 @@ def is_gguf(path: Path) -> bool:
 
 
 def split_parts(path: Path, error: type[InputError]) -> tuple[Path, ...]:
-    """Return all parts of the GGUF whose first part is `path`, in order; `path` alone where it was not split.
+    """Return all parts of the GGUF whose first part is `path`, in order; `path` alone if it is not split.
 
     Raises:
-        InputError: as `error`: `path` is not the first part or is called otherwise; a part is missing, or belongs to
-            another split.
+        InputError: (as `error`) `path` is not the first part or is misnamed; a part is missing, or belongs to another
+            split.
 
     """
     values = _values(path, error)
@@ -43,7 +43,7 @@ def split_parts(path: Path, error: type[InputError]) -> tuple[Path, ...]:
     ending = f"-00001-of-{count:05d}.gguf" if isinstance(count, int) else ""
     if not isinstance(count, int) or values.get(NUMBER) != 0 or not path.name.endswith(ending):
         raise error(
-            f"{path} is part {values.get(NUMBER)!r} (from 0) of {count!r}, and is not called as a first part is",
+            f"{path} is part {values.get(NUMBER)!r} (from 0) of {count!r}, not a first part by its name",
             next_step=f"give the file that ends in {ending or '-00001-of-….gguf'}, with all others beside it",
         )
     prefix = path.name.removesuffix(ending)
@@ -51,7 +51,7 @@ def split_parts(path: Path, error: type[InputError]) -> tuple[Path, ...]:
     missing = [part.name for part in parts if not part.is_file()]
     if missing:
         raise error(
-            f"{path} is the first of {count} parts, and {len(missing)} of them are missing: {', '.join(missing[:3])}",
+            f"{path} is the first of {count} parts, and {len(missing)} are missing: {', '.join(missing[:3])}",
             next_step="put all parts into one folder",
         )
     for number, part in enumerate(parts[1:], start=1):
@@ -67,14 +67,14 @@ def split_parts(path: Path, error: type[InputError]) -> tuple[Path, ...]:
 
 
 def refuse_split(path: Path, error: type[InputError], what: str) -> None:
-    """Raise `error` where the GGUF at `path` is one of several parts and `what` takes a whole file."""
+    """Raise `error` if the GGUF at `path` is one of several parts and `what` takes a single file."""
     count = _values(path, error).get(COUNT, 1)
     if count not in _WHOLE:
         raise error(f"{path} is one of {count} parts; {what} takes a GGUF in one file", next_step=JOIN)
 
 
 def read_tensors(path: Path, error: type[InputError]) -> tuple[GgufTensor, ...]:
-    """Return the tensors of all parts; offsets are in each one's own file."""
+    """Return the tensors of all parts; offsets are relative to each part's own file."""
     return tuple(tensor for part in split_parts(path, error) for tensor in read_header(part, error).tensors)
 
 

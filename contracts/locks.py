@@ -1,6 +1,6 @@
-"""Advisory locks on open files and folders, which end with the process that holds them, however it ends.
+"""Advisory locks on open files and folders, released when the holding process ends, even by a crash.
 
-A process id would prove nothing: it may be another process's by then, or one of another container.
+A process id in a lock file would not do: ids are reused, and differ between containers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def try_lock(descriptor: int) -> bool | None:
     """Lock an open file or folder until it is closed or its process ends, without waiting.
 
     Returns:
-        Whether it is locked now; False where someone else holds it, None where nothing can be locked.
+        True if locked, False if another process holds it, None if the file system has no locks.
 
     """
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""JSON and TOML from files that are not trusted: nested too deeply is an error of the file, like any other."""
+"""Parsers for untrusted JSON and TOML, with a limit on nesting."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DEEPEST = 100
-"""Levels of lists and tables. Files that are read here have ten; Python's own limit is met at about a thousand."""
+"""Maximum nesting of lists and tables. Real files need about ten levels; Python's own limit is about a thousand."""
 
 
 def parse_json(content: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], object] | None = None) -> Any:
-    """Parse JSON; `pairs` makes what stands for each object.
+    """Parse JSON; `pairs` is `json.loads`'s `object_pairs_hook`.
 
     Raises:
-        ValueError: it is no JSON, or nested more than 100 levels deep.
+        ValueError: not JSON, or nested more than 100 levels deep.
 
     """
     try:
@@ -49,7 +49,7 @@ def parse_toml(content: str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises:
-        tomllib.TOMLDecodeError: it is no TOML, or nested more than 100 levels deep.
+        tomllib.TOMLDecodeError: not TOML, or nested more than 100 levels deep.
 
     """
     try:

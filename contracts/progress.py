@@ -6,13 +6,13 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A listener. `total` and `done` are in the unit named at `start` ("bytes", "probes", "tokens", "steps")."""
+    """Receives progress. `total` and `done` are in the unit given to `start` ("bytes", "probes", "tokens", "steps")."""
 
     def start(self, task: str, total: int, unit: str) -> None:
-        """Begin a task; a running one ends."""
+        """Begin a task, which ends the current one."""
 
     def advance(self, done: int) -> None:
-        """Count `done` more units. Thread-safe."""
+        """Add `done` units. Thread-safe."""
 
     def warn(self, message: str) -> None:
         """Show a warning that does not stop the job."""
@@ -23,7 +23,7 @@ def no_beat() -> None:
 
 
 class Silent:
-    """Hears nothing but keeps the warnings."""
+    """Ignores progress and collects the warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []

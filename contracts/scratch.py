@@ -1,7 +1,7 @@
-"""Temporary files and folders that a later run can tell from those in use.
+"""Temporary files and folders that later runs clean up after a crash.
 
-Each is locked (`locks`) by the process that made it, so that what is not locked belongs to nobody and is removed by the
-next run to the same place. Where a file system or a platform has no such locks, nothing is removed.
+Each is locked (`locks`) by the process that made it; the next run to the same place removes those without a lock. Where
+the file system or platform has no such locks, nothing is removed.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PREFIX = ".edgeproof-"
-"""What the name of a temporary folder beside a result begins with."""
+"""Prefix of temporary folders beside a result."""
 
 UNSETTLED = "publishing.json"
-"""A temporary folder that holds this file has results under final names, or what they replace: it is not removed."""
+"""Marker file: the temporary folder holds renamed results or the files that they replace, and is not removed."""
 
 _RANDOM = "[a-z0-9_]{8}"  # tempfile's
 
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path, prefix: str = PREFIX, suffix: str = "") -> Iterator[Path]:
-    """Make a folder in `parent` that is gone when the block ends; what dead processes left there goes first.
+    """Make a folder in `parent` that is removed when the block ends; first remove those of dead processes.
 
     Raises:
         OSError: it cannot be made.
@@ -49,7 +49,7 @@ def scratch_folder(parent: Path, prefix: str = PREFIX, suffix: str = "") -> Iter
 
 
 def locked_file(path: Path) -> tuple[int, Path]:
-    """Make a temporary file beside `path` and open it; what dead processes left of earlier ones goes first.
+    """Make a temporary file beside `path` and open it; first remove those of dead processes.
 
     Raises:
         OSError: it cannot be made.
@@ -61,25 +61,25 @@ def locked_file(path: Path) -> tuple[int, Path]:
         descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
         if try_lock(descriptor) is not False and is_at(descriptor, Path(name)):
             return descriptor, Path(name)
-        os.close(descriptor)  # another process took it for a dead one's before it was locked
+        os.close(descriptor)  # another process removed it as a dead one's before it was locked
 
 
 def remove_dead_files(parent: Path, pattern: str) -> None:
-    """Remove the files in `parent` whose name is of the regular expression `pattern` and that no process has locked."""
+    """Remove the files in `parent` whose names match the regular expression `pattern` and that no process locks."""
     _remove_dead(parent, pattern, _unlink, folders=False)
 
 
 def remove_dead_folders(parent: Path, prefix: str = PREFIX, suffix: str = "") -> None:
-    """Remove the folders that `scratch_folder` made in `parent` for processes that are dead; never raises."""
+    """Remove the folders that `scratch_folder` made in `parent` for dead processes; never raises."""
     _remove_dead(parent, re.escape(prefix) + _RANDOM + re.escape(suffix), _remove_settled, folders=True)
 
 
 @contextlib.contextmanager
 def dead(path: Path, *, folder: bool) -> Iterator[bool]:
-    """Open `path` and say whether no process holds it; none will while the block runs, if so.
+    """Yield whether no process holds `path`; if so, it stays locked by this process while the block runs.
 
     Raises:
-        OSError: it is gone, a link, or not of this kind.
+        OSError: `path` is gone, a link, or of the other kind.
 
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_DIRECTORY if folder else 0))
@@ -90,7 +90,7 @@ def dead(path: Path, *, folder: bool) -> Iterator[bool]:
 
 
 def locked_folder(parent: Path, prefix: str, suffix: str) -> tuple[Path, int]:
-    """Make a folder and open it; it is this process's until the descriptor is closed (-1 where it cannot be opened).
+    """Make a folder and lock it until the descriptor is closed (-1 where it cannot be opened).
 
     Raises:
         OSError: it cannot be made.
@@ -110,7 +110,7 @@ def locked_folder(parent: Path, prefix: str, suffix: str) -> tuple[Path, int]:
 
 
 def _remove_dead(parent: Path, pattern: str, remove: Callable[[Path], None], *, folders: bool) -> None:
-    """Call `remove` on each entry of `parent` of that name that is this user's and that no process holds."""
+    """Call `remove` on each entry of `parent` that matches `pattern`, is this user's and is held by no process."""
     if sys.platform == "win32":
         return
     entries: list[Path] = []

@@ -1,7 +1,7 @@
-"""What passes through `export`: the checkpoint, the merged rows, and the description that a writer follows.
+"""Data types of `export`: checkpoint, merged rows, and the model description that a writer follows.
 
 ```
-  Checkpoint.rows ──▶ merge ──▶ RowChunk ──▶ Writer.write   (one stream, as many writers as formats were asked for)
+  Checkpoint.rows ──▶ merge ──▶ RowChunk ──▶ Writer.write   (one stream, one writer per requested format)
 ```
 A chunk is float32, at most 64 MB, and holds whole rows of one tensor (a row is the last dimension; rows are counted
 over all leading dimensions together). Writers see chunks from several threads and in any order; a tensor's chunks never
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     Float32Array = NDArray[np.float32]
 
 CHUNK_BYTES = 64 * 2**20
-"""The largest chunk, in bytes of float32. Writers may be handed smaller ones."""
+"""Maximum size of a chunk, in bytes of float32. Writers may get smaller chunks."""
 
 
 class TensorInfo(NamedTuple):
-    """A tensor of a checkpoint, by the checkpoint's own name. `dtype` is the stored one: "F32", "F16", "BF16"."""
+    """A tensor of a checkpoint, by the checkpoint's own name. `dtype` is as stored: "F32", "F16", "BF16"."""
 
     name: str
     shape: tuple[int, ...]
@@ -57,11 +57,11 @@ class RowChunk(NamedTuple):
 
 
 class Checkpoint(Protocol):
-    """A base model's weights, by name, read in rows; also what a merge offers."""
+    """A base model's weights, by name, read in rows; a merged model has the same interface."""
 
     @property
     def path(self) -> Path:
-        """The folder or file that it was read from."""
+        """The folder or file of the weights."""
 
     @property
     def config(self) -> Mapping[str, object]:
@@ -69,7 +69,7 @@ class Checkpoint(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, ordered by file name, then by tensor name, as llama.cpp's converter reads them."""
+        """All tensors, ordered by file name, then by tensor name, as llama.cpp's converter reads them."""
 
     def rows(self, name: str, start: int, stop: int) -> Float32Array:
         """Rows `start` to `stop` as a fresh, C-contiguous float32 array [stop - start, columns]. Thread-safe."""
@@ -91,13 +91,13 @@ def identity(rows: Float32Array) -> Float32Array:
 
 @dataclass(frozen=True)
 class OutputTensor:
-    """A tensor of the output file and where its rows come from.
+    """A tensor of the output file and the source of its rows.
 
     `transform` maps a chunk of the source's rows to the output's rows of the same range (llama.cpp's rope layout
     permutes rows within a head; Gemma's norms add 1). It needs chunks whose bounds are multiples of `row_group` rows.
     A tensor that no checkpoint holds (rope factors) has its values in `constant`, of `shape`; `source` is then "".
-    `shape` is the output's: LFM2's convolution [hidden, 1, length] is [hidden, length], and of Gemma 3's table the rows
-    behind the tokenizer's last token are cut (a writer ignores the source's rows from `shape[0]` on).
+    `shape` is the output's: LFM2's convolution [hidden, 1, length] becomes [hidden, length], and Gemma 3's embedding
+    table loses the rows after the tokenizer's last token (a writer ignores the source's rows from `shape[0]` on).
     """
 
     name: str
@@ -110,11 +110,11 @@ class OutputTensor:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a GGUF file of this model says and holds, before any choice of format.
+    """Metadata and tensors of this model's GGUF file, before the choice of a format.
 
     `metadata` and `tensors` are in the order in which llama.cpp's converter writes them. The values of
-    `general.file_type` and `general.quantization_version` are the writer's; entries with these keys (value 0, "UINT32")
-    mark the places that the converter gives them in a float file.
+    `general.file_type` and `general.quantization_version` are set by the writer; entries with these keys (value 0,
+    "UINT32") mark their positions in the converter's float files.
     """
 
     architecture: str
@@ -139,7 +139,7 @@ class Writer(Protocol):
         """Quantize and store one chunk of a *source* tensor. Thread-safe; ignores sources that it does not use."""
 
     def finish(self) -> tuple[TensorRecord, ...]:
-        """Check that every row has come, fsync, rename to the final name."""
+        """Check that every row was written, fsync, rename to the final name."""
 
     def abort(self) -> None:
         """Remove the temporary file; never raises."""

@@ -66,8 +66,8 @@ def test_what_is_wrong_is_the_callers_error(kind, gguf, tmp_path):
     (tmp_path / "short.gguf").write_bytes(gguf.read_bytes()[:200])
     for name, told in (
         ("missing.gguf", "does not exist"),
-        ("words.gguf", "no GGUF file: it begins with b'no m'"),
-        ("short.gguf", r"no whole GGUF file: .* \(it has 200 bytes\)"),
+        ("words.gguf", "not a GGUF file: it begins with b'no m'"),
+        ("short.gguf", r"not a complete GGUF file: .* \(it has 200 bytes\)"),
     ):
         for read in (read_header, read_metadata):
             with pytest.raises(kind, match=told) as caught:

@@ -72,7 +72,7 @@ def test_a_missing_part_is_named(parts):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_another_part_than_the_first_is_refused(parts, number):
-    with pytest.raises(ArtifactError, match="not called as a first part"):
+    with pytest.raises(ArtifactError, match="not a first part by its name"):
         split_parts(parts[number], ArtifactError)
 
 
@@ -91,7 +91,7 @@ def test_a_part_of_another_split_is_refused_where_it_does_not_fit(parts, tmp_pat
 
 def test_a_first_part_that_is_called_otherwise_is_refused(parts):
     moved = parts[0].rename(parts[0].with_name("model.gguf"))
-    with pytest.raises(ArtifactError, match="not called as a first part"):
+    with pytest.raises(ArtifactError, match="not a first part by its name"):
         split_parts(moved, ArtifactError)
 
 

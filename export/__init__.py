@@ -1,1 +1,1 @@
-"""Checkpoint and adapters in, artifact and manifest out."""
+"""Export: merges adapters into a checkpoint, quantizes, and writes artifacts with their manifests."""

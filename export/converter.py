@@ -1,7 +1,7 @@
-"""Runs the converter of the user's own llama.cpp checkout, for architectures that edgeproof does not describe itself.
+"""Runs the converter of the user's llama.cpp checkout, for architectures that edgeproof does not support itself.
 
-The merge comes first, in the checkpoint's own names and row order, so nothing has to be known of how the converter
-renames or permutes; its float32 GGUF is then quantized like any other base.
+The merge comes first, in the checkpoint's names and row order, so the converter's renaming and permuting need not be
+known; its float32 GGUF is then quantized like any other base.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def find_script(checkout: Path) -> Path:
     """Return the converter in a llama.cpp checkout.
 
     Raises:
-        InputError: there is none.
+        InputError: the checkout has no converter.
 
     """
     script = checkout / SCRIPT
     if not script.is_file():
         raise InputError(
-            f"{checkout} is no llama.cpp checkout: {script} does not exist",
+            f"{checkout} is not a llama.cpp checkout: {script} does not exist",
             next_step="give --converter the folder that `git clone https://github.com/ggml-org/llama.cpp` made",
         )
     return script
@@ -34,14 +34,14 @@ def find_script(checkout: Path) -> Path:
 def convert(checkout: Path, folder: Path, target: Path, *, name: str) -> None:
     """Convert the Hugging Face folder `folder` to the float32 GGUF `target`.
 
-    The interpreter is $EDGEPROOF_CONVERTER_PYTHON, or the running one; it needs what llama.cpp's requirements name.
+    The interpreter is $EDGEPROOF_CONVERTER_PYTHON, or the running one; it needs llama.cpp's requirements.
 
     Raises:
-        InputError: no converter there, or its interpreter does not start.
-        UnsupportedError: the converter failed; carries its last words.
+        InputError: there is no converter, or its interpreter does not start.
+        UnsupportedError: the converter failed; the message has its last output.
 
     """
-    # The converter runs in its own folder: relative paths would mean something else there.
+    # The converter runs in its own folder, where relative paths would differ.
     checkout, folder, target = checkout.resolve(), folder.resolve(), target.resolve()
     script = find_script(checkout)
     arguments = (str(script), str(folder), "--outfile", str(target), "--outtype", "f32", "--model-name", name)
@@ -49,6 +49,6 @@ def convert(checkout: Path, folder: Path, target: Path, *, name: str) -> None:
     if ended.code != 0 or not target.is_file():
         raise UnsupportedError(
             f"{script} ended with exit code {ended.code} and no usable file; its last words:\n{ended.words}",
-            next_step=f"try it by hand: {Path(ended.interpreter).name} {SCRIPT} {folder.name} --outtype f32 "
+            next_step=f"run it by hand: {Path(ended.interpreter).name} {SCRIPT} {folder.name} --outtype f32 "
             f"(it needs: pip install -r {checkout / 'requirements.txt'}; another interpreter: {INTERPRETER})",
         )

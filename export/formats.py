@@ -1,4 +1,4 @@
-"""The formats that `export` writes, read at one glance."""
+"""Registry of the export formats."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Kind = Literal["gguf", "onnx"]
 class OpenWriter(Protocol):
     """Opens a writer of one format from the description of its kind.
 
-    `imatrix` and `overrides` concern GGUF, and are refused or ignored there as llama.cpp's tools do; `shared_scales`
-    concerns onnx-int4, which then has llama.cpp's codes. What is finished lies in the folder `inside`, from where the
-    caller gives it its name; without one it is named `target` at once.
+    `imatrix` and `overrides` apply to GGUF, and are refused or ignored there as llama.cpp's tools do; `shared_scales`
+    gives onnx-int4 llama.cpp's codes. The finished artifact is left in the folder `inside`, for the caller to rename;
+    without one it is named `target` at once.
     """
 
     def __call__(
@@ -43,20 +43,20 @@ class OpenWriter(Protocol):
         inside: Path | None = None,
         force: bool = False,
     ) -> Writer:
-        """Begin to write `target`."""
+        """Start writing `target`."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One line of the registry.
+    """An entry of the registry.
 
     Attributes:
-        name: what `--format` takes.
-        scheme: the format's own name for it ("Q4_K_M").
-        suffix: of the file; "" for a folder.
-        nominal_bits: bits per weight where the shape lets the format be itself.
-        description: one line for people.
-        open: begins to write it.
+        name: the value of `--format`.
+        scheme: llama.cpp's or onnxruntime's name ("Q4_K_M").
+        suffix: suffix of the file; "" for a folder.
+        nominal_bits: bits per weight for shapes without fallbacks.
+        description: one line for the user.
+        open: opens the writer.
 
     """
 
@@ -69,7 +69,7 @@ class Format:
 
     @property
     def kind(self) -> Kind:
-        """A GGUF is a file, an ONNX artifact a folder."""
+        """Kind of artifact: GGUF (a file) or ONNX (a folder)."""
         return "gguf" if self.suffix else "onnx"
 
 
@@ -80,7 +80,7 @@ def _gguf(
     *,
     imatrix: Imatrix | None = None,
     overrides: Sequence[str] = (),
-    shared_scales: bool = False,  # noqa: ARG001 (what is shared is llama.cpp's own)
+    shared_scales: bool = False,  # noqa: ARG001 (these scales are llama.cpp's already)
     inside: Path | None = None,
     force: bool = False,
 ) -> Writer:
@@ -133,7 +133,7 @@ ALIASES: Mapping[str, str] = {"gguf-q4_k_m": "gguf-q4"}
 
 
 def find_format(name: str) -> Format:
-    """Look a format up by name or alias, in any case.
+    """Look up a format by name or alias, ignoring case.
 
     Raises:
         UnsupportedError: no such format; the nearest name is suggested.
@@ -158,10 +158,10 @@ def effective_bits(records: Iterable[TensorRecord]) -> float:
 
 
 def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
-    """Say so where a 4-bit format needs over a bit more per weight than it should, why, and what would be better.
+    """Return a warning, with cause and alternative, if a 4-bit format takes over one bit per weight above its nominal.
 
-    Narrow models do that: k-quants need rows that are a multiple of 256, and an embedding that doubles as the output
-    is stored in 6 or 8 bits, which weighs where the layers are small.
+    Narrow models do: k-quants need rows that are a multiple of 256, and a tied embedding table is stored in 6 or 8
+    bits, a large share where the layers are small.
     """
     if form.nominal_bits > 6:
         return None
@@ -173,8 +173,8 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     share = largest.bytes / sum(record.bytes for record in records)
     if form.kind == "onnx":
         return (
-            f"{said}{largest.name} alone is {share:.0%} of the folder, in {largest.type}; an embedding table "
-            "that is not the output's too stays in float32, as onnxruntime-genai's builder leaves it"
+            f"{said}{largest.name} alone is {share:.0%} of the folder, in {largest.type}; an untied "
+            "embedding table stays in float32, as in onnxruntime-genai's builder"
         )
     fallbacks = [record for record in records if _fell_back(record)]
     as_q4_0 = effective_bits(
@@ -183,7 +183,7 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     )
     if as_q4_0 <= bits - 0.25:
         return (
-            f"{said}{len(fallbacks)} tensors have rows that are no multiple of 256 and fall back to wider types; "
+            f"{said}{len(fallbacks)} tensors have rows that are not a multiple of 256 and fall back to wider types; "
             f"gguf-q4_0 is the better 4-bit format here ({as_q4_0:.2f})"
         )
     return (
@@ -193,7 +193,7 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
 
 
 def _fell_back(record: TensorRecord) -> bool:
-    """Whether a k-quant became a wider type because rows are no multiple of 256, embedding and output aside."""
+    """Whether a k-quant became a wider type because rows are not a multiple of 256, except embedding and output."""
     wider = record.type in {"Q5_0", "Q5_1", "Q8_0"}
     return wider and record.shape[-1] % 256 != 0 and _is_quantized_in_a_layer(record)
 

@@ -1,4 +1,4 @@
-"""What changes an export beside its inputs and formats, and which of it cannot go together."""
+"""Options of an export, and the check for contradictions."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What changes the bytes of an artifact beside its inputs and its format.
+    """Options that change an artifact's bytes, besides inputs and format.
 
     Attributes:
-        imatrix: llama.cpp's importance matrix, either of its two formats.
-        tensor_types: PATTERN=TYPE, as llama-quantize has them.
-        converter: a llama.cpp checkout whose converter is to be run on the merge.
+        imatrix: llama.cpp's importance matrix, in either of its formats.
+        tensor_types: PATTERN=TYPE, as for llama-quantize.
+        converter: a llama.cpp checkout whose converter runs on the merge.
         allow_requantize: accept a quantized GGUF as base.
-        unmerged: quantize the base alone and write the adapters as a GGUF LoRA beside it.
-        shared_scales: give onnx-int4 llama.cpp's Q4_0 codes and scales, so that it is the same model as gguf-q4_0.
-        onnx_builder: let the installed onnxruntime-genai builder make ONNX formats of a family that is not described.
-        name: the model's name in the metadata and in the files' names; the base's own name where empty.
+        unmerged: quantize the base only and write the adapters as a GGUF LoRA beside it.
+        shared_scales: give onnx-int4 llama.cpp's Q4_0 codes and scales, so that it equals gguf-q4_0 numerically.
+        onnx_builder: use the installed onnxruntime-genai builder for ONNX formats of unsupported families.
+        name: the model's name in metadata and file names; the base's name if empty.
 
     """
 
@@ -45,11 +45,11 @@ class ExportOptions:
 def refuse_contradictions(
     base: Path, adapters: Sequence[Path], formats: Sequence[Format], options: ExportOptions
 ) -> None:
-    """Refuse options that contradict each other, or concern formats or bases of another kind than those given.
+    """Refuse options that contradict each other, or do not apply to the given formats or base.
 
     Raises:
-        UsageError: which, and what to leave out.
-        InputError: --converter names no llama.cpp checkout.
+        UsageError: options contradict each other; the message says which to omit.
+        InputError: --converter does not name a llama.cpp checkout.
 
     """
     if not formats:
@@ -60,7 +60,7 @@ def refuse_contradictions(
         find_script(options.converter)
     if "/" in options.name or "\\" in options.name or options.name in {".", ".."}:
         raise UsageError(
-            f"--name {options.name} is no file name: artifacts are named after it",
+            f"--name {options.name} is not a file name: artifacts are named after it",
             next_step="leave the folders out; --out says where the artifacts go",
         )
     onnx = next((form.name for form in formats if form.kind == "onnx"), None)
@@ -92,7 +92,7 @@ def refuse_contradictions(
 
 
 def recorded(options: ExportOptions) -> dict[str, object]:
-    """Return the options that were used; files by name and digest."""
+    """Return the options used; files by name and digest."""
     return {
         "imatrix": digest_file(options.imatrix).sha256 if options.imatrix else None,
         "tensor_types": list(options.tensor_types),

@@ -1,4 +1,4 @@
-"""The export, top to bottom: base and adapters in, artifacts with their manifests out, in one pass over the weights.
+"""Export pipeline: base and adapters to artifacts with manifests, in one pass over the weights.
 
 ```
   open base ─▶ describe ─▶ prove the tokenizer ─▶ merge ═▶ quantize ═▶ write ─▶ manifest ─▶ rename
@@ -46,7 +46,7 @@ WORK = "work"
 
 @dataclass(frozen=True)
 class Exported:
-    """An artifact under its final name, and what its manifest says. `lora` is the adapter beside an unmerged base."""
+    """An artifact under its final name, with its manifest. `lora` is the adapter beside an unmerged base."""
 
     format: str
     path: Path
@@ -67,22 +67,22 @@ def export(
     command: Sequence[str] = (),
     progress: Progress,
 ) -> tuple[Exported, ...]:
-    """Merge `adapters` into `base` in the order given and write one artifact a format into the folder `out`.
+    """Merge `adapters` into `base` in the given order and write one artifact per format into the folder `out`.
 
     Args:
         base: a Hugging Face folder, or a float GGUF.
-        adapters: PEFT folders; none writes the base itself.
+        adapters: PEFT folders; with none, the base itself is written.
         formats: names of `edgeproof.export.formats.FORMATS`; they share one pass over the weights.
-        out: the folder, made where it is missing.
-        options: what else changes the bytes.
-        texts: further texts on which the tokenizer must be proved equal (those of a probe pack).
-        force: replace artifacts that exist.
-        threads: workers; all cores by default. The bytes do not depend on it.
+        out: the folder, created if missing.
+        options: options that change the bytes.
+        texts: additional texts for the tokenizer's proof (those of a probe pack).
+        force: replace existing artifacts.
+        threads: number of workers; default: all cores. The bytes do not depend on it.
         command: the command line, for the manifest.
-        progress: hears of tasks, bytes and warnings.
+        progress: receives tasks, bytes and warnings.
 
     Raises:
-        EdgeproofError: one of its branches, by what can be done about it. Nothing is left under a final name.
+        EdgeproofError: a subclass, by what the user can do. Nothing is left under a final name.
 
     """
     options = options or ExportOptions()

@@ -1,8 +1,8 @@
-"""Rounds single tensors as an export to a format would, without writing a file.
+"""Rounding of single tensors to a format as an export does, without writing a file.
 
-The plan of types is the exporter's own (fallbacks, tied tables, the layers with more bits included), and so are the
-kernels: what comes back is, bit for bit, what the file's codes stand for. Rows are independent of each other in every
-type, so that the order in which a file has them (llama.cpp's rope layout) does not matter here.
+The types (including fallbacks, tied tables, layers with more bits) and the kernels are the exporter's: the result
+equals the dequantized file bit for bit. Rows are independent in every type, so their order in a file (llama.cpp's rope
+layout) does not matter.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from edgeproof.export.survival.preflight import SampleTarget
 
 _PIECE = 2**17
-"""Weights that are rounded at a time: codes and weights stay in a core's cache."""
+"""Weights rounded at a time, so that codes and weights stay in a core's cache."""
 _EXACT = {"F32", "float32"}
 
 
 class _Part(NamedTuple):
-    """Rows `start` to `stop` of a tensor, and the type that they are stored in."""
+    """Rows `start` to `stop` of a tensor, and their stored type."""
 
     start: int
     stop: int
@@ -50,7 +50,7 @@ class FormatRounding:
 
     Attributes:
         format: the format's name.
-        types: the stored types, by the base's own tensor name; tensors in float32 are left out.
+        types: stored types by the base's tensor name, without float32 tensors.
 
     """
 
@@ -64,7 +64,7 @@ class FormatRounding:
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __call__(self, name: str, weights: Float32Array) -> Float32Array:
-        """Return what the artifact will hold of `weights`: see the protocol."""
+        """Return `weights` as the artifact will hold them: see the protocol."""
         source = self._source(name, weights)
         rounded = np.array(weights, np.float32, order="C")
         jobs = list(_pieces(self._parts.get(source, ()), rounded.shape[-1] if rounded.ndim else 1))
@@ -87,7 +87,7 @@ class FormatRounding:
         if not np.isfinite(rounded).all():
             largest = float(np.abs(weights).max())
             raise TrainingError(
-                f"{name} holds {largest:g}, too much for {self.format} (scales are float16, which ends at 65,504)",
+                f"{name} holds {largest:g}, too large for {self.format} (scales are float16, which ends at 65,504)",
                 next_step="train with a lower learning rate",
             )
         return rounded
@@ -96,7 +96,7 @@ class FormatRounding:
         target = self._names.find(name)
         if target is None:
             raise UnsupportedError(
-                f"{self._names.base.path} has no tensor that {name} could be",
+                f"{self._names.base.path} has no tensor for {name}",
                 next_step="train and export from the same base",
             )
         source, info = self._names.source(target.name), self._names.info(target.name)
@@ -109,17 +109,17 @@ class FormatRounding:
 
 
 def open_rounding(base: Path, format_name: str, *, threads: int = 1) -> FormatRounding:
-    """Plan an export of `base` to a format and return how it rounds the weights; none of them is read.
+    """Plan an export of `base` to a format and return its rounding; no weight is read.
 
-    An export with --imatrix, --tensor-type or --shared-scales rounds otherwise.
+    An export with --imatrix, --tensor-type or --shared-scales rounds differently.
 
     Args:
-        base: a Hugging Face folder, or a GGUF (a quantized one, too: training dequantizes it).
-        format_name: of `edgeproof.export.formats.FORMATS`.
-        threads: that a tensor's rows are shared among; the result does not depend on it.
+        base: a Hugging Face folder, or a GGUF, quantized or not (training dequantizes it).
+        format_name: a name of `edgeproof.export.formats.FORMATS`.
+        threads: number of threads per tensor; the result does not depend on it.
 
     Raises:
-        UnsupportedError: no such format, or an architecture that is not described.
+        UnsupportedError: no such format, or an unsupported architecture.
         CheckpointError: a tensor is missing or of another shape.
         TokenizerError: the base's tokenizer cannot be exported.
 
@@ -132,10 +132,10 @@ def open_rounding(base: Path, format_name: str, *, threads: int = 1) -> FormatRo
         if codec.type in _EXACT:
             continue
         if codec.why_not:
-            raise UnsupportedError(f"{form.name} cannot be foretold for {place.stored}: {codec.why_not}")
+            raise UnsupportedError(f"the rounding of {place.stored} to {form.name} cannot be computed: {codec.why_not}")
         _refuse_changed(place)
         added = _Part(place.start, place.start + place.rows, codec)
-        # A tied table has one place in either kind of artifact: were there two, there would be no one rounding of it.
+        # A tied table has one place in either kind of artifact; with two its rounding would be ambiguous.
         assert all(part.stop <= added.start or added.stop <= part.start for part in parts[place.source]), place
         parts[place.source].append(added)
     return FormatRounding(form.name, parts, names, threads=threads)
@@ -150,12 +150,12 @@ def _targets(opened: Base, form: Format) -> list[SampleTarget]:
 
 
 def _refuse_changed(place: Place) -> None:
-    """Refuse a transform that does more than move rows: its result would have to be taken back after the rounding."""
+    """Refuse a transform that does more than permute rows: it would have to be inverted after the rounding."""
     if place.transform is identity:
         return
     numbers = np.arange(place.rows, dtype=np.float32).reshape(-1, 1)
     if place.rows > 2**24 or not np.array_equal(np.sort(place.transform(numbers), axis=0), numbers):
-        raise UnsupportedError(f"{place.stored} is not made of {place.source} by moving rows alone")
+        raise UnsupportedError(f"{place.stored} is not just a row permutation of {place.source}")
 
 
 def _pieces(parts: Sequence[_Part], columns: int) -> list[_Part]:

@@ -1,10 +1,10 @@
-"""One pass over the model: each chunk is read, merged and handed to every writer by one thread, on all cores.
+"""Streaming pass over the model: worker threads on all cores read, merge and write one chunk at a time.
 
 ```
-  tensors in the checkpoint's order ── cut in chunks ──▶ thread 1: rows ─▶ writer, writer …
+  tensors in the checkpoint's order ── split in chunks ─▶ thread 1: rows ─▶ writer, writer …
                                                     └──▶ thread 2: rows ─▶ writer, writer …
 ```
-What is cut where depends on the shapes alone, so the bytes do not depend on the number of threads.
+Chunk bounds depend on the shapes only, so the bytes do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Checkpoint, TensorInfo, TensorRecord, Writer
 
 TARGET_WEIGHTS = 2**19
-"""Weights per chunk: 2 MB of float32, which stays in a core's cache from the merge to the kernel."""
+"""Weights per chunk: 2 MB of float32, which stay in a core's cache from the merge to the kernel."""
 
 
 def row_groups(description: ModelDescription) -> dict[str, int]:
-    """Which source tensors `description` needs, and the number of rows that their chunks must be a multiple of."""
+    """Return the source tensors that `description` needs, each with its row group: chunk bounds are multiples of it."""
     groups: dict[str, int] = {}
     for tensor in description.tensors:
         if tensor.constant is None:
@@ -40,15 +40,15 @@ def row_groups(description: ModelDescription) -> dict[str, int]:
 
 
 def chunk_bounds(info: TensorInfo, group: int) -> Iterator[tuple[int, int]]:
-    """Cut a tensor's rows in chunks of about `TARGET_WEIGHTS`, at multiples of `group` rows.
+    """Split a tensor's rows into chunks of about `TARGET_WEIGHTS`, at multiples of `group` rows.
 
     Raises:
-        CheckpointError: one group of rows alone is larger than `CHUNK_BYTES`, or the rows are no multiple of it.
+        CheckpointError: one group of rows is larger than `CHUNK_BYTES`, or the rows are not a multiple of `group`.
 
     """
     if info.rows % group:
         raise CheckpointError(
-            f"{info.name} has {info.rows:,} rows, which is no multiple of {group:,}",
+            f"{info.name} has {info.rows:,} rows, which is not a multiple of {group:,}",
             next_step="check the number of heads in the base's config.json",
         )
     if 4 * group * info.columns > CHUNK_BYTES:
@@ -69,30 +69,30 @@ def run_stream(
     threads: int | None = None,
     progress: Progress,
 ) -> list[tuple[TensorRecord, ...]]:
-    """Stream the tensors that are needed from `model` to every writer, then finish the writers.
+    """Stream the needed tensors from `model` to every writer, then finish the writers.
 
     Args:
         model: a checkpoint, or a merge over one.
-        writers: any number; each is finished, or aborted if anything goes wrong, an interruption included.
-        needed: what the writers were opened with; or the source tensors, with what their chunks' rows must be a
+        writers: any number; each is finished, or aborted on any error or interruption.
+        needed: the writers' description; or the source tensors, each with the number that its chunks' rows are a
             multiple of.
-        check: called when all rows have passed and no file has its final name yet; what it raises aborts.
-        threads: None for one per core that this process may use.
-        progress: told in bytes of float32.
+        check: called after the last row and before any file has its final name; an exception aborts.
+        threads: None for one per core available to this process.
+        progress: receives bytes of float32.
 
     Returns:
         The records of each writer, in the order of `writers`.
 
     Raises:
-        CheckpointError: `model` lacks a tensor that is needed.
-        EdgeproofError: whatever reading, merging or writing raises; the first one, if several threads fail.
+        CheckpointError: `model` lacks a needed tensor.
+        EdgeproofError: an error of reading, merging or writing; the first one, if several threads fail.
 
     """
     try:
         groups = row_groups(needed) if isinstance(needed, ModelDescription) else needed
         infos = _wanted(model, groups)
         jobs = [(info, *bounds) for info in infos for bounds in chunk_bounds(info, groups[info.name])]
-        if jobs:  # none where a foreign tool makes all artifacts
+        if jobs:  # none if an external tool writes all artifacts
             progress.start("Export", sum(4 * info.rows * info.columns for info in infos), "bytes")
         one_blas_thread()
         _keep_freed_pages()
@@ -107,7 +107,7 @@ def run_stream(
 
 
 class _Pass:
-    """The chunks still to do, shared by the threads."""
+    """The remaining chunks, shared by the threads."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class _Pass:
         self._begun: list[threading.Event] = []
 
     def run(self, threads: int) -> None:
-        """Do all chunks on `threads` threads; raise what the first failing one raised, or the interruption."""
+        """Process all chunks on `threads` threads; raise the first thread's exception, or the interruption."""
         ends = [threading.Event() for _ in range(threads)]
         try:
             for index, end in enumerate(ends):
@@ -134,9 +134,9 @@ class _Pass:
             for end in ends:
                 end.wait()
         finally:
-            # On an interruption the threads end with the chunk in hand, some ms later; only then may files be removed.
-            # (Thread.join, interrupted, takes a thread for ended that still runs: seen in 3.11. And Thread.start,
-            # interrupted, does not tell whether the thread runs: each counts itself.)
+            # On an interruption the threads finish their current chunk within some ms; files may be removed only then.
+            # (An interrupted Thread.join can report a running thread as ended, seen in 3.11; an interrupted
+            # Thread.start does not show whether the thread runs. So each thread counts itself.)
             while not self._stop():
                 pass
             for end in self._begun:
@@ -147,7 +147,7 @@ class _Pass:
             raise self._failure
 
     def _stop(self) -> bool:
-        """Let no thread take another chunk; False if a second interruption came between."""
+        """Stop the threads from taking another chunk; False if a second interruption intervened."""
         with contextlib.suppress(KeyboardInterrupt), self._lock:
             self._stopped = True
         return self._stopped
@@ -185,18 +185,18 @@ def _wanted(model: Checkpoint, names: Iterable[str]) -> list[TensorInfo]:
     missing = [name for name in names if name not in model.tensors]
     if missing:
         raise CheckpointError(
-            f"{model.path} lacks {len(missing)} tensors that its configuration asks for, the first: {missing[0]}",
+            f"{model.path} lacks {len(missing)} tensors required by its configuration, the first: {missing[0]}",
             next_step="download the checkpoint again, all shards",
         )
     return [info for name, info in model.tensors.items() if name in names]
 
 
 def _keep_freed_pages() -> None:
-    """Let glibc keep the memory of one chunk for the next.
+    """Make glibc keep the memory of one chunk for the next.
 
-    It gives freed memory back to the kernel above a limit that follows the largest block freed so far (mallopt(3),
-    M_MMAP_THRESHOLD), and chunks lie just above it: every one would be zeroed by the kernel anew, a fifth of all time.
-    Freeing one block of 16 MB lifts the limit to 32 MB a thread. Other allocators do not mind.
+    glibc returns freed blocks to the kernel above a limit that follows the largest block freed so far (mallopt(3),
+    M_MMAP_THRESHOLD). Chunks are just above it: the kernel would zero each of them again, a fifth of the total time.
+    Freeing one block of 16 MB raises the limit to 32 MB per thread. It has no effect on other allocators.
     """
     np.empty(2**24, np.uint8)
 

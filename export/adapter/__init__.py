@@ -1,1 +1,1 @@
-"""PEFT adapters: read, checked, ready to merge."""
+"""Loader for PEFT adapters."""

@@ -1,4 +1,4 @@
-"""A loaded PEFT adapter: names, shapes and norms; its values stay in the file until a merge asks for them."""
+"""Data types of a loaded PEFT adapter: names, shapes and norms. Values stay in the file until the merge reads them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 class AdapterTensor(NamedTuple):
-    """A tensor in the adapter's file, read when asked for."""
+    """A tensor in the adapter's file, read on demand."""
 
     file: SafetensorsFile
     key: str
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape as stored."""
+        """The stored shape."""
         return self.file.tensors[self.key].info.shape
 
     def read(self) -> Float32Array:
-        """All values, float32, in the stored shape. NaN or Inf: `AdapterError`."""
+        """All values, float32, in the stored shape; `AdapterError` for NaN or Inf."""
         return self.file.values(self.key).reshape(self.shape)
 
     def rows(self, start: int, stop: int) -> Float32Array:
-        """Rows `start` to `stop`, float32 [stop - start, columns]. NaN or Inf: `AdapterError`."""
+        """Rows `start` to `stop`, float32 [stop - start, columns]; `AdapterError` for NaN or Inf."""
         return self.file.values(self.key, start, stop)
 
 
@@ -44,12 +44,12 @@ class LowRank:
 
     Attributes:
         module: its name in the model ("model.layers.0.self_attn.q_proj").
-        A: [rank, in]; of an embedding [rank, tokens].
-        B: [out, rank]; of an embedding [width, rank].
+        A: [rank, in]; for an embedding [rank, tokens].
+        B: [out, rank]; for an embedding [width, rank].
         scaling: alpha / rank, or alpha / sqrt(rank) for rsLoRA.
         embedding: whether it was trained on an `nn.Embedding`: ΔW is then transposed.
-        magnitude: DoRA's vector, [out] or, of an embedding, [width]; None without DoRA.
-        bias: what lora_B adds to the layer's bias before scaling, [out]; None where it has none.
+        magnitude: DoRA's vector, [out] or, for an embedding, [width]; None without DoRA.
+        bias: lora_B's bias, added to the layer's bias after scaling, [out]; None where it has none.
         delta_norm: ‖scaling · B·A‖, Frobenius.
 
     """
@@ -71,7 +71,7 @@ class LowRank:
 
 @dataclass(frozen=True)
 class TokenRows:
-    """Rows of an embedding that were trained by themselves: row `indices[i]` becomes `rows[i]`, float32 [n, width]."""
+    """Individually trained rows of an embedding: row `indices[i]` becomes `rows[i]`, float32 [n, width]."""
 
     module: str
     indices: tuple[int, ...]
@@ -84,12 +84,12 @@ class Adapter:
 
     Attributes:
         path: its folder.
-        config: what adapter_config.json says.
+        config: the parsed adapter_config.json.
         low_rank: the LoRAs, by module name.
-        replaced: tensors that take the base's place (modules_to_save, trained biases), by tensor name.
-        saved_base: tables that peft saves with a LoRA on an embedding: the base's own at training, by tensor name.
-        token_rows: rows of embeddings that take the base's place, by module name.
-        warnings: what its files make doubtful, for people.
+        replaced: tensors that replace the base's (modules_to_save, trained biases), by tensor name.
+        saved_base: the base's tables at training time, which peft saves with a LoRA on an embedding, by tensor name.
+        token_rows: rows of embeddings that replace the base's, by module name.
+        warnings: doubts raised by its files, for the user.
 
     """
 
@@ -103,5 +103,5 @@ class Adapter:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that its effect comes from."""
+        """The files that determine the adapter's effect."""
         return (self.path / CONFIG, self.path / WEIGHTS)

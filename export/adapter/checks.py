@@ -1,4 +1,4 @@
-"""Questions that an adapter must answer before it is merged: does it do anything, and was it trained on this base?"""
+"""Checks of an adapter before the merge: does it change anything, and was it trained on this base?"""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from edgeproof.export.adapter.adapter import LowRank
 
 IDLE_LIMIT = 1e-5
-"""‖ΔW‖/‖W‖ over all tensors that an adapter touches, below which it counts as one that does nothing.
+"""‖ΔW‖/‖W‖ over all tensors that an adapter touches, below which it counts as having no effect.
 
 One Adam step at a learning rate of 1e-6 gives about 6e-6 on a 1.5B model, at the 1e-4 of a real run 6e-4, a finished
-unlearning run 1e-2: what is below was never trained, or was trained and lost.
+unlearning run 1e-2: an adapter below the limit was never trained, or its training was lost.
 """
 
 FAINT_LIMIT = 2.0**-12
-"""‖ΔW‖/‖W‖ below which even float16 loses most of a change: half a unit in the last of its 11 bits."""
+"""‖ΔW‖/‖W‖ below which even float16 loses most of a change: half a unit in the last place of its 11 bits."""
 
 _QUANTIZED_NAME = re.compile(r"(4|8)[-_]?bit|bnb|nf4|int[48]|gptq|awq|fp8|fp4|gguf|hqq|aqlm|qlora", re.IGNORECASE)
 _QUANTIZED_CARD = re.compile(
@@ -33,13 +33,13 @@ _QUANTIZED_CARD = re.compile(
 def refuse_idle(path: Path, low_rank: Mapping[str, LowRank], *, touches_more: bool) -> str:
     """Refuse an adapter whose every B·A is zero; return a warning where only some are, or "".
 
-    DoRA with B·A = 0 still rescales rows by its magnitudes, so that is left to the merge, which knows W.
+    DoRA with B·A = 0 still rescales rows by its magnitudes; the merge, which knows W, checks that case.
     """
     idle = [lora for lora in low_rank.values() if lora.delta_norm == 0 and lora.magnitude is None and lora.bias is None]
     if not idle:
         return ""
     if len(idle) == len(low_rank) and not touches_more:
-        # The factors' own norms tell which of the two is zero: a zero B was never updated.
+        # The factors' norms show which of the two is zero: a zero B was never updated.
         first = idle[0]
         raise AdapterError(
             f"the adapter {path} does nothing: B·A is zero in all {len(low_rank)} modules (of {first.module}: "
@@ -57,7 +57,7 @@ def quantization_hint(path: Path, base_name: str) -> str:
     """Return a warning where the adapter's files say that it was trained on a quantized base, or ""."""
     found = ""
     if match := _QUANTIZED_NAME.search(base_name.rsplit("/", 1)[-1]):
-        found = f"its base is called {base_name!r} ({match[0]})"
+        found = f"its base is named {base_name!r} ({match[0]})"
     else:
         card = path / "README.md"
         if card.is_file() and (match := _QUANTIZED_CARD.search(card.read_text(encoding="utf-8", errors="replace"))):
@@ -85,14 +85,14 @@ def base_mismatch(adapter: Path, trained_on: str, base: Checkpoint) -> str:
 
 
 def _base_names(base: Checkpoint) -> set[str]:
-    """Names under which the base may be known, plain: its folder, its config, its folder in the Hugging Face cache."""
+    """Names of the base, normalized: its folder, its config, its folder in the Hugging Face cache."""
     names = {base.path.name, base.path.resolve().name, str(base.config.get("_name_or_path") or "")}
     names |= {part.rsplit("--", 1)[-1] for part in base.path.resolve().parts if part.startswith("models--")}
     return {_plain(name) for name in names if name}
 
 
 def _plain(name: str) -> str:
-    """Return the last part of a path or repository name, lower case, without what people change at will."""
+    """Return the last part of a path or repository name, lower case, with separators and suffixes normalized."""
     return re.sub(r"[-_.\s]+", "-", name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower()).removesuffix(
         "-gguf"
     )

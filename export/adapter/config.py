@@ -1,7 +1,7 @@
-"""Reads `adapter_config.json`: what the LoRA's arithmetic is, and which option would make it another.
+"""Reader for `adapter_config.json`: the LoRA's arithmetic, and the options that would change it.
 
-An option that is neither understood nor at its neutral value is an error: a merge that ignored it would not be the
-model that was trained. Source: peft 0.21, `LoraConfig`.
+An unknown option that is not at its neutral value is an error: a merge that ignored it would differ from the trained
+model. Source: peft 0.21, `LoraConfig`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_PART_IN_MERGING = {
     "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules", "task_type",
     "trainable_token_indices", "use_dora", "use_rslora",
 }  # fmt: skip
-"""Options that are read below, or that have no part in merging trained weights."""
+"""Options that are read below, or that do not affect the merge of trained weights."""
 
 _WHY_NOT = {
     "alora_invocation_tokens": "activated LoRA acts on some of the tokens only, so it cannot be merged at all",
@@ -48,21 +48,21 @@ _WHY_NOT = {
 }
 
 _PLAIN_INITS = {"gaussian", "eva", "orthogonal", "mica"}
-"""Initialisations that leave the base's weights alone, beside true and false."""
+"""Initializations that leave the base's weights unchanged, besides true and false."""
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What `adapter_config.json` says that matters for merging.
+    """The merge-relevant content of `adapter_config.json`.
 
     Attributes:
-        rank: of modules that no entry of `rank_pattern` matches.
-        alpha: of modules that no entry of `alpha_pattern` matches.
+        rank: rank of modules that no entry of `rank_pattern` matches.
+        alpha: alpha of modules that no entry of `alpha_pattern` matches.
         use_rslora: scaling is alpha / sqrt(rank) (arXiv 2312.03732) instead of alpha / rank.
         use_dora: a magnitude vector rescales W + ΔW (arXiv 2402.09353).
         token_indices: rows that `trainable_token_indices` names, by module name (""  for the input embedding).
-        ensure_weight_tying: what is trained on a tied embedding holds for the output head too.
-        base_name: `base_model_name_or_path`, empty where it is not given.
+        ensure_weight_tying: changes to a tied embedding also apply to the output head.
+        base_name: `base_model_name_or_path`, empty where missing.
 
     """
 
@@ -91,13 +91,13 @@ class AdapterConfig:
         return _first_match(self.alpha_pattern, module, self.alpha) / (math.sqrt(rank) if self.use_rslora else rank)
 
     def targets(self, module: str) -> bool:
-        """Whether the config asks for a LoRA on `module`; false where that can't be told ("all-linear")."""
+        """Whether the config asks for a LoRA on `module`; false where this is unknown ("all-linear")."""
         if self.partial_layers or self.target_modules in {None, "all-linear"}:
-            return False  # peft's own rules then need the model's classes
+            return False  # peft's rules for these need the model's classes
         return self._is_named(module)
 
     def leaves_out(self, module: str) -> bool:
-        """Whether peft would make no LoRA on `module` by this config; false where that can't be told."""
+        """Whether this config makes peft leave `module` without a LoRA; false where this is unknown."""
         if self.target_modules in {None, "all-linear"} or (self.ensure_weight_tying and _is_table(module)):
             return False
         return not self._is_named(module)
@@ -114,8 +114,8 @@ def read_config(folder: Path) -> AdapterConfig:
     """Read and check `folder`/adapter_config.json.
 
     Raises:
-        AdapterError: it is missing, broken, or a value is not what it must be.
-        UnsupportedError: the type or an option is one that this program does not merge.
+        AdapterError: the file is missing or broken, or a value is of the wrong type.
+        UnsupportedError: the adapter type or an option cannot be merged here.
 
     """
     path = folder / CONFIG
@@ -128,9 +128,9 @@ def read_config(folder: Path) -> AdapterConfig:
     except OSError as failure:
         raise AdapterError(f"cannot read {path}: {failure.strerror}") from failure
     except ValueError as failure:
-        raise AdapterError(f"{path} is no JSON: {failure}", next_step="copy or download the adapter again") from failure
+        raise AdapterError(f"{path} is not JSON: {failure}", next_step="copy or download it again") from failure
     if not isinstance(raw, dict):
-        raise AdapterError(f"{path} is no JSON object", next_step="copy or download the adapter again")
+        raise AdapterError(f"{path} is not a JSON object", next_step="copy or download it again")
     config = cast("dict[str, object]", raw)
     _refuse_unsupported(path, config)
     return AdapterConfig(
@@ -155,13 +155,13 @@ def _refuse_unsupported(path: Path, config: Mapping[str, object]) -> None:
     kind = config.get("peft_type")
     if kind != "LORA":
         raise UnsupportedError(
-            f"{path} is of the PEFT type {kind!r}; what can be merged is LORA ({SUPPORTED})",
+            f"{path} is of the PEFT type {kind!r}; only LORA can be merged ({SUPPORTED})",
             next_step="merge it with peft's merge_and_unload, save the merged model in float32 and give that as --base",
         )
     for option, value in config.items():
         if option in _NO_PART_IN_MERGING or not value:
             continue
-        why = _WHY_NOT.get(option, "this option is not known here")
+        why = _WHY_NOT.get(option, "this option is unknown")
         raise UnsupportedError(
             f"{path} sets {option} = {_short(value)}: {why}; supported are {SUPPORTED}",
             next_step="merge it with peft itself where peft can, and give the merged model as --base",
@@ -177,7 +177,7 @@ def _refuse_unsupported(path: Path, config: Mapping[str, object]) -> None:
 
 
 def _first_match(pattern: Mapping[str, float], module: str, default: float) -> float:
-    """Peft's rule (`get_pattern_key`): the first key that matches the end of the module's name, from a dot on."""
+    """Return the value of the first key that matches the module's name from a dot to its end (`get_pattern_key`)."""
     for key, value in pattern.items():
         if matches(_end_of_name(key), module):
             return value
@@ -189,7 +189,7 @@ def _end_of_name(key: str) -> str:
 
 
 def _names(patterns: tuple[str, ...] | str | None, module: str) -> bool:
-    """Peft's rule for target_modules: a regular expression for the whole name, or the name's end from a dot on."""
+    """Apply peft's rule for target_modules: a regular expression for the whole name, or the name's end after a dot."""
     if patterns is None:
         return False
     if isinstance(patterns, str):
@@ -253,7 +253,7 @@ def _check_regex(path: Path, option: str, given: str, pattern: str) -> None:
         check_pattern(pattern)
     except ValueError as failure:
         raise AdapterError(
-            f"{path}: {option} {_short(given)} is no regular expression that can be matched: {failure}",
+            f"{path}: {option} {_short(given)} is not a regular expression that can be matched: {failure}",
             next_step="name the modules, or write a pattern without back references",
         ) from failure
 

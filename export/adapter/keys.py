@@ -1,10 +1,10 @@
-"""Tells what a key of `adapter_model.safetensors` stands for: which module, which part of its LoRA.
+"""Parser for the keys of `adapter_model.safetensors`: module, and part of its LoRA.
 
 ```
   base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight
-  └── optional ──┘ └────────── module ──────────┘ └ part ┘ ↑ an adapter's name may stand here (".default")
+  └── optional ──┘ └────────── module ──────────┘ └ part ┘ ↑ optional adapter name (".default")
 ```
-Source: peft 0.21, `utils/save_and_load.py`, and the forms that its earlier versions wrote.
+Source: peft 0.21, `utils/save_and_load.py`, and the forms of earlier versions.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _WRAPPER_PARTS = ("lora_", "original_module", "token_adapter", "base_layer", "mo
 
 
 class KeyParts(NamedTuple):
-    """What a key stands for.
+    """A parsed key.
 
     Attributes:
         part: "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_bias", "magnitude", "tokens",
-            "replaced" for a whole tensor that takes the base's place, "base_layer" for the base's own under a LoRA.
+            "replaced" for a tensor that replaces the base's, "base_layer" for the base's own under a LoRA.
         target: the module, by its name in the model; for "replaced" and "base_layer" the tensor.
         adapter: the adapter's name within the key, empty where there is none.
 
@@ -43,7 +43,7 @@ class KeyParts(NamedTuple):
 
 
 def parse_key(key: str) -> KeyParts | None:
-    """Return what `key` stands for, None for a key that no version of peft writes for a LoRA."""
+    """Parse `key`; None for a key that no version of peft writes for a LoRA."""
     name = key.removeprefix(PREFIX)
     for form, part in _FORMS:
         if match := form.fullmatch(name):

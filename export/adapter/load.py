@@ -1,10 +1,10 @@
-"""Loads a PEFT adapter folder: `adapter_config.json` and `adapter_model.safetensors`, checked against each other.
+"""Loader for PEFT adapter folders: `adapter_config.json` and `adapter_model.safetensors`, checked for consistency.
 
 ```
   ΔW = scaling · B·A          lora_A [rank, in], lora_B [out, rank]            W [out, in]
   ΔW = scaling · (B·A)ᵀ       lora_embedding_A [rank, tokens], _B [width, rank]  W [tokens, width]
 ```
-Factors stay in the file until a merge asks for them: a loaded adapter holds names, shapes and norms.
+Factors stay in the file until the merge reads them: a loaded adapter holds names, shapes and norms.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def load_adapter(path: Path) -> Adapter:
     Raises:
         AdapterError: the folder or a file is missing, empty, pickled or damaged, a tensor holds NaN, parts of a LoRA
             are missing or of another rank than the config says, or the adapter does nothing (every B·A is zero).
-        UnsupportedError: its type or an option is one that this program does not merge.
+        UnsupportedError: the adapter type or an option cannot be merged here.
 
     """
     one_blas_thread()
@@ -74,12 +74,12 @@ def load_adapter(path: Path) -> Adapter:
 
 
 def _refuse_untargeted(path: Path, config: AdapterConfig, low_rank: Mapping[str, LowRank]) -> None:
-    """Refuse weights that peft would load into no module: either they or the config are not those of the training."""
+    """Refuse weights that peft would load into no module: weights and config are then of different saves."""
     untargeted = [module for module in low_rank if config.leaves_out(module)]
     if untargeted:
         raise AdapterError(
             f"{path / WEIGHTS} has LoRAs on {len(low_rank)} modules; {len(untargeted)} of them, {untargeted[0]} first, "
-            f"are none that target_modules (without exclude_modules) of {CONFIG} names, and peft leaves them out",
+            f"are not in target_modules (without exclude_modules) of {CONFIG}, and peft leaves them out",
             next_step="weights and config are of different saves: copy both again, or write into target_modules what "
             "was trained",
         )
@@ -100,7 +100,7 @@ def _open_weights(path: Path) -> SafetensorsFile:
             raise AdapterError(
                 f"{path} holds its weights as {pickled}, a pickle, which can run code when it is read",
                 next_step="where you trust the file, load the adapter with peft and save it again with "
-                f"save_pretrained(FOLDER): that writes {WEIGHTS}",
+                f"save_pretrained(FOLDER), which writes {WEIGHTS}",
             )
         raise AdapterError(f"{path} has no {WEIGHTS}", next_step="give the folder that peft's save_pretrained wrote")
     file = SafetensorsFile(path / WEIGHTS, AdapterError)
@@ -120,14 +120,14 @@ def _open_weights(path: Path) -> SafetensorsFile:
 
 
 def _sort_keys(file: SafetensorsFile) -> dict[tuple[str, str], str]:
-    """Map (part, target) to the key in the file; every key must stand for something, once, and for one adapter."""
+    """Map (part, target) to the key in the file; all keys must parse, be unique and belong to one adapter."""
     parts: dict[tuple[str, str], str] = {}
     adapters = set()
     for key in file.tensors:
         parsed = parse_key(key)
         if parsed is None:
             raise AdapterError(
-                f"{key} in {file.path} is no tensor of a LoRA",
+                f"{key} in {file.path} is not a tensor of a LoRA",
                 next_step="save the adapter with peft's save_pretrained, not the whole model's state_dict",
             )
         if len(parsed.target) > LONGEST:
@@ -138,7 +138,7 @@ def _sort_keys(file: SafetensorsFile) -> dict[tuple[str, str], str]:
             )
         slot = (parsed.part, parsed.target)
         if slot in parts:
-            raise AdapterError(f"{key} and {parts[slot]} in {file.path} are the same tensor by two names")
+            raise AdapterError(f"{key} and {parts[slot]} in {file.path} are the same tensor under two names")
         parts[slot] = key
         if parsed.adapter:
             adapters.add(parsed.adapter)
@@ -216,6 +216,6 @@ def _token_rows(
 
 
 def _product_norm(A: Float32Array, B: Float32Array) -> float:
-    """‖B·A‖ without B·A: ‖B·A‖² = Σ (Bᵀ·B) ∘ (A·Aᵀ), in float64."""
+    """Return ‖B·A‖ without computing B·A: ‖B·A‖² = Σ (Bᵀ·B) ∘ (A·Aᵀ), in float64."""
     left, right = B.astype(np.float64), A.astype(np.float64)
     return float(np.sqrt(max(0.0, float(np.sum((left.T @ left) * (right @ right.T))))))

@@ -1,9 +1,9 @@
-"""Regular expressions of adapter_config.json, matched in bounded time.
+"""Bounded-time matcher for the regular expressions of adapter_config.json.
 
-Python's `re` goes back over a text once for every way to divide it: 40 letters keep `(a+)+b` busy for hours. Here each
-part of a pattern is asked once for each place in the text where it can begin, and answers with all places where it can
-end, so the time grows with the pattern times the square of the text. What matches is what `re` matches; only back
-references and what depends on the order of attempts (atomic groups, possessive repeats) is refused.
+Python's `re` backtracks over every way to divide a text: `(a+)+b` takes hours on 40 letters. Here each part of a
+pattern is evaluated once per start position in the text and returns all its end positions, so the time grows with the
+pattern's length times the square of the text's. Matches are those of `re`; back references and constructs that depend
+on the order of attempts (atomic groups, possessive repeats) are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST = 1000
-"""Characters that a module's name may have."""
+"""Maximum length of a module's name, in characters."""
 
 _CATEGORIES = {
     "CATEGORY_DIGIT": r"\d", "CATEGORY_NOT_DIGIT": r"\D", "CATEGORY_SPACE": r"\s", "CATEGORY_NOT_SPACE": r"\S",
@@ -28,7 +28,7 @@ _KNOWN = _SINGLE | {"BRANCH", "SUBPATTERN", "MAX_REPEAT", "MIN_REPEAT", "AT", "A
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise `ValueError` with the reason where `pattern` cannot be matched."""
+    """Raise `ValueError` with the reason if `pattern` is not supported."""
     try:
         re.compile(pattern)
         _refuse_unknown(_parsed(pattern))
@@ -38,16 +38,16 @@ def check_pattern(pattern: str) -> None:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether `pattern` matches all of `text`, as `re.fullmatch` says.
+    """Whether `pattern` matches all of `text`, as with `re.fullmatch`.
 
     Raises:
         ValueError: `text` is longer than any module's name.
 
     """
     if len(text) > LONGEST:
-        raise ValueError(f"a name of {len(text):,} characters; a module's has {LONGEST:,} at most")
+        raise ValueError(f"a name of {len(text):,} characters; module names have at most {LONGEST:,}")
     if not set(pattern) & set("*+?{"):
-        return re.fullmatch(pattern, text) is not None  # nothing is repeated: `re` needs no second attempt
+        return re.fullmatch(pattern, text) is not None  # no repeats: `re` does not backtrack
     return len(text) in _Matcher(pattern, text).ends()
 
 
@@ -60,7 +60,7 @@ def _refuse_unknown(parts: Any) -> None:
     for operation, value in parts:
         kind = str(operation)
         if kind not in _KNOWN:
-            raise re.error(f"{kind} is not supported here")
+            raise re.error(f"{kind} is not supported")
         for inner in _inner(kind, value):
             _refuse_unknown(inner)
 
@@ -75,7 +75,7 @@ def _inner(kind: str, value: Any) -> Sequence[Any]:
 
 
 class _Matcher:
-    """One pattern on one text. Places are indices into the text; `flags` are those in force at a part."""
+    """One pattern on one text. Positions are indices into the text; `flags` are those in force at a part."""
 
     def __init__(self, pattern: str, text: str) -> None:
         self._text = text
@@ -83,7 +83,7 @@ class _Matcher:
         self._known: dict[tuple[int, int, int], frozenset[int]] = {}
 
     def ends(self) -> frozenset[int]:
-        """Where a match that begins at the text's first character can end."""
+        """End positions of matches that begin at the text's first character."""
         return self._sequence(self._tree, frozenset({0}), self._tree.state.flags)
 
     def _sequence(self, parts: Any, starts: frozenset[int], flags: int) -> frozenset[int]:
@@ -117,7 +117,7 @@ class _Matcher:
         return frozenset()  # FAILURE
 
     def _repeated(self, least: int, most: int, parts: Any, starts: frozenset[int], flags: int) -> frozenset[int]:
-        """Repeat until nothing is new: after as many rounds as the text has places, at most."""
+        """Repeat until no new position is found: at most as many rounds as the text has positions."""
         for _ in range(least):
             further = self._sequence(parts, starts, flags)
             if further == starts:
@@ -135,7 +135,7 @@ class _Matcher:
         direction, parts = value
         if direction > 0:
             return bool(self._sequence(parts, frozenset({start}), flags))
-        width = parts.getwidth()[0]  # of fixed width, as `re` demands
+        width = parts.getwidth()[0]  # fixed width, as `re` requires
         return start >= width and start in self._sequence(parts, frozenset({start - width}), flags)
 
     def _at(self, where: str, place: int, flags: int) -> bool:

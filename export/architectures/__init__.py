@@ -1,4 +1,4 @@
-"""The model families that edgeproof describes itself: one entry each, for every output format.
+"""Registry of the supported model families: one entry per family, for every output format.
 
 A new family is one new file with a `Family`, and one line in `FAMILIES`.
 """
@@ -44,14 +44,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "Lfm2ForCausalLM": LFM2,
     }
 )
-"""By the class that `config.json` names first under "architectures"."""
+"""Families by the class that `config.json` names first under "architectures"."""
 
 
 def find_family(config: Mapping[str, object], *, ways_round: str = WAYS_ROUND) -> tuple[str, Family]:
     """Return the class that `config.json` names and the family that describes it.
 
     Raises:
-        UnsupportedError: none does; names what was found and the ways round it.
+        UnsupportedError: no family does; the message names the class found and the alternatives.
 
     """
     names = Config(config).items("architectures") or []
@@ -66,10 +66,10 @@ def find_family(config: Mapping[str, object], *, ways_round: str = WAYS_ROUND) -
 
 
 def read_hyper_parameters(config: Mapping[str, object]) -> HyperParameters:
-    """Read what defines the model from `config.json`, in the layout of transformers 5 or the older one.
+    """Read the hyper-parameters from `config.json`, in the layout of transformers 5 or the older one.
 
     Raises:
-        UnsupportedError: an unknown class, or an option that llama.cpp's graph would compute otherwise.
+        UnsupportedError: an unknown class, or an option that llama.cpp's graph computes differently.
         CheckpointError: a key is missing or of another type.
 
     """
@@ -83,15 +83,15 @@ def describe(
     """Describe the GGUF file of `checkpoint`, as llama.cpp's converter would write it.
 
     Args:
-        checkpoint: a Hugging Face folder's weights, merged or not. No rows are read, but for the one check that a
-            stored output projection equals the embedding table where the graph has no other.
+        checkpoint: a Hugging Face folder's weights, merged or not. Rows are read only to check that a stored output
+            projection equals the embedding table where the graph has just one table.
         tokenizer_metadata: the `tokenizer.*` entries; they come last.
         name: `general.name`; None takes the model card's or the configuration's (see `general`).
 
     Raises:
-        UnsupportedError: an unknown class, or an option that llama.cpp's graph would compute otherwise.
+        UnsupportedError: an unknown class, or an option that llama.cpp's graph computes differently.
         CheckpointError: a tensor is missing, has another shape than the configuration implies, or has no place.
-        TokenizerError: the tokenizer has another number of tokens than the embedding table rows.
+        TokenizerError: the number of tokens differs from the number of rows of the embedding table.
 
     """
     class_name, family = find_family(checkpoint.config)
@@ -113,7 +113,7 @@ def describe(
 
 
 def _tokens(tokenizer_metadata: Sequence[MetadataEntry]) -> int | None:
-    """Return the number of tokens, None where no list of tokens is given."""
+    """Return the number of tokens, None without a list of tokens."""
     for entry in tokenizer_metadata:
         if entry.key == "tokenizer.ggml.tokens":
             assert isinstance(entry.value, Sized)

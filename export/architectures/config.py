@@ -1,4 +1,4 @@
-"""Reads `config.json` with types, in the layout of transformers 5 and in the older one."""
+"""Typed reader for `config.json`, in the layout of transformers 5 and in the older one."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ACTIVATIONS: Mapping[str, Activation] = {
 
 
 def unsupported(what: str) -> UnsupportedError:
-    """Say that this cannot be exported, and what can be done instead."""
+    """Return the error for a model that cannot be exported, with the alternatives."""
     return UnsupportedError(what, next_step=WAYS_ROUND)
 
 
 @dataclass(frozen=True)
 class Config:
-    """One level of `config.json`. `None` and a missing key are the same, as they are for most of transformers' keys.
+    """One level of `config.json`. `None` equals a missing key, as for most of transformers' keys.
 
     Raises (every reader): CheckpointError: the value is missing or of another type.
     """
@@ -48,14 +48,14 @@ class Config:
     values: Mapping[str, object]
     where: str = "config.json"
     gguf: bool = True
-    """Refuse what llama.cpp's graphs compute otherwise; an ONNX graph computes what the configuration says."""
+    """Refuse options that llama.cpp's graphs compute differently; ONNX graphs follow the configuration."""
 
     def has(self, key: str) -> bool:
-        """Whether the key is there with a value."""
+        """Whether the key has a value."""
         return self.values.get(key) is not None
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """Return a whole number above 0 and below 2³¹."""
+        """Return an integer above 0 and below 2³¹."""
         value = self.values.get(key)
         value = default if value is None else value
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
@@ -71,11 +71,11 @@ class Config:
         return float(value)
 
     def optional_integer(self, key: str) -> int | None:
-        """Return a whole number above 0, or None where the key is missing."""
+        """Return an integer above 0, or None if the key is missing."""
         return self.integer(key) if self.has(key) else None
 
     def optional_number(self, key: str) -> float | None:
-        """Return a number above 0, or None where the key is missing."""
+        """Return a number above 0, or None if the key is missing."""
         return self.number(key) if self.has(key) else None
 
     def flag(self, key: str, *, default: bool) -> bool:
@@ -95,7 +95,7 @@ class Config:
         return value
 
     def items(self, key: str) -> list[object] | None:
-        """Return a list, or None where the key is missing."""
+        """Return a list, or None if the key is missing."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -104,7 +104,7 @@ class Config:
         return value
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """Return a list of numbers; empty where the key is missing."""
+        """Return a list of numbers; empty if the key is missing."""
         values: list[float] = []
         for value in self.items(key) or []:
             if not isinstance(value, int | float) or isinstance(value, bool):
@@ -113,7 +113,7 @@ class Config:
         return tuple(values)
 
     def section(self, key: str) -> Config:
-        """Return the level below; empty where the key is missing."""
+        """Return the nested level; empty if the key is missing."""
         value = self.values.get(key)
         value = {} if value is None else value
         if not isinstance(value, Mapping):
@@ -127,18 +127,18 @@ class Config:
             raise self.unsupported(f"{key} is {value!r}; {why}")
 
     def refuse_for_gguf(self, key: str, *, unless: object, why: str) -> None:
-        """Refuse the same for GGUF alone, since llama.cpp's graph or file format has it not."""
+        """Refuse the same for GGUF only, since llama.cpp's graph or file format lacks it."""
         if self.gguf:
             self.refuse(key, unless=unless, why=why)
 
     def unsupported(self, what: str) -> UnsupportedError:
-        """Say that this cannot be exported, where it stands, and what can be done instead."""
+        """Return the error for an option that cannot be exported, with its file and the alternatives."""
         return UnsupportedError(f"{self.where}: {what}", next_step=WAYS_ROUND if self.gguf else ONNX_WAYS_ROUND)
 
     def _wrong(self, key: str, value: object, wanted: str) -> CheckpointError:
         if value is None:
-            return CheckpointError(f"{self.where} has no {key!r}, which must be {wanted}", next_step="mend config.json")
-        return CheckpointError(f"{self.where}: {key} is {value!r}, not {wanted}", next_step="mend config.json")
+            return CheckpointError(f"{self.where} has no {key!r}, which must be {wanted}", next_step="fix config.json")
+        return CheckpointError(f"{self.where}: {key} is {value!r}, not {wanted}", next_step="fix config.json")
 
 
 def plain_head_dim(config: Config, hidden: int, heads: int, family: str, *, checked: bool = True) -> int:
@@ -159,16 +159,16 @@ def plain_head_dim(config: Config, hidden: int, heads: int, family: str, *, chec
 
 
 def refuse_what_no_graph_has(config: Config) -> None:
-    """Refuse the options that none of the supported families' graphs in llama.cpp computes.
+    """Refuse options that no supported family's graph in llama.cpp computes.
 
     Raises:
-        UnsupportedError: mixture of experts, quantized weights, attention that looks ahead, …
+        UnsupportedError: mixture of experts, quantized weights, bidirectional attention, …
 
     """
     if config.has("quantization_config"):
         method = config.section("quantization_config").values.get("quant_method", "an unnamed method")
         raise UnsupportedError(
-            f"{config.where}: the weights are already quantized ({method}); requantizing them would add error unseen",
+            f"{config.where}: the weights are already quantized ({method}); requantizing them would add a hidden error",
             next_step="export from the original checkpoint in float32, bf16 or f16",
         )
     for key in ("num_local_experts", "num_experts", "n_routed_experts"):
@@ -180,10 +180,10 @@ def refuse_what_no_graph_has(config: Config) -> None:
 
 
 def read_activation(config: Config, *keys: str, default: str, wanted: Activation) -> Activation:
-    """Return the feed-forward gate's activation, from the first of `keys` that is there.
+    """Return the feed-forward gate's activation, from the first of `keys` that has a value.
 
     Raises:
-        UnsupportedError: it is another than `wanted`, the one of llama.cpp's graph.
+        UnsupportedError: the activation is not `wanted`, that of llama.cpp's graph.
 
     """
     key = next((key for key in keys if config.has(key)), keys[0])
@@ -197,8 +197,8 @@ def read_layer_kinds(config: Config, layers: int, default: tuple[LayerKind, ...]
     """Return [layers] kinds from `layer_types`, or `default`.
 
     Raises:
-        UnsupportedError: a kind that no supported family has.
-        CheckpointError: not one for each layer.
+        UnsupportedError: no supported family has such a kind.
+        CheckpointError: the number of kinds is not the number of layers.
 
     """
     names = config.items("layer_types")
@@ -211,6 +211,6 @@ def read_layer_kinds(config: Config, layers: int, default: tuple[LayerKind, ...]
         kinds.append(LAYER_KINDS[name])
     if len(kinds) != layers:
         raise CheckpointError(
-            f"{config.where}: layer_types has {len(kinds)} entries for {layers} layers", next_step="mend config.json"
+            f"{config.where}: layer_types has {len(kinds)} entries for {layers} layers", next_step="fix config.json"
         )
     return tuple(kinds)

@@ -1,4 +1,4 @@
-"""The tensors of the common decoder: Llama's names, with the biases and norms that its relatives add."""
+"""Tensor places of a Llama-like decoder, with the biases and norms of related families."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decoder_places(model: HyperParameters, *, interleaved: bool = False) -> dict
 
 
 def tables(model: HyperParameters, final_norm: str, final_norm_name: str) -> dict[str, TensorPlace]:
-    """Return the places of the embedding table, the last norm and the output projection."""
+    """Return the places of the embedding table, the final norm and the output projection."""
     table = (model.vocabulary, model.hidden)
     return {
         "model.embed_tokens.weight": TensorPlace("token_embd.weight", table),
@@ -47,7 +47,7 @@ def norm(model: HyperParameters, name: str, size: int) -> TensorPlace:
 
 
 def shift(offset: float) -> Callable[[Float32Array], Float32Array]:
-    """Return the transform that adds `offset`, in float32 (llama.cpp's converter: float16, where that is stored)."""
+    """Return the transform that adds `offset`, in float32 (llama.cpp's converter uses float16 where that is stored)."""
     return partial(_add, offset=np.float32(offset)) if offset else identity
 
 

@@ -1,4 +1,4 @@
-"""What one file of a family offers: how to read its configuration, and how GGUF names what it finds."""
+"""Interface of a model family: reader of its configuration, GGUF names of its tensors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class TensorPlace(NamedTuple):
-    """Where a checkpoint's tensor goes.
+    """Destination of a checkpoint's tensor.
 
     Attributes:
         name: GGUF's name.
-        shape: what the hyper-parameters imply for the checkpoint's tensor.
+        shape: the checkpoint tensor's shape implied by the hyper-parameters.
         transform, row_group: as in `OutputTensor`.
-        required: its absence is an error.
+        required: whether its absence is an error.
 
     """
 
@@ -34,25 +34,25 @@ class TensorPlace(NamedTuple):
 
 
 def nothing(_model: HyperParameters) -> tuple[()]:
-    """Return nothing: most families need no constants, no early keys and no warnings."""
+    """Return nothing: most families have no constants, early keys or warnings."""
     return ()
 
 
 class Family(NamedTuple):
-    """One family of models.
+    """A family of models.
 
     Attributes:
         gguf: llama.cpp's name of the architecture.
-        read: hyper-parameters from `config.json`; refuses what llama.cpp's graph would compute otherwise.
-        places: by the checkpoint's tensor name, for every tensor that the hyper-parameters imply.
-        metadata: GGUF's keys behind the general ones.
+        read: reads hyper-parameters from `config.json`; refuses what llama.cpp's graph computes differently.
+        places: places by the checkpoint's tensor name, for every tensor that the hyper-parameters imply.
+        metadata: GGUF keys after the general ones.
         constants: tensors that no checkpoint holds; they come first in the file.
-        early: keys that llama.cpp's converter happens to write before the general ones.
-        warnings: where llama.cpp's graph differs from the checkpoint's in some use.
-        prefixes: what to strip from the checkpoint's tensor names, with what replaces it.
-        foreign: beginnings of the names of tensors that belong to other parts (a vision tower) and are left out.
-        cuts_table: rows of the embedding table behind the tokenizer's last token are cut off.
-        reads_output: the graph reads a stored output projection; without, it must equal the embedding table.
+        early: keys that llama.cpp's converter writes before the general ones.
+        warnings: differences between llama.cpp's graph and the checkpoint's.
+        prefixes: prefixes of the checkpoint's tensor names, with their replacements.
+        foreign: name prefixes of tensors that belong to other parts (a vision tower) and are left out.
+        cuts_table: whether rows of the embedding table after the tokenizer's last token are cut off.
+        reads_output: whether the graph reads a stored output projection; if not, it must equal the embedding table.
 
     """
 
@@ -70,7 +70,7 @@ class Family(NamedTuple):
 
 
 def sliding_is_ignored(model: HyperParameters) -> tuple[str, ...]:
-    """Warn where a model slides its attention and llama.cpp's graph for it does not."""
+    """Warn if a model has sliding attention and llama.cpp's graph for it does not."""
     window = model.sliding_window
     if window is None or window >= model.context_length:
         return ()

@@ -1,4 +1,4 @@
-"""Gemma 2 and Gemma 3 (the text model): norms store w of (1 + w), sliding layers alternate with full ones."""
+"""Gemma 2 and Gemma 3 (text model): norms store w of (1 + w), sliding layers alternate with full ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LARGEST_GEMMA2_LAYERS = 46
 LARGEST_GEMMA3_LAYERS = 62
 GEMMA2_PERIOD = 2
 GEMMA3_PERIOD = 6
-"""Every second, every sixth layer sees everything, the others slide: fixed in llama.cpp's graphs."""
+"""Every second or every sixth layer has full attention, the others slide: fixed in llama.cpp's graphs."""
 
 
 def read_gemma2(config: Config, class_name: str) -> HyperParameters:
     """Read a `Gemma2Config`."""
     head_dim, context = config.integer("head_dim", 256), config.integer("max_position_embeddings", 8192)
     section = rope_section(config)
-    section.refuse_for_gguf("rope_theta", unless=GEMMA2_THETA, why="GGUF files of Gemma 2 have no place for it")
+    section.refuse_for_gguf("rope_theta", unless=GEMMA2_THETA, why="GGUF files of Gemma 2 cannot store it")
     section.refuse("partial_rotary_factor", unless=1, why="llama.cpp's graph rotates whole heads")
     rope = read_rope(section, head_dim, context, theta=GEMMA2_THETA, allowed=("none",))
     kinds = _kinds(config, GEMMA2_PERIOD)
@@ -61,7 +61,7 @@ def read_gemma3(config: Config, class_name: str) -> HyperParameters:
     slides = "sliding" in kinds
     if config.gguf and slides and kinds != _pattern(len(kinds), GEMMA3_PERIOD):
         raise unsupported(
-            f"{config.where}: not every {GEMMA3_PERIOD}th layer sees everything, as llama.cpp's graph has it"
+            f"{config.where}: not every {GEMMA3_PERIOD}th layer has full attention, as in llama.cpp's graph"
         )
     return _read(
         config,
@@ -81,7 +81,7 @@ def _gemma3_ropes(config: Config) -> tuple[Config, Config]:
     """Return the settings of full and of sliding layers, from either layout."""
     nested = config.section("rope_parameters")
     if nested.values and not {"full_attention", "sliding_attention"} & set(nested.values):
-        raise unsupported(f"{nested.where} has no full_attention and sliding_attention, as Gemma 3's has")
+        raise unsupported(f"{nested.where} has no full_attention and sliding_attention, as Gemma 3's should")
     full = {**nested.section("full_attention").values, **config.section("rope_scaling").values}
     sliding = dict(nested.section("sliding_attention").values)
     for settings, key in ((full, "rope_theta"), (sliding, "rope_local_base_freq")):
@@ -123,7 +123,7 @@ def _read(
     hidden, heads = config.integer("hidden_size", 2304), config.integer("num_attention_heads", 8)
     head_dim, layers = config.integer("head_dim", 256), len(kinds)
     scalar = config.number("query_pre_attn_scalar", 256)
-    # llama.cpp tells the 27B models, which scale by hidden / heads, by their number of layers.
+    # llama.cpp recognizes the 27B models, which scale by hidden / heads, by their number of layers.
     wanted = hidden // heads if layers == largest else head_dim
     if config.gguf and scalar != wanted:
         raise unsupported(

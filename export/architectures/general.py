@@ -1,9 +1,9 @@
-"""GGUF's `general.*` keys, from the model card and the generation settings, by the official package's own reading.
+"""GGUF's `general.*` keys, read from the model card and the generation settings by the official gguf package.
 
-The official converter also reads the folder's name, so that a moved checkpoint gives another file; here the same inputs
-give the same bytes, wherever they lie. The name is the one that the caller gives, else the model card's, else the one
-that `config.json` was saved under, else the kind of model. Where the official converter takes basename, version and
-size from the folder's name, they come from the model card or are left out; the size is counted.
+The official converter also reads the folder's name, so a moved checkpoint gives another file; here the bytes do not
+depend on the path. The name is the caller's, else the model card's, else the one that `config.json` was saved under,
+else the kind of model. The official converter takes basename, version and size from the folder's name; here basename
+and version come from the model card or are left out, and the size is counted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXTS = frozenset({"license", "tags", "pipeline_tag", "language", "languages"})
-"""Keys of model cards that hold a text or a list of texts."""
+"""Keys of model cards that hold a string or a list of strings."""
 
 WHOLE = frozenset({"top_k", "penalty_last_n", "mirostat"})
-"""Sampling settings that are whole numbers."""
+"""Sampling settings that are integers."""
 
 
 def general_metadata(
@@ -33,7 +33,7 @@ def general_metadata(
     `parameters`: the number of weights in the file, for `general.size_label`.
 
     Raises:
-        CheckpointError: `generation_config.json` is no JSON, or a sampling setting in it is no number.
+        CheckpointError: `generation_config.json` is not JSON, or a sampling setting in it is not a number.
 
     """
     import gguf
@@ -65,17 +65,17 @@ def _model_card(folder: Path, warnings: list[str]) -> dict[str, Any]:
         card: dict[str, Any] = gguf.Metadata.load_model_card(folder)
     except (gguf.metadata.yaml.YAMLError, UnicodeDecodeError) as error:
         line = str(error).splitlines()[0]
-        warnings.append(f"{folder / 'README.md'}: its front matter cannot be read ({line}); its authorship is left out")
+        warnings.append(f"{folder / 'README.md'}: its front matter cannot be read ({line}); authorship is left out")
         return {}
     return {key: value for key, value in card.items() if key not in TEXTS or _is_text(key, value, warnings)}
 
 
 def _is_text(key: str, value: object, warnings: list[str]) -> bool:
-    """Model cards hold anything (YAML takes the language `no` for false); what is no text is left out, and said."""
+    """Whether the value is text, with a warning if not: YAML, for example, reads the language `no` as false."""
     values = value if isinstance(value, list) else [value]
     if value is None or all(isinstance(one, str) for one in values):
         return True
-    warnings.append(f"README.md: {key} is {value!r}, which is no text; it is left out")
+    warnings.append(f"README.md: {key} is {value!r}, which is not text; it is left out")
     return False
 
 
@@ -87,10 +87,10 @@ def _add_sampling(metadata: Any, folder: Path) -> None:
     try:
         settings = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{path} is no JSON: {error}", next_step="mend it or take it away") from error
+        raise CheckpointError(f"{path} is not JSON: {error}", next_step="fix or remove it") from error
     if not isinstance(settings, dict):
-        raise CheckpointError(f"{path} holds no object", next_step="mend it or take it away")
-    # Hugging Face's key, the attribute of gguf.Metadata, in that order where two keys mean the same.
+        raise CheckpointError(f"{path} holds no object", next_step="fix or remove it")
+    # Hugging Face's key and the attribute of gguf.Metadata; the first of two keys with one meaning wins.
     for key, attribute in (
         ("top_k", "sampling_top_k"),
         ("top_p", "sampling_top_p"),
@@ -111,7 +111,7 @@ def _add_sampling(metadata: Any, folder: Path) -> None:
         kind = int if key in WHOLE else (int, float)
         if not isinstance(value, kind) or isinstance(value, bool) or not abs(value) < 2**31:
             wanted = "a whole number" if key in WHOLE else "a number"
-            raise CheckpointError(f"{path}: {key} is {value!r}, not {wanted}", next_step="mend it or take it away")
+            raise CheckpointError(f"{path}: {key} is {value!r}, not {wanted}", next_step="fix or remove it")
         setattr(metadata, attribute, value)
     sequence = settings.get("sequence")
     if isinstance(sequence, str):

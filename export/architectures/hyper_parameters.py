@@ -1,4 +1,4 @@
-"""What defines a decoder, in one neutral form that every output format reads: no Hugging Face key, no GGUF key."""
+"""Hyper-parameters of a decoder, independent of Hugging Face's and GGUF's keys."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SLIDING: LayerKind = "sliding"
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotary position embedding (arXiv 2104.09864) and how it was stretched for long contexts.
+    """Rotary position embedding (arXiv 2104.09864) and its scaling for long contexts.
 
     Attributes:
         theta: base of the wavelengths.
         dimensions: rotated dimensions per head; the first ones of `head_dim`.
         scaling: "linear" (positions divided by `factor`), "llama3" (by frequency), "yarn" (arXiv 2309.00071) or
             "longrope" (a factor for each frequency, arXiv 2402.13753).
-        factor: by how much the context was stretched.
-        original_context: tokens that the model was first trained with; None where the scaling does not use it.
+        factor: the factor by which the context was extended.
+        original_context: context of the original training, in tokens; None if the scaling does not use it.
         low_frequency_factor, high_frequency_factor: llama3: the wavelengths, as fractions of `original_context`,
-            between which the stretching sets in.
-        beta_fast, beta_slow, attention_factor: yarn, as stated in the configuration; None where it leaves them out.
+            between which the scaling is interpolated.
+        beta_fast, beta_slow, attention_factor: yarn, as stated in the configuration; None if missing.
         short_factors, long_factors: longrope: [dimensions / 2] each, for texts within and beyond `original_context`.
 
     """
@@ -53,25 +53,25 @@ class HyperParameters:
     Attributes:
         class_name: the Hugging Face class ("LlamaForCausalLM").
         vocabulary: rows of the embedding table.
-        context_length: tokens that the model was made for.
+        context_length: maximum number of tokens.
         hidden, layers, feed_forward, heads, kv_heads, head_dim: sizes.
-        stated_head_dim: `head_dim` where the configuration has it by itself, None where it follows from the others.
-        norm_epsilon: of every RMS norm.
-        activation: of the feed-forward gate.
-        tied: the output projection is the embedding table.
-        rope: of layers with full attention (of all, where `local_rope` is None).
-        local_rope: of layers with sliding attention, where they have their own.
-        layer_kinds: [layers].
-        sliding_window: tokens that a sliding layer sees, itself included; None where no layer slides.
-        attention_scale: queries are multiplied by it.
-        embedding_scale: token embeddings are multiplied by it.
-        norm_offset: added to every norm's stored weight.
-        attention_bias: q, k and v have biases.
-        output_bias: so has the projection after attention.
-        mlp_bias: so have the feed-forward projections.
-        query_key_norm: q and k pass an RMS norm over head_dim before rotation.
-        post_norms: attention's and the feed-forward's outputs pass a norm before they are added.
-        attention_softcap, logit_softcap: cap·tanh(x / cap) on attention scores and on logits; None without.
+        stated_head_dim: `head_dim` if the configuration states it, None if it follows from the other sizes.
+        norm_epsilon: epsilon of every RMS norm.
+        activation: activation of the feed-forward gate.
+        tied: whether the output projection is the embedding table.
+        rope: rope of layers with full attention (of all layers if `local_rope` is None).
+        local_rope: rope of layers with sliding attention, if they have their own.
+        layer_kinds: kind of each layer, [layers].
+        sliding_window: tokens that a sliding layer attends to, the current one included; None without sliding layers.
+        attention_scale: factor of the queries.
+        embedding_scale: factor of the token embeddings.
+        norm_offset: offset added to every norm's stored weight.
+        attention_bias: whether q, k and v have biases.
+        output_bias: whether the projection after attention has a bias.
+        mlp_bias: whether the feed-forward projections have biases.
+        query_key_norm: whether q and k pass an RMS norm over head_dim before rotation.
+        post_norms: whether the outputs of attention and feed-forward pass a norm before the residual addition.
+        attention_softcap, logit_softcap: cap·tanh(x / cap) on attention scores and on logits; None without a cap.
         convolution_length: taps of the short convolution in "convolution" layers.
 
     """

@@ -1,4 +1,4 @@
-"""LFM2 (not the mixture of experts): short gated convolutions with a few attention layers between them."""
+"""LFM2 (without mixtures of experts): short gated convolutions with some attention layers in between."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_lfm2(config: Config, class_name: str) -> HyperParameters:
     )
     kinds = read_layer_kinds(config, layers, default)
     if "sliding" in kinds:
-        raise unsupported(f"{config.where}: layer_types has sliding attention, which LFM2's text model has not")
+        raise unsupported(f"{config.where}: layer_types has sliding attention, which LFM2's text model lacks")
     section = rope_section(config)
     section.refuse("partial_rotary_factor", unless=1, why="llama.cpp's graph rotates whole heads")
     return HyperParameters(
@@ -56,7 +56,7 @@ def read_lfm2(config: Config, class_name: str) -> HyperParameters:
 
 
 def _feed_forward(config: Config) -> int:
-    """Return the real width: two thirds of the stated one, scaled, rounded up to a multiple (Lfm2MLP)."""
+    """Return the effective width: two thirds of the stated one, scaled, rounded up to a multiple (Lfm2MLP)."""
     width = config.integer("block_ff_dim", config.integer("intermediate_size", 12288))
     if not config.flag("block_auto_adjust_ff_dim", default=True):
         return width

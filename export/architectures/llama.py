@@ -1,4 +1,4 @@
-"""Llama 2, 3 and their like (SmolLM), and Mistral: GGUF's "llama"."""
+"""Llama 2, Llama 3, SmolLM and Mistral: GGUF architecture "llama"."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_llama(config: Config, class_name: str) -> HyperParameters:
 
 
 def read_mistral(config: Config, class_name: str) -> HyperParameters:
-    """Read a `MistralConfig`; its window is 4096 where none is stated, and off where it is null."""
+    """Read a `MistralConfig`; its window is 4096 if missing, and off if null."""
     heads = config.integer("num_attention_heads", 32)
     stated = "num_key_value_heads" in config.values
     window = config.optional_integer("sliding_window") if "sliding_window" in config.values else 4096

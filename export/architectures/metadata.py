@@ -1,4 +1,4 @@
-"""Hyper-parameters as GGUF keys, with the value types and in the order of llama.cpp's converter."""
+"""GGUF keys of the hyper-parameters, with the value types and order of llama.cpp's converter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 FILE_TYPE = MetadataEntry("general.file_type", 0, "UINT32")
 QUANTIZATION_VERSION = MetadataEntry("general.quantization_version", 0, "UINT32")
-"""Places that the converter gives to the writer's keys; the writer knows the values."""
+"""Placeholders of the writer's keys, at the converter's positions; the writer sets the values."""
 
 
 def whole(key: str, value: int) -> MetadataEntry:
@@ -39,7 +39,7 @@ def kv_heads(name: str, model: HyperParameters) -> MetadataEntry:
 
 
 def sizes(name: str, model: HyperParameters) -> list[MetadataEntry]:
-    """Return the keys that most families share, from the number of blocks to the file type's place."""
+    """Return the keys that most families share, from the number of blocks to the file type's placeholder."""
     return [
         whole(f"{name}.block_count", model.layers),
         whole(f"{name}.context_length", model.context_length),
@@ -57,14 +57,14 @@ def sizes(name: str, model: HyperParameters) -> list[MetadataEntry]:
 
 
 def head_size(name: str, head_dim: int | None) -> list[MetadataEntry]:
-    """Return the length of keys and of values, where the configuration states it."""
+    """Return the length of keys and of values, if the configuration states it."""
     if head_dim is None:
         return []
     return [whole(f"{name}.attention.key_length", head_dim), whole(f"{name}.attention.value_length", head_dim)]
 
 
 def rope_scaling(name: str, model: HyperParameters) -> list[MetadataEntry]:
-    """Return the keys of linear and yarn scaling; llama3's and longrope's is in tensors."""
+    """Return the keys of linear and yarn scaling; llama3 and longrope are stored as tensors."""
     rope = model.rope
     if rope.scaling == "linear":
         return [text(f"{name}.rope.scaling.type", "linear"), real(f"{name}.rope.scaling.factor", rope.factor)]

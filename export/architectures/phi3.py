@@ -1,4 +1,4 @@
-"""Phi-3, Phi-3.5 and Phi-4-mini (not the mixtures of experts): fused q, k, v and fused gate and up, longrope."""
+"""Phi-3, Phi-3.5 and Phi-4-mini (without mixtures of experts): fused q, k, v and fused gate and up, longrope."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def read_phi3(config: Config, class_name: str) -> HyperParameters:
-    """Read a `Phi3Config`; its "su" and "yarn" scalings are longrope under older names."""
+    """Read a `Phi3Config`; its "su" and "yarn" scalings are older names of longrope."""
     refuse_what_no_graph_has(config)
     config.refuse("attention_bias", unless=False, why="llama.cpp's graph for Phi-3 has no biases")
     hidden, heads = config.integer("hidden_size", 3072), config.integer("num_attention_heads", 32)

@@ -1,4 +1,4 @@
-"""Holds a checkpoint's tensors against those that its configuration implies: all there, all used, all of the shape."""
+"""Matching of a checkpoint's tensors with those that its configuration implies: none missing, extra or misshapen."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 FLOATS = frozenset({"F32", "F16", "BF16"})
 DROPPED = re.compile(r"(\.rotary_emb\.inv_freq|\.attention\.bias|\.attention\.masked_bias)$")
-"""Buffers that old checkpoints stored beside the weights; they follow from the configuration."""
+"""Buffers that old checkpoints store beside the weights; they follow from the configuration."""
 
 TABLE = "model.embed_tokens.weight"
 OUTPUT = "lm_head.weight"
 SHOWN = 3
-"""How many missing tensors a message names."""
+"""Number of missing tensors that a message names."""
 
 
 def place_tensors(
     checkpoint: Checkpoint, family: Family, model: HyperParameters, *, tokens: int | None
 ) -> list[OutputTensor]:
-    """Give every tensor of the checkpoint its place, in the checkpoint's order.
+    """Assign a place to every tensor of the checkpoint, in the checkpoint's order.
 
-    `tokens`: how many the tokenizer has; None leaves the embedding table as it is.
+    `tokens`: number of the tokenizer's tokens; None leaves the embedding table as it is.
 
-    Raises: as `describe` does.
+    Raises the errors of `describe`.
     """
     found = {
         plain: OutputTensor(place.name, source, _squeezed(place.shape), place.transform, place.row_group)
@@ -48,10 +48,10 @@ def place_tensors(
 
 
 def match_tensors(checkpoint: Checkpoint, family: Family, model: HyperParameters) -> dict[str, tuple[str, TensorPlace]]:
-    """Find every tensor that the hyper-parameters imply: the checkpoint's name for it, by the family's own name.
+    """Find every tensor that the hyper-parameters imply; return the checkpoint's name by the family's own name.
 
     Raises:
-        UnsupportedError: a tensor is stored in a type that no weight has.
+        UnsupportedError: a tensor's stored type is not a type of weights.
         CheckpointError: a tensor is missing, has another shape than the configuration implies, or has no place.
 
     """
@@ -71,7 +71,7 @@ def match_tensors(checkpoint: Checkpoint, family: Family, model: HyperParameters
         if plain in found:
             raise CheckpointError(
                 f"{checkpoint.path}: {source} and {found[plain][0]} are the same tensor under two names",
-                next_step="take one of them away",
+                next_step="remove one of them",
             )
         _check(checkpoint, info, place)
         found[plain] = source, place
@@ -114,12 +114,12 @@ def _check(checkpoint: Checkpoint, info: TensorInfo, place: TensorPlace) -> None
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop the channel of a depthwise convolution, [hidden, 1, taps]: llama.cpp's has two dimensions."""
+    """Drop the channel dimension of a depthwise convolution, [hidden, 1, taps]: llama.cpp's has two dimensions."""
     return shape if len(shape) < 3 else (shape[0], shape[-1])
 
 
 def check_equal(checkpoint: Checkpoint, output: str, table: str, rows: int, columns: int) -> None:
-    """Hold a stored output projection against the embedding table, both [rows, columns], where the graph has one.
+    """Compare a stored output projection with the embedding table, both [rows, columns]; the graph has one table.
 
     Raises:
         UnsupportedError: they differ.
@@ -137,7 +137,7 @@ def check_equal(checkpoint: Checkpoint, output: str, table: str, rows: int, colu
 
 
 def _fit_to_tokenizer(table: OutputTensor, tokens: int | None, *, cut: bool) -> OutputTensor:
-    """Hold the embedding table against the tokenizer; llama.cpp wants a row for each token and no more."""
+    """Fit the embedding table to the tokenizer; llama.cpp requires exactly one row per token."""
     rows, columns = table.shape
     if tokens is None or tokens == rows:
         return table

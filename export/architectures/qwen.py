@@ -1,4 +1,4 @@
-"""Qwen 2, 2.5 and 3 (dense): biases on q, k and v there, norms on q and k here."""
+"""Qwen 2 and 2.5 (biases on q, k and v) and Qwen 3 (norms on q and k), dense models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_qwen2(config: Config, class_name: str) -> HyperParameters:
 def read_qwen3(config: Config, class_name: str) -> HyperParameters:
     """Read a `Qwen3Config`."""
     config.refuse_for_gguf(
-        "attention_bias", unless=False, why="llama.cpp's converter and graph for Qwen3 were made without"
+        "attention_bias", unless=False, why="llama.cpp's converter and graph for Qwen3 have no biases"
     )
     head_dim = config.integer("head_dim", 128)
     return _read(config, class_name, head_dim=head_dim, stated=head_dim, qwen3=True)
@@ -44,7 +44,7 @@ def _read(config: Config, class_name: str, *, head_dim: int, stated: int | None,
     default: tuple[LayerKind, ...] = tuple("sliding" if layer >= first_sliding else "full" for layer in range(layers))
     kinds = read_layer_kinds(config, layers, default)
     if "convolution" in kinds:
-        raise unsupported(f"{config.where}: layer_types has convolutions, which llama.cpp's graph for Qwen has not")
+        raise unsupported(f"{config.where}: layer_types has convolutions, which llama.cpp's graph for Qwen lacks")
     section = rope_section(config)
     section.refuse("partial_rotary_factor", unless=1, why="llama.cpp's graph rotates whole heads")
     return HyperParameters(

@@ -1,4 +1,4 @@
-"""Rotary embeddings as llama.cpp stores them: rows permuted within a head, and the divisors of frequencies."""
+"""Rotary embeddings in llama.cpp's layout: rows permuted within a head, and frequency divisors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def separate_rows(head_dim: int) -> Callable[[Float32Array], Float32Array]:
 
 
 def interleave_values(head_dim: int) -> Callable[[Float32Array], Float32Array]:
-    """Return the same transform for a bias, which comes as one row [1, n·head_dim]."""
+    """Return the same transform for a bias, which is one row [1, n·head_dim]."""
     return partial(_interleave_row, head_dim=head_dim)
 
 
@@ -51,10 +51,10 @@ def _interleave_row(rows: Float32Array, *, head_dim: int) -> Float32Array:
 
 
 def llama3_divisors(rope: Rope) -> Float32Array:
-    """Return what llama3's scaling divides each frequency by, float32 [dimensions / 2].
+    """Return llama3's divisor of each frequency, float32 [dimensions / 2].
 
-    In float32 and in the order of operations of llama.cpp's converter (torch turns a / x into (1 / x) · a), so that the
-    bits are the same; only the power is taken in float64, which agrees with torch's after rounding.
+    Computed in float32 and in the order of operations of llama.cpp's converter (torch turns a / x into (1 / x) · a), so
+    that the bits are equal; only the power is in float64, which equals torch's after rounding.
     """
     assert rope.original_context is not None
     one = np.float32(1)
@@ -76,7 +76,7 @@ def llama3_divisors(rope: Rope) -> Float32Array:
 
 
 def longrope_attention_factor(rope: Rope) -> float:
-    """Return what longrope multiplies cos and sin by: √(1 + ln(factor) / ln(original context)) (arXiv 2402.13753)."""
+    """Return longrope's factor of cos and sin: √(1 + ln(factor) / ln(original context)) (arXiv 2402.13753)."""
     assert rope.original_context is not None
     if rope.factor <= 1.0:
         return 1.0
@@ -84,5 +84,5 @@ def longrope_attention_factor(rope: Rope) -> float:
 
 
 def yarn_attention_factor(factor: float) -> float:
-    """Return yarn's attention factor as its paper has it: 0.1·ln(factor) + 1 (arXiv 2309.00071, eq. 22)."""
+    """Return yarn's attention factor: 0.1·ln(factor) + 1 (arXiv 2309.00071, eq. 22)."""
     return 0.1 * math.log(factor) + 1.0 if factor > 1.0 else 1.0

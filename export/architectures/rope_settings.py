@@ -1,4 +1,4 @@
-"""Reads how a model's positions are rotated: transformers 5's `rope_parameters`, or `rope_theta` and `rope_scaling`."""
+"""Reader for rope settings: transformers 5's `rope_parameters`, or `rope_theta` and `rope_scaling`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SCALINGS: Mapping[str, RopeScaling] = {
 }
 
 SAME = 1e-4
-"""Stated factors that differ from the derived ones by less are the same, rounded."""
+"""Tolerance between stated and derived factors, for rounding."""
 
 
 def rope_section(config: Config) -> Config:
     """Return the rope's settings, flat: `rope_parameters` (transformers 5) or `rope_scaling` and `rope_theta`.
 
     Raises:
-        UnsupportedError: one setting for each kind of layer, which only Gemma 3 has.
+        UnsupportedError: the settings differ by kind of layer, which only Gemma 3 supports.
 
     """
     section = config.section("rope_scaling" if config.values.get("rope_scaling") else "rope_parameters")
@@ -50,11 +50,11 @@ def rope_section(config: Config) -> Config:
 def read_rope(
     section: Config, head_dim: int, context_length: int, *, theta: float, allowed: tuple[RopeScaling, ...]
 ) -> Rope:
-    """Read one rope from its settings; `theta` is what the family's class takes where none is stated.
+    """Read one rope from its settings; `theta` is the default of the family's class.
 
     Raises:
-        UnsupportedError: a scaling that is not in `allowed`, those which the family's graph computes, or an option
-            of it which the graph ignores.
+        UnsupportedError: the scaling is not in `allowed` (those of the family's graph), or has an option that the
+            graph ignores.
         CheckpointError: a setting is missing or of another type.
 
     """
@@ -123,19 +123,19 @@ def _read_longrope(section: Config, rope: Rope, original: int, context_length: i
     if abs(section.number("factor", factor) - factor) > SAME:
         raise unsupported(
             f"{section.where}: factor is {section.number('factor')}, but the context grew from {original} to "
-            f"{context_length}, by {factor:.6f}, which is what GGUF assumes"
+            f"{context_length}, by {factor:.6f}, which GGUF assumes"
         )
     derived = longrope_attention_factor(stretched)
     if abs(section.number("attention_factor", derived) - derived) > SAME:
         raise unsupported(
-            f"{section.where}: attention_factor is {section.number('attention_factor')}; GGUF files hold the one of "
-            f"longrope's own formula, {derived:.6f}"
+            f"{section.where}: attention_factor is {section.number('attention_factor')}; GGUF files hold that of "
+            f"longrope's formula, {derived:.6f}"
         )
     wanted = rope.dimensions // 2
     for key, factors in (("short_factor", stretched.short_factors), ("long_factor", stretched.long_factors)):
         if len(factors) != wanted:
             raise CheckpointError(
                 f"{section.where}: {key} has {len(factors)} numbers, not {wanted} for {rope.dimensions} dimensions",
-                next_step="mend config.json",
+                next_step="fix config.json",
             )
     return stretched

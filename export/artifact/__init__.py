@@ -1,1 +1,1 @@
-"""Artifacts: names, claims, manifests, and publishing them whole."""
+"""Artifacts: names, claims, manifests, atomic publishing."""

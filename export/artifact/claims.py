@@ -1,7 +1,7 @@
-"""Claims on final names: who exports to a name first has it until it ends; a second export is refused meanwhile.
+"""Claims on final names: a second export to a name is refused while the first one runs.
 
-A claim is a lock on `.edgeproof-NAME.lock` beside NAME. A process that is killed leaves the file but not the
-lock, and the next export to NAME takes it over.
+A claim is a lock on `.edgeproof-NAME.lock` beside NAME. A killed process leaves the file but not the lock; the next
+export to NAME takes it over.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ def claimed(paths: Iterable[Path]) -> Iterator[None]:
                 raise write_failed(path, error) from error
             if descriptor is None:
                 raise OutputError(
-                    f"{path} is being written by another export that runs now",
-                    next_step="wait until that one has ended, or give another --out or --name",
+                    f"{path} is being written by another export",
+                    next_step="wait for it to end, or give another --out or --name",
                 )
             held.callback(_release, path, descriptor)
         yield
 
 
 def remove_dead_claims(folder: Path) -> None:
-    """Remove what killed exports to any name in `folder` left of their claims; never raises."""
+    """Remove the claim files that killed exports left in `folder`; never raises."""
     remove_dead_files(folder, re.escape(PREFIX) + r".+\.lock")
 
 
 def _take(path: Path) -> int | None:
-    """Lock `path`'s claim; None where another process has it."""
+    """Lock `path`'s claim; None if another process holds it."""
     lock = _lock_file(path)
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -59,12 +59,12 @@ def _take(path: Path) -> int | None:
             return None
         if is_at(descriptor, lock):
             return descriptor
-        os.close(descriptor)  # its holder has just ended and removed it
+        os.close(descriptor)  # its holder has just removed it and ended
 
 
 def _release(path: Path, descriptor: int) -> None:
     with contextlib.suppress(OSError):
-        _lock_file(path).unlink()  # before it is free: nobody can hold the file that goes
+        _lock_file(path).unlink()  # while locked: no other process can hold the removed file
     os.close(descriptor)
 
 

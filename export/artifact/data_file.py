@@ -1,4 +1,4 @@
-"""The data of an artifact being written: its space taken at once, parts put in place, a full disk told."""
+"""Data file of an artifact being written: allocation, positioned writes, errors on a full disk."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 @contextlib.contextmanager
 def removed_on_failure(abort: Callable[[], None], failed: Callable[[OSError], OutputError]) -> Iterator[None]:
-    """Call `abort` where the block fails, however it does; an `OSError` becomes what `failed` makes of it."""
+    """Call `abort` if the block fails in any way; convert an `OSError` by `failed`."""
     try:
         yield
     except OSError as error:
-        told = failed(error)  # before what was written goes, and its space is free again
+        told = failed(error)  # before `abort` frees the space
         abort()
         raise told from error
     except BaseException:
@@ -36,13 +36,13 @@ def removed_on_failure(abort: Callable[[], None], failed: Callable[[OSError], Ou
 
 
 def take_space(descriptor: int, size: int) -> None:
-    """Make the file `size` bytes long, and take them from the disk where the file system can; raises `OSError`."""
+    """Make the file `size` bytes long, preallocated where the file system supports it; raises `OSError`."""
     os.truncate(descriptor, size)
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, 0, size)
         except OSError as error:
-            # Some file systems cannot take space ahead; a full disk then shows while writing.
+            # Some file systems cannot preallocate; a full disk then shows while writing.
             if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
                 raise
 
@@ -56,7 +56,7 @@ def write_at(descriptor: int, values: NDArray[np.generic], offset: int) -> None:
 
 
 def too_little_space(target: Path, needed: int, free: int) -> OutputError:
-    """Say that `target` needs more bytes than are free."""
+    """Return the error for a `target` that needs more bytes than are free."""
     return OutputError(
         f"{target} needs {needed:,} bytes; {free:,} bytes are free in {target.parent}",
         next_step="free some space, or write to another folder with --out",
@@ -64,7 +64,7 @@ def too_little_space(target: Path, needed: int, free: int) -> OutputError:
 
 
 def data_failed(target: Path, error: OSError, needed: int) -> OutputError:
-    """Turn the operating system's error on writing `target`, of `needed` bytes, into ours."""
+    """Convert an operating-system error on writing `target`, of `needed` bytes, to an `OutputError`."""
     if error.errno not in _OUT_OF_SPACE:
         return write_failed(target, error)
     free = shutil.disk_usage(target.parent).free
@@ -73,5 +73,5 @@ def data_failed(target: Path, error: OSError, needed: int) -> OutputError:
     return OutputError(
         f"cannot write {target} of {needed:,} bytes: {error.strerror or error}, although {free:,} bytes are free in "
         f"{target.parent}",
-        next_step="look at quotas and at free inodes (df -i), or write to another folder with --out",
+        next_step="check quotas and free inodes (df -i), or write to another folder with --out",
     )

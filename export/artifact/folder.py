@@ -1,4 +1,4 @@
-"""Write a folder so that its final name only ever shows a complete one."""
+"""Atomic folder writes: the final name only ever shows a complete folder."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARK = "genai_config.json"
-"""A folder that holds this file is an artifact, which --force may replace."""
+"""File that marks a folder as an artifact, which --force may replace."""
 
 
 def refuse_existing_folder(target: Path, *, force: bool) -> None:
-    """Raise `OutputError` if `target` exists and may not be replaced: without `force`, or no artifact's folder."""
+    """Raise `OutputError` if `target` exists and may not be replaced: without `force`, or not an artifact's folder."""
     if not os.path.lexists(target):
         return
     if not target.is_dir() or target.is_symlink():
-        raise OutputError(f"{target} exists and is no folder", next_step="move it away, or give another --out")
+        raise OutputError(f"{target} exists and is not a folder", next_step="move it away, or give another --out")
     entries = list(target.iterdir())
     if entries and not ((target / MARK).is_file() and all(entry.is_file() for entry in entries)):
-        raise OutputError(
-            f"{target} exists and holds other things than an ONNX artifact", next_step="give another --out or --name"
-        )
+        raise OutputError(f"{target} exists and is not an ONNX artifact", next_step="give another --out or --name")
     if not force:
         raise OutputError(f"{target} exists", next_step="give another name, or --force to replace it")
 
@@ -51,11 +49,11 @@ def temporary_folder(target: Path) -> Path:
 
 
 def commit_folder(temporary: Path, target: Path, *, force: bool) -> None:
-    """Sync every file in `temporary` to the disk and give it the name `target`; what was there is removed afterwards.
+    """Sync every file in `temporary` to disk and rename it to `target`; a replaced folder is removed afterwards.
 
     Raises:
-        OutputError: `target` has come into being since and `force` is not given.
-        OSError: a file cannot be synced, or the rename failed; `target` is then as it was.
+        OutputError: `target` was created in the meantime and `force` is not given.
+        OSError: a file cannot be synced, or the rename failed; `target` is then unchanged.
 
     """
     for path in (*sorted(temporary.iterdir()), temporary):
@@ -76,6 +74,6 @@ def commit_folder(temporary: Path, target: Path, *, force: bool) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove `folder` and what is in it; never raises."""
+    """Remove `folder` and its content; never raises."""
     with contextlib.suppress(OSError):
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Tells what an artifact is from its own bytes, for files that were exported here or elsewhere."""
+"""Identification of an artifact's format from its bytes, whichever program wrote it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SCHEMES = {
     "MOSTLY_IQ4_NL": "IQ4_NL",
     "MOSTLY_Q8_0": "Q8_0",
 }
-"""Names of `gguf.LlamaFileType` and the scheme that each stands for."""
+"""Schemes by their names in `gguf.LlamaFileType`."""
 
 
 def rounds_activations(artifact: Path) -> bool:
-    """Whether some of its products round activations by choice: an ONNX folder's at accuracy level 4.
+    """Whether some matrix products round activations: those of an ONNX folder at accuracy level 4.
 
     Raises:
-        ArtifactError: as `identify_format`.
+        ArtifactError: as for `identify_format`.
 
     """
     if not artifact.is_dir():
@@ -39,10 +39,10 @@ def rounds_activations(artifact: Path) -> bool:
 
 
 def identify_format(artifact: Path) -> str | None:
-    """Name the format that a GGUF or an ONNX folder says it has; None where it is none of `FORMATS`.
+    """Name the format that a GGUF or ONNX folder declares; None if it is not one of `FORMATS`.
 
     Raises:
-        ArtifactError: the file is missing, truncated or no GGUF, or an adapter instead of a model; the folder holds no
+        ArtifactError: the file is missing, truncated, not a GGUF, or an adapter instead of a model; the folder holds no
             ONNX graph.
 
     """

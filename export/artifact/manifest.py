@@ -1,7 +1,7 @@
-"""The manifest beside an artifact, `NAME.edge.json`: what it was made of, how, and what is in it.
+"""Manifest of an artifact, `NAME.edge.json`: inputs, options and content.
 
-No timestamps, and no paths but those of the command as given: the same inputs give the same manifest. It gets its name
-after the artifact, so that a manifest never speaks of a file that is not there.
+It holds no timestamps, and no paths except those in the given command: equal inputs give equal manifests. It is named
+after the artifact exists, so a manifest never describes a missing file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TOKENIZER_FILES = (
     "chat_template.json",
     "generation_config.json",
 )
-"""What a checkpoint's vocabulary, chat template and special tokens are read from, where it is there."""
+"""Files that may hold a checkpoint's vocabulary, chat template and special tokens."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class Source:
-    """A base or an adapter: the folder's or file's own name and the digests of what was read."""
+    """A base or an adapter: name of the folder or file, digests of the files read."""
 
     name: str
     files: tuple[FileDigest, ...]
@@ -60,28 +60,29 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `NAME.edge.json` says.
+    """Content of `NAME.edge.json`.
 
     Attributes:
         format: "gguf-q4", …; "gguf-lora" for an unmerged adapter.
         artifact: the file that ships. For a folder or a split GGUF, its name, the sum of its files' bytes, and the
-            sha256 of `files` as the tool sha256sum would list them, sorted by name.
+            sha256 of `files` as listed by sha256sum, sorted by name.
         effective_bits: stored bits per weight, over all tensors.
-        base: what the merge began with.
-        adapters: in the order in which they were merged.
+        base: the base of the merge.
+        adapters: the adapters in merge order.
         adapter_effect: ‖ΔW‖/‖W‖ (Frobenius) over all tensors that an adapter changed; None without adapters.
-        tokenizer: what the tokenizer's proof compared, and the digests of the files that it was read from.
-        tensors: every tensor as stored.
-        options: choices that changed the bytes: imatrix, tensor types, converter.
-        warnings: what was said on the way.
+        tokenizer: the comparisons of the tokenizer's proof, and the digests of its files.
+        tensors: all tensors as stored.
+        options: options that changed the bytes: imatrix, tensor types, converter.
+        warnings: warnings of the export.
         command: the command line as given.
-        versions: of the packages that made it; "llama.cpp" is the version and commit of its kernels.
-        files: of a folder that ships.
-        survival: what the adapters do to the stored weights, on a sample of the rows that they touch: the share of
-            codes moved, and how much of the change is left, in all and of each tensor (`survival_preflight.Preflight`).
-            None without adapters, and
-            where another program wrote the artifact. `export-edge inspect` reads it from the file itself.
-        not_shared: with --shared-scales: what is not numerically the same in the Q4_0 file made beside the ONNX folder.
+        versions: versions of the packages used; "llama.cpp" is the version and commit of its kernels.
+        files: files of an artifact folder.
+        survival: the adapters' effect on the stored weights, on a sample of the rows that they touch: share of codes
+            moved and share of the change that survives, in total and per tensor (`survival.preflight.Preflight`).
+            None without adapters, or if another program wrote the artifact. `export-edge inspect` measures it on the
+            file itself.
+        not_shared: with --shared-scales, the matrices that differ numerically between the ONNX folder and the Q4_0
+            file.
 
     """
 
@@ -103,14 +104,14 @@ class Manifest:
 
 
 def digest_artifact(path: Path) -> tuple[FileDigest, tuple[FileDigest, ...]]:
-    """Hash a file, all parts of a split GGUF, or a folder that ships.
+    """Hash an artifact: a file, all parts of a split GGUF, or a folder.
 
     Returns:
-        The digest of the whole, and those of a folder's files or of the parts.
+        The digest of the whole, and those of a folder's files or of a split GGUF's parts.
 
     Raises:
-        ArtifactError: the folder holds another folder, a link or something else that is no plain file; a part is
-            missing or of another split.
+        ArtifactError: the folder holds something other than regular files (a folder, a link); a part is missing or of
+            another split.
 
     """
     entries = artifact_files(path)
@@ -123,21 +124,21 @@ def digest_artifact(path: Path) -> tuple[FileDigest, tuple[FileDigest, ...]]:
 
 
 def artifact_files(path: Path) -> tuple[Path, ...]:
-    """List every file that runs where `path` is run: a folder's, a split GGUF's, or `path` alone; errors as above."""
+    """List the artifact's files: a folder's, a split GGUF's, or `path` alone; errors as for `digest_artifact`."""
     if not path.is_dir():
         return split_parts(path, ArtifactError) if is_gguf(path) else (path,)
     entries = tuple(sorted(path.iterdir()))
     for entry in entries:
         if entry.is_symlink() or not entry.is_file():
             raise ArtifactError(
-                f"{entry} is no plain file; an artifact's folder holds nothing else",
-                next_step="take it away, or export again",
+                f"{entry} is not a regular file; an artifact's folder holds nothing else",
+                next_step="remove it, or export again",
             )
     return entries
 
 
 def digest_file(path: Path) -> FileDigest:
-    """Hash a file; the GIL is free meanwhile."""
+    """Hash a file, without holding the GIL."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileDigest(path.name, path.stat().st_size, digest)
@@ -149,24 +150,24 @@ def digest_source(path: Path, files: Sequence[Path]) -> Source:
 
 
 def package_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Versions of the packages that decide an artifact's bytes, and of llama.cpp's kernels."""
+    """Return the versions of the packages that determine an artifact's bytes, and of llama.cpp's kernels."""
     from edgeproof.export.gguf.kernels import kernel_version
 
     return {package: version(package) for package in packages} | {"llama.cpp": kernel_version()}
 
 
 def digest_tokenizer(folder: Path) -> tuple[FileDigest, ...]:
-    """Hash the tokenizer's files of a Hugging Face folder."""
+    """Hash the tokenizer files of a Hugging Face folder."""
     return tuple(digest_file(folder / name) for name in TOKENIZER_FILES if (folder / name).is_file())
 
 
 def manifest_path(artifact: Path) -> Path:
-    """Where an artifact's manifest lies: beside it."""
+    """Return the path of an artifact's manifest, beside it."""
     return artifact.with_name(artifact.name + SUFFIX)
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write `manifest` beside the artifact at `path`; one that is there belongs to the artifact just replaced."""
+    """Write `manifest` to `path`; an existing one belongs to the replaced artifact."""
     content = {"schema": SCHEMA} | asdict(manifest)
     content["tensors"] = [record._asdict() for record in manifest.tensors]
     with atomic_write(manifest_path(path), force=True) as file:
@@ -177,14 +178,14 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
     """Read the manifest beside `artifact` if there is one.
 
     Args:
-        artifact: the file or folder that ships.
-        sha256: what was found for it just now (`digest_artifact`).
+        artifact: the artifact's file or folder.
+        sha256: its current digest (`digest_artifact`).
 
     Returns:
-        The manifest's content; None where there is none: provenance unknown.
+        The manifest's content; None if there is none (provenance unknown).
 
     Raises:
-        ArtifactError: the manifest is damaged, or speaks of other bytes.
+        ArtifactError: the manifest is damaged, or describes other bytes.
 
     """
     path = manifest_path(artifact)
@@ -197,7 +198,7 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ArtifactError(
-            f"{path} is damaged, or no manifest of edgeproof: {reason}",
+            f"{path} is damaged, or not a manifest of edgeproof: {reason}",
             next_step="export again, or remove the manifest to gate the file with provenance unknown",
         ) from error
     if schema != SCHEMA:
@@ -207,6 +208,6 @@ def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:
         raise ArtifactError(
             f"{artifact} is not the {what} that its manifest describes: sha256 {sha256[:16]}…, the manifest says "
             f"{str(said)[:16]}…",
-            next_step="it was changed or replaced after the export: export again and gate that",
+            next_step="it was changed or replaced after the export: export again and gate the result",
         )
     return dict(content)

@@ -1,4 +1,4 @@
-"""Writes a merge as a Hugging Face folder in float32: what a foreign converter takes.
+"""Writer of a merge as a float32 Hugging Face folder, the input of external converters.
 
 The safetensors format is 8 bytes of header length, a JSON header, the data (github.com/huggingface/safetensors, README,
 "Format").
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Checkpoint
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json")
-"""Endings of files that hold the old weights and are left behind."""
+"""Suffixes of files that hold the base's weights and are not copied."""
 
 
 def write_merged_folder(
@@ -31,9 +31,9 @@ def write_merged_folder(
     Args:
         model: the merge; its `config` is written as `config.json`, with the stored type set to float32.
         source: the base's folder; tokenizer and model card are copied from it.
-        folder: exists and is empty. The caller removes it.
-        progress: counts bytes.
-        option: what asked for it, for messages.
+        folder: an existing, empty folder. The caller removes it.
+        progress: receives progress in bytes.
+        option: the option that needs the folder, for messages.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written.
@@ -66,5 +66,5 @@ def write_merged_folder(
     except OSError as error:
         raise OutputError(
             f"cannot write the merged checkpoint ({offset / 2**20:.0f} MB) to {folder}: {error.strerror}",
-            next_step=f"{option} needs room for the float32 checkpoint twice; free some, or give --out another disk",
+            next_step=f"{option} needs space for two float32 checkpoints; free some, or put --out on another disk",
         ) from error

@@ -1,12 +1,11 @@
-"""Publishing: artifacts and manifests that are whole get their final names together, or what was there before stays.
+"""Atomic publishing: all artifacts and manifests of an export get their final names, or none do.
 
 ```
-  scratch/new/NAME ── rename ──▶ out/NAME          out/NAME of before ──▶ scratch/old/NAME, back where a step fails
+  scratch/new/NAME ── rename ──▶ out/NAME          replaced out/NAME ──▶ scratch/old/NAME, restored if a step fails
 ```
-Before the first rename a journal in the scratch folder says which files are to be named; it is removed after the last.
-A process that is killed between leaves the journal, and the next export to one of the names finds out by it whether
-all files have their names, and takes them back where not. Only whole files ever have a final name; what is not whole is
-the set.
+A journal in the scratch folder lists the files before the first rename and is removed after the last. A process killed
+in between leaves the journal; the next export to one of the names reads it, and undoes the renames unless all were
+done. A file under a final name is always complete; only the set can be incomplete.
 """
 
 from __future__ import annotations
@@ -29,31 +28,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NEW, OLD = "new", "old"
-"""Folders in the scratch folder: what is to get its name, and what it replaces."""
+"""Subfolders of the scratch folder: new files, and the files that they replace."""
 
 
 class _File(NamedTuple):
-    """A file or folder to be named, and how it is told from another of that name."""
+    """A file or folder to be named, with the attributes that distinguish it from another of that name."""
 
     name: str
     inode: int
-    written: int  # ns; a rename or a link changes neither
+    written: int  # ns; unchanged by a rename or a link
 
 
 class _Journal(NamedTuple):
-    """What a process is publishing: the artifacts, and all files to be named."""
+    """The files that a process is publishing: the artifacts, and all files to be named."""
 
     targets: tuple[str, ...]
     files: tuple[_File, ...]
 
 
 def publish(scratch: Path, targets: Sequence[Path], *, force: bool) -> None:
-    """Give each of `targets` and its manifest, which lie complete in `scratch`/new, their names in the same folder.
+    """Move each of `targets` and its manifest from `scratch`/new, where they are complete, to their final names.
 
-    A manifest that lies there without its artifact is replaced without `force`, too.
+    A manifest without its artifact is replaced even without `force`.
 
     Raises:
-        OutputError: a target exists and `force` is not given, or a name cannot be given; all is then as it was.
+        OutputError: a target exists and `force` is not given, or a rename failed; nothing is then changed.
 
     """
     paths = [path for target in targets for path in (target, manifest_path(target))]
@@ -74,19 +73,19 @@ def publish(scratch: Path, targets: Sequence[Path], *, force: bool) -> None:
 
 
 def settle(out: Path, held: Sequence[Path]) -> None:
-    """Take back what killed exports have published of sets of files in `out` that are not whole.
+    """Undo the incomplete publishing of killed exports in `out`.
 
     Args:
         out: the folder.
-        held: claimed paths in it. Sets are settled that share no name with an export that runs.
+        held: claimed paths in it. Sets that share a name with a running export are skipped.
 
     Raises:
-        OutputError: a name cannot be taken back.
+        OutputError: a rename cannot be undone.
 
     """
     names = {path.name for path in held}
     for scratch in sorted(out.glob(f"{PREFIX}*")):
-        # The journal's writer holds its names and its folder while it lives.
+        # The journal's writer locks its names and its folder while it runs.
         if (journal := _read_journal(scratch)) is None:
             continue
         with contextlib.ExitStack() as stack:
@@ -118,7 +117,7 @@ def _write_journal(scratch: Path, targets: Sequence[str], files: Sequence[_File]
 
 
 def _read_journal(scratch: Path) -> _Journal | None:
-    """Read what a process, dead or alive, is publishing from `scratch`; None where it is not publishing."""
+    """Read the journal of a process, dead or alive, in `scratch`; None if it is not publishing."""
     try:
         if scratch.is_symlink() or (hasattr(os, "geteuid") and scratch.stat().st_uid != os.geteuid()):
             return None
@@ -140,14 +139,14 @@ def _put(scratch: Path, target: Path, *, force: bool) -> None:
         else:
             _keep(target, kept)
     if folder:
-        source.rename(target)  # fails where a folder with files has come into being since
+        source.rename(target)  # fails if a folder with files was created in the meantime
         to_disk(target.parent)
     else:
         commit(source, target, force=force)
 
 
 def _keep(target: Path, kept: Path) -> None:
-    """Give the file `target` a second name, so that its first one is never missing."""
+    """Link the file `target` to a second name, so that its first name never disappears."""
     try:
         os.link(target, kept, follow_symlinks=False)
     except (OSError, NotImplementedError):  # a file system without hard links
@@ -155,7 +154,7 @@ def _keep(target: Path, kept: Path) -> None:
 
 
 def _undo(scratch: Path, out: Path, files: Sequence[_File]) -> None:
-    """Take back the names that `files` have got, and give back those that they took."""
+    """Remove the new names of `files`, and restore the files that they replaced."""
     for file in reversed(files):
         target, kept = out / file.name, scratch / OLD / file.name
         ours = _is(target, file)

@@ -1,4 +1,4 @@
-"""Says in a few lines what an artifact or an adapter is: name, format, bits per weight, digests, provenance."""
+"""Summary of an artifact or adapter: name, format, bits per weight, digests, provenance."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def describe_artifact(path: Path) -> dict[str, object]:
     """Describe a GGUF file (a model or a LoRA) or an ONNX folder.
 
     Raises:
-        ArtifactError: it is damaged, or not what its manifest says.
+        ArtifactError: the artifact is damaged, or differs from its manifest.
 
     """
     name, architecture, lora = path.name, None, False
@@ -77,7 +77,7 @@ def describe_artifact(path: Path) -> dict[str, object]:
 
 
 def _provenance(manifest: dict[str, object]) -> dict[str, object]:
-    """Return what the manifest says that people ask for."""
+    """Return the manifest's fields that a user needs."""
     kept = ("base", "adapters", "adapter_effect", "survival", "options", "warnings", "command", "versions")
     found = {key: manifest[key] for key in kept if manifest.get(key) is not None}
     if isinstance(survival := found.get("survival"), dict):

@@ -1,4 +1,4 @@
-"""Names the artifacts, and keeps other exports from these names."""
+"""Names of the artifacts, claimed against other exports."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Targets:
-    """Final names: of the artifacts, in the order of their formats, and of the adapter beside an unmerged base."""
+    """Final names of the artifacts, in the order of their formats, and of the adapter beside an unmerged base."""
 
     artifacts: tuple[Path, ...]
     lora: Path | None
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All final names."""
         return (*self.artifacts, *((self.lora,) if self.lora else ()))
 
 
@@ -36,9 +36,9 @@ class Targets:
 def prepared_targets(
     out: Path, name: str, formats: Sequence[Format], *, unmerged: bool, merged: bool, force: bool
 ) -> Iterator[Targets]:
-    """Name the files and folders, make `out`, and keep other exports from the names while the block runs.
+    """Name the files and folders, make `out`, and claim the names while the block runs.
 
-    What exists is refused before any work is done; what a killed export has published half is taken back before.
+    Existing targets are refused before any work is done; half-published sets of killed exports are undone first.
 
     Raises:
         OutputError: a target exists and `force` is not given, another export is writing one, or `out` cannot be made.

@@ -1,1 +1,1 @@
-"""Bases: Hugging Face checkpoints and GGUF files as one kind of checkpoint."""
+"""Bases: Hugging Face folders and GGUF files behind one checkpoint interface."""

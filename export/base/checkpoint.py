@@ -1,4 +1,4 @@
-"""Opens a Hugging Face folder as a `Checkpoint`: config.json and safetensors, one file or shards with an index."""
+"""Hugging Face folder as a `Checkpoint`: config.json and safetensors, one file or shards with an index."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LONGEST_NAME = 255
 TABLE = "embed_tokens.weight"
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 _BUFFERS = {"I64", "BOOL"}
-"""Types of buffers that old checkpoints carry along (position ids, causal masks); no weight has them."""
+"""Types of buffers in old checkpoints (position ids, causal masks); weights never have these types."""
 
 
 class FolderCheckpoint:
-    """A Hugging Face folder. `files` are those that its bytes come from, config.json first."""
+    """A Hugging Face folder. `files` are the files read, config.json first."""
 
     def __init__(self, path: Path, config: Mapping[str, object], shards: tuple[SafetensorsFile, ...]) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class FolderCheckpoint:
         """Rows `start` to `stop` as a fresh, C-contiguous float32 array [stop - start, columns]. Thread-safe.
 
         Raises:
-            CheckpointError: a value is NaN or Inf; names the tensor and the row.
+            CheckpointError: a value is NaN or Inf; the message names the tensor and the row.
 
         """
         return self._shard_of[name].values(name, start, stop)
@@ -55,7 +55,7 @@ def open_checkpoint(path: Path) -> FolderCheckpoint:
     `model.safetensors.index.json` names, all within the folder.
 
     Raises:
-        CheckpointError: the folder, a shard or a tensor is missing, a file is truncated or contradicts itself, a shard
+        CheckpointError: the folder, a shard or a tensor is missing, a file is truncated or inconsistent, a shard
             lies outside the folder, config.json is missing or broken, or the weights are pickled.
         UnsupportedError: the weights are quantized.
 
@@ -82,7 +82,7 @@ def open_checkpoint(path: Path) -> FolderCheckpoint:
 
 
 def _refuse_other_sizes(checkpoint: FolderCheckpoint) -> None:
-    """Refuse counts that the weights cannot have, before anything is made that is as long as they say."""
+    """Refuse counts that contradict the weights, before anything of that size is allocated."""
     text = checkpoint.config.get("text_config")
     config = {**checkpoint.config, **text} if isinstance(text, dict) else checkpoint.config
     tokens, layers, count = config.get("vocab_size"), config.get("num_hidden_layers"), len(checkpoint.tensors)
@@ -108,8 +108,8 @@ def _open_shards(path: Path) -> tuple[SafetensorsFile, ...]:
     if pickled:
         raise CheckpointError(
             f"{path} holds its weights as {pickled[0]}, a pickle, which can run code when it is read",
-            next_step="where you trust the file, load the model with transformers and save it again with "
-            "save_pretrained(FOLDER): that writes model.safetensors",
+            next_step="if you trust the file, load the model with transformers and save it again with "
+            "save_pretrained(FOLDER), which writes model.safetensors",
         )
     raise CheckpointError(
         f"{path} holds neither {SINGLE} nor {INDEX}",
@@ -124,7 +124,7 @@ def _open_indexed(path: Path) -> tuple[SafetensorsFile, ...]:
     promised: dict[str, set[str]] = {}
     for name, shard in weight_map.items():
         if not isinstance(shard, str):
-            raise CheckpointError(f"{path / INDEX} gives {name} the shard {shard!r}, which is no file name")
+            raise CheckpointError(f"{path / INDEX} gives {name} the shard {shard!r}, which is not a file name")
         promised.setdefault(shard, set()).add(name)
     shards = []
     for file_name in sorted(promised):
@@ -149,8 +149,8 @@ def _open_indexed(path: Path) -> tuple[SafetensorsFile, ...]:
 def _within(path: Path, file_name: str) -> Path:
     """Return the shard's path, which must lie in the folder itself.
 
-    A link out of it is an exception where the Hugging Face cache made it: there a snapshot's files all are links into
-    the `blobs` folder of the same repository.
+    The only links allowed out of it are those of the Hugging Face cache, where a snapshot's files are links into the
+    `blobs` folder of the same repository.
     """
     shard = path / file_name
     allowed = [path.resolve()]
@@ -178,14 +178,14 @@ def _read_object(path: Path) -> dict[str, object]:
             f"cannot read {path}: {failure.strerror}", next_step="give the folder of a whole checkpoint"
         ) from failure
     except ValueError as failure:
-        raise CheckpointError(f"{path} is no JSON: {failure}", next_step="copy or download the file again") from failure
+        raise CheckpointError(f"{path} is not JSON: {failure}", next_step="copy or download it again") from failure
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is no JSON object")
+        raise CheckpointError(f"{path} is not a JSON object")
     return cast("dict[str, object]", value)
 
 
 def _quantized(path: Path, why: str) -> UnsupportedError:
     return UnsupportedError(
-        f"the base {path} is quantized: {why}. Merging into rounded weights and rounding again is no honest release",
-        next_step="give the float checkpoint that it was made from (float32, float16 or bfloat16)",
+        f"the base {path} is quantized: {why}. A merge into rounded weights would be quantized twice",
+        next_step="give the float checkpoint from which it was made (float32, float16 or bfloat16)",
     )

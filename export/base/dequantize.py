@@ -1,4 +1,4 @@
-"""Turns a quantized GGUF into a float GGUF: the base of a merge where no float checkpoint exists."""
+"""Dequantizer of GGUF files: makes a float base for a merge if no float checkpoint exists."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_VALUES = 2**22
-"""Values dequantized at a time; gguf's dequantizers hold several float32 copies of them (16 MB each)."""
+"""Values dequantized at a time; gguf's dequantizers hold several float32 copies (16 MB each)."""
 
 
 def dequantize_gguf(source: Path, target: Path, *, float_type: Literal["f16", "f32"] = "f32") -> None:
-    """Write the GGUF `source` to `target` with float weights; metadata and order are kept, no tensor is held whole.
+    """Write the GGUF `source` to `target` with float weights, in pieces of a tensor; metadata and order are kept.
 
     "f32" keeps every value exactly; "f16" takes half the space and rounds once more (vectors stay float32). The
-    target appears when it is complete (temporary file, fsync, rename).
+    target appears only when complete (temporary file, fsync, rename).
 
     Raises:
-        CheckpointError: `source` is missing, truncated or no GGUF.
-        UnsupportedError: a tensor is of a type that the gguf package cannot read.
+        CheckpointError: `source` is missing, truncated or not a GGUF.
+        UnsupportedError: the gguf package cannot read a tensor's type.
         OutputError: `target` exists or cannot be written.
 
     """

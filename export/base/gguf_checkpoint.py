@@ -1,11 +1,11 @@
-"""Presents a float GGUF as the Hugging Face checkpoint that it was made from: names, shapes, row order, configuration.
+"""GGUF file as a Hugging Face checkpoint: names, shapes, row order, configuration.
 
 ```
   model.gguf ─┬─ metadata ──▶ config.json's content ──▶ places of all tensors (architectures)
               ├─ tensors ───▶ rows, un-permuted as they are read, norms less 1 for Gemma
               └─ vocabulary ▶ tokenizer.json and its companions, proved equal to llama.cpp's
 ```
-Nothing is copied: rows are read from the file when asked for, and put into Hugging Face's order then.
+Nothing is copied: rows are read from the file on demand and put into Hugging Face's order.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 HEAD = "lm_head.weight"
 FROM_CONFIGURATION = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
-"""Tensors that hold settings of config.json, not weights."""
+"""Tensors that store settings of config.json, not weights."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a Hugging Face tensor stands in the file. Rows come back in groups of `group`; `restore` undoes `place`."""
+    """Position of a Hugging Face tensor in the file. Rows are read in groups of `group`; `restore` inverts `place`."""
 
     place: TensorPlace
     restore: Callable[[Float32Array], Float32Array] = identity
@@ -50,18 +50,18 @@ class _Source:
 class GgufCheckpoint:
     """A GGUF file as a Hugging Face checkpoint (`edgeproof.contracts.tensors.Checkpoint`).
 
-    Permutations are undone exactly. Gemma's norms are stored as w + 1, rounded to float32: what comes back is within
+    Permutations are inverted exactly. Gemma's norms are stored as w + 1, rounded to float32: the restored w is within
     half an ulp of w + 1 (2⁻²⁴ around 1) of the folder's w, and adding 1 again gives the stored value, bit for bit, for
-    every w + 1 that was rounded to float32, float16 or came from 0.5 and above.
+    every w + 1 that was rounded to float32 or float16, or is 0.5 or larger.
 
     Attributes:
         path: the file.
-        files: that its bytes come from.
-        config: what config.json would be.
-        tensors: by Hugging Face name, in the order of names; `dtype` is the file's.
-        tokenizer_files: by name: tokenizer.json, tokenizer_config.json, generation_config.json, chat_template.jinja
-            (where there is a template).
-        proof: that these give llama.cpp's ids; its `limits` are for the user to see.
+        files: the files read.
+        config: content of an equivalent config.json.
+        tensors: tensors by Hugging Face name, in the order of names; `dtype` is the file's.
+        tokenizer_files: content by name: tokenizer.json, tokenizer_config.json, generation_config.json,
+            chat_template.jinja (if there is a template).
+        proof: proof that these give llama.cpp's ids; show its `limits` to the user.
 
     """
 
@@ -88,7 +88,7 @@ class GgufCheckpoint:
         """Rows `start` to `stop` as a fresh, C-contiguous float32 array [stop - start, columns]. Thread-safe.
 
         Raises:
-            CheckpointError: a value is NaN or Inf; names the tensor and the row in the file.
+            CheckpointError: a value is NaN or Inf; the message names the tensor and the row in the file.
 
         """
         source = self._sources[name]
@@ -97,15 +97,15 @@ class GgufCheckpoint:
         return np.ascontiguousarray(restored[start - first : stop - first])
 
     def describe_gguf(self, tensors: Mapping[str, TensorInfo] | None = None) -> ModelDescription:
-        """Describe the file itself as made from this checkpoint's rows, so that one stream feeds GGUF and ONNX writers.
+        """Describe the file itself in terms of this checkpoint's rows, so that one stream feeds GGUF and ONNX writers.
 
-        The metadata and the order of tensors are the file's; every tensor's `transform` does again what `rows` undid.
+        Metadata and tensor order are the file's; every tensor's `transform` reapplies what `rows` inverted.
 
         Args:
-            tensors: of the merge where that has others than the base (an untied `lm_head.weight`).
+            tensors: the merge's tensors, if they differ from the base's (an untied `lm_head.weight`).
 
         Raises:
-            UnsupportedError: an untied head, which the architecture's graph in llama.cpp does not read.
+            UnsupportedError: the head is untied, and the architecture's graph in llama.cpp does not read it.
 
         """
         stored = self._base.describe()
@@ -131,14 +131,14 @@ def open_gguf_checkpoint(path: Path, *, texts: Sequence[str] = (), allow_requant
 
     Args:
         path: a float GGUF of Llama (SmolLM, Mistral), Qwen 2 and 3, Gemma 2 and 3, or Phi-3.
-        texts: further texts on which the tokenizer must be proved equal to llama.cpp's (those of a probe pack).
-        allow_requantize: accept quantized tensors; they are dequantized as they pass.
+        texts: additional texts for the proof that the tokenizer equals llama.cpp's (those of a probe pack).
+        allow_requantize: accept quantized tensors, which are dequantized while reading.
 
     Raises:
-        CheckpointError: it is missing, truncated, contradicts itself, or lacks a tensor or key.
-        UnsupportedError: another architecture or tokenizer; a tensor, key or setting that the Hugging Face class has no
-            place for; or it is quantized, and `allow_requantize` is not given.
-        TokenizerError: the tokenizer that was made of the vocabulary gives other ids than llama.cpp.
+        CheckpointError: the file is missing, truncated, inconsistent, or lacks a tensor or key.
+        UnsupportedError: another architecture or tokenizer; a tensor, key or setting that the Hugging Face class cannot
+            express; or the file is quantized, and `allow_requantize` is not given.
+        TokenizerError: the tokenizer rebuilt from the vocabulary gives other ids than llama.cpp.
         BackendError: llama.cpp cannot load the vocabulary.
 
     """
@@ -149,7 +149,7 @@ def open_gguf_checkpoint(path: Path, *, texts: Sequence[str] = (), allow_requant
 
 
 def _sources(base: GgufBase, config: Mapping[str, object]) -> dict[str, _Source]:
-    """Find every Hugging Face tensor in the file; all must be there, and nothing may be left over."""
+    """Find every Hugging Face tensor in the file; none may be missing, and none left over."""
     model = read_hyper_parameters(config)
     _, family = find_family(config)
     places = family.places(model)
@@ -186,7 +186,7 @@ def _source(place: TensorPlace, model: HyperParameters) -> _Source:
         return _Source(place)
     if len(place.shape) == 1 and place.name.endswith("norm.weight"):
         return _Source(place, partial(_subtract, offset=np.float32(model.norm_offset)))
-    assert place.name.endswith((".attn_q.bias", ".attn_k.bias"))  # the only others: one row of all heads' values
+    assert place.name.endswith((".attn_q.bias", ".attn_k.bias"))  # all that remain: one row of all heads' values
     return _Source(place, partial(_separate_row, head_dim=model.head_dim))
 
 

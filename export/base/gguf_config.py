@@ -1,8 +1,8 @@
-"""What config.json would say of a GGUF file: a Hugging Face configuration from the file's metadata.
+"""Hugging Face configuration (config.json) from a GGUF file's metadata.
 
-llama.cpp names the graph, not the class: Mistral's files say "llama", and so does what is made here of them. Keys that
-nobody reads are refused, since each may change what the graph computes. Numbers are stored as float32 in the file; the
-shortest decimal that float32 reads as the same bits stands for them, which is what config.json had (1e-05).
+llama.cpp names the graph, not the class: Mistral's files say "llama" and become Llama configurations. Unread keys are
+refused, since each may change the computation. Numbers are float32 in the file; each becomes the shortest decimal with
+the same float32 bits, as config.json had it (1e-05).
 Keys: gguf's constants (Keys) and llama.cpp's `load_arch_hparams` of each architecture.
 """
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 SAME = 1e-4
-"""Stated factors that differ from the derived ones by less are the same, rounded."""
+"""Tolerance between stated and derived factors, for rounding."""
 LLAMA3_HIGH = (4.0, 2.0, 8.0, 16.0, 32.0)
 LLAMA3_CONTEXTS = tuple(2**power for power in (13, 12, 14, 11, 15, *range(3, 11), *range(16, 23)))
-"""What llama3's scaling is looked for among: a file holds only the divisors that came of it."""
+"""Candidate settings of llama3's scaling: a file holds only the resulting divisors."""
 
 
 def gguf_config(base: GgufBase) -> dict[str, object]:
-    """Return config.json's content for the model in `base`, in the layout that transformers 4 and 5 both read.
+    """Return config.json's content for the model in `base`, in a layout that transformers 4 and 5 both read.
 
-    `vocab_size` is the number of rows in the file, which is cut to the tokenizer's for Gemma 3 (262,144 of 262,208).
-    A Mistral's sliding window is not in the file: like llama.cpp's graph, the configuration attends to everything.
+    `vocab_size` is the number of rows in the file; for Gemma 3 these are cut to the tokenizer's (262,144 of 262,208).
+    Mistral's sliding window is not in the file: like llama.cpp's graph, the configuration has full attention.
 
     Raises:
-        UnsupportedError: another architecture; or a key or setting that no configuration of these classes says.
+        UnsupportedError: another architecture; or a key or setting that these classes cannot express.
         CheckpointError: a key is missing or of another type.
 
     """
@@ -64,7 +64,7 @@ def gguf_config(base: GgufBase) -> dict[str, object]:
     layers = values.integer("block_count")
     if layers > len(base.tensors):
         raise CheckpointError(
-            f"{base.path}: {len(base.tensors)} tensors are no {layers:,} layers", next_step="convert the model again"
+            f"{base.path}: {len(base.tensors)} tensors cannot be {layers:,} layers", next_step="convert the model again"
         )
     values.only("vocab_size", (table.shape[0],), f"token_embd.weight has {table.shape[0]:,} rows")
     common: Json = {
@@ -94,7 +94,7 @@ def _special_ids(base: GgufBase) -> Json:
 
 
 def _head_dim(values: GgufValues, common: Json) -> int:
-    """Return the length of keys and values, which must be the same and is rotated whole."""
+    """Return the length of keys and values, which must be equal and fully rotated."""
     hidden, heads = common["hidden_size"], common["num_attention_heads"]
     assert isinstance(hidden, int)
     assert isinstance(heads, int)
@@ -105,12 +105,12 @@ def _head_dim(values: GgufValues, common: Json) -> int:
 
 def _whole_head_dim(values: GgufValues, common: Json) -> int:
     head_dim = _head_dim(values, common)
-    values.only("rope.dimension_count", (head_dim,), f"of {head_dim} dimensions a head, these classes rotate all")
+    values.only("rope.dimension_count", (head_dim,), f"these classes rotate all {head_dim} dimensions of a head")
     return head_dim
 
 
 def _rope(values: GgufValues, *, theta: float = 10000.0) -> Json:
-    """Return rope_theta and rope_scaling as the keys have them: none, linear, yarn."""
+    """Return rope_theta and rope_scaling from the keys: none, linear, yarn."""
     kind = values.text("rope.scaling.type", "none")
     settings: Json = {"rope_theta": values.number("rope.freq_base", theta), "rope_scaling": None}
     values.only("rope.scaling.finetuned", (True, False), "it is true or false")
@@ -132,7 +132,7 @@ def _rope(values: GgufValues, *, theta: float = 10000.0) -> Json:
         }
     else:
         raise UnsupportedError(
-            f"{values.path}: {values.architecture}.rope.scaling.type is {kind!r}; known here: none, linear, yarn",
+            f"{values.path}: {values.architecture}.rope.scaling.type is {kind!r}; supported: none, linear, yarn",
             next_step=WAY_ROUND,
         )
     return settings
@@ -160,7 +160,7 @@ def _llama(values: GgufValues, common: Json, base: GgufBase) -> Json:
 
 
 def _llama3_scaling(base: GgufBase, divisors: Float32Array, theta: float, head_dim: int) -> Json | None:
-    """Find the settings whose divisors are those in the file, bit for bit (low_freq_factor 1: only ratios count)."""
+    """Find the settings whose divisors equal the file's, bit for bit (low_freq_factor 1: only ratios matter)."""
     if (divisors == 1).all():
         return None
     factor = float(divisors.max())
@@ -185,8 +185,8 @@ def _llama3_scaling(base: GgufBase, divisors: Float32Array, theta: float, head_d
                     "original_max_position_embeddings": context,
                 }
     raise UnsupportedError(
-        f"{base.path}: the {len(divisors)} divisors in rope_freqs.weight (up to {factor:g}) come of no llama3 scaling "
-        "that is known here (an original context of a power of two, high_freq_factor "
+        f"{base.path}: the {len(divisors)} divisors in rope_freqs.weight (up to {factor:g}) match no known llama3 "
+        "scaling (an original context of a power of two, high_freq_factor "
         f"{', '.join(f'{high:g}' for high in LLAMA3_HIGH)})",
         next_step=WAY_ROUND,
     )
@@ -216,7 +216,7 @@ def _qwen3(values: GgufValues, common: Json, _base: GgufBase) -> Json:
 
 
 def _query_scalar(common: Json, head_dim: int, largest: int) -> int:
-    """Return what llama.cpp's graph scales queries by: it tells the 27B models by their number of layers."""
+    """Return llama.cpp's query scale: its graph recognizes the 27B models by their number of layers."""
     hidden, heads = common["hidden_size"], common["num_attention_heads"]
     assert isinstance(hidden, int)
     assert isinstance(heads, int)
@@ -291,7 +291,7 @@ def _phi3(values: GgufValues, common: Json, base: GgufBase) -> Json:
         stated = values.number("rope.scaling.attn_factor", derived)
         if abs(stated - derived) > SAME:
             raise UnsupportedError(
-                f"{base.path}: phi3.rope.scaling.attn_factor is {stated}; longrope's own formula gives {derived:.6f}",
+                f"{base.path}: phi3.rope.scaling.attn_factor is {stated}; longrope's formula gives {derived:.6f}",
                 next_step=WAY_ROUND,
             )
     return config

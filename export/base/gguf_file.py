@@ -1,4 +1,4 @@
-"""Opens a GGUF file as a base: its tensors as a `Checkpoint`, its metadata as they are."""
+"""GGUF file as a base: a `Checkpoint` of its tensors, with its metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _WRITERS_KEYS = {"general.file_type", "general.quantization_version"}
 _DROPPED_KEYS = ("split.", "quantize.imatrix.")
-"""What is true of the file at hand only: its parts, how it was quantized."""
+"""Keys that hold for the source file only: its parts, its quantization."""
 
 
 class GgufBase:
@@ -33,8 +33,8 @@ class GgufBase:
         path: the file.
         config: empty; a GGUF has metadata instead.
         architecture: `general.architecture`.
-        metadata: every entry as it stands in the file.
-        tensors: shape as numpy has it (rows first) and stored type, by GGUF name.
+        metadata: every entry of the file.
+        tensors: shape in numpy order (rows first) and stored type, by GGUF name.
 
     """
 
@@ -54,7 +54,7 @@ class GgufBase:
         """Rows `start` to `stop` as a fresh, C-contiguous float32 array [stop - start, columns]. Thread-safe.
 
         Raises:
-            CheckpointError: a value is NaN or Inf; names the tensor and the row.
+            CheckpointError: a value is NaN or Inf; the message names the tensor and the row.
 
         """
         info, tensor = self.tensors[name], self._stored[name]
@@ -74,25 +74,25 @@ class GgufBase:
         return values.reshape(stop - start, info.columns)
 
     def describe(self, tensors: Mapping[str, TensorInfo] | None = None) -> ModelDescription:
-        """Return the base's metadata and tensors as they are, the writer's own keys emptied.
+        """Return the base's metadata and tensors, with the writer's keys emptied.
 
         Args:
-            tensors: of the merge where that has others than the base (an untied `output.weight`).
+            tensors: the merge's tensors, if they differ from the base's (an untied `output.weight`).
 
         Raises:
-            UnsupportedError: an untied head, which the architecture's graph in llama.cpp does not read.
+            UnsupportedError: the head is untied, and the architecture's graph in llama.cpp does not read it.
 
         """
-        if tensors is not None and "lm_head.weight" in tensors:  # a Hugging Face name: GGUF has none for it here
+        if tensors is not None and "lm_head.weight" in tensors:  # a Hugging Face name: this GGUF has no name for it
             raise untied_head(self.path, self.architecture)
         outputs = tuple(OutputTensor(info.name, info.name, info.shape) for info in (tensors or self.tensors).values())
         return ModelDescription(self.architecture, _entries(self.metadata), outputs)
 
     def targets(self) -> dict[str, MergeTarget]:
-        """Return where Hugging Face tensors stand in this file, by their names.
+        """Return the positions of Hugging Face tensors in this file, by name.
 
         Raises:
-            UnsupportedError: it is not known how the architecture's rows are ordered.
+            UnsupportedError: the architecture's row order is unknown.
 
         """
         values = {entry.key: entry.value for entry in self.metadata}
@@ -113,18 +113,18 @@ def open_gguf_base(path: Path, *, allow_requantize: bool = False) -> GgufBase:
 
     Args:
         path: the file.
-        allow_requantize: accept quantized tensors; they are dequantized as they pass.
+        allow_requantize: accept quantized tensors, which are dequantized while reading.
 
     Raises:
-        CheckpointError: it is missing, no GGUF, truncated, split into parts, or tells no architecture.
-        UnsupportedError: it is quantized, and `allow_requantize` is not given; or of a type that can't be read.
+        CheckpointError: the file is missing, not a GGUF, truncated, split into parts, or names no architecture.
+        UnsupportedError: it is quantized, and `allow_requantize` is not given; or of an unreadable type.
 
     """
     header = read_header(path, CheckpointError)
     values = {entry.key: entry.value for entry in header.metadata}
     architecture = values.get("general.architecture")
     if not isinstance(architecture, str):
-        raise CheckpointError(f"{path} does not tell its general.architecture", next_step="convert the model again")
+        raise CheckpointError(f"{path} has no general.architecture", next_step="convert the model again")
     if (parts := values.get("split.count", 0)) not in {0, 1}:
         raise CheckpointError(
             f"{path} is one of {parts} parts of a split GGUF",
@@ -140,14 +140,14 @@ def open_gguf_base(path: Path, *, allow_requantize: bool = False) -> GgufBase:
         first = quantized[0]
         raise UnsupportedError(
             f"{path} is quantized: {len(quantized)} of its {len(header.tensors)} tensors, the first being {first.name} "
-            f"({first.kind.name}). Its rounding would be rounded again",
+            f"({first.kind.name}). It would be quantized twice",
             next_step="give a float GGUF (F32, F16, BF16) or a Hugging Face folder, or insist with --allow-requantize",
         )
     return GgufBase(path, header, architecture)
 
 
 def untied_head(path: Path, architecture: str) -> UnsupportedError:
-    """Say that an adapter unties what cannot be untied."""
+    """Return the error for an adapter that unties a head which the graph ties."""
     return UnsupportedError(
         f"the adapter changes only one of embedding table and output head, and llama.cpp's graph of {architecture} has "
         f"one table for both ({path})",
@@ -156,7 +156,7 @@ def untied_head(path: Path, architecture: str) -> UnsupportedError:
 
 
 def read_metadata(path: Path) -> tuple[MetadataEntry, ...]:
-    """Return every metadata entry of the GGUF file `path` as it stands there; errors as for `open_gguf_base`."""
+    """Return every metadata entry of the GGUF file `path`; errors as for `open_gguf_base`."""
     return read_header(path, CheckpointError).metadata
 
 

@@ -1,9 +1,9 @@
-"""Where the tensors of a Hugging Face model stand in a GGUF file, and in which order their rows are there.
+"""Hugging Face tensor names in GGUF files: position and row order.
 
 llama.cpp's converter reorders the rows of q and k for architectures whose rope pairs neighbours where Hugging Face
-pairs halves of a head, and adds 1 to the norms of some. An adapter was trained on the Hugging Face layout, so the same
-is done to what it brings. Only architectures whose conversion is known to do nothing else are mapped: a guess would
-merge garbage.
+pairs halves of a head, and adds 1 to the norms of some. An adapter was trained on the Hugging Face layout, so its
+tensors get the same transforms. Only architectures with no other conversion are mapped: a wrong guess would corrupt the
+merge.
 Source: llama.cpp's `conversion/` folder (of llama-cpp-python 0.3.36), the `modify_tensors` of each class.
 """
 
@@ -30,7 +30,7 @@ PLAIN = {
     "olmo2", "orion", "phi2", "phi3", "qwen", "qwen2", "qwen2vl", "qwen3", "seed_oss", "stablelm", "starcoder",
     "starcoder2",
 }  # fmt: skip
-"""Architectures whose matrices are stored row for row as Hugging Face has them."""
+"""Architectures whose matrices keep Hugging Face's row order."""
 
 SHIFTED_NORMS = {"gemma", "gemma2", "gemma3", "nemotron"}
 """Architectures whose norms are stored with 1 added."""
@@ -39,15 +39,15 @@ SHIFTED_NORMS = {"gemma", "gemma2", "gemma3", "nemotron"}
 def map_names(
     architecture: str, metadata: Mapping[str, object], tensors: Mapping[str, TensorInfo]
 ) -> dict[str, MergeTarget]:
-    """Map every Hugging Face tensor name that can stand for one of `tensors` to its place.
+    """Map every Hugging Face tensor name that can denote one of `tensors` to its position.
 
     Args:
         architecture: `general.architecture`.
         metadata: values by full key; block and head counts are read from it.
-        tensors: of the GGUF file.
+        tensors: tensors of the GGUF file.
 
     Raises:
-        UnsupportedError: the architecture is not one whose row order is known here.
+        UnsupportedError: the architecture's row order is unknown.
         CheckpointError: a count is missing from the metadata or does not divide the rows.
 
     """
@@ -56,9 +56,9 @@ def map_names(
     known = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     if architecture not in REORDERED | PLAIN or architecture not in known:
         raise UnsupportedError(
-            f"it is not known here how llama.cpp's converter orders the rows of the architecture {architecture!r}, so "
-            f"an adapter cannot be merged into such a GGUF (known are {', '.join(sorted(REORDERED | PLAIN))})",
-            next_step="give the model's Hugging Face folder as --base, with --converter LLAMA_CPP_FOLDER if need be",
+            f"the row order of the architecture {architecture!r} in llama.cpp's converter is unknown here, so "
+            f"an adapter cannot be merged into such a GGUF (supported: {', '.join(sorted(REORDERED | PLAIN))})",
+            next_step="give the model's Hugging Face folder as --base, with --converter LLAMA_CPP_FOLDER if needed",
         )
     arch = known[architecture]
     blocks = _count(metadata, f"{architecture}.block_count", 0)
@@ -69,14 +69,14 @@ def map_names(
                 transform = _transform(architecture, metadata, kind.name, stored + leaf, tensors[stored + leaf])
                 targets[name + leaf] = MergeTarget(stored + leaf, transform)
     if "lm_head.weight" not in targets and gguf.MODEL_TENSOR.OUTPUT in gguf.MODEL_TENSORS[arch]:
-        targets["lm_head.weight"] = MergeTarget("output.weight")  # tied: it stands where an untied head would
+        targets["lm_head.weight"] = MergeTarget("output.weight")  # tied: the adapter's untied head goes here
     return targets
 
 
 def reorder_heads(rows: Float32Array, heads: int) -> Float32Array:
-    """Interleave the two halves of each of `heads` heads' rows: rope then pairs neighbours.
+    """Interleave the two halves of the rows of each of `heads` heads, so that rope pairs neighbours.
 
-    Row i of a head's first half goes to 2i, of its second half to 2i + 1.
+    Row i of a head's first half goes to 2i, row i of its second half to 2i + 1.
     """
     size = len(rows) // heads
     order = np.arange(len(rows)).reshape(heads, 2, size // 2).transpose(0, 2, 1).reshape(-1)
@@ -96,7 +96,7 @@ def _transform(
             heads = _count(metadata, f"{key}_kv", block)
         size = info.shape[0]
         if heads <= 0 or size % (2 * heads):
-            raise CheckpointError(f"{name} has {size} rows, which {heads} heads do not divide into even parts")
+            raise CheckpointError(f"{name} has {size} rows, which are not divisible by 2 × {heads} heads")
         return functools.partial(reorder_heads, heads=heads)
     return identity
 

@@ -1,4 +1,4 @@
-"""Reads the metadata of a GGUF file's architecture with types, and knows which keys nobody has read."""
+"""Typed reader for the metadata of a GGUF file's architecture; tracks unread keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAY_ROUND = "give the model's Hugging Face folder as --base"
 
 
 class GgufValues:
-    """The metadata of one file, read with types; remembers what was read.
+    """The metadata of one file, read with types; records the keys read.
 
     Raises (every reader): CheckpointError: the value is missing or of another type.
     """
@@ -26,7 +26,7 @@ class GgufValues:
         self._read: set[str] = set()
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """Return a whole number, `least` or more; of a list with one for each layer, the one that all have."""
+        """Return an integer, `least` or more; for a list with one per layer, their common value."""
         value = self._get(key, default)
         if isinstance(value, list) and value and value.count(value[0]) == len(value):
             value = value[0]
@@ -42,7 +42,7 @@ class GgufValues:
         return shortest(value)
 
     def optional_number(self, key: str) -> float | None:
-        """Return the number, None where the key is missing."""
+        """Return the number, None if the key is missing."""
         return self.number(key) if self.has(key) else None
 
     def text(self, key: str, default: str) -> str:
@@ -53,23 +53,23 @@ class GgufValues:
         return value
 
     def has(self, key: str) -> bool:
-        """Whether the architecture's key `key` is there."""
+        """Whether the architecture has the key `key`."""
         return f"{self.architecture}.{key}" in self._values
 
     def only(self, key: str, allowed: tuple[object, ...], why: str) -> None:
-        """Refuse any value of `key` but those; a missing key passes."""
+        """Refuse any value of `key` not in `allowed`; a missing key passes."""
         value = self._get(key, allowed[0])
         if value not in allowed:
             raise UnsupportedError(f"{self.path}: {self.architecture}.{key} is {value!r}; {why}", next_step=WAY_ROUND)
 
     def refuse_unread(self) -> None:
-        """Refuse a key of the architecture that nobody has read: what it changes is not known here."""
+        """Refuse unread keys of the architecture: their effect is unknown."""
         ours = (key for key in self._values if key.startswith(f"{self.architecture}."))
         unread = [key for key in ours if key not in self._read]
         if unread:
             shown = ", ".join(f"{key} = {self._values[key]!r}"[:80] for key in unread)
             raise UnsupportedError(
-                f"{self.path}: it is not known here what these keys stand for in a Hugging Face configuration: {shown}",
+                f"{self.path}: these keys have no known meaning in a Hugging Face configuration: {shown}",
                 next_step=WAY_ROUND,
             )
 
@@ -86,5 +86,5 @@ class GgufValues:
 
 
 def shortest(value: float) -> float:
-    """Return the shortest decimal that float32 reads as the same number."""
+    """Return the shortest decimal that is the same number in float32."""
     return float(str(np.float32(value)))

@@ -1,6 +1,6 @@
-"""A file mapped into memory, read as float32 piece by piece; pages that were read are let go.
+"""Memory-mapped file, read as float32 piece by piece; pages are released after reading.
 
-A piece's NaN and Inf are found here, while its values are in the cache: checking again later would cost a second pass.
+NaN and Inf are detected here, while a piece is in the cache: a later check would cost a second pass.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BYTES_PER_VALUE = {"F32": 4, "F16": 2, "BF16": 2}
-"""The stored types that can be read, by safetensors' names."""
+"""Readable stored types, by safetensors' names."""
 
 _BLOCK = 2**21
-"""What is let go at a time, in bytes: more than a fault maps around itself."""
+"""Bytes released at a time: more than a page fault maps around itself."""
 _PIECE = 2**16
-"""Values converted at a time, so that the few passes of a conversion find them in the L2 cache."""
+"""Values converted at a time, so that they stay in the L2 cache for all passes of a conversion."""
 
 _F16_SIGN = np.uint32(0x8000)
 _F16_REST = np.uint32(0x7FFF)
 _F16_REBIAS = np.float32(2.0**112)
 """float16's exponent is biased by 15, float32's by 127; the product is exact, subnormals included."""
 _F16_OVERFLOW = np.float32(2.0**16)
-"""What the exponent of Inf and NaN (31) becomes; no finite float16 reaches it."""
+"""Converted exponent of Inf and NaN (31); finite float16 values stay below it."""
 
 
 class MappedFile:
-    """A read-only memory map. Thread-safe: reading changes nothing that another reader sees.
+    """A read-only memory map. Thread-safe.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is empty.
+        ValueError: the file is empty.
 
     """
 
@@ -59,7 +59,7 @@ class MappedFile:
         """Read `count` values stored as `dtype` ("F32", "F16", "BF16") into a fresh array.
 
         Returns:
-            The values, and the index of the first NaN or Inf among them (None where all are finite).
+            The values, and the index of the first NaN or Inf among them (None if all are finite).
 
         """
         values = np.empty(count, np.float32)
@@ -76,12 +76,12 @@ class MappedFile:
         return values, bad
 
     def release(self, offset: int, count: int) -> None:
-        """Let go the pages around the `count` bytes from `offset`; they come back from the file when needed.
+        """Release the pages around the `count` bytes from `offset`; later reads load them again from the file.
 
-        A fault maps its neighbours too, so the range goes outward to whole blocks: single rows, read here and there,
-        would otherwise keep a multiple of themselves.
+        A page fault maps neighbouring pages too, so the range is widened to whole blocks: scattered reads of single
+        rows would otherwise keep a multiple of their size.
         """
-        if not hasattr(mmap, "MADV_DONTNEED"):  # Windows and old systems keep them until memory is short
+        if not hasattr(mmap, "MADV_DONTNEED"):  # Windows and old systems keep the pages until memory is short
             return
         start = offset // _BLOCK * _BLOCK
         stop = min(-(-(offset + count) // _BLOCK) * _BLOCK, self.size)
@@ -100,7 +100,7 @@ def _from_bfloat16(target: Float32Array, source: NDArray[np.generic]) -> None:
 
 
 def _from_float16(target: Float32Array, source: NDArray[np.generic]) -> None:
-    """Convert by integer arithmetic: 2.5 times as fast as numpy's own conversion, the same bits for finite values."""
+    """Convert by integer arithmetic: 2.5 times as fast as numpy's conversion, with equal bits for finite values."""
     bits = target.view(np.uint32)
     bits[...] = source
     sign = (bits & _F16_SIGN) << np.uint32(16)
@@ -117,9 +117,9 @@ def _finite(piece: Float32Array, dtype: str) -> bool:
     if dtype == "F16":
         return bool(piece.max() < _F16_OVERFLOW and piece.min() > -_F16_OVERFLOW)
     with np.errstate(invalid="ignore", over="ignore"):
-        if np.isfinite(piece.sum()):  # one NaN or Inf makes the sum one
+        if np.isfinite(piece.sum()):  # any NaN or Inf makes the sum non-finite
             return True
-    return bool(np.isfinite(piece).all())  # or the sum itself overflowed
+    return bool(np.isfinite(piece).all())  # the sum alone may have overflowed
 
 
 def _first_bad(piece: Float32Array, dtype: str) -> int:

@@ -1,4 +1,4 @@
-"""Opens a base for the formats asked for, and describes what each kind of artifact is made of."""
+"""Opens a base for the requested formats, and describes the content of each kind of artifact."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Base = FolderCheckpoint | GgufBase | GgufCheckpoint
 
 @dataclass(frozen=True)
 class Described:
-    """What was found out before any weight is read.
+    """Descriptions made before any weight is read.
 
     Attributes:
-        gguf: for GGUF formats; None where none was asked for.
-        onnx: the same for ONNX formats.
-        tokenizer: for the manifest.
-        warnings: for people.
+        gguf: description for GGUF formats; None if none is requested.
+        onnx: description for ONNX formats; None if none is requested.
+        tokenizer: the manifest's entry.
+        warnings: warnings for the user.
 
     """
 
@@ -51,7 +51,7 @@ class Described:
     warnings: tuple[str, ...] = ()
 
     def groups(self) -> dict[str, int]:
-        """Return the source tensors that the artifacts need, with what their chunks' rows must be a multiple of."""
+        """Return the source tensors that the artifacts need, each with its row group size (see `run_stream`)."""
         plain = dict.fromkeys(self.onnx.sources.values(), 1) if self.onnx else {}
         return plain | (row_groups(self.gguf) if self.gguf else {})
 
@@ -59,11 +59,11 @@ class Described:
 def open_base(
     base: Path, kinds: Collection[Kind], *, texts: Sequence[str] = (), allow_requantize: bool = False
 ) -> Base:
-    """Open a Hugging Face folder, or a GGUF file; for ONNX that is presented as a Hugging Face checkpoint.
+    """Open a Hugging Face folder, or a GGUF file; for ONNX formats the latter as a Hugging Face checkpoint.
 
     Raises:
-        CheckpointError: it does not exist, or as the opening functions say.
-        UnsupportedError: it is quantized, or a GGUF of a family that is not known well enough.
+        CheckpointError: the base does not exist, or cannot be opened (see the opening functions).
+        UnsupportedError: the base is quantized, or a GGUF of an unsupported family.
 
     """
     if base.is_dir():
@@ -89,9 +89,9 @@ def describe_base(
     """Describe `model`, a merge over `opened`, for every kind of artifact in `kinds`.
 
     Raises:
-        UnsupportedError: an architecture or option that a graph does not have.
+        UnsupportedError: a graph does not support the architecture or an option.
         CheckpointError: a tensor is missing, of another shape, or has no place.
-        TokenizerError: the tokenizer cannot be proved equal, or has not the files that an ONNX folder ships.
+        TokenizerError: the tokenizer cannot be proved equal, or lacks the files that an ONNX folder ships.
 
     """
     onnx = describe_graph(opened, model) if "onnx" in kinds else None

@@ -1,7 +1,7 @@
-"""Reads a safetensors file: 8 bytes of header length, a JSON header, the data, and nothing that contradicts itself.
+"""Reader for safetensors files: 8 bytes of header length, a JSON header, the data, checked for consistency.
 
 The format is that of github.com/huggingface/safetensors, README, "Format": the tensors' byte ranges cover the data
-without holes or overlaps. A file of an interrupted download or a header that lies is refused before a value is read.
+without holes or overlaps. A truncated file or an inconsistent header is refused before a value is read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _OTHER_TYPES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1,
     "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
-"""Bytes a value of the types that a safetensors file may hold and that are no weights to merge into."""
+"""Bytes per value of the other types that a safetensors file may hold; no weights to merge have them."""
 
 
 class SafetensorsTensor(NamedTuple):
-    """A tensor's shape and type, and where its first byte lies in the file."""
+    """A tensor's shape, type and offset in the file."""
 
     info: TensorInfo
     offset: int
@@ -40,7 +40,7 @@ class SafetensorsFile:
 
     Args:
         path: the file.
-        error: what to raise: `CheckpointError` for a base, `AdapterError` for an adapter.
+        error: the error class: `CheckpointError` for a base, `AdapterError` for an adapter.
 
     """
 
@@ -57,7 +57,7 @@ class SafetensorsFile:
         """Rows `start` to `stop` (all by default) of `name` as a fresh float32 array [stop - start, columns].
 
         Raises:
-            InputError: a value is NaN or Inf; names the tensor and the row.
+            InputError: a value is NaN or Inf; the message names the tensor and the row.
 
         """
         info, offset = self.tensors[name]
@@ -80,9 +80,9 @@ class SafetensorsFile:
         try:
             header = parse_json(self._file.bytes(8, length).decode(), pairs=_no_duplicates)
         except ValueError as failure:
-            raise self._broken(f"its header is no JSON ({failure})") from failure
+            raise self._broken(f"its header is not JSON ({failure})") from failure
         if not isinstance(header, dict):
-            raise self._broken("its header is no JSON object")
+            raise self._broken("its header is not a JSON object")
         metadata = header.pop("__metadata__", {})
         data = 8 + length
         stored: dict[str, SafetensorsTensor] = {}
@@ -105,7 +105,7 @@ class SafetensorsFile:
 
     def _entry(self, name: str, entry: object) -> tuple[TensorInfo, int, int]:
         if not isinstance(entry, dict):
-            raise self._broken(f"the entry of {name} is no object")
+            raise self._broken(f"the entry of {name} is not an object")
         dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
         if not (isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2):
             raise self._broken(f"the entry of {name} lacks a type, a shape or its byte range")
@@ -124,18 +124,18 @@ class SafetensorsFile:
 
     def _broken(self, what: str) -> InputError:
         return self._error(
-            f"{self.path} is no whole safetensors file: {what}",
+            f"{self.path} is not a complete safetensors file: {what}",
             next_step="copy or download the file again; an interrupted transfer looks like this",
         )
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
-    """Whether `value` is a list of integers ≥ 0 (True and False are no integers here)."""
+    """Whether `value` is a list of integers ≥ 0 (excluding True and False)."""
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        raise ValueError("a name stands in it twice")
+        raise ValueError("a name appears twice")
     return unique

@@ -1,1 +1,1 @@
-"""Writes GGUF."""
+"""GGUF: layout, types, quantization, writers."""

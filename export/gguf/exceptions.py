@@ -1,6 +1,7 @@
-"""Which tensors llama.cpp leaves in float: the exceptions of `llama-quantize`, and those of its converter.
+"""Tensors that llama.cpp keeps in float: the exceptions of `llama-quantize` and of its converter.
 
-Held to the library by tests/export/gguf/test_types.py. Source: llama.cpp, `src/llama-quant.cpp`, `conversion/base.py`.
+tests/export/gguf/test_types.py compares them with the library. Source: llama.cpp, `src/llama-quant.cpp` and
+`conversion/base.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from gguf import GGMLQuantizationType as T
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Matrices too small or too delicate to quantize.
+# Matrices too small or too sensitive to quantize.
 _KEPT_NAMES = frozenset({"position_embd.weight", "token_types.weight"})
 _KEPT_PARTS = [
     "_norm.weight",
@@ -70,7 +71,7 @@ _KEPT_PARTS_OF_ARCHITECTURE = {
         "attn_v_b.weight",
     ],
 }
-# Matrices that llama.cpp's converter writes in float32 whatever the file's type; parts between "blk.N." and ".weight".
+# Matrices that llama.cpp's converter always writes in float32; name parts between "blk.N." and ".weight".
 _ALWAYS_FLOAT32 = frozenset(
     [
         "ffn_gate_inp",
@@ -96,7 +97,7 @@ _ALWAYS_FLOAT32 = frozenset(
 
 
 def ggml_dimensions(shape: Sequence[int]) -> int:
-    """Count dimensions as ggml does: leading ones of the shape do not count, but at least one remains."""
+    """Count dimensions as ggml does: without leading dimensions of size 1, but at least one."""
     dimensions = len(shape)
     while dimensions > 1 and shape[len(shape) - dimensions] == 1:
         dimensions -= 1
@@ -104,7 +105,7 @@ def ggml_dimensions(shape: Sequence[int]) -> int:
 
 
 def is_quantizable(architecture: str, name: str, shape: Sequence[int]) -> bool:
-    """Whether llama.cpp would quantize this tensor at all: a matrix named `…weight` that is no exception."""
+    """Whether llama.cpp quantizes this tensor: a matrix named `…weight` that is not an exception."""
     return (
         ggml_dimensions(shape) >= 2
         and name.endswith("weight")
@@ -115,7 +116,7 @@ def is_quantizable(architecture: str, name: str, shape: Sequence[int]) -> bool:
 
 
 def converter_type(name: str, shape: Sequence[int], default: T) -> T:
-    """Choose for a float file, as the converter does."""
+    """Return the converter's type for a tensor of a float file."""
     part = re.sub(r"^(enc\.|dec\.)?blk\.\d+\.", "", name).removesuffix(".weight")
     always = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight") or part in _ALWAYS_FLOAT32
     return T.F32 if always else default

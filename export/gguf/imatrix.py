@@ -1,11 +1,11 @@
-"""Reading llama.cpp's importance matrices: mean squared activations per column, by tensor name.
+"""Reader for llama.cpp's importance matrices: mean squared activations per column, by tensor name.
 
 ```
   legacy .dat   i32 entries | per entry: i32 len, name, i32 calls, i32 n, f32[n] | i32 chunks, i32 len, dataset
   .gguf         tensors NAME.in_sum2 f32 [experts, columns] and NAME.counts f32 [experts]; keys imatrix.*
 ```
-Source: llama.cpp, `common/imatrix-loader.cpp` (the formats) and `tools/quantize/quantize.cpp` (how the values are
-scaled, and the keys that the quantized file gets).
+Source: llama.cpp, `common/imatrix-loader.cpp` (the formats) and `tools/quantize/quantize.cpp` (scaling of
+the values, and keys of the quantized file).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Float32Array
 
 _KEY_BYTES = 127
-"""llama.cpp keeps at most so many bytes of a text that it adds to a file."""
+"""Maximum length, in bytes, of a string that llama.cpp adds to a file's metadata."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Imatrix:
     """An importance matrix.
 
     Attributes:
-        file: the path as it was given; it goes into the artifact's metadata, as with llama-quantize.
+        file: the given path, which becomes part of the artifact's metadata, as with llama-quantize.
         weights: float32 [experts · columns] by tensor name (one expert for a plain matrix), in the order of names.
-        datasets: the texts that it was computed on, as far as the file tells.
-        chunks: how many chunks of text it was computed on; 0 where the file does not tell.
+        datasets: the calibration texts that the file names.
+        chunks: number of calibration chunks; 0 if the file does not state it.
 
     """
 
@@ -46,7 +46,7 @@ class Imatrix:
     chunks: int
 
     def metadata(self) -> tuple[MetadataEntry, ...]:
-        """Tell what llama-quantize adds to the file's metadata, in its order."""
+        """Return the entries that llama-quantize adds to the metadata, in its order."""
         entries = [MetadataEntry("quantize.imatrix.file", _shortened(self.file), "STRING")]
         if self.datasets:
             entries.append(MetadataEntry("quantize.imatrix.dataset", _shortened(self.datasets[0]), "STRING"))
@@ -61,10 +61,10 @@ def read_imatrix(path: Path, *, given_as: str | None = None) -> Imatrix:
 
     Args:
         path: the file.
-        given_as: what the artifact's metadata calls it; by default the path as it stands.
+        given_as: its name in the artifact's metadata; default: the path.
 
     Raises:
-        InputError: missing, truncated, empty, not an importance matrix, or not finite.
+        InputError: the file is missing, truncated, empty, not an importance matrix, or has values that are not finite.
 
     """
     try:
@@ -110,7 +110,7 @@ def _read_legacy(path: Path, data: bytes, given_as: str) -> Imatrix:
             raise _damaged(path, f"{name!r} announces {count} values")
         values = np.frombuffer(take(4 * count, f"the values of {name!r}"), dtype="<f4").astype(np.float32)
         weights[name] = values / np.float32(calls) if calls > 0 else values
-    # Chunks and dataset came later to the format; old files end here.
+    # Later versions of the format added chunks and dataset; old files end here.
     chunks, dataset = 0, b""
     if at + 4 <= len(data):
         chunks = integer("the chunks")
@@ -159,7 +159,7 @@ def _read_gguf(path: Path, given_as: str) -> Imatrix:
 
 def _mean(sums: Float32Array, counts: Float32Array) -> Float32Array:
     """Divide `sums` [experts, columns] by `counts` [experts], in float32; 1 for an expert never seen."""
-    seen = np.trunc(counts + np.copysign(np.float32(0.5), counts)).astype(np.float32)  # as C rounds: halves away from 0
+    seen = np.trunc(counts + np.copysign(np.float32(0.5), counts)).astype(np.float32)  # as C: halves away from 0
     means = np.ones_like(sums)
     means[seen > 0] = sums[seen > 0] / seen[seen > 0, None]
     return means
@@ -173,5 +173,5 @@ def _shortened(text: str) -> bytes:
     return text.encode(errors="surrogateescape")[:_KEY_BYTES]
 
 
-def _damaged(path: Path, what: str, next_step: str = "make it anew with llama-imatrix") -> InputError:
+def _damaged(path: Path, what: str, next_step: str = "create it again with llama-imatrix") -> InputError:
     return InputError(f"the importance matrix {path} is damaged: {what}", next_step=next_step)

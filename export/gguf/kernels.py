@@ -1,7 +1,7 @@
-"""llama.cpp's own quantization kernels, called in the library that llama-cpp-python ships.
+"""Bindings to llama.cpp's quantization kernels in the library that llama-cpp-python ships.
 
-The library is `libggml-base`; it is found without importing `llama_cpp`, and ctypes lets go of the GIL during each
-call, so threads quantize at the same time. Sizes and names: `ggml/include/ggml.h` of llama.cpp.
+The library is `libggml-base`; it is found without importing `llama_cpp`. ctypes releases the GIL during each call, so
+threads quantize in parallel. Sizes and names: `ggml/include/ggml.h` of llama.cpp.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ WRITABLE = frozenset(
         "TQ2_0",
     ]
 )
-"""The types that `ggml_quantize_chunk` writes and that a model's weights may have."""
+"""Types of weights that `ggml_quantize_chunk` writes."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """Load `libggml-base` and declare what is called in it.
+    """Load `libggml-base` and declare the functions used.
 
     Raises:
-        EdgeproofError: llama-cpp-python is not installed, or its library is not where it is expected.
+        EdgeproofError: llama-cpp-python is not installed, or its library is not found.
 
     """
     spec = importlib.util.find_spec("llama_cpp")
@@ -93,25 +93,25 @@ def library() -> ctypes.CDLL:
 
 
 def kernel_version() -> str:
-    """Version and commit of the ggml that quantizes, for the manifest."""
+    """Return version and commit of the quantizing ggml, for the manifest."""
     base = library()
     return f"ggml {base.ggml_version().decode()} ({base.ggml_commit().decode()})"
 
 
 @functools.cache
 def block_size(kind: GGMLQuantizationType) -> int:
-    """Weights per block of `kind`: a row's length must be a multiple of it (1, 32 or 256)."""
+    """Return the weights per block of `kind` (1, 32 or 256); a row's length must be a multiple of it."""
     return cast("int", library().ggml_blck_size(kind))
 
 
 @functools.cache
 def row_bytes(kind: GGMLQuantizationType, columns: int) -> int:
-    """Bytes of a row of `columns` weights; `columns` must be a multiple of `block_size(kind)`."""
+    """Return the bytes of a row of `columns` weights; `columns` must be a multiple of `block_size(kind)`."""
     return cast("int", library().ggml_row_size(kind, columns))
 
 
 def needs_importance(kind: GGMLQuantizationType) -> bool:
-    """Whether the kernel of `kind` cannot work without an importance matrix."""
+    """Whether the kernel of `kind` requires an importance matrix."""
     return cast("bool", library().ggml_quantize_requires_imatrix(kind))
 
 
@@ -120,8 +120,8 @@ def quantize(
 ) -> NDArray[np.uint8]:
     """Quantize `rows`, float32 [n, columns], to bytes [n, row_bytes(kind, columns)].
 
-    `importance` weighs the columns, float32 [columns]. Rows are independent: the bytes of a row do not depend on the
-    rows around it. Thread-safe; the GIL is free meanwhile. `rows` must be finite (`is_valid`).
+    `importance` weights the columns, float32 [columns]. A row's bytes do not depend on other rows. Thread-safe;
+    releases the GIL. `rows` must be finite (`is_valid`).
     """
     count, columns = rows.shape
     rows = np.ascontiguousarray(rows, dtype=np.float32)
@@ -134,5 +134,5 @@ def quantize(
 
 
 def is_valid(kind: GGMLQuantizationType, stored: NDArray[np.generic]) -> bool:
-    """Whether no weight or scale in contiguous `stored` is NaN or infinite, by llama.cpp's own check."""
+    """Whether no weight or scale in contiguous `stored` is NaN or infinite, by llama.cpp's check."""
     return cast("bool", library().ggml_validate_row_data(kind, stored.ctypes.data, stored.nbytes))

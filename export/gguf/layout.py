@@ -1,4 +1,4 @@
-"""Where everything goes in a GGUF file, before the first weight is read: metadata, types, offsets.
+"""Layout of a GGUF file, planned before the first weight is read: metadata, types, offsets.
 
 ```
   magic, version, counts | keys and values | names, shapes, types, offsets | padding | tensor, padding | …
@@ -37,21 +37,21 @@ QUANTIZATION_VERSION = "general.quantization_version"
 ALIGNMENT = "general.alignment"
 DEFAULT_ALIGNMENT = 32
 NAME_BYTES = 63
-"""llama.cpp refuses tensors with longer names."""
+"""Maximum length of a tensor name in llama.cpp, in bytes."""
 
 
 class PlannedTensor(NamedTuple):
-    """A tensor's place in the file.
+    """A tensor's position and type in the file.
 
     Attributes:
-        output: the tensor of the description.
-        kind: the type that it is stored in.
-        wanted: the type that it would have if its rows were a multiple of that type's block.
+        output: the tensor's description.
+        kind: the stored type.
+        wanted: the type before the fallback for its row length.
         rows: number of rows, over all leading dimensions.
         columns: length of a row.
         row_bytes: stored bytes of a row.
-        offset: of the first byte, from the start of the tensor data.
-        importance: float32 [experts, columns] of the importance matrix (one expert for a plain matrix), or None.
+        offset: offset of the first byte, from the start of the tensor data.
+        importance: importance weights, float32 [experts, columns] (one expert for a plain matrix), or None.
 
     """
 
@@ -71,7 +71,7 @@ class PlannedTensor(NamedTuple):
 
 
 class GgufLayout(NamedTuple):
-    """A whole file: `metadata` and `tensors` in the order of the file, `data_bytes` of tensor data with padding."""
+    """A file: `metadata` and `tensors` in the file's order, `data_bytes` of tensor data with padding."""
 
     architecture: str
     metadata: tuple[MetadataEntry, ...]
@@ -88,14 +88,14 @@ def plan(
     imatrix: Imatrix | None = None,
     overrides: Sequence[str] = (),
 ) -> GgufLayout:
-    """Lay out the file of `description` in `scheme` ("Q4_K_M", "F16", …).
+    """Plan the file of `description` in `scheme` ("Q4_K_M", "F16", …).
 
-    `imatrix` and `overrides` ("PATTERN=TYPE") concern quantized files only; a float file is the same without them.
+    `imatrix` and `overrides` ("PATTERN=TYPE") apply to quantized files only.
 
     Raises:
-        UsageError: an override that is no PATTERN=TYPE.
-        InputError: an importance matrix that is missing or does not fit a tensor.
-        UnsupportedError: a tensor name too long for llama.cpp.
+        UsageError: an override is not PATTERN=TYPE.
+        InputError: an importance matrix is missing or does not fit a tensor.
+        UnsupportedError: a tensor name is too long for llama.cpp.
 
     """
     if scheme in FLOAT_SCHEMES:
@@ -124,14 +124,14 @@ def plan(
 
 
 def write_header(layout: GgufLayout, path: Path) -> int:
-    """Write everything but tensor data to `path`; return the offset at which tensor data begins.
+    """Write everything except tensor data to `path`; return the offset at which tensor data begins.
 
     Raises:
         OSError: `path` cannot be written.
 
     """
     writer = GGUFWriter(None, layout.architecture)
-    writer.kv_data = [{}]  # the description has its own general.architecture, at its own place
+    writer.kv_data = [{}]  # the description has general.architecture, at its own position
     writer.data_alignment = layout.alignment
     for entry in layout.metadata:
         item_kind = GGUFValueType[entry.item_kind] if entry.item_kind else None
@@ -140,7 +140,7 @@ def write_header(layout: GgufLayout, path: Path) -> int:
         shape = tensor.output.shape or (1,)
         if not layout.keeps_dimensions:
             shape = shape[-ggml_dimensions(shape) :]
-        # With a raw type the package does not look at NumPy's.
+        # With a raw type the package ignores numpy's type.
         writer.add_tensor_info(tensor.output.name, shape, np.dtype(np.float32), tensor.bytes, raw_dtype=tensor.kind)
     try:
         writer.write_header_to_file(path)
@@ -172,7 +172,7 @@ def _metadata(description: ModelDescription, scheme: str, imatrix: Imatrix | Non
 
 
 def _importance(output: OutputTensor, kind: GGMLQuantizationType, imatrix: Imatrix) -> Float32Array | None:
-    """Find the weights of one tensor, float32 [experts, columns]; None where there are none to find."""
+    """Return the importance weights of one tensor, float32 [experts, columns]; None if there are none."""
     if kind is GGMLQuantizationType.F32:
         return None
     experts = output.shape[-3] if len(output.shape) > 2 else 1
@@ -183,9 +183,9 @@ def _importance(output: OutputTensor, kind: GGMLQuantizationType, imatrix: Imatr
             raise InputError(
                 f"the importance matrix {imatrix.file} has {weights.size:,} values for {output.name}, "
                 f"the model has {experts:,} × {columns:,}",
-                next_step="use the importance matrix of this very model",
+                next_step="use an importance matrix made from this model",
             )
-        weights = None  # llama-quantize does without it, too: embeddings are looked up, not multiplied
+        weights = None  # as in llama-quantize: embeddings are looked up, not multiplied
     if weights is None:
         if requires_importance(output.name, kind):
             raise InputError(

@@ -1,8 +1,8 @@
-"""Writes adapters as a GGUF LoRA, llama.cpp's own form, for releases where merging cannot survive the rounding.
+"""Writer of adapters as a GGUF LoRA, llama.cpp's format, for releases where a merge would not survive quantization.
 
-llama.cpp adds `scale · B(A·x)` at run time, with scale = alpha / rank where the file has an alpha, else 1. This file
-has none: B is stored with PEFT's own scaling multiplied in, so rsLoRA's alpha / sqrt(rank), rank patterns and several
-adapters at once (their factors side by side: B₁A₁ + B₂A₂ = [B₁ B₂]·[A₁; A₂]) are exact.
+llama.cpp adds `scale · B(A·x)` at run time, with scale = alpha / rank if the file has an alpha, else 1. This file has
+none: B is stored multiplied by PEFT's scaling, so rsLoRA's alpha / sqrt(rank), rank patterns and several adapters
+(factors concatenated: B₁A₁ + B₂A₂ = [B₁ B₂]·[A₁; A₂]) are exact.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Factors(NamedTuple):
 
 
 def hf_targets(description: ModelDescription) -> dict[str, MergeTarget]:
-    """Where each Hugging Face tensor goes in the GGUF that `description` describes."""
+    """Return the position of each Hugging Face tensor in the GGUF that `description` describes."""
     return {
         output.source: MergeTarget(output.name, output.transform) for output in description.tensors if output.source
     }
@@ -43,15 +43,15 @@ def hf_targets(description: ModelDescription) -> dict[str, MergeTarget]:
 def collect_factors(
     adapters: Sequence[Adapter], description: ModelDescription, names: Mapping[str, MergeTarget]
 ) -> dict[str, _Factors]:
-    """Gather A and scaled B by GGUF tensor name, the factors of several adapters side by side.
+    """Collect A and scaled B by GGUF tensor name, concatenating the factors of several adapters.
 
     Args:
         adapters: PEFT adapters, plain or rank-stabilized LoRA.
-        description: of the base's GGUF.
+        description: description of the base's GGUF.
         names: the base's tensor and row order, by Hugging Face tensor name.
 
     Raises:
-        UnsupportedError: an adapter does more than add B·A to linear layers; llama.cpp's form cannot hold that.
+        UnsupportedError: an adapter does more than add B·A to linear layers, which llama.cpp's format cannot express.
         AdapterError: a module has no tensor in the base, or another shape.
 
     """
@@ -64,12 +64,12 @@ def collect_factors(
             if target is None or target.name not in shapes:
                 raise AdapterError(
                     f"the adapter {adapter.path} changes {module}, which the base's GGUF does not hold",
-                    next_step="is it of this base? A LoRA on a tied lm_head has to be merged",
+                    next_step="check that it was trained on this base; a LoRA on a tied lm_head must be merged",
                 )
             if lora.embedding or target.name in _NO_LORA:
                 raise UnsupportedError(
-                    f"the adapter {adapter.path} changes the embedding {module}; unmerged, llama.cpp would add it to "
-                    "the input side or to the tied output wrongly",
+                    f"the adapter {adapter.path} changes the embedding {module}; unmerged, llama.cpp would "
+                    "apply it wrongly to the input or the tied output",
                     next_step="export it merged (without --unmerged)",
                 )
             A, B = lora.A.read(), lora.B.read()
@@ -100,11 +100,11 @@ def write_lora(
 ) -> tuple[TensorRecord, ...]:
     """Write `adapters` as one float32 GGUF LoRA for the base that `description` describes.
 
-    With `inside` the file lies in that folder, under the target's name.
+    With `inside` the file is left in that folder, under the target's name.
 
     Raises:
-        UnsupportedError: llama.cpp's form cannot hold the adapter.
-        AdapterError: it does not fit the base.
+        UnsupportedError: llama.cpp's format cannot express the adapter.
+        AdapterError: the adapter does not fit the base.
         OutputError: `target` exists (without `force`) or cannot be written.
 
     """
@@ -156,7 +156,7 @@ def _refuse_beyond_lora(adapter: Adapter) -> None:
     ]
     if beyond:
         raise UnsupportedError(
-            f"the adapter {adapter.path} does more than llama.cpp's LoRA form can hold: it {beyond[0]}"
+            f"the adapter {adapter.path} does more than llama.cpp's LoRA format can express: it {beyond[0]}"
             + (f", and {len(beyond) - 1} more" if len(beyond) > 1 else ""),
             next_step="export it merged (without --unmerged)",
         )

@@ -1,9 +1,9 @@
-"""Which type each tensor is stored in: llama.cpp's own choice, as `llama-quantize` and its converter make it.
+"""Stored type of each tensor, as chosen by `llama-quantize` and llama.cpp's converter.
 
-Held to the library by tests/export/gguf/test_types.py. Source: llama.cpp, `src/llama-quant.cpp` (type selection and
+tests/export/gguf/test_types.py compares with the library. Source: llama.cpp, `src/llama-quant.cpp` (type selection and
 fallbacks) and `conversion/base.py` (float files).
 
-Shapes here are NumPy's, rows first: the last dimension is the row's length.
+Shapes are in numpy order, rows first: the last dimension is the row's length.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ SCHEMES: Mapping[str, tuple[LlamaFileType, T]] = {
     "Q4_K_S": (LlamaFileType.MOSTLY_Q4_K_S, T.Q4_K),
     "Q4_K_M": (LlamaFileType.MOSTLY_Q4_K_M, T.Q4_K),
 }
-"""llama.cpp's name of a file type: what the file says of itself, and the type that most of its weights have."""
+"""llama.cpp's file types by name: the declared file type, and the type of most weights."""
 
 FLOAT_SCHEMES = frozenset({"F32", "F16"})
 
 
 class TypeOverride(NamedTuple):
-    """`--tensor-type PATTERN=TYPE`: tensors with `pattern` in their name become `type`; the first one wins."""
+    """`--tensor-type PATTERN=TYPE`: tensors with `pattern` in their name become `type`; the first match wins."""
 
     pattern: str
     type: T
 
 
 class ChosenType(NamedTuple):
-    """The type of one tensor; `wanted` is what it would be if its rows were a multiple of that type's block."""
+    """The type of one tensor; `wanted` is the type before the fallback for its row length."""
 
     type: T
     wanted: T
 
 
 class Traits(NamedTuple):
-    """What the choice of types asks of a model: from its metadata.
+    """Model properties that the choice of types depends on, from the metadata.
 
     Attributes:
         architecture: `general.architecture`.
         layers: `block_count`.
-        gqa: query heads per key-value head of the first layer; 0 where that layer has none.
+        gqa: query heads per key-value head of the first layer; 0 if that layer has none.
         experts: `expert_count`, 0 for a dense model.
-        is_70b: one of the few shapes that llama.cpp knows as 70B, whose attn_v gets more bits.
+        is_70b: whether the shape is one that llama.cpp recognizes as 70B, whose attn_v gets more bits.
 
     """
 
@@ -73,7 +73,7 @@ class Traits(NamedTuple):
 
 
 class _Role(Enum):
-    """A coarse sort of tensor, told by its name."""
+    """Role of a tensor, derived from its name."""
 
     OUTPUT = auto()
     EMBEDDING = auto()
@@ -84,7 +84,7 @@ class _Role(Enum):
     OTHER = auto()
 
 
-# The order decides: the first part found in the name names the role.
+# In order: the first part found in the name determines the role.
 _ROLE_OF_PART = (
     ("attn_qkv.weight", _Role.ATTENTION_V),
     ("attn_kv_b.weight", _Role.ATTENTION_V),
@@ -99,7 +99,7 @@ _ROLE_OF_PART = (
 
 _Q8_PARTS_OF_ARCHITECTURE = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
 
-# What a type becomes where the row is no multiple of its block of 256.
+# Fallbacks for rows that are not a multiple of the type's block of 256.
 _SMALLER_BLOCK = {
     T.Q2_K: T.Q4_0,
     T.Q3_K: T.Q4_0,
@@ -118,15 +118,15 @@ _SMALLER_BLOCK = {
     T.IQ4_XS: T.IQ4_NL,
 }
 
-# Layer counts that llama.cpp knows as 70B.
+# Layer counts that llama.cpp recognizes as 70B.
 _LAYERS_OF_70B = {"llama": 80, "llama-embed": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
 
 
 def parse_override(text: str) -> TypeOverride:
-    """Read `PATTERN=TYPE` as llama-quantize does: the pattern in lower case, the type in any.
+    """Parse `PATTERN=TYPE` as llama-quantize does: the pattern in lower case, the type in any case.
 
     Raises:
-        UsageError: no `=`, an empty part, an unknown type, or a pattern that C++ and Python do not read alike.
+        UsageError: no `=`, an empty part, an unknown type, or a pattern that C++ and Python interpret differently.
 
     """
     pattern, equals, name = text.partition("=")
@@ -142,7 +142,7 @@ def parse_override(text: str) -> TypeOverride:
     if foreign:
         raise UsageError(
             f"--tensor-type {text!r}: {foreign.group()!r} means different things to llama.cpp and to edgeproof",
-            next_step="write the pattern without it; it is searched in the tensor's name",
+            next_step="write the pattern without it; it is searched for in the tensor's name",
         )
     try:
         re.compile(pattern)
@@ -176,7 +176,7 @@ def traits_of(description: ModelDescription) -> Traits:
 
 
 def quantize_order(names: Iterable[str]) -> list[str]:
-    """Sort tensor names as `llama-quantize` stores them: without layer first, then by layer, then by name (bytes)."""
+    """Sort tensor names in `llama-quantize`'s order: without layer first, then by layer, then by name (bytes)."""
 
     def key(name: str) -> tuple[int, bytes]:
         layer = re.match(r"blk\.\s*([+-]?\d+)", name)
@@ -194,11 +194,11 @@ def choose_types(
 ) -> dict[str, ChosenType]:
     """Choose the type of every tensor, in the order of the file.
 
-    A quantized file has the order and the types of `llama_model_quantize` on the float32 file of `description`; a float
-    file those of llama.cpp's converter, whatever the overrides (llama-quantize applies them to quantized files only).
+    A quantized file has the order and types of `llama_model_quantize` on the float32 file of `description`; a float
+    file has those of llama.cpp's converter and ignores overrides (as llama-quantize does).
 
     Raises:
-        InputError: a type that needs an importance matrix, and none is given.
+        InputError: a type needs an importance matrix, and none is given.
 
     """
     shapes = {tensor.name: tensor.shape for tensor in description.tensors}
@@ -226,15 +226,15 @@ def choose_types(
 
 
 def requires_importance(name: str, kind: T) -> bool:
-    """Whether `kind` cannot be had for this tensor without an importance matrix."""
+    """Whether `kind` needs an importance matrix for this tensor."""
     if name in {"token_embd.weight", "per_layer_token_embd.weight", "output.weight"}:
-        # llama-quantize lets these through; where the kernel itself would abort, it cannot be let through.
+        # llama-quantize accepts these; types whose kernel would abort are refused.
         return needs_importance(kind)
     return kind in {T.IQ3_XXS, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ1_M, T.IQ1_S}
 
 
 def _fitting(kind: T, columns: int) -> T:
-    """Return `kind`, or what llama.cpp falls back to where a row of `columns` is no whole number of its blocks."""
+    """Return `kind`, or llama.cpp's fallback if `columns` is not a multiple of its block."""
     if columns % block_size(kind) == 0:
         return kind
     smaller = _SMALLER_BLOCK.get(kind, kind)
@@ -250,12 +250,12 @@ def _role(name: str) -> _Role:
 
 
 def _more_bits(index: int, count: int) -> bool:
-    """Spend more bits on the first and last eighth of the layers and on every third between."""
+    """Whether the layer gets more bits: the first and last eighth of the layers, and every third one in between."""
     return index < count // 8 or index >= 7 * count // 8 or (index - count // 8) % 3 == 2
 
 
 class _Choice:
-    """llama.cpp's mixture for one file. It counts the tensors of a role as they come, so order matters."""
+    """llama.cpp's type mixture for one file. It counts the tensors of each role, so their order matters."""
 
     def __init__(self, traits: Traits, scheme: str, names: Iterable[str], *, has_imatrix: bool) -> None:
         roles = Counter(map(_role, names))
@@ -269,7 +269,7 @@ class _Choice:
         self._downs_seen = 0
 
     def next(self, name: str, shape: Sequence[int]) -> T:
-        """Choose for the next tensor of the file that no override names."""
+        """Choose the type of the file's next tensor without an override."""
         traits, role = self._traits, _role(name)
         if any(part in name for part in _Q8_PARTS_OF_ARCHITECTURE.get(traits.architecture, ())):
             return T.Q8_0
@@ -307,11 +307,11 @@ class _Choice:
         layers, layer = self._traits.layers, self._downs_seen
         self._downs_seen += 1
         if self._traits.experts > 1:
-            # Experts come in any order: the layer is read from the name.
+            # Experts have no fixed order: the layer is read from the name.
             found = re.match(r"blk\.(\d+)\.", name)
             if not found or int(found.group(1)) >= layers:
                 raise InputError(
-                    f"{name} is in none of the {layers} layers that the metadata tells of",
+                    f"{name} is outside the {layers} layers of the metadata",
                     next_step="check block_count in the base's configuration",
                 )
             layer = int(found.group(1))

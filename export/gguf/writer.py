@@ -1,4 +1,4 @@
-"""Writing one GGUF file from chunks that come from several threads, in any order, straight to their places.
+"""Writer of a GGUF file from chunks of several threads, in any order, each written to its final position.
 
 ```
   RowChunk ── transform ──▶ float32 rows ── kernel ──▶ bytes ── pwrite ──▶ .NAME.XXXX.part ── finish ──▶ NAME
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 class GgufWriter:
     """A `Writer` for one GGUF file.
 
-    The space for the whole file is taken at once, so a full disk shows before anything is computed. `overrides` are
-    texts PATTERN=TYPE; they and `imatrix` concern quantized formats, float files are the same with and without them.
-    With `inside` the finished file lies in that folder, under the target's name.
+    The file is preallocated, so a full disk is detected before any computation. `overrides` are strings PATTERN=TYPE;
+    they and `imatrix` apply to quantized formats only. With `inside` the finished file is left in that folder, under
+    the target's name.
 
     Raises:
-        UsageError: an override that is no PATTERN=TYPE.
-        OutputError: the target exists (without `force`), its folder is missing or read-only, too little space.
-        InputError: an importance matrix that is missing or does not fit.
+        UsageError: an override is not PATTERN=TYPE.
+        OutputError: the target exists (without `force`), its folder is missing or read-only, the disk is full.
+        InputError: an importance matrix is missing or does not fit.
 
     """
 
@@ -80,7 +80,7 @@ class GgufWriter:
 
     @property
     def planned(self) -> tuple[PlannedTensor, ...]:
-        """Every tensor of the file, and how it is stored."""
+        """All tensors of the file, with their stored types."""
         return self._layout.tensors
 
     def write(self, chunk: RowChunk) -> None:
@@ -94,17 +94,17 @@ class GgufWriter:
         for tensor in self._by_source.get(chunk.name, ()):
             transform = tensor.output.transform
             rows = chunk.rows if transform is identity else transform(chunk.rows)
-            # Rows of the source behind the output's last one are not wanted (a padded vocabulary).
+            # Source rows after the output's last one are dropped (a padded vocabulary).
             stop = min(chunk.stop, tensor.rows)
             if chunk.start < stop:
                 self._store(tensor, chunk.start, stop, rows[: stop - chunk.start])
 
     def finish(self) -> tuple[TensorRecord, ...]:
-        """Check that every row has come once, fsync, and give the file its name.
+        """Check that every row was written once, fsync, and rename the file to its final name.
 
         Raises:
-            CheckpointError: rows are missing or came twice.
-            OutputError: the disk is full, or the target has come into being meanwhile.
+            CheckpointError: rows are missing or were written twice.
+            OutputError: the disk is full, or the target was created in the meantime.
 
         """
         with removed_on_failure(self.abort, self._failed):
@@ -131,7 +131,7 @@ class GgufWriter:
             self._temporary.unlink(missing_ok=True)
 
     def _begin(self) -> None:
-        """Write the header, take the space, write the constants."""
+        """Write the header, preallocate the file, write the constants."""
         self._data_offset = 0
         free = shutil.disk_usage(self._target.parent).free
         if free < self._layout.data_bytes:
@@ -150,7 +150,7 @@ class GgufWriter:
         if rows.shape != expected:
             raise CheckpointError(
                 f"{tensor.output.name} is described as {tensor.rows:,} × {tensor.columns:,}, "
-                f"but rows {start:,} to {stop:,} came as {' × '.join(map(str, rows.shape))}",
+                f"but rows {start:,} to {stop:,} are {' × '.join(map(str, rows.shape))}",
                 next_step="check that config.json belongs to these weights",
             )
         rows = np.ascontiguousarray(rows, dtype=np.float32)
@@ -175,7 +175,7 @@ class GgufWriter:
 
 
 def _slices(tensor: PlannedTensor, start: int, stop: int) -> list[tuple[int, int, Float32Array | None]]:
-    """Cut rows `start` to `stop` where the importance weights change: at the bounds of experts."""
+    """Split rows `start` to `stop` where the importance weights change: at the bounds of experts."""
     if tensor.importance is None:
         return [(start, stop, None)]
     rows = tensor.rows // len(tensor.importance)
@@ -186,6 +186,6 @@ def _slices(tensor: PlannedTensor, start: int, stop: int) -> list[tuple[int, int
 def _too_large(tensor: PlannedTensor, rows: Float32Array) -> CheckpointError:
     largest = float(np.abs(rows).max())
     return CheckpointError(
-        f"{tensor.output.name} holds {largest:g}, too much for {tensor.kind.name} (float16 ends at 65,504)",
-        next_step="write gguf-f32, or keep this tensor apart with --tensor-type",
+        f"{tensor.output.name} holds {largest:g}, too large for {tensor.kind.name} (float16 ends at 65,504)",
+        next_step="write gguf-f32, or choose another type for this tensor with --tensor-type",
     )

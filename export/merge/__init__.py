@@ -1,1 +1,1 @@
-"""The merge: adapters into a base, rows at a time."""
+"""Merge of adapters into a base, some rows at a time."""

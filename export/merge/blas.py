@@ -1,4 +1,4 @@
-"""Keeps numpy's BLAS to one thread a caller: the stream already runs one worker a core, and more would only wait."""
+"""Limit on numpy's BLAS threads: the stream already runs one worker per core, so more threads would only wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 
 @cache
 def one_blas_thread() -> None:
-    """Limit OpenBLAS, for this process and from now on. Its results are then the same for any number of cores."""
+    """Limit OpenBLAS to one thread, permanently for this process; its results then do not depend on the cores."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     ThreadpoolController().select(internal_api="openblas").limit(limits=1)

@@ -1,8 +1,8 @@
-"""Merges adapters into a base, rows at a time: a `Checkpoint` whose rows are W + scaling·(B·A) in float32.
+"""Merged model: a `Checkpoint` whose rows are W + scaling·(B·A) in float32, computed on demand.
 
-The order of operations is peft's `merge_and_unload`, several adapters in the order given, as its `adapter_names` does.
-Tied embeddings follow what was trained: where an adapter changed only the input embedding or only the output head, the
-two are untied, since one table can no longer serve both (peft 0.21 adds such a change to both: its issue 2777).
+The order of operations is that of peft's `merge_and_unload`, with several adapters in the given order, as with its
+`adapter_names`. Embeddings are untied if an adapter changed only the input embedding or only the output head, since one
+table can then not serve both (peft 0.21 adds such a change to both: its issue 2777).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Effect(NamedTuple):
-    """How far a tensor moved, over the rows that have passed: Frobenius norms of merged − base and of base."""
+    """Change of a tensor over the rows merged so far: Frobenius norms of merged − base and of base."""
 
     name: str
     delta_norm: float
@@ -36,20 +36,20 @@ class Effect(NamedTuple):
 
 
 class MergedModel:
-    """A base with adapters merged in; itself a `Checkpoint`. Rows are computed when asked for, from any thread.
+    """A base with adapters merged in; itself a `Checkpoint`. Rows are computed on demand, from any thread.
 
     Args:
         base: the base's weights.
-        adapters: in the order of merging; none gives the base.
-        names: where the base does not use the names that the adapters were trained under (a GGUF): the tensor and the
-            order of its rows, by the Hugging Face tensor name.
+        adapters: adapters in merge order; none gives the base.
+        names: tensor and row order by Hugging Face tensor name, for a base with other names than the adapters' (a
+            GGUF).
 
     Raises:
-        AdapterError: a tensor of an adapter has no place in the base or another shape, an adapter discards what one
-            before it did, or it does nothing.
+        AdapterError: a tensor of an adapter has no place in the base or another shape, an adapter discards an earlier
+            one's changes, or has no effect.
 
     Attributes:
-        warnings: what people should know before they ship this merge.
+        warnings: warnings about this merge, for the user.
 
     """
 
@@ -78,7 +78,7 @@ class MergedModel:
 
         Raises:
             CheckpointError: a weight of the base is NaN or Inf.
-            AdapterError: a value of the adapter is, or the merged value overflows.
+            AdapterError: a value of the adapter is NaN or Inf, or the merged value overflows.
 
         """
         source = self._sources.get(name, name)
@@ -86,7 +86,7 @@ class MergedModel:
         if not steps:
             return self._base.rows(source, start, stop)
         info = self.tensors[name]
-        # BLAS sums in another order at the edges of a product, so the products' bounds must not depend on the caller's.
+        # BLAS sums in another order at the edges of a product, so its bounds must not depend on the caller's.
         height = max(1, BLOCK_VALUES // info.columns)
         first, last = start // height * height, min(-(-stop // height) * height, info.rows)
         loaded = [step.load(first, last) for step in steps]
@@ -101,7 +101,7 @@ class MergedModel:
             scratch = spare[1, : bottom - top]
             out = wanted if len(wanted) == bottom - top else spare[0, : bottom - top]
             block = Block(top, bottom, original, original, out, scratch)
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is refused below
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # non-finite values are refused below
                 for apply in loaded:
                     apply(block)
                 if block.current is not wanted:
@@ -122,14 +122,14 @@ class MergedModel:
         return self._base.rows(self._sources.get(name, name), start, stop)
 
     def effects(self) -> tuple[Effect, ...]:
-        """How far each tensor that an adapter touches has moved, over the rows that have passed so far."""
+        """Return the change of each tensor that an adapter touches, over the rows merged so far."""
         with self._lock:
             return tuple(
                 Effect(name, math.sqrt(delta), math.sqrt(weight)) for name, (delta, weight) in self._sums.items()
             )
 
     def refuse_idle(self) -> None:
-        """Refuse a merge that came out as its base: call it when all rows have passed, before the file gets its name.
+        """Refuse a merge that equals its base; call this after all rows were merged, before the file gets its name.
 
         Raises:
             AdapterError: ‖merged − base‖/‖base‖ over all touched tensors is below `IDLE_LIMIT`.
@@ -141,17 +141,17 @@ class MergedModel:
         delta, weight = (math.hypot(*norms) for norms in list(zip(*effects, strict=True))[1:])
         if delta < IDLE_LIMIT * weight or delta == 0:
             raise AdapterError(
-                f"the merged model is its base: ‖ΔW‖/‖W‖ = {delta:.3g}/{weight:.3g} over the {len(effects)} tensors "
-                f"that the adapters touch, below {IDLE_LIMIT:g}",
-                next_step="check that training moved the loss, and that this is the adapter that it saved last",
+                f"the merged model equals its base: ‖ΔW‖/‖W‖ = {delta:.3g}/{weight:.3g} over the {len(effects)} "
+                f"tensors that the adapters touch, below {IDLE_LIMIT:g}",
+                next_step="check that training changed the loss, and that this is its last saved adapter",
             )
 
 
 def _refuse_faint(base: Checkpoint, adapter: Adapter, touched: Mapping[str, str]) -> str:
-    """Refuse an adapter whose ΔW is next to nothing beside W, before any work is done; return a warning, or "".
+    """Refuse an adapter whose ΔW is negligible relative to W, before any work is done; return a warning, or "".
 
-    ‖ΔW‖ is known exactly, ‖W‖ is judged from a few rows of each tensor: the limit is far from either. Adapters that
-    also replace tensors or rescale them (DoRA) are judged when all rows have passed.
+    ‖ΔW‖ is exact, ‖W‖ is estimated from a few rows of each tensor, which suffices for the limit. Adapters that also
+    replace or rescale tensors (DoRA) are checked after all rows were merged.
 
     Args:
         base: the base.
@@ -173,14 +173,14 @@ def _refuse_faint(base: Checkpoint, adapter: Adapter, touched: Mapping[str, str]
     ratio = math.sqrt(delta_square / weight_square) if weight_square else math.inf
     if ratio < IDLE_LIMIT:
         raise AdapterError(
-            f"the adapter {adapter.path} does next to nothing: ‖ΔW‖/‖W‖ = {ratio:.3g} over its {len(touched)} modules, "
+            f"the adapter {adapter.path} has almost no effect: ‖ΔW‖/‖W‖ = {ratio:.3g} over its {len(touched)} modules, "
             f"below {IDLE_LIMIT:g} (‖ΔW‖ = {math.sqrt(delta_square):.3g})",
-            next_step="check that training moved the loss, and that this is the adapter that it saved last",
+            next_step="check that training changed the loss, and that this is its last saved adapter",
         )
     if ratio < FAINT_LIMIT:
         return (
-            f"the adapter {adapter.path} changes its modules by {ratio:.2g} of their norm: rounding to any format of "
-            "16 bits or fewer undoes most of it"
+            f"the adapter {adapter.path} changes its modules by {ratio:.2g} of their norm: rounding to 16 bits "
+            "or fewer undoes most of it"
         )
     return ""
 

@@ -1,4 +1,4 @@
-"""Finds the base's tensor for the name that an adapter gives it, under whichever of its spellings."""
+"""Lookup of the base's tensor for an adapter's tensor name, in any of its spellings."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Checkpoint, Float32Array, TensorInfo
 
 EMBEDDINGS = {"embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings", "token_embd"}
-"""Last part of the name of a module that is the input embedding."""
+"""Last part of the module name of an input embedding."""
 HEADS = {"lm_head", "embed_out", "output"}
-"""Last part of the name of a module that is the output head."""
+"""Last part of the module name of an output head."""
 _PREFIXES = ("model.", "transformer.")
-"""What a checkpoint of the bare model lacks, or has, before a module's name."""
+"""Prefix of module names that checkpoints of the bare model lack."""
 _TEXT_MODEL = "language_model."
-"""What marks the text model within one that also sees or hears."""
+"""Name part of the text model within a multimodal model."""
 
 
 class MergeTarget(NamedTuple):
-    """Where a Hugging Face tensor stands in a base with names of its own.
+    """Position of a Hugging Face tensor in a base with its own names.
 
-    `transform` gives rows in the order of the Hugging Face tensor the base's order; it is applied to B [out, rank], to
-    DoRA magnitudes and biases as [out, 1], and to whole tensors that are replaced.
+    `transform` reorders rows from Hugging Face's order to the base's; it is applied to B [out, rank], to DoRA
+    magnitudes and biases as [out, 1], and to replaced tensors.
     """
 
     name: str
@@ -45,7 +45,7 @@ class BaseNames:
         )
 
     def find(self, tensor: str) -> MergeTarget | None:
-        """Return the place of `tensor`; the head's is known even where it is tied and not stored."""
+        """Return the position of `tensor`; that of the head also if it is tied and not stored."""
         for name in _spellings(tensor):
             if self._names is None:
                 if name in self.base.tensors:
@@ -58,7 +58,7 @@ class BaseNames:
         return None
 
     def info(self, name: str) -> TensorInfo:
-        """Return shape and type of `name`, of the embedding for a head that is not stored."""
+        """Return shape and type of `name`; those of the embedding for a head that is not stored."""
         return self.base.tensors[self.source(name)]
 
     def source(self, name: str) -> str:
@@ -66,7 +66,7 @@ class BaseNames:
         return name if name in self.base.tensors or self.embedding is None else self.embedding
 
     def modules(self) -> dict[str, str]:
-        """Return the base's matrices by module name, under every Hugging Face name that stands for them."""
+        """Return the base's matrices by module name, under all their Hugging Face names."""
         known = (
             {name: name for name in self.base.tensors}
             if self._names is None
@@ -84,10 +84,10 @@ class BaseNames:
 
 
 def _spellings(tensor: str) -> list[str]:
-    """Return the names that checkpoints of the same model may have for `tensor`, itself first.
+    """Return the names that checkpoints of one model may use for `tensor`, itself first.
 
-    A bare model's checkpoint lacks the prefix; the text model of a multimodal one stands under "model.language_model."
-    in transformers 5 and under "language_model.model." in checkpoints, and by its own in a text-only base.
+    A bare model's checkpoint lacks the prefix; the text model of a multimodal one has "model.language_model." in
+    transformers 5, "language_model.model." in checkpoints, and no prefix in a text-only base.
     """
     spellings = [tensor]
     for prefix in _PREFIXES:

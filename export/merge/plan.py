@@ -1,4 +1,4 @@
-"""Finds the place of every tensor of every adapter in the base, before anything is computed."""
+"""Merge plan: assigns every adapter tensor to a base tensor, before any computation."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _CONV1D_MODELS = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
 
 @dataclass
 class MergePlan:
-    """What a merge is made of.
+    """Tensors and steps of a merge.
 
     Attributes:
-        tensors: of the merged model, in the base's order; an untied head comes first, as it sorts in one file.
-        steps: what happens to a tensor, in order; tensors that no adapter touches are not in it.
-        sources: the base's tensor, for tensors that have another name there (an untied head's is the embedding).
-        config: the base's, with `tie_word_embeddings` as it now is.
+        tensors: tensors of the merged model, in the base's order; an untied head comes first, as it sorts in one file.
+        steps: merge steps of each tensor, in order; without tensors that no adapter touches.
+        sources: the base's tensor, for tensors with another name there (the embedding for an untied head).
+        config: the base's configuration, with `tie_word_embeddings` updated.
         touched: for each adapter, the base's tensor of each module with a LoRA.
-        warnings: for people.
+        warnings: warnings for the user.
 
     """
 
@@ -47,7 +47,7 @@ class MergePlan:
 
 
 def plan_merge(base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str, MergeTarget] | None) -> MergePlan:
-    """Find every adapter's place in `base`; arguments and errors as for `MergedModel`."""
+    """Plan the merge of `adapters` into `base`; arguments and errors as for `MergedModel`."""
     lookup = BaseNames(base, names)
     plan = MergePlan(dict(base.tensors), dict(base.config))
     steps: dict[str, list[Step]] = {}
@@ -69,7 +69,7 @@ def plan_merge(base: Checkpoint, adapters: Sequence[Adapter], names: Mapping[str
 def _place(
     base: Checkpoint, adapter: Adapter, lookup: BaseNames, plan: MergePlan, *, gguf: bool
 ) -> dict[str, list[Step]]:
-    """Turn an adapter's tensors into steps, by the merged model's tensor names; each has a place or it is an error."""
+    """Convert an adapter's tensors to steps, by the merged model's tensor names; each must have a place."""
     added: dict[str, list[Step]] = {}
     lost: list[str] = []
     readers: dict[str, RowReader] = {}
@@ -92,7 +92,7 @@ def _place(
             raise AdapterError(
                 f"the adapter {adapter.path} trains rows up to {max(tokens.indices)} of {module}, of width "
                 f"{tokens.rows.shape[1]}, and the base's is {info.shape}",
-                next_step="give the base that the adapter was trained on, its vocabulary resized as it was then",
+                next_step="give the base that the adapter was trained on, with the same resized vocabulary",
             )
         added.setdefault(target.name, []).append(ReplaceRows(tokens))
     touched: dict[str, str] = {}
@@ -129,16 +129,16 @@ def _place(
     return added
 
 
-def _append(  # noqa: PLR0917 (a step of plan_merge, named for reading)
+def _append(  # noqa: PLR0917 (a part of plan_merge, named for readability)
     adapter: Adapter, name: str, before: list[Step], new: list[Step], lookup: BaseNames, plan: MergePlan
 ) -> list[Step]:
-    """Return an adapter's steps on one tensor behind those of the adapters before it."""
+    """Append an adapter's steps on one tensor to those of the earlier adapters."""
     if before and _is_saved_base(adapter, new[0], name, lookup):
         new = new[1:]
     if before and new and isinstance(new[0], Replace):
         raise AdapterError(
-            f"the adapter {adapter.path} replaces {name} as a whole, and would discard what an adapter before it did",
-            next_step="put the adapter that replaces it first, or merge the adapters into models of their own",
+            f"the adapter {adapter.path} replaces {name}, which would discard the changes of an earlier adapter",
+            next_step="put the adapter that replaces it first, or merge the adapters into separate models",
         )
     if before and any(isinstance(step, AddDora) for step in new):
         plan.warnings.append(
@@ -150,7 +150,7 @@ def _append(  # noqa: PLR0917 (a step of plan_merge, named for reading)
 
 
 def _is_saved_base(adapter: Adapter, step: Step, name: str, lookup: BaseNames) -> bool:
-    """Whether a replacement is the base's own table, which peft saves along with a LoRA on it."""
+    """Whether a replacement equals the base's table, which peft saves with a LoRA on it."""
     if not isinstance(step, Replace) or step.tensor not in adapter.saved_base.values():
         return False
     info, read = lookup.info(name), _reader(lookup.base, lookup.source(name))
@@ -160,19 +160,19 @@ def _is_saved_base(adapter: Adapter, step: Step, name: str, lookup: BaseNames) -
 
 
 def _tie(adapter: Adapter, added: dict[str, list[Step]], lookup: BaseNames) -> None:
-    """Let what holds for one of embedding and head hold for the other where the adapter was trained so.
+    """Apply changes of one of embedding and head to the other if the adapter was trained that way.
 
-    With `ensure_weight_tying` all of it does; rows of `trainable_token_indices` do unless head and embedding were given
-    different ones (peft 0.21, `set_additional_trainable_modules`).
+    With `ensure_weight_tying` all changes are shared; rows of `trainable_token_indices` are shared unless head and
+    embedding have different ones (peft 0.21, `set_additional_trainable_modules`).
     """
     embedding, head = lookup.embedding or "", lookup.head
     ours, theirs = added.get(embedding, []), added.get(head, [])
     if adapter.config.ensure_weight_tying and (ours or theirs):
         if any(isinstance(step, AddDora) for step in theirs):
-            return  # DoRA rescales the head's rows and the embedding's columns: no one table does both
+            return  # DoRA rescales the head's rows and the embedding's columns: one table cannot have both
         if ours and theirs and not _same(ours, theirs):
             raise AdapterError(
-                f"the adapter {adapter.path} says ensure_weight_tying, and holds different changes for {embedding} "
+                f"the adapter {adapter.path} sets ensure_weight_tying, but holds different changes for {embedding} "
                 f"and {head}",
                 next_step="save it again with the peft version that trained it",
             )
@@ -182,7 +182,7 @@ def _tie(adapter: Adapter, added: dict[str, list[Step]], lookup: BaseNames) -> N
 
 
 def _same(embedding: list[Step], head: list[Step]) -> bool:
-    """Whether the two hold the same change: peft saves a tied LoRA twice, the second time transposed."""
+    """Whether both hold the same change: peft saves a tied LoRA twice, the second time transposed."""
     if len(embedding) != len(head):
         return False
     for left, right in zip(embedding, head, strict=True):
@@ -203,7 +203,7 @@ def _same(embedding: list[Step], head: list[Step]) -> bool:
 
 
 def _untie(steps: dict[str, list[Step]], lookup: BaseNames, plan: MergePlan) -> None:
-    """Give the head a tensor of its own where it is no longer the embedding."""
+    """Add a tensor for the head if it no longer equals the embedding."""
     embedding, head = lookup.embedding or "", lookup.head
     ours, theirs = steps.get(embedding, []), steps.get(head, [])
     stored = head in plan.tensors
@@ -212,7 +212,7 @@ def _untie(steps: dict[str, list[Step]], lookup: BaseNames, plan: MergePlan) -> 
             steps.pop(head, None)
         return
     plan.config["tie_word_embeddings"] = False
-    if "tie_embedding" in plan.config:  # LFM2's own name for it
+    if "tie_embedding" in plan.config:  # LFM2's key
         plan.config["tie_embedding"] = False
     inner = plan.config.get("text_config")
     if isinstance(inner, dict) and "tie_word_embeddings" in inner:
@@ -236,9 +236,9 @@ def _reader(base: Checkpoint, name: str) -> RowReader:
 
 
 def _conv1d(base: Checkpoint, adapter: Adapter, lookup: BaseNames) -> bool:
-    """Whether the base stores its linear layers as [in, out]; `fan_in_fan_out` alone is no proof (peft corrects it).
+    """Whether the base stores its linear layers as [in, out]; `fan_in_fan_out` is not reliable (peft corrects it).
 
-    A square matrix does not tell, so the other ones do: one that fits only transposed settles it.
+    Square matrices are ambiguous; any matrix that fits only transposed decides.
     """
     if base.config.get("model_type") in _CONV1D_MODELS:
         return True
@@ -252,7 +252,7 @@ def _conv1d(base: Checkpoint, adapter: Adapter, lookup: BaseNames) -> bool:
 
 
 def _check_shape(adapter: Adapter, lora: LowRank, info: TensorInfo, *, conv1d: bool) -> bool:
-    """Whether ΔW is to be transposed; the base's shape must fit."""
+    """Whether ΔW must be transposed; the base's shape must fit."""
     linear_in_conv1d = info.name.rpartition(".")[0].rpartition(".")[2] in HEADS
     transposed = lora.embedding or (conv1d and not linear_in_conv1d)
     fits = (lora.B.shape[0], lora.A.shape[1])
@@ -268,9 +268,9 @@ def _check_shape(adapter: Adapter, lora: LowRank, info: TensorInfo, *, conv1d: b
 def _check_replaced(adapter: Adapter, tensor: str, shape: tuple[int, ...], info: TensorInfo) -> None:
     if tuple(size for size in shape if size != 1) != tuple(size for size in info.shape if size != 1):
         raise AdapterError(
-            f"the adapter {adapter.path} replaces {tensor} by one of shape {shape}, and the base's is {info.shape}",
-            next_step=f"give the base that it was trained on{_named(adapter)}; where training resized the vocabulary, "
-            "give the base resized in the same way",
+            f"the adapter {adapter.path} replaces {tensor} by a tensor of shape {shape}; the base's is {info.shape}",
+            next_step=f"give the base that it was trained on{_named(adapter)}; if training resized the vocabulary, "
+            "give the resized base",
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks of the rows that reach a writer: that they are numbers, and that each has come exactly once."""
+"""Checks of the rows that reach a writer: all finite, each exactly once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_finite(rows: Float32Array, start: int, *, name: str, source: str) -> N
     """Check rows from `start` on of the output `name`, float32 [n, columns].
 
     Raises:
-        CheckpointError: one of them is NaN or infinite.
+        CheckpointError: a value is NaN or infinite.
 
     """
     finite = np.isfinite(rows)
@@ -26,15 +26,15 @@ def check_finite(rows: Float32Array, start: int, *, name: str, source: str) -> N
     row, column = np.argwhere(~finite)[0]
     raise CheckpointError(
         f"{name} has {rows[row, column]} at row {start + row:,}, column {column:,} (from {source!r}, merged)",
-        next_step="the base or an adapter holds NaN or infinite weights: get them anew",
+        next_step="the base or an adapter holds NaN or infinite weights: download them again",
     )
 
 
 def check_came_once(spans: Sequence[tuple[int, int]], start: int, stop: int, *, name: str, source: str) -> None:
-    """Check that `spans` of rows, in any order, are `start` to `stop` without a gap and without overlap.
+    """Check that `spans` of rows, in any order, cover `start` to `stop` without gap or overlap.
 
     Raises:
-        CheckpointError: they are not.
+        CheckpointError: they do not.
 
     """
     at = start
@@ -44,7 +44,7 @@ def check_came_once(spans: Sequence[tuple[int, int]], start: int, stop: int, *, 
         at = last
     if at != stop or sum(last - first for first, last in spans) != stop - start:
         raise CheckpointError(
-            f"{name}: its {stop - start:,} rows did not come exactly once each: {len(spans):,} chunks came, of which "
-            f"the first {at - start:,} rows fit together (from {source!r})",
+            f"{name}: its {stop - start:,} rows did not arrive exactly once each: {len(spans):,} chunks arrived, and "
+            f"the first {at - start:,} rows are contiguous (from {source!r})",
             next_step="check that the checkpoint is complete",
         )

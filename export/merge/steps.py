@@ -1,12 +1,12 @@
-"""What one adapter does to one tensor, block of rows by block: a merge's arithmetic, in PEFT's order of operations.
+"""Arithmetic of a merge: one adapter's change of one tensor, in blocks of rows, in PEFT's order of operations.
 
 ```
   LoRA      W ← W + s·(B·A)                      s·(B·A)ᵀ where W is [in, out] or an embedding [tokens, width]
-  DoRA      W ← (m / ‖W₀ + s·B·A‖) · (W + s·B·A)   m and the norm per output feature; W₀ has no earlier adapter in it
+  DoRA      W ← (m / ‖W₀ + s·B·A‖) · (W + s·B·A)   m and the norm per output feature; W₀ is without earlier adapters
   tokens    W[i] ← rows                          replaced   W ← values                 bias   b ← b + s·b_B
 ```
-A product is taken for the rows at hand only, so no ΔW is ever held as a whole. `load` reads the factors for a range of
-rows; what it returns is applied to each block of the range.
+A product covers the current rows only, so no complete ΔW is ever held. `load` reads the factors for a range of rows and
+returns a function that is applied to each block of the range.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     RowReader = Callable[[int, int], Float32Array]
 
 BLOCK_VALUES = 2**18
-"""Values merged at a time: the base's, the product and the result are then in the cache together (1 MB each)."""
+"""Values merged at a time: base, product and result then fit into the cache together (1 MB each)."""
 
 
 @dataclass
 class Block:
-    """Rows `start` to `stop` on their way through the steps; all arrays are float32 [stop - start, columns].
+    """Rows `start` to `stop` during the steps; all arrays are float32 [stop - start, columns].
 
-    `unmerged` is W₀; `current` is where the rows stand, and may be the same array; a step writes to `out`, and may use
-    `scratch` for its product.
+    `unmerged` is W₀; `current` holds the rows after the previous step, and may be the same array; a step writes to
+    `out`, and may use `scratch` for its product.
     """
 
     start: int
@@ -51,7 +51,7 @@ class Step(Protocol):
     """One adapter's effect on one tensor."""
 
     def load(self, start: int, stop: int) -> Callable[[Block], None]:
-        """Read what rows `start` to `stop` need; the result changes `current` of a block within them. Thread-safe."""
+        """Read the inputs of rows `start` to `stop`; the result updates `current` of a block of them. Thread-safe."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class AddLowRank:
 
 @dataclass(frozen=True)
 class AddDora:
-    """DoRA (arXiv 2402.09353, eq. 5). `unmerged` reads W₀ where the norms run across its rows."""
+    """DoRA (arXiv 2402.09353, eq. 5). `unmerged` reads W₀ if the norms run across its rows."""
 
     lora: LowRank
     magnitude: AdapterTensor
@@ -127,7 +127,7 @@ class AddDora:
 
 @dataclass(frozen=True)
 class AddBias:
-    """lora_bias: the bias of lora_B, scaled, joins the layer's bias."""
+    """lora_bias: adds the scaled bias of lora_B to the layer's bias."""
 
     lora: LowRank
     bias: AdapterTensor
@@ -146,7 +146,7 @@ class AddBias:
 
 @dataclass(frozen=True)
 class Replace:
-    """modules_to_save, trained biases, saved embeddings: the adapter's tensor takes the base's place, W₀ included."""
+    """modules_to_save, trained biases, saved embeddings: the adapter's tensor replaces the base's, W₀ included."""
 
     tensor: AdapterTensor
     transform: Transform = identity
@@ -170,7 +170,7 @@ class Replace:
 
 @dataclass(frozen=True)
 class ReplaceRows:
-    """trainable_token_indices: single rows of an embedding take the base's place."""
+    """trainable_token_indices: single rows replace those of the base's embedding."""
 
     tokens: TokenRows
 
@@ -194,7 +194,7 @@ class ReplaceRows:
 def factors(
     lora: LowRank, start: int, stop: int, *, transposed: bool, transform: Transform
 ) -> tuple[Float32Array, Float32Array]:
-    """Return left [stop - start, rank] and right [rank, columns]: their product is B·A for rows `start` to `stop`."""
+    """Return left [stop - start, rank] and right [rank, columns], whose product is B·A for rows `start` to `stop`."""
     A, B = lora.A.read(), lora.B.read()
     if transposed:
         return np.ascontiguousarray(A[:, start:stop].T), np.ascontiguousarray(B.T)

@@ -1,1 +1,1 @@
-"""Writing ONNX folders: the graph from the family registry, weights quantized as onnxruntime-genai's builder does."""
+"""ONNX folders: graphs from the family registry, weights quantized as in onnxruntime-genai's builder."""

@@ -1,4 +1,4 @@
-"""The attention part of a layer, and what all layers share for it: lengths, and the choice of a rope table."""
+"""Attention of a layer, and the nodes that all layers share: sequence lengths, choice of the rope table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Lengths(NamedTuple):
-    """Names of values: tokens before the last one, int32 [batch]; the longest sequence, int32 and int64 scalars."""
+    """Value names: tokens before the last one, int32 [batch]; longest sequence's length, int32 and int64 scalars."""
 
     last: str
     total: str
@@ -26,7 +26,7 @@ class Lengths(NamedTuple):
 
 
 def add_lengths(nodes: Nodes) -> Lengths:
-    """Count the tokens of each sequence from the attention mask, 1 for tokens and 0 for padding behind them."""
+    """Count the tokens of each sequence from the attention mask: 1 for tokens, 0 for the padding after them."""
     place = "/model/attn_mask_reformat/attn_mask_subgraph"
     count = nodes.add("ReduceSum", f"{place}/ReduceSum", ["attention_mask", nodes.integers([1])], keepdims=0)
     last = nodes.add("Sub", f"{place}/Sub", [count, nodes.integers([1])])
@@ -37,7 +37,7 @@ def add_lengths(nodes: Nodes) -> Lengths:
 
 
 def add_rope_choice(nodes: Nodes, lengths: Lengths, tables: Mapping[str, StoredTable], original: int) -> None:
-    """Choose longrope's tables by the longest sequence: those for texts beyond the `original` context or not."""
+    """Choose longrope's tables by the longest sequence: within or beyond the `original` context."""
     place = "/model/rope_caches_subgraph"
     beyond = nodes.add("Greater", f"{place}/Greater", [lengths.total_int64, nodes.integers(original)])
     nodes.add(
@@ -51,7 +51,7 @@ def add_rope_choice(nodes: Nodes, lengths: Lengths, tables: Mapping[str, StoredT
 
 
 def add_attention(build: Build, layer: int, value: str, lengths: Lengths) -> str:
-    """Add q, k, v, their norms, rotation and attention over cache and new tokens, and the projection behind it."""
+    """Add q, k, v, their norms, rotation and attention over cache and new tokens, and the output projection."""
     nodes, model = build.nodes, build.model
     name, place = f"model.layers.{layer}.attn", f"/model/layers.{layer}/attn"
     packed = add_projection(build, f"{name}.qkv_proj", value)
@@ -85,7 +85,7 @@ def add_attention(build: Build, layer: int, value: str, lengths: Lengths) -> str
 
 
 def _normed(build: Build, layer: int, packed: str) -> list[str]:
-    """Split q, k and v and norm each head of q and k. The operator's own norm inputs do not run on the CPU."""
+    """Split q, k and v and norm each head of q and k. The operator's norm inputs are not implemented on the CPU."""
     nodes, model = build.nodes, build.model
     place = f"/model/layers.{layer}/attn"
     widths = [heads * model.head_dim for heads in (model.heads, model.kv_heads, model.kv_heads)]
@@ -107,7 +107,7 @@ def _normed(build: Build, layer: int, packed: str) -> list[str]:
 
 
 def _branch(table: StoredTable, which: str) -> GraphProto:
-    """Return the graph that gives one of the two pairs of tables; the arrays are the outer graph's."""
+    """Return the subgraph that yields one of the two pairs of tables; the arrays are the outer graph's."""
     names = [f"/{which}/{array.name}" for array in (table.cos, table.sin)]
     nodes = [
         helper.make_node("Identity", [array.name], [output], name=f"{output}/Identity")

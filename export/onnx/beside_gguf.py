@@ -1,4 +1,4 @@
-"""Which matrices of an ONNX folder differ numerically from those of the GGUF file that was made beside it."""
+"""Numerical differences between an ONNX folder and the GGUF file of the same export."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def list_different(
     matrices: Iterable[StoredMatrix], description: ModelDescription, records: Iterable[TensorRecord]
 ) -> list[str]:
-    """Say which matrices are not numerically the same in a GGUF file made beside them.
+    """List the matrices that differ numerically in a GGUF file of the same export.
 
     Args:
-        matrices: of the ONNX folder.
-        description: of the GGUF file.
-        records: of the GGUF file, as written.
+        matrices: matrices of the ONNX folder.
+        description: description of the GGUF file.
+        records: written tensors of the GGUF file.
 
     """
     types = {record.name: record.type for record in records}

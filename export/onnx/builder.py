@@ -1,7 +1,7 @@
-"""Runs the onnxruntime-genai builder that the user has installed, for families that edgeproof does not describe itself.
+"""Runs the user's installed onnxruntime-genai builder, for families that edgeproof does not support itself.
 
-The merge comes first, as a Hugging Face folder in float32, so the builder has no adapter to leave beside the graph. It
-needs torch and transformers, loads the whole model, and decides alone what the graph computes.
+The merge comes first, as a float32 Hugging Face folder, so the builder does not see adapters. The builder needs torch
+and transformers, loads the whole model, and alone determines the graph.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "onnx-int8": ("-p", "int8"),
     "onnx-fp32": ("-p", "fp32"),
 }
-"""What makes each of our schemes there."""
+"""The builder's options for each scheme."""
 
 
 class BuilderWriter:
-    """A `Writer` that takes no chunk: when it is finished, the builder turns the merged `folder` into `target`.
+    """A `Writer` that ignores chunks: `finish` runs the builder on the merged `folder` and writes `target`.
 
     Args:
-        folder: the merge, a Hugging Face folder in float32.
-        target: the folder to be written.
+        folder: the merge, a float32 Hugging Face folder.
+        target: the folder to write.
         scheme: "onnx-int4", ….
-        inside: the folder that the finished one lies in, under the target's name; by default the target's own.
-        force: replace an artifact that exists.
+        inside: parent of the finished folder, which has the target's name; default: the target's parent.
+        force: replace an existing artifact.
 
     Raises:
-        OutputError: the target exists (without `force`) or is no artifact, or its folder is read-only.
+        OutputError: the target exists (without `force`) or is not an artifact, or its folder is read-only.
 
     """
 
@@ -72,15 +72,15 @@ class BuilderWriter:
             raise write_failed(target, error) from error
 
     def write(self, chunk: RowChunk) -> None:
-        """Ignore it: the builder reads the merged folder."""
+        """Ignore the chunk: the builder reads the merged folder."""
 
     def finish(self) -> tuple[TensorRecord, ...]:
-        """Run the builder and give what it made its final name.
+        """Run the builder and rename its output to the final name.
 
         Raises:
-            InputError: its interpreter does not start.
-            UnsupportedError: it failed; carries its last words.
-            OutputError: the disk is full, or the target has come into being meanwhile.
+            InputError: the builder's interpreter does not start.
+            UnsupportedError: the builder failed; the message has its last output.
+            OutputError: the disk is full, or the target was created in the meantime.
 
         """
         with removed_on_failure(self.abort, partial(write_failed, self._target)):
@@ -102,8 +102,7 @@ def run_builder(folder: Path, out: Path, scheme: str) -> None:
 
     Raises:
         InputError: the interpreter does not start.
-        UnsupportedError: the builder failed; carries its last words.
-
+        UnsupportedError: the builder failed; the message has its last output.
     """
     cache = folder.with_name(f"{folder.name}-cache")
     places = ("-i", str(folder.resolve()), "-o", str(out.resolve()), "-c", str(cache.resolve()))
@@ -116,14 +115,14 @@ def run_builder(folder: Path, out: Path, scheme: str) -> None:
     )
     if ended.code != 0 or not (out / MODEL_FILE).is_file():
         raise UnsupportedError(
-            f"onnxruntime-genai's builder ended with exit code {ended.code} and no {MODEL_FILE}; its last words:\n"
+            f"onnxruntime-genai's builder ended with exit code {ended.code} and no {MODEL_FILE}; its last output:\n"
             f"{ended.words}",
             next_step=f"pip install onnxruntime-genai torch transformers; or name a Python with them in {INTERPRETER}",
         )
 
 
 def read_records(path: Path) -> tuple[TensorRecord, ...]:
-    """Tell what is stored in the graph at `path`: quantized matrices by their real shapes, and every other array."""
+    """List the arrays of the graph at `path`: quantized matrices by their logical shapes, and every other array."""
     import onnx
 
     graph = onnx.load(str(path), load_external_data=False).graph

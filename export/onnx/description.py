@@ -1,7 +1,7 @@
-"""What an ONNX folder is made of, before any choice of format: the model, its weights, its tokenizer's files.
+"""Description of an ONNX folder, before the choice of a format: model, weights, tokenizer files.
 
-GGUF's `ModelDescription` says where rows go in llama.cpp's graph; here they stay as the checkpoint has them, so only
-the names are needed. Nothing of GGUF is in it, and none of llama.cpp's limits apply.
+GGUF's `ModelDescription` maps rows to llama.cpp's graph; here rows keep the checkpoint's order, so only names are
+needed. llama.cpp's limits do not apply.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from edgeproof.export.onnx.tokenizer_files import TokenizerFiles
 
 NO_GRAPH = frozenset({"Lfm2ForCausalLM"})
-"""Classes that the registry describes for GGUF only: LFM2 has short convolutions, with a state beside the KV cache."""
+"""Classes supported for GGUF only: LFM2's short convolutions have a state beside the KV cache."""
 
 
 @dataclass(frozen=True)
 class OnnxDescription:
-    """One model.
+    """A model to write as ONNX.
 
     Attributes:
         model: its hyper-parameters.
-        config: `config.json`, merged.
-        sources: the checkpoint's tensor, by the name that the family's class has for it ("model.norm.weight").
-        tokenizer: its files.
-        warnings: for people.
+        config: content of `config.json` after the merge.
+        sources: the checkpoint's tensors by the family's name ("model.norm.weight").
+        tokenizer: the tokenizer files.
+        warnings: warnings for the user.
 
     """
 
@@ -46,7 +46,7 @@ class OnnxDescription:
 
 
 def is_described(config: Mapping[str, object]) -> bool:
-    """Whether this module knows the graph of what `config.json` describes: its class, and every option of it."""
+    """Whether an ONNX graph can be written for `config.json`: its class, and every option of it."""
     try:
         class_name, family = find_family(config)
         family.read(Config(config, gguf=False), class_name)
@@ -56,15 +56,14 @@ def is_described(config: Mapping[str, object]) -> bool:
 
 
 def describe_onnx(checkpoint: Checkpoint, tokenizer: TokenizerFiles) -> OnnxDescription:
-    """Describe the ONNX folder of `checkpoint`. Rows are read only to see that a stored head equals a tied table.
+    """Describe the ONNX folder of `checkpoint`. Rows are read only to check that a stored head equals a tied table.
 
     Args:
-        checkpoint: a Hugging Face checkpoint or whatever looks like one (names and row order of its tensors,
-            `config` as in config.json), merged or not.
-        tokenizer: what `read_tokenizer_files` found in its folder.
+        checkpoint: a checkpoint with Hugging Face's tensor names, row order and `config`, merged or not.
+        tokenizer: the files that `read_tokenizer_files` found in its folder.
 
     Raises:
-        UnsupportedError: an unknown class, or an option that this graph does not compute.
+        UnsupportedError: an unknown class, or an option that the graph does not support.
         CheckpointError: a tensor is missing, has another shape than the configuration implies, or has no place.
 
     """
@@ -72,9 +71,9 @@ def describe_onnx(checkpoint: Checkpoint, tokenizer: TokenizerFiles) -> OnnxDesc
     model = family.read(Config(checkpoint.config, gguf=False), class_name)
     if class_name in NO_GRAPH:
         raise UnsupportedError(
-            f"{class_name} has {model.layer_kinds.count('convolution')} convolution layers; the ONNX graph written "
-            "here has attention layers only",
-            next_step="write a GGUF format, or add --onnx-builder: onnxruntime-genai's own builder knows this family",
+            f"{class_name} has {model.layer_kinds.count('convolution')} convolution layers; ONNX graphs are "
+            "written with attention layers only",
+            next_step="write a GGUF format, or add --onnx-builder: onnxruntime-genai's builder supports this family",
         )
     found = {plain: source for plain, (source, _) in match_tensors(checkpoint, family, model).items()}
     if model.tied and OUTPUT in found:

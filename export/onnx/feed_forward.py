@@ -1,4 +1,4 @@
-"""The gated feed-forward part of a layer."""
+"""Gated feed-forward block of a layer."""
 
 from __future__ import annotations
 

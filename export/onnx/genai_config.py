@@ -1,4 +1,4 @@
-"""`genai_config.json`, which onnxruntime-genai loads a folder by: as its own builder writes it.
+"""Writer for `genai_config.json`, onnxruntime-genai's entry file of a folder, equal to its builder's.
 
 Special tokens come from config.json, generation_config.json and the tokenizer, in the builder's order of precedence.
 """
@@ -21,7 +21,7 @@ TYPES: Mapping[str, str] = {
     "Gemma3ForCausalLM": "gemma3_text",
     "Gemma3ForConditionalGeneration": "gemma3_vl_text",
 }
-"""onnxruntime-genai's name of a model, where it is not the class's up to "For", in small letters."""
+"""onnxruntime-genai's model types that are not the class name up to "For", in lower case."""
 
 MARKS: Mapping[str, tuple[str, ...]] = {
     "bot_token_id": ("<tool_call>", "<|tool_call|>"),
@@ -29,7 +29,7 @@ MARKS: Mapping[str, tuple[str, ...]] = {
     "bor_token_id": ("<think>",),
     "eor_token_id": ("</think>",),
 }
-"""Tokens around tool calls and reasoning: the first that the vocabulary has."""
+"""Tokens around tool calls and reasoning: the first one in the vocabulary is used."""
 
 SEARCH: Mapping[str, object] = {
     "diversity_penalty": 0.0,
@@ -47,22 +47,22 @@ SEARCH: Mapping[str, object] = {
     "top_k": 50,
     "top_p": 1.0,
 }
-"""Settings of a search; those that are also in config.json or `GENERATION` are taken from there."""
+"""Defaults of the search settings; config.json and `GENERATION` override them."""
 
 FIXED = frozenset({"early_stopping", "max_length", "min_length", "past_present_share_buffer"})
 GENERATION = frozenset({"do_sample", "temperature", "top_k", "top_p"})
-"""Of the search settings, what generation_config.json is asked for."""
+"""Search settings that are read from generation_config.json."""
 
 FIRST_TOKEN = 1
-"""What the builder gives where no token starts a text: onnxruntime-genai refuses null, and never adds it by itself."""
+"""The builder's value without a BOS token: onnxruntime-genai refuses null, and never adds BOS by itself."""
 
 
 def genai_config(description: OnnxDescription) -> dict[str, object]:
     """Return the content of `genai_config.json`.
 
     Raises:
-        CheckpointError: nothing names a token that ends a text.
-        TokenizerError: generation_config.json is no JSON object.
+        CheckpointError: no end-of-text token is defined.
+        TokenizerError: generation_config.json is not a JSON object.
 
     """
     model, files = description.model, description.tokenizer
@@ -116,7 +116,7 @@ def genai_config(description: OnnxDescription) -> dict[str, object]:
 
 
 def _special_tokens(config: Mapping[str, object], files: TokenizerFiles) -> dict[str, object]:
-    """Return the ids of the tokens that start, end and fill a text; the tokenizer's own end is among those that end."""
+    """Return the ids of the BOS, EOS and padding tokens; the EOS ids include the tokenizer's."""
     bos, eos, pad = (_ids(config.get(f"{which}_token_id")) for which in ("bos", "eos", "pad"))
     named = {which: files.vocabulary.get(files.special_tokens.get(which, "")) for which in ("bos", "eos", "pad")}
     turn_end = named["eos"]

@@ -1,13 +1,13 @@
-"""The graph of a decoder: nodes, inputs, outputs and caches as onnxruntime-genai's builder makes them for the CPU.
+"""ONNX graph of a decoder: nodes, inputs, outputs and caches as in onnxruntime-genai's builder for the CPU.
 
 ```
   input_ids ─▶ embedding ─▶ { norm ─▶ q,k,v ─▶ attention ─▶ o ─▶ norm ─▶ gate, up ─▶ down } × layers ─▶ norm ─▶ head
   attention_mask ─▶ lengths ───────────────────▲ past_key_values.N.key/value ─▶ present.N.key/value     logits ◀─┘
 ```
-What differs from the builder's, and why: float matrices keep the checkpoint's layout (FusedMatMul with transB), so that
-rows stream to the file and a tied table is there once; every sliding layer slides (the builder forgets the window where
-config.json has no layer_types), over a cache of all tokens (`windowed_kv_cache=false` in the builder: its windowed one
-runs in onnxruntime-genai only); embeddings are scaled by √hidden, not by a rounded one; rope tables follow torch for
+Differences from the builder: float matrices keep the checkpoint's layout (FusedMatMul with transB), so that rows stream
+to the file and a tied table is stored once; every sliding layer slides (the builder drops the window if config.json has
+no layer_types), over a cache of all tokens (`windowed_kv_cache=false` in the builder: its windowed one runs in
+onnxruntime-genai only); embeddings are scaled by the exact √hidden, not a rounded one; rope tables follow torch for
 every scaling. Operators: onnxruntime, `docs/ContribOperators.md`.
 """
 
@@ -38,9 +38,9 @@ ACCURACY_LEVEL = 4
 
 
 def build_graph(model: HyperParameters, layout: OnnxLayout, *, accuracy_level: int = ACCURACY_LEVEL) -> ModelProto:
-    """Return the model, its weights in `DATA_FILE` at the places of `layout`.
+    """Return the model, with its weights in `DATA_FILE` at the offsets of `layout`.
 
-    `accuracy_level`: of MatMulNBits; 0 computes in float32.
+    `accuracy_level`: MatMulNBits' attribute; 0 computes in float32.
     """
     nodes = Nodes()
     build = Build(nodes, model, layout, accuracy_level)
@@ -109,7 +109,7 @@ def _add_embedding(build: Build) -> str:
 
 
 def _add_norm(build: Build, place: str, value: str, added: str = "") -> tuple[str, str]:
-    """Norm `value`, or `value` + `added`; return what came out and the sum."""
+    """Norm `value`, or `value` + `added`; return the normed value and the sum."""
     nodes, epsilon = build.nodes, build.model.norm_epsilon
     weight = f"model.{place.replace('/', '.')}.weight"
     output = f"/model/{place}/output_0"
@@ -150,7 +150,7 @@ def _add_head(build: Build, normed: str) -> None:
 
 
 def _interface(model: HyperParameters) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
-    """Return inputs and outputs. Caches are [batch, kv heads, tokens, head size]."""
+    """Return the graph's inputs and outputs. Caches are [batch, kv heads, tokens, head size]."""
     batch, tokens, total = "batch_size", "sequence_length", "total_sequence_length"
     inputs = [
         helper.make_tensor_value_info("input_ids", TensorProto.INT64, [batch, tokens]),

@@ -1,4 +1,4 @@
-"""Tells which of the ONNX formats a folder is, from its graph, whoever wrote it."""
+"""Identification of an ONNX folder's format from its graph, whichever program wrote it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def identify_folder(folder: Path) -> str | None:
-    """Name the format by the bits of the matrices, their zero points and their blocks; None where it is none of ours.
+    """Name the format by the matrices' bits, zero points and blocks; None if it is not one of `FORMATS`.
 
     Raises:
-        ArtifactError: there is no model.onnx, or it is no ONNX graph.
+        ArtifactError: there is no model.onnx, or it is not an ONNX graph.
 
     """
     import onnx
@@ -47,7 +47,7 @@ def identify_folder(folder: Path) -> str | None:
 
 
 def accuracy_levels(folder: Path) -> set[int]:
-    """Return the accuracy levels of its 4-bit and 8-bit products: 4 rounds activations to 8 bits; errors as above."""
+    """Return the accuracy levels of the 4-bit and 8-bit products (4 rounds activations to 8 bits); errors as above."""
     return {
         next((int(attribute.i) for attribute in node.attribute if attribute.name == "accuracy_level"), 0)
         for node in _nodes(_load(folder).graph)
@@ -56,7 +56,7 @@ def accuracy_levels(folder: Path) -> set[int]:
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """All nodes, those of branches included."""
+    """Yield all nodes, including those of branches."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -77,4 +77,4 @@ def _load(folder: Path) -> ModelProto:
     try:
         return onnx.load(str(path), load_external_data=False)
     except (OSError, DecodeError) as error:
-        raise ArtifactError(f"{path} is no ONNX graph: {error}", next_step="copy it again, or export again") from error
+        raise ArtifactError(f"{path} is not an ONNX graph: {error}", next_step="copy or export it again") from error

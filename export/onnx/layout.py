@@ -1,4 +1,4 @@
-"""Where everything goes in `model.onnx.data`, from the shapes alone, before the first weight is read.
+"""Layout of `model.onnx.data`, planned from the shapes before the first weight is read.
 
 Source: onnx, `docs/ExternalData.md`: an initializer names a file, an offset and a length in it.
 """
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from edgeproof.export.onnx.weights import Matrix, Vector
 
 ALIGNMENT = 64
-"""Bytes; a cache line, and a multiple of what every element type needs."""
+"""Bytes: a cache line, and a multiple of every element type's alignment."""
 
 Kind = Literal["FLOAT", "UINT8"]
 
 
 class Initializer(NamedTuple):
-    """A stored array: ONNX's name of its element type, and where it lies in the data file."""
+    """A stored array: ONNX's element type, and position in the data file."""
 
     name: str
     kind: Kind
@@ -42,7 +42,7 @@ class Initializer(NamedTuple):
 
 
 class StoredMatrix(NamedTuple):
-    """A matrix and its arrays: quantized, `codes` with `scales` (and `zero_points`); in float32, `codes` alone."""
+    """A matrix and its arrays: `codes` with `scales` (and `zero_points`) if quantized, `codes` alone in float32."""
 
     matrix: Matrix
     precision: Precision | None
@@ -52,7 +52,7 @@ class StoredMatrix(NamedTuple):
 
     @property
     def arrays(self) -> tuple[Initializer, ...]:
-        """The arrays that there are."""
+        """The arrays that are present."""
         return tuple(array for array in (self.codes, self.scales, self.zero_points) if array is not None)
 
 
@@ -72,7 +72,7 @@ class StoredTable(NamedTuple):
 
 
 class OnnxLayout(NamedTuple):
-    """The data file. `matrices` and `vectors` by name; `tables` by the layer kind and part that they serve."""
+    """The data file. `matrices` and `vectors` by name; `tables` by layer kind and part."""
 
     matrices: dict[str, StoredMatrix]
     vectors: dict[str, StoredVector]
@@ -89,7 +89,7 @@ class OnnxLayout(NamedTuple):
 
 
 def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: bool = False) -> OnnxLayout:
-    """Lay out the data of `description` in `scheme` ("onnx-int4", …); `shared_scales` as for `choose_precision`."""
+    """Plan the data file of `description` in `scheme` ("onnx-int4", …); `shared_scales` as for `choose_precision`."""
     weights = list_weights(description)
     file = _File()
     matrices: dict[str, StoredMatrix] = {}
@@ -114,7 +114,7 @@ def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: boo
 
 
 def table_suffix(model: HyperParameters, layer: int) -> str:
-    """Return what the names of the rope caches of `layer` end in."""
+    """Return the name suffix of the rope caches of `layer`."""
     if model.local_rope is None:
         return ""
     return "_global" if model.layer_kinds[layer] == FULL else "_local"
@@ -129,7 +129,7 @@ def _tables(model: HyperParameters) -> dict[str, RopeTable]:
 
 
 class _File:
-    """Hands out places, one behind the other."""
+    """Allocates consecutive positions."""
 
     def __init__(self) -> None:
         self.size = 0

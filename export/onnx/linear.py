@@ -1,4 +1,4 @@
-"""One projection: a matrix in float32 or quantized, and its bias."""
+"""Linear projection: a matrix, float32 or quantized, and its bias."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_projection(build: Build, name: str, value: str) -> str:
-    """Project `value` by the matrix `name` ("model.layers.0.attn.o_proj") and add its bias, where it has one."""
+    """Project `value` by the matrix `name` ("model.layers.0.attn.o_proj") and add its bias, if any."""
     place = "/" + name.replace(".", "/").replace("layers/", "layers.")
     output = add_linear(build, build.layout.matrices[name], place, value)
     bias = f"{name}.Add.bias"
@@ -20,7 +20,7 @@ def add_projection(build: Build, name: str, value: str) -> str:
 
 
 def add_linear(build: Build, stored: StoredMatrix, place: str, value: str, *, output: str = "") -> str:
-    """Multiply `value` by the transpose of a matrix; `output` is by default PLACE/MatMul/output_0."""
+    """Multiply `value` by the transpose of a matrix; `output` defaults to PLACE/MatMul/output_0."""
     matrix, precision = stored.matrix, stored.precision
     outputs = [output or f"{place}/MatMul/output_0"]
     inputs = [value, *(array.name for array in stored.arrays)]

@@ -1,4 +1,4 @@
-"""Collects the nodes of a graph, named as onnxruntime-genai's builder names them."""
+"""Node list of a graph, with the node names of onnxruntime-genai's builder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTRIB = "com.microsoft"
 
 
 class Nodes:
-    """Nodes in the order in which they are added, which is one that runs. A node's output is `NAME/output_N`."""
+    """Nodes in topological order, as added. A node's output is `NAME/output_N`."""
 
     def __init__(self) -> None:
         self.all: list[NodeProto] = []
@@ -41,12 +41,12 @@ class Nodes:
         return outputs[0]
 
     def integers(self, values: int | Sequence[int]) -> str:
-        """Return a constant of int64, a scalar or a list; the same one for the same values."""
+        """Return an int64 constant, a scalar or a list; equal values share one constant."""
         shape = () if isinstance(values, int) else (len(values),)
         return self._constant("INT64", values if isinstance(values, int) else list(values), shape)
 
     def number(self, value: float) -> str:
-        """Return a scalar constant of float32."""
+        """Return a scalar float32 constant."""
         return self._constant("FLOAT", value, ())
 
     def _constant(self, kind: str, value: float | list[int], shape: tuple[int, ...]) -> str:
@@ -61,7 +61,7 @@ class Nodes:
 
 
 class Build(NamedTuple):
-    """A graph being built: its nodes so far, the model, where its arrays are, and MatMulNBits' accuracy level."""
+    """A graph being built: its nodes, the model, the layout of its arrays, and MatMulNBits' accuracy level."""
 
     nodes: Nodes
     model: HyperParameters

@@ -1,7 +1,7 @@
-"""Blockwise quantizers for MatMulNBits: bytes equal to those of onnxruntime's own, in numpy, rows independent.
+"""Blockwise quantizers for MatMulNBits in numpy: bytes equal to onnxruntime's, rows independent.
 
 ```
-  rows [n, K] ──▶ blocks of 32 along K (the last one filled up with zeros)
+  rows [n, K] ──▶ blocks of 32 along K (the last one padded with zeros)
                ──▶ codes [n, ⌈K/32⌉, 32·bits/8] uint8, low nibble first · scales [n, ⌈K/32⌉] · zero points
 ```
 Layout: onnxruntime, `docs/ContribOperators.md`, com.microsoft.MatMulNBits. A weight is (code − zero point) · scale;
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 BLOCK = 32
 PIECE = 2**17
-"""Weights that a quantizer handles at a time: all its intermediate arrays stay in a core's cache."""
+"""Weights quantized at a time, so that all intermediate arrays stay in a core's cache."""
 STEPS = 20
 """Ranges that the k-quant search tries."""
 
 _ALMOST_HALF = np.nextafter(np.float32(0.5), np.float32(0))
-"""floor(x + this) rounds x ≥ 0 half up; with 0.5 the sum itself would round up from just below 0.5."""
+"""floor(x + this) rounds x ≥ 0 half up; with 0.5, the sum would round up for x just below 0.5."""
 
 Bits = Literal[4, 8]
 _Real = TypeVar("_Real", np.float32, np.float64)
@@ -40,25 +40,25 @@ class Quantized(NamedTuple):
 
 
 def block_count(columns: int) -> int:
-    """Blocks in a row."""
+    """Return the number of blocks in a row."""
     return -(-columns // BLOCK)
 
 
 def code_bytes(columns: int, bits: Bits) -> int:
-    """Bytes of a row's codes."""
+    """Return the bytes of a row's codes."""
     return block_count(columns) * BLOCK * bits // 8
 
 
 def zero_point_bytes(columns: int, bits: Bits) -> int:
-    """Bytes of a row's zero points; a row begins on a byte."""
+    """Return the bytes of a row's zero points; a row begins on a byte."""
     return -(-block_count(columns) * bits // 8)
 
 
 def quantize_symmetric(rows: Float32Array, bits: Bits) -> Quantized:
-    """Round `rows`, float32 [n, K], to the nearest code around 0: the builder's default (MLAS, `q4_dq.cpp`).
+    """Round `rows`, float32 [n, K], to the nearest code, symmetric around 0: the builder's default (MLAS, `q4_dq.cpp`).
 
-    The weight of largest magnitude in a block becomes the lowest code exactly (scale = weight / −2^(bits−1)), so a
-    scale has a sign; codes that would lie above the highest are clipped to it. Ties go up.
+    The weight of largest magnitude in a block becomes exactly the lowest code (scale = weight / −2^(bits−1)), so scales
+    are signed; codes above the highest are clipped to it. Ties go up.
     """
     count, columns = rows.shape
     blocks = _blocks(rows)
@@ -71,7 +71,7 @@ def quantize_symmetric(rows: Float32Array, bits: Bits) -> Quantized:
         high, low = part.max(axis=1, keepdims=True), part.min(axis=1, keepdims=True)
         scale = np.where(np.abs(high) > np.abs(low), high, low) / np.float32(-half)
         scales[start : start + step] = scale
-        # A block of zeros keeps a factor of 0; a scale so small that its reciprocal overflows gives clipped codes.
+        # A block of zeros keeps a factor of 0; a scale whose reciprocal overflows gives clipped codes.
         with np.errstate(over="ignore", invalid="ignore"):
             factor = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale != 0)
             values = part * factor
@@ -80,16 +80,16 @@ def quantize_symmetric(rows: Float32Array, bits: Bits) -> Quantized:
         _limit(values, 2 * half - 1)
         codes[start : start + step] = _pack(values.astype(np.uint8), bits)
     stored = codes.reshape(count, -1)
-    stored[:, -(-columns * bits // 8) :] = 0  # the kernel leaves what fills up a row as it was: zero
+    stored[:, -(-columns * bits // 8) :] = 0  # the kernel leaves a row's padding at zero
     return Quantized(stored, scales.reshape(count, block_count(columns)), None)
 
 
 def quantize_k_quant(rows: Float32Array, bits: Bits) -> Quantized:
     """Round `rows`, float32 [n, K], with a zero point, searching each block's best range: the builder's k_quant.
 
-    As onnxruntime's `quant_tensor_k_quant_cpu` and ggml's `make_qkx2_quants` that it follows: 20 ranges are tried, each
-    with the scale and minimum of least squares, errors weighed by |w| + rms(w). The order of operations and the
-    precision of each step are onnxruntime's, so that the bytes are.
+    The algorithm is onnxruntime's `quant_tensor_k_quant_cpu`, which follows ggml's `make_qkx2_quants`: it tries 20
+    ranges, each with the least-squares scale and minimum, errors weighted by |w| + rms(w). The order of operations and
+    the precision of each step are onnxruntime's, so the bytes are equal.
     """
     count, columns = rows.shape
     blocks = _blocks(rows)
@@ -97,7 +97,7 @@ def quantize_k_quant(rows: Float32Array, bits: Bits) -> Quantized:
     scales = np.empty(len(blocks), np.float32)
     zeros = np.empty(len(blocks), np.uint8)
     step = PIECE // BLOCK
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # D is 0 in a flat block: never the best then
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # D is 0 in a flat block, never the best
         for start in range(0, len(blocks), step):
             part = slice(start, start + step)
             values, scales[part], zeros[part] = _search(np.ascontiguousarray(blocks[part].T), 2**bits - 1)
@@ -119,7 +119,7 @@ def _search(data: Float32Array, highest: int) -> tuple[NDArray[np.uint8], Float3
     _codes(inverse, data, low, highest, out=values)
     best_error = _error(best_scale, values, low, data, weights, scratch=product)
     for number in range(STEPS):
-        # `low` is the best minimum so far, not the block's: onnxruntime's loop goes on from there, ggml's does not.
+        # `low` is the best minimum so far, not the block's: onnxruntime's loop continues from it, ggml's does not.
         factor = _inverse(np.float32(-1 + 0.1 * number + highest), low, high)
         _codes(factor, data, low, highest, out=values)
         weighed = weights * values
@@ -142,13 +142,13 @@ def _search(data: Float32Array, highest: int) -> tuple[NDArray[np.uint8], Float3
 
 
 def _inverse(factor: np.float32, low: Float32Array, high: Float32Array) -> Float32Array:
-    """Return factor / (high − low), 1 where a block's weights are all the same."""
+    """Return factor / (high − low), 1 for blocks of equal weights."""
     inverse: Float32Array = np.divide(factor, high - low, out=np.ones_like(low), where=low != high)
     return inverse
 
 
 def _codes(factor: Float32Array, data: Float32Array, low: Float32Array, highest: int, *, out: Float32Array) -> None:
-    """Put the nearest code of (data − low) · factor into `out`."""
+    """Write the nearest code of (data − low) · factor to `out`."""
     np.subtract(data, low, out=out)
     np.multiply(factor, out, out=out)
     np.rint(out, out=out)
@@ -164,7 +164,7 @@ def _error(
     *,
     scratch: Float32Array,
 ) -> Float32Array:
-    """Return each block's weighed squared error; `scratch` is overwritten."""
+    """Return each block's weighted squared error; `scratch` is overwritten."""
     np.multiply(scale, values, out=scratch)
     scratch += low
     scratch -= data
@@ -173,9 +173,9 @@ def _error(
 
 
 def _sum(values: Float32Array) -> Float32Array:
-    """Sum the 32 rows of [32, n] in the order in which numpy sums 32 neighbours, which onnxruntime's bytes depend on.
+    """Sum the 32 rows of [32, n] in numpy's order for 32 contiguous values, on which onnxruntime's bytes depend.
 
-    Eight sums of every eighth value, then pairs of them (numpy, `pairwise_sum`); as rows they are four times as fast.
+    Eight sums of every eighth value, then their pairs (numpy, `pairwise_sum`); as rows this is four times as fast.
     """
     partial = values[:8] + values[8:16]
     partial += values[16:24]
@@ -193,7 +193,7 @@ def _limit(values: NDArray[_Real], highest: int) -> NDArray[_Real]:
 
 
 def _blocks(rows: Float32Array) -> Float32Array:
-    """Cut rows into blocks, float32 [n · blocks, 32], the last one of a row filled up with zeros."""
+    """Split rows into blocks, float32 [n · blocks, 32], the last one of a row padded with zeros."""
     count, columns = rows.shape
     missing = block_count(columns) * BLOCK - columns
     filled = np.pad(rows, ((0, 0), (0, missing))) if missing else rows
@@ -205,7 +205,7 @@ def _pack(codes: NDArray[np.uint8], bits: Bits) -> NDArray[np.uint8]:
 
 
 def _pack_zero_points(zeros: NDArray[np.uint8], bits: Bits) -> NDArray[np.uint8]:
-    """Pack [n, blocks]; a half byte left over holds 8, the zero point that stands for none."""
+    """Pack [n, blocks]; an unused half byte holds 8, the neutral zero point."""
     if bits == 8:
         return zeros
     if zeros.shape[1] % 2:
@@ -214,5 +214,5 @@ def _pack_zero_points(zeros: NDArray[np.uint8], bits: Bits) -> NDArray[np.uint8]
 
 
 def _nibbles(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Put two columns into one byte, the first into the low half."""
+    """Pack two columns into one byte, the first into the low half."""
     return values[:, ::2] | np.left_shift(values[:, 1::2], 4, dtype=np.uint8)

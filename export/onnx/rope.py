@@ -1,6 +1,6 @@
-"""Tables of rotary embeddings, computed as torch and transformers compute them: a last bit would show in the logits.
+"""Tables of rotary embeddings, computed exactly as in torch and transformers, since every bit affects the logits.
 
-Source of the formulas: transformers, `modeling_rope_utils.py`; the papers are named at `Rope`.
+Source of the formulas: transformers, `modeling_rope_utils.py`; papers: see `Rope`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class RopeTable(NamedTuple):
     """cos and sin by position and frequency.
 
     Attributes:
-        frequencies: float32 [dimensions / 2], radians a token.
-        length: positions.
-        scale: cos and sin are multiplied by it.
+        frequencies: float32 [dimensions / 2], radians per token.
+        length: number of positions.
+        scale: factor of cos and sin.
 
     """
 
@@ -38,17 +38,17 @@ class RopeTable(NamedTuple):
     scale: float
 
     def rows(self) -> Iterator[tuple[Float32Array, Float32Array]]:
-        """Yield cos and sin, float32 [positions, dimensions / 2], a range of positions at a time."""
+        """Yield cos and sin, float32 [positions, dimensions / 2], for one range of positions at a time."""
         for start in range(0, self.length, ROWS):
             positions = np.arange(start, min(start + ROWS, self.length), dtype=np.float32)
             angles = np.outer(positions, self.frequencies)
-            # In float64, then rounded: the nearest float32, which torch's own differs from by a last bit at times.
+            # In float64, then rounded to the nearest float32; torch's own value sometimes differs in the last bit.
             cosines, sines = (of(angles, dtype=np.float64).astype(np.float32) for of in (np.cos, np.sin))
             yield cosines * np.float32(self.scale), sines * np.float32(self.scale)
 
 
 def rope_tables(rope: Rope, context: int) -> tuple[RopeTable, ...]:
-    """Return one table of `context` positions; for longrope two: up to the original context, and beyond it."""
+    """Return one table of `context` positions; two for longrope: within and beyond the original context."""
     if rope.scaling == "longrope":
         assert rope.original_context is not None
         scale = longrope_attention_factor(rope)
@@ -69,7 +69,7 @@ def rope_tables(rope: Rope, context: int) -> tuple[RopeTable, ...]:
 
 
 def _powers(rope: Rope) -> Float32Array:
-    """Return theta ** (2i / dimensions): in float64, which agrees with torch's float32 power after rounding."""
+    """Return theta ** (2i / dimensions), in float64, which equals torch's float32 power after rounding."""
     exponents = np.arange(0, rope.dimensions, 2, dtype=np.float32) / np.float32(rope.dimensions)
     return np.power(np.float64(np.float32(rope.theta)), exponents.astype(np.float64)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The four ONNX schemes: which weight is stored in how many bits, and by which of the builder's methods."""
+"""ONNX schemes: bits and quantization method of each weight, as in onnxruntime-genai's builder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Method = Literal["symmetric", "k_quant", "q4_0"]
 
 
 class Precision(NamedTuple):
-    """How a matrix is quantized; zero points are stored where the method is "k_quant"."""
+    """Quantization of a matrix; zero points are stored for the method "k_quant"."""
 
     bits: Bits
     method: Method
 
     @property
     def type(self) -> str:
-        """The name in the manifest."""
+        """Name in the manifest."""
         return {"symmetric": f"int{self.bits}", "k_quant": f"uint{self.bits} k_quant", "q4_0": "int4 q4_0"}[self.method]
 
     def quantize(self, rows: Float32Array) -> Quantized:
@@ -35,11 +35,10 @@ class Precision(NamedTuple):
 
 
 def choose_precision(scheme: str, matrix: Matrix, layers: int, *, shared_scales: bool = False) -> Precision | None:
-    """Return how `scheme` stores `matrix`; None for float32.
+    """Return the precision of `matrix` in `scheme`; None for float32.
 
-    `shared_scales` takes llama.cpp's Q4_0 for "onnx-int4", where rows are a multiple of its block.
-
-    An embedding table that is not the head's stays in float32, as the builder leaves it.
+    `shared_scales` uses llama.cpp's Q4_0 for "onnx-int4", if rows are a multiple of its block. An untied
+    embedding table stays in float32, as in the builder.
     """
     if scheme == "onnx-fp32" or matrix.name == EMBEDDING:
         return None
@@ -54,8 +53,8 @@ def choose_precision(scheme: str, matrix: Matrix, layers: int, *, shared_scales:
 def _is_sensitive(name: str, layers: int) -> bool:
     """Whether the builder's k_quant_mixed gives the matrix 8 bits.
 
-    Those are the head, and q/k/v and down projections in the first and last eighth of the layers and in every third one
-    between: llama.cpp's choice for Q4_K_M (`use_more_bits`).
+    These are the head, and q/k/v and down projections in the first and last eighth of the layers and in every third one
+    in between, as in llama.cpp's Q4_K_M (`use_more_bits`).
     """
     if name == HEAD:
         return True

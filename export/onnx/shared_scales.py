@@ -1,7 +1,7 @@
-"""One set of 4-bit codes for both kinds of artifact: llama.cpp's Q4_0, repacked for MatMulNBits.
+"""Quantizer with llama.cpp's Q4_0 codes, repacked for MatMulNBits, so that GGUF and ONNX share 4-bit weights.
 
-Both store (code − 8) · scale in blocks of 32 along a row. What differs is the scale's type (float16 there, widened
-here, exactly), the order of the half bytes, and the choice of a code at a tie.
+Both store (code − 8) · scale in blocks of 32 along a row. They differ in the scale's type (float16 in Q4_0, widened
+here exactly), the order of the half bytes, and the rounding of ties.
 Source of the block: llama.cpp, `ggml-common.h`, block_q4_0: a float16, then weights 0…15 in the low halves of 16 bytes
 and 16…31 in the high halves.
 """
@@ -33,8 +33,8 @@ def quantize_as_q4_0(rows: Float32Array) -> Quantized:
     stored = kernels.quantize(GGMLQuantizationType.Q4_0, rows)
     if not kernels.is_valid(GGMLQuantizationType.Q4_0, stored):
         raise CheckpointError(
-            f"a weight of {float(np.abs(rows).max()):g} is too much for a float16 scale (which ends at 65,504)",
-            next_step="leave --shared-scales out",
+            f"a weight of {float(np.abs(rows).max()):g} is too large for a float16 scale (which ends at 65,504)",
+            next_step="omit --shared-scales",
         )
     count, columns = rows.shape
     blocks = stored.reshape(-1, 2 + BLOCK // 2)

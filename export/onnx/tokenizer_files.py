@@ -1,4 +1,4 @@
-"""The tokenizer's files of a base, taken over into the folder that ships."""
+"""Tokenizer files of a base, copied into the ONNX folder."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ COPIED = (
     "chat_template.jinja",
     "chat_template.json",
 )
-"""Copied as they are, where they are; `SETTINGS` is written anew, `GENERATION` goes into genai_config.json."""
+"""Files copied unchanged, if present; `SETTINGS` is rewritten, `GENERATION` goes into genai_config.json."""
 
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What was found.
+    """Tokenizer files of a base.
 
     Attributes:
         where: the base, for messages.
-        files: content by name, of `COPIED`, `SETTINGS` and `GENERATION`.
-        special_tokens: text of the tokens that start, end and fill a text: "bos", "eos", "pad".
-        vocabulary: id by token, added tokens included.
+        files: content of `COPIED`, `SETTINGS` and `GENERATION`, by name.
+        special_tokens: texts of the special tokens "bos", "eos", "pad".
+        vocabulary: id by token, including added tokens.
 
     """
 
@@ -48,17 +48,17 @@ class TokenizerFiles:
     vocabulary: Mapping[str, int]
 
     def read(self, name: str) -> dict[str, object]:
-        """Return one file's JSON object; empty where there is no such file.
+        """Return one file's JSON object; empty if the file is missing.
 
         Raises:
-            TokenizerError: it is no JSON object.
+            TokenizerError: the content is not a JSON object.
 
         """
         return _parse(self.where, name, self.files)
 
 
 def read_tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Read what onnxruntime-genai's tokenizer needs from a base's folder; errors as for `tokenizer_files`."""
+    """Read the files that onnxruntime-genai's tokenizer needs from a base's folder; errors as for `tokenizer_files`."""
     names = (*COPIED, SETTINGS, GENERATION)
     try:
         return tokenizer_files(folder, {name: path.read_bytes() for name in names if (path := folder / name).is_file()})
@@ -67,17 +67,17 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
 
 
 def tokenizer_files(where: Path, files: Mapping[str, bytes]) -> TokenizerFiles:
-    """Take `files`, content by name, as the tokenizer's files of the base `where`.
+    """Parse `files`, content by name, as the tokenizer files of the base `where`.
 
     Raises:
-        TokenizerError: there is no tokenizer.json or tokenizer_config.json, or one that cannot be read.
+        TokenizerError: tokenizer.json or tokenizer_config.json is missing or cannot be read.
 
     """
     if TOKENIZER not in files:
         found = "only tokenizer.model" if "tokenizer.model" in files else "none"
         raise TokenizerError(
             f"an ONNX folder ships a {TOKENIZER}, and {where} has {found}",
-            next_step="make one where transformers is installed, and put it there: python -c "
+            next_step="create it with transformers, and copy it there: python -c "
             f"""\"from transformers import AutoTokenizer as T; T.from_pretrained('{where}').save_pretrained('.')\"""",
         )
     if SETTINGS not in files:
@@ -95,7 +95,7 @@ def tokenizer_files(where: Path, files: Mapping[str, bytes]) -> TokenizerFiles:
 
 
 def write_tokenizer_files(files: TokenizerFiles, folder: Path, *, context_length: int) -> None:
-    """Write them to `folder`. The longest text becomes the model's context: many bases say 10³⁰, which no one parses.
+    """Write them to `folder`, with the model's context as maximum length: many bases have 10³⁰, which parsers refuse.
 
     Raises:
         OSError: `folder` cannot be written.
@@ -114,18 +114,18 @@ def _vocabulary(where: Path, tokenizer: Mapping[str, object]) -> dict[str, int]:
     if not isinstance(tokens, dict | list):
         raise TokenizerError(f"{where}: {TOKENIZER} has no vocabulary", next_step="copy or download the file again")
     try:
-        # A unigram model lists pairs of token and score.
+        # A unigram model has pairs of token and score.
         plain = tokens if isinstance(tokens, dict) else {pair[0]: index for index, pair in enumerate(tokens)}
         return plain | {item["content"]: item["id"] for item in (added if isinstance(added, list) else [])}
     except (TypeError, KeyError, IndexError) as error:
         raise TokenizerError(
-            f"{where}: {TOKENIZER} has a token that is not given as it should be: {type(error).__name__}: {error}",
+            f"{where}: {TOKENIZER} has a malformed token: {type(error).__name__}: {error}",
             next_step="copy or download the file again",
         ) from error
 
 
 def _text(token: object) -> str | None:
-    """Return a token's text, which is stored alone or in an object."""
+    """Return a token's text, stored as a string or in an object."""
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else None
@@ -138,8 +138,8 @@ def _parse(where: Path, name: str, files: Mapping[str, bytes]) -> dict[str, obje
         content = parse_json(files[name])
     except ValueError as error:
         raise TokenizerError(
-            f"{where}: {name} is no JSON: {error}", next_step="copy or download the file again"
+            f"{where}: {name} is not JSON: {error}", next_step="copy or download the file again"
         ) from error
     if not isinstance(content, dict):
-        raise TokenizerError(f"{where}: {name} is no JSON object", next_step="copy or download the file again")
+        raise TokenizerError(f"{where}: {name} is not a JSON object", next_step="copy or download the file again")
     return content

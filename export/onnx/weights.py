@@ -1,7 +1,7 @@
-"""Which rows of the checkpoint make up which weight of the graph, by the names that onnxruntime-genai's builder gives.
+"""Weights of the graph, with onnxruntime-genai's names, and the checkpoint rows that they consist of.
 
-Rows keep the checkpoint's order. q, k and v become one matrix, whichever way they are stored; Phi-3's gate and up
-projections, stored as one, become two.
+Rows keep the checkpoint's order. q, k and v become one matrix, stored fused or not; Phi-3's fused gate and up
+projections become two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EMBEDDING = "model.embed_tokens"
 
 
 class Part(NamedTuple):
-    """Rows `start` to `stop` of the checkpoint's tensor `source`; they go to the rows from `at` on."""
+    """Rows `start` to `stop` of the checkpoint's tensor `source`, written to the rows from `at` on."""
 
     source: str
     start: int
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A matrix [rows, columns] as the checkpoint has it: the projection multiplies by its transpose."""
+    """A matrix [rows, columns] in the checkpoint's layout: the projection multiplies by its transpose."""
 
     name: str
     rows: int
@@ -47,7 +47,7 @@ class Vector(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """All of them. `embedding` is None where the table is the head's."""
+    """All weights of a graph. `embedding` is None if tied to the head."""
 
     matrices: tuple[Matrix, ...]
     vectors: tuple[Vector, ...]
@@ -55,7 +55,7 @@ class Weights(NamedTuple):
 
 
 def list_weights(description: OnnxDescription) -> Weights:
-    """List the weights of the graph, in its order."""
+    """List the weights in the graph's order."""
     model, sources = description.model, description.sources
     table = _matrix(HEAD, model.hidden, [(sources[TABLE], 0, model.vocabulary)])
     head = _matrix(HEAD, model.hidden, [(sources[OUTPUT], 0, model.vocabulary)]) if OUTPUT in sources else table

@@ -1,4 +1,4 @@
-"""Writing one ONNX folder from chunks that come from several threads, in any order, straight to their places.
+"""Writer of an ONNX folder from chunks of several threads, in any order, each written to its final position.
 
 ```
   RowChunk ── rows of each matrix ──▶ quantize ──▶ codes, scales, zeros ── pwrite ──▶ .NAME.XXXX.part ── finish ──▶ NAME
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class _Piece(NamedTuple):
-    """A part of a source tensor, and what it belongs to."""
+    """A part of a source tensor, and the array that it belongs to."""
 
     part: Part
     stored: StoredMatrix | StoredVector
@@ -53,12 +53,12 @@ class _Piece(NamedTuple):
 class OnnxWriter:
     """A `Writer` for one folder: model.onnx, model.onnx.data, genai_config.json and the tokenizer's files.
 
-    The space for the whole data file is taken at once, so a full disk shows before anything is computed. With `inside`
-    the finished folder lies in that one, under the target's name.
+    The data file is preallocated, so a full disk is detected before any computation. With `inside` the finished folder
+    is left in that folder, under the target's name.
 
     Raises:
-        OutputError: the target exists (without `force`) or is no artifact, its folder is read-only, too little space.
-        CheckpointError: nothing names a token that ends a text.
+        OutputError: the target exists (without `force`) or is not an artifact, its folder is read-only, no space left.
+        CheckpointError: no end-of-text token is defined.
 
     """
 
@@ -99,7 +99,7 @@ class OnnxWriter:
 
     @property
     def matrices(self) -> tuple[StoredMatrix, ...]:
-        """Every matrix of the folder, and how it is stored."""
+        """All matrices of the folder, with their stored types."""
         return tuple(self._layout.matrices.values())
 
     def write(self, chunk: RowChunk) -> None:
@@ -117,11 +117,11 @@ class OnnxWriter:
                 self._store_matrix(piece.stored, piece.part, chunk)
 
     def finish(self) -> tuple[TensorRecord, ...]:
-        """Check that every row has come once, fsync, and give the folder its final name.
+        """Check that every row was written once, fsync, and rename the folder to its final name.
 
         Raises:
-            CheckpointError: rows are missing or came twice.
-            OutputError: the disk is full, or the target has come into being meanwhile.
+            CheckpointError: rows are missing or were written twice.
+            OutputError: the disk is full, or the target was created in the meantime.
 
         """
         with removed_on_failure(self.abort, self._failed):
@@ -141,7 +141,7 @@ class OnnxWriter:
         remove_folder(self._temporary)
 
     def _begin(self) -> None:
-        """Write everything but the weights, and take the space."""
+        """Write everything except the weights, and preallocate the data file."""
         model = self._description.model
         files = self._description.tokenizer
         config = genai_config(self._description)
@@ -225,6 +225,6 @@ def _name(piece: _Piece) -> str:
 def _misfit(name: str, part: Part, chunk: RowChunk, wanted: int) -> CheckpointError:
     shape = " × ".join(map(str, chunk.rows.shape))
     return CheckpointError(
-        f"{name} needs {wanted:,} values a row from {part.source}; rows from {chunk.start:,} on came as {shape}",
+        f"{name} needs {wanted:,} values per row from {part.source}; rows from {chunk.start:,} on are {shape}",
         next_step="check that config.json belongs to these weights",
     )

@@ -1,1 +1,1 @@
-"""The survival map: how much of the adapters a rounded file still holds."""
+"""Survival map: the share of the adapters' change that remains after quantization."""

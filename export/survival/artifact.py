@@ -1,4 +1,4 @@
-"""Reads the weights of a finished artifact as the file holds them, rows at a time: a GGUF file or an ONNX folder."""
+"""Reader for the stored weights of an artifact, rows at a time: a GGUF file or an ONNX folder."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, TensorProto
 
 _PROBED_ROWS = 64
-"""Rows whose scales tell float32 ones from llama.cpp's float16 ones."""
+"""Number of rows whose scales distinguish float32 from llama.cpp's float16."""
 
 
 class ArtifactTensor(NamedTuple):
-    """A tensor of the artifact: rows and columns as numpy has them, and how it is stored."""
+    """A tensor of the artifact: rows and columns in numpy order, and its codec."""
 
     name: str
     rows: int
@@ -38,22 +38,22 @@ class ArtifactTensor(NamedTuple):
 
 
 class Artifact(Protocol):
-    """What ships, by its own tensor names. `calibrated`: an imatrix was used that is not at hand."""
+    """An artifact, by its own tensor names. `calibrated`: it was quantized with an imatrix that is not given."""
 
     path: Path
     tensors: Mapping[str, ArtifactTensor]
     calibrated: bool
 
     def read(self, name: str, start: int, stop: int) -> Raw:
-        """Return rows `start` to `stop` as the file holds them."""
+        """Return rows `start` to `stop` as stored."""
 
 
 def open_artifact(path: Path, imatrix: Imatrix | None = None) -> Artifact:
     """Open a GGUF file or an ONNX folder.
 
     Raises:
-        ArtifactError: it is missing, damaged, or an adapter.
-        UnsupportedError: an ONNX graph with weights in other types than those written here.
+        ArtifactError: the artifact is missing, damaged, or an adapter.
+        UnsupportedError: an ONNX graph has weights of unsupported types.
 
     """
     return OnnxArtifact(path) if path.is_dir() else GgufArtifact(path, imatrix)
@@ -69,7 +69,7 @@ class GgufArtifact:
         if values.get("general.type") == "adapter":
             raise ArtifactError(
                 f"{path} is a LoRA adapter, not a model",
-                next_step="an unmerged adapter is not rounded to a grid: nothing of it can vanish",
+                next_step="give a merged artifact: an unmerged adapter is not quantized and survives as a whole",
             )
         self.path = path
         self.calibrated = "quantize.imatrix.file" in values and imatrix is None
@@ -106,7 +106,7 @@ class OnnxArtifact:
         from edgeproof.export.onnx.genai_config import MODEL_FILE
         from edgeproof.export.onnx.identify import identify_folder
 
-        identify_folder(path)  # says what is wrong where it is no graph
+        identify_folder(path)  # raises if it is not a graph
         import onnx
 
         self.path = path
@@ -123,7 +123,7 @@ class OnnxArtifact:
         self.tensors = _with_methods(found, self._arrays)
 
     def read(self, name: str, start: int, stop: int) -> Raw:
-        """Return rows `start` to `stop`: codes, scales, and zero points where there are any; or float32."""
+        """Return rows `start` to `stop`: codes, scales, and zero points if any; or float32."""
         return tuple(array[start:stop].copy() for array in self._arrays[name])
 
     def _open(
@@ -140,7 +140,7 @@ class OnnxArtifact:
         if settings.get("block_size") != BLOCK or bits not in {4, 8} or len(names) not in {2, 3}:
             raise UnsupportedError(
                 f"{node.name} in {self.path} has {bits} bits in blocks of {settings.get('block_size')}, with "
-                f"{len(names)} stored inputs; 4 and 8 bits in blocks of {BLOCK} are read here"
+                f"{len(names)} stored inputs; 4 and 8 bits in blocks of {BLOCK} are supported"
             )
         width: dict[int, tuple[str, int]] = {0: ("u1", code_bytes(columns, bits)), 1: ("<f4", block_count(columns))}
         width[2] = ("u1", zero_point_bytes(columns, bits))
@@ -149,9 +149,7 @@ class OnnxArtifact:
             dtype, wide = width[number]
             array = self._array(initializers[item], dtype).reshape(-1)
             if array.size != rows * wide:
-                raise ArtifactError(
-                    f"{item} in {self.path} has {array.size:,} values; {rows:,} × {wide:,} belong there"
-                )
+                raise ArtifactError(f"{item} in {self.path} has {array.size:,} values instead of {rows:,} × {wide:,}")
             arrays.append(array.reshape(rows, wide))
         codec = OnnxCodec(Precision(bits, "k_quant" if len(arrays) > 2 else "symmetric"))
         return ArtifactTensor(name, rows, columns, codec), tuple(arrays)
@@ -162,7 +160,7 @@ class OnnxArtifact:
 
         wanted = {"u1": onnx.TensorProto.UINT8, "<f4": onnx.TensorProto.FLOAT}[dtype]
         if tensor.data_type != wanted:
-            raise UnsupportedError(f"{tensor.name} in {self.path} is stored in a type that is not read here")
+            raise UnsupportedError(f"{tensor.name} in {self.path} is stored in an unsupported type")
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             return np.asarray(onnx.numpy_helper.to_array(tensor))
         where = {entry.key: entry.value for entry in tensor.external_data}
@@ -183,7 +181,7 @@ class OnnxArtifact:
 
 
 def _matrices(graph: GraphProto, initializers: Mapping[str, TensorProto]) -> list[tuple[NodeProto, str]]:
-    """Find the nodes that hold a matrix, with its name: "/model/layers.0/attn/qkv_proj/MatMul_Q4" gives that."""
+    """Find the nodes that hold a matrix, with its name from "/model/layers.0/attn/qkv_proj/MatMul_Q4"."""
     found = []
     for node in graph.node:
         stored = [item for item in node.input if item in initializers]
@@ -199,9 +197,9 @@ def _matrices(graph: GraphProto, initializers: Mapping[str, TensorProto]) -> lis
 def _with_methods(
     tensors: Mapping[str, ArtifactTensor], arrays: Mapping[str, tuple[NDArray[np.generic], ...]]
 ) -> dict[str, ArtifactTensor]:
-    """Tell llama.cpp's Q4_0 codes (--shared-scales) from the builder's: all their scales are float16.
+    """Distinguish llama.cpp's Q4_0 codes (--shared-scales) from the builder's: all their scales are float16.
 
-    Scales of single matrices may be so by chance: those of a float16 base that no adapter touches.
+    Single matrices may have such scales by chance: those of a float16 base that no adapter touches.
     """
     candidates = [
         name

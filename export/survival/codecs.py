@@ -1,11 +1,11 @@
-"""Stored types as pairs of functions: rows to what a file holds of them, and back to weights and codes.
+"""Codecs of the stored types: rows to stored arrays, and back to weights and codes.
 
 ```
-  float32 [n, columns] ── quantize ──▶ Raw (what the file holds) ─┬─ weights ──▶ float32 [n, columns]
-                                                                 └─ codes ────▶ integers [n, columns]
+  float32 [n, columns] ── quantize ──▶ Raw (as stored) ─┬─ weights ──▶ float32 [n, columns]
+                                                       └─ codes ────▶ integers [n, columns]
 ```
-Quantizing is the exporter's own (llama.cpp's kernels, onnxruntime's methods); weights of a GGUF are what the official
-`gguf` package makes of the bytes.
+Quantization uses the exporter's code (llama.cpp's kernels, onnxruntime's methods); a GGUF's weights are dequantized by
+the official `gguf` package.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Raw = tuple["NDArray[np.generic]", ...]
-"""What a file holds of n rows: arrays of n rows each."""
+"""Stored form of n rows: arrays of n rows each."""
 
 _HEADS = {"Q4_0": 2, "Q4_1": 4, "IQ4_NL": 2, "Q5_0": 2, "Q5_1": 4, "Q8_0": 2}
 """Bytes before the codes (and the fifth bits) in llama.cpp's blocks of 32: ggml-common.h."""
@@ -36,41 +36,41 @@ class Codec(Protocol):
 
     @property
     def type(self) -> str:
-        """Its name ("Q4_K", "int4")."""
+        """Name of the type ("Q4_K", "int4")."""
 
     @property
     def why_not(self) -> str:
-        """Why rows cannot be quantized like the file's; "" where they can."""
+        """Why rows cannot be quantized like the file's; "" if they can."""
 
     def quantize(self, rows: Float32Array) -> Raw:
         """Quantize float32 [n, columns]."""
 
     def weights(self, raw: Raw, columns: int) -> Float32Array:
-        """Return the weights that `raw` stands for, float32 [n, columns]."""
+        """Dequantize `raw` to float32 [n, columns]."""
 
     def codes(self, raw: Raw, columns: int) -> NDArray[np.generic] | None:
-        """Return the codes, [n, columns] (in any fixed order); None for types whose codes are not read here."""
+        """Return the codes, [n, columns] (in any fixed order); None for types whose codes are not supported."""
 
 
 @dataclass(frozen=True)
 class GgufCodec:
-    """A type of llama.cpp's. `importance` is float32 [columns], or None."""
+    """A llama.cpp type. `importance` is float32 [columns], or None."""
 
     kind: GGMLQuantizationType
     importance: Float32Array | None = None
 
     @property
     def type(self) -> str:
-        """llama.cpp's name."""
+        """llama.cpp's name of the type."""
         return str(self.kind.name)
 
     @property
     def why_not(self) -> str:
-        """Say what is missing to quantize rows alike."""
+        """What is missing to quantize rows like the file's."""
         if self.kind not in kernels.WRITABLE:
             return f"{self.kind.name} is not written by llama.cpp's quantizer"
         if self.importance is None and kernels.needs_importance(self.kind):
-            return f"{self.kind.name} needs the importance matrix that it was made with (--imatrix)"
+            return f"{self.kind.name} needs the importance matrix of its export (--imatrix)"
         return ""
 
     def quantize(self, rows: Float32Array) -> Raw:
@@ -82,7 +82,7 @@ class GgufCodec:
         return dequantized(np.ascontiguousarray(raw[0]).reshape(-1).view(np.uint8), self.kind).reshape(-1, columns)
 
     def codes(self, raw: Raw, columns: int) -> NDArray[np.generic] | None:
-        """Unpack the codes: ggml-common.h; of a float type, the bits of each weight."""
+        """Unpack the codes (ggml-common.h); for a float type, return the bits of each weight."""
         name, stored = self.type, np.ascontiguousarray(raw[0]).reshape(-1).view(np.uint8)
         if name in _FLOATS:
             values: NDArray[np.generic] = stored.view(_FLOATS[name]).reshape(-1, columns)
@@ -118,11 +118,11 @@ class OnnxCodec:
 
     @property
     def why_not(self) -> str:
-        """Return nothing: all of them are written here."""
+        """Empty: all of these are written here."""
         return ""
 
     def quantize(self, rows: Float32Array) -> Raw:
-        """Quantize as the exporter does."""
+        """Quantize with the exporter's code."""
         if self.precision is None:
             return (np.ascontiguousarray(rows, np.float32),)
         return tuple(array for array in self.precision.quantize(rows) if array is not None)
@@ -141,14 +141,14 @@ class OnnxCodec:
         return np.ascontiguousarray(values.reshape(count, -1)[:, :columns])
 
     def codes(self, raw: Raw, columns: int) -> NDArray[np.generic] | None:
-        """Unpack the codes; of float32, the bits of each weight."""
+        """Unpack the codes; for float32, return the bits of each weight."""
         if self.precision is None:
             return np.ascontiguousarray(raw[0], np.float32).view(np.uint32).reshape(-1, columns)
         return _unpacked(raw[0].reshape(len(raw[0]), -1), self.precision.bits)[:, :columns]
 
 
 def same(one: Raw, other: Raw) -> bool:
-    """Whether two files hold the same bytes."""
+    """Whether two stored forms have equal bytes."""
     return all(
         np.array_equal(left.reshape(-1).view(np.uint8), right.reshape(-1).view(np.uint8))
         for left, right in zip(map(np.ascontiguousarray, one), map(np.ascontiguousarray, other), strict=True)
@@ -167,6 +167,6 @@ def _short_codes(name: str, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _unpacked(packed: NDArray[np.generic], bits: int) -> NDArray[np.uint8]:
-    """Return [n, codes] of [n, bytes]; the low half byte comes first."""
+    """Unpack [n, bytes] to [n, codes]; the low half byte comes first."""
     data = packed.astype(np.uint8, copy=False)
     return data if bits == 8 else np.stack([data & 15, data >> 4], axis=-1).reshape(len(data), -1)

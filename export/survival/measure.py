@@ -1,10 +1,10 @@
-"""How much of the adapters is left in the file that ships: per tensor, per layer, and in all.
+"""Survival map: the share of the adapters' change left in an artifact, per tensor, per layer, and in total.
 
-Δ = merged − base in float32; Δ_effective = what the file's codes stand for − what the base's would, quantized alike.
-The projection ⟨Δ_effective, Δ⟩/‖Δ‖² is 1 where all of Δ survived and 0 where nothing did. Off a format's grid rounding
-acts as dither and leaves about 0.9 of it; a base that lies on the grid swallows what is smaller than half a step.
+Δ = merged − base in float32; Δ_effective = dequantized file − dequantized base, the base quantized like the file. The
+projection ⟨Δ_effective, Δ⟩/‖Δ‖² is 1 if all of Δ survived and 0 if nothing did. Off a format's grid rounding acts as
+dither and leaves about 0.9 of Δ; on the grid, changes smaller than half a step are lost.
 
-One chunk of rows is in memory at a time; the base is quantized anew by the exporter's own kernels.
+One chunk of rows is in memory at a time; the base is quantized again by the exporter's kernels.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 
 class Survival(NamedTuple):
-    """What is left of Δ; None where it cannot be told.
+    """Measures of the surviving change; None where unknown.
 
     Attributes:
-        weights: how many were compared.
-        moved: share of codes that are not the base's.
-        ratio: ‖Δ_effective‖/‖Δ‖: above 1 where rounding adds more noise than Δ is large.
-        cosine: of Δ_effective and Δ.
+        weights: number of weights compared.
+        moved: share of codes that differ from the base's.
+        ratio: ‖Δ_effective‖/‖Δ‖; above 1 if the rounding noise is larger than Δ.
+        cosine: cosine of Δ_effective and Δ.
         projection: ⟨Δ_effective, Δ⟩/‖Δ‖².
         change: ‖Δ‖/‖W‖.
-        rounding: ‖q(W) − W‖/‖W‖; next to 0 where the base lies on the type's grid.
+        rounding: ‖q(W) − W‖/‖W‖; near 0 if the base lies on the type's grid.
 
     """
 
@@ -62,7 +62,7 @@ class Survival(NamedTuple):
 
 
 class TensorSurvival(NamedTuple):
-    """One tensor that the adapters touch. `note` says why something could not be compared."""
+    """A tensor that the adapters touch. `note`: the reason for a missing comparison."""
 
     name: str
     source: str
@@ -75,16 +75,16 @@ class TensorSurvival(NamedTuple):
 
 @dataclass(frozen=True)
 class SurvivalMap:
-    """Everything found.
+    """The complete result.
 
     Attributes:
-        format: of the artifact ("gguf-q4"); None where it is none of ours.
-        tensors: those that the adapters touch, in the artifact's order.
-        layers: by (layer, part), in order; layer None is what stands outside of the layers.
-        total: over all of `tensors`.
-        as_bf16: the projection that casting the merge to bfloat16 would leave, before any quantizing.
-        residue: what the file is.
-        notes: for people.
+        format: format of the artifact ("gguf-q4"); None if unknown.
+        tensors: tensors that the adapters touch, in the artifact's order.
+        layers: sums by (layer, part), in order; layer None for tensors outside of the layers.
+        total: sum over `tensors`.
+        as_bf16: projection after casting the merge to bfloat16, without quantization.
+        residue: identification of the file's content.
+        notes: remarks for the user.
 
     """
 
@@ -106,15 +106,15 @@ def survival_map(
     allow_requantize: bool = False,
     progress: Progress,
 ) -> SurvivalMap:
-    """Compare `artifact` with `base` and `adapters`, all of its matrices.
+    """Compare all matrices of `artifact` with `base` and `adapters`.
 
     Args:
-        base: what it was made of: a Hugging Face folder, or a float GGUF.
+        base: the artifact's base: a Hugging Face folder, or a float GGUF.
         adapters: PEFT folders, in the order of merging.
         artifact: a GGUF file or an ONNX folder, written here or elsewhere.
-        imatrix: the importance matrix that it was quantized with.
+        imatrix: the importance matrix of its export.
         allow_requantize: accept a quantized GGUF as base.
-        progress: hears of bytes.
+        progress: receives bytes.
 
     Raises:
         EdgeproofError: base, adapter or artifact cannot be read, or do not belong together.
@@ -163,7 +163,7 @@ def survival_map(
             untouched += sums
     model.refuse_idle()
     if not found:
-        raise ArtifactError(f"no tensor that the adapters touch stands in {artifact}")
+        raise ArtifactError(f"{artifact} holds no tensor that the adapters touch")
     alike = all(not why_not for _, why_not, _ in found)
     total = _joined(sums for _, _, sums in found)
     return SurvivalMap(
@@ -195,13 +195,13 @@ def _check(places: Sequence[Place], file: Artifact, model: MergedModel) -> tuple
         if stored is None:
             raise ArtifactError(
                 f"{file.path} lacks {place.stored}, which {model.path} has as {place.source}",
-                next_step="give the base that the artifact was made of",
+                next_step="give the artifact's base",
             )
         if stored.columns != place.columns or stored.rows < place.at + place.rows:
             raise ArtifactError(
                 f"{place.stored} in {file.path} is {stored.rows:,} × {stored.columns:,}; from {place.source} of "
                 f"{model.path} it would have {place.columns:,} columns and at least {place.at + place.rows:,} rows",
-                next_step="give the base that the artifact was made of",
+                next_step="give the artifact's base",
             )
     return tuple(places)
 
@@ -211,7 +211,7 @@ def _first_notes(file: Artifact) -> list[str]:
         return []
     note = (
         "the file was quantized with an importance matrix; without it (--imatrix FILE) the base cannot be quantized "
-        "alike, so no codes are compared"
+        "in the same way, so no codes are compared"
     )
     return [note]
 
@@ -221,7 +221,7 @@ def _rounds(kind: str) -> bool:
 
 
 def _rows(model: MergedModel, place: Place, start: int, stop: int, *, touched: bool) -> Rows:
-    """Read the base's and the merge's rows, in the artifact's order."""
+    """Read the rows of base and merge, in the artifact's order."""
     first, last = place.start + start, place.start + stop
     base = place.transform(model.base_rows(place.source, first, last))
     return Rows(base, place.transform(model.rows(place.source, first, last)) if touched else base)

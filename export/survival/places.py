@@ -1,4 +1,4 @@
-"""Where the rows of a checkpoint stand in an artifact: in which tensor, from which row on, in which order."""
+"""Positions of a checkpoint's rows in an artifact: tensor, first row, order."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Place(NamedTuple):
 
     @property
     def layer(self) -> int | None:
-        """The layer's number; None for embedding, head and last norm."""
+        """The layer's number; None for embedding, head and final norm."""
         found = _LAYER.search(self.stored)
         return int(found[1]) if found else None
 
     @property
     def part(self) -> str:
-        """What it belongs to: "attention", "mlp" or "other"."""
+        """The part of the layer: "attention", "mlp" or "other"."""
         if "norm" in self.stored or self.layer is None:
             return OTHER
         if "attn" in self.stored:
@@ -56,7 +56,7 @@ def find_places(opened: Base, model: MergedModel, kind: str) -> tuple[Place, ...
     """List the places of `model`, a merge over `opened`, in an artifact of `kind` ("gguf" or "onnx").
 
     Raises:
-        UnsupportedError: an architecture that is not described.
+        UnsupportedError: an unsupported architecture.
         CheckpointError: a tensor is missing or of another shape.
         TokenizerError: the base's tokenizer cannot be read.
 
@@ -68,7 +68,7 @@ def find_places(opened: Base, model: MergedModel, kind: str) -> tuple[Place, ...
 
 
 def gguf_places(description: ModelDescription) -> tuple[Place, ...]:
-    """List the places of a GGUF file; constants come from no checkpoint."""
+    """List the places of a GGUF file, without constants, which are not in the checkpoint."""
     places = []
     for output in description.tensors:
         if output.constant is None:

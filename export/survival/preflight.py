@@ -1,8 +1,8 @@
-"""Foretells, on a sample, how much of the adapters a format is going to leave, before the stream is started.
+"""Estimate, on a sample, of the share of the adapters' change that survives a format, before the export starts.
 
-A base that lies on a format's grid (published or trained in it: QAT, dequantized checkpoints) is changed by next to
-nothing when it is quantized again; then a change of less than half a step is rounded away. The sample is a few rows of
-the tensors that the adapters touch, quantized as the export will.
+A base that lies on a format's grid (published or trained in it: QAT, dequantized checkpoints) hardly changes when
+quantized again; then a change of less than half a step is rounded away. The sample is some rows of the tensors that the
+adapters touch, quantized as in the export.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 TENSORS = 1024
 ROWS = 8
-"""The sample: all tensors that the adapters touch, or so many of them, evenly spread; of each at least so many rows.
+"""Sample size: number of touched tensors (evenly spread, if there are more), minimum number of rows of each.
 
-In a file of mixed types a few tensors would say little about the others."""
+In a file of mixed types a few tensors would not represent the others."""
 LOST = 0.5
-"""Below this share people are warned."""
+"""Share below which the user is warned."""
 ON_GRID = 0.2
-"""A base lies on the grid if requantizing changes it by less than this part of what it changes random weights by."""
+"""A base lies on the grid if requantizing changes it by less than this fraction of the change of random weights."""
 
 
 class SampleTarget(NamedTuple):
-    """A place in the artifact to be, and how it will be stored."""
+    """A place in the planned artifact, with its codec."""
 
     place: Place
     codec: Codec
 
 
 class TensorSample(NamedTuple):
-    """What the sample shows of one tensor of the checkpoint: as in `Preflight`. `layer` None: outside of the layers."""
+    """Estimate for one tensor of the checkpoint, as in `Preflight`. `layer` None: outside of the layers."""
 
     name: str
     layer: int | None
@@ -54,17 +54,17 @@ class TensorSample(NamedTuple):
 
 
 class Preflight(NamedTuple):
-    """What the sample shows.
+    """Estimate for an artifact.
 
     Attributes:
-        projection: ⟨q(merged) − q(base), Δ⟩/‖Δ‖²: the share of the adapters that will survive.
+        projection: ⟨q(merged) − q(base), Δ⟩/‖Δ‖²: the share of the adapters' change that will survive.
         error: its standard error.
         rounding: ‖q(base) − base‖/‖base‖.
-        usual: the same for random weights in the same types.
-        as_bf16: the share that casting the merge to bfloat16 alone would leave.
-        moved: share of the sample's codes that the adapters move; None where the types' codes are not read here.
-        sampled: weights in the sample.
-        tensors: one by one, in the artifact's order, without those that the sample shows no change of.
+        usual: `rounding` of random weights in the same types.
+        as_bf16: the share that would survive a cast of the merge to bfloat16 alone.
+        moved: share of the sample's codes that the adapters move; None for types whose codes are not supported.
+        sampled: number of weights in the sample.
+        tensors: per tensor, in the artifact's order, without those that do not change in the sample.
 
     """
 
@@ -89,7 +89,7 @@ class Preflight(NamedTuple):
 
 
 def gguf_targets(description: ModelDescription, planned: Iterable[PlannedTensor]) -> list[SampleTarget]:
-    """Pair the places of a GGUF with the types that were planned; tensors of several experts are left out."""
+    """Pair the places of a GGUF with their planned types, without tensors of several experts."""
     by_name = {tensor.output.name: tensor for tensor in planned}
     targets = []
     for place in gguf_places(description):
@@ -109,13 +109,13 @@ def onnx_targets(matrices: Sequence[StoredMatrix]) -> list[SampleTarget]:
 def foretell(
     model: MergedModel, formats: Sequence[Format], writers: Sequence[Writer], description: ModelDescription | None
 ) -> dict[str, Preflight]:
-    """Return what a sample shows of each format, by name, of those that are written here.
+    """Return the estimate for each format written here, by name.
 
     Args:
         model: as for `preflight`.
-        formats: as asked for.
-        writers: opened, in their order.
-        description: of the GGUF formats.
+        formats: the requested formats.
+        writers: their opened writers, in the same order.
+        description: description of the GGUF formats.
 
     """
     foretold = {}
@@ -130,11 +130,11 @@ def foretell(
 
 
 def preflight(model: MergedModel, targets: Sequence[SampleTarget]) -> Preflight | None:
-    """Sample what the adapters do to the codes; None where none of the targets is touched.
+    """Estimate the adapters' effect on the stored weights; None if no target is touched.
 
     Args:
-        model: the merge; its own counts of rows that passed are changed, so give one that nobody else uses.
-        targets: of one artifact.
+        model: the merge; its sums of merged rows change, so do not share it.
+        targets: the targets of one artifact.
 
     """
     touched = {effect.name for effect in model.effects()}
@@ -150,10 +150,10 @@ def preflight(model: MergedModel, targets: Sequence[SampleTarget]) -> Preflight 
         place, codec = candidates[number]
         start, stop = _middle(place)
         first, last = place.start + start, place.start + stop
-        # Rows are moved in whole groups, and quantized each by itself: of a group some are enough.
+        # Rows are permuted in whole groups, but quantized individually: some rows of a group suffice.
         base = place.transform(model.base_rows(place.source, first, last))[:ROWS]
         merged = place.transform(model.rows(place.source, first, last))[:ROWS]
-        scale = place.rows / len(base)  # a tensor's sample stands for all its rows
+        scale = place.rows / len(base)  # a tensor's sample represents all its rows
         delta = (merged - base).astype(np.float64)
         raw = [codec.quantize(rows) for rows in (base, merged)]
         before, after = (codec.weights(stored, place.columns) for stored in raw)
@@ -195,7 +195,7 @@ def preflight(model: MergedModel, targets: Sequence[SampleTarget]) -> Preflight 
 
 
 def loss_warning(name: str, found: Preflight) -> str | None:
-    """Say what will be lost in the format `name` and what to do instead; None where most of it survives."""
+    """Return a warning about the loss in the format `name`, with alternatives; None if most of the change survives."""
     if not found.is_lost:
         return None
     share = f"{max(found.projection, 0.0):.0%} of the adapter would survive the rounding to {name}"
@@ -206,14 +206,14 @@ def loss_warning(name: str, found: Preflight) -> str | None:
         else f"the change is too small for this format's steps (requantizing changes the base by {found.rounding:.2%})"
     )
     return (
-        f"only about {share}, and what was unlearned is likely to come back: {why}. Take another format (each that "
-        "loses it is warned of), ship the adapter beside the base (--unmerged), or train it with a larger alpha or "
-        "with the quantizer in the loop"
+        f"only about {share}, and what was unlearned is likely to come back: {why}. Choose another format (this "
+        "warning appears for each that loses it), ship the adapter beside the base (--unmerged), or train it with a "
+        "larger alpha or with the quantizer in the loop"
     )
 
 
 def usual_rounding(codec: Codec) -> float:
-    """‖q(w) − w‖/‖w‖ of normally distributed weights in the codec's type."""
+    """Return ‖q(w) − w‖/‖w‖ of normally distributed weights in the codec's type."""
     bare = GgufCodec(codec.kind) if isinstance(codec, GgufCodec) else codec
     assert isinstance(bare, GgufCodec | OnnxCodec)
     return 0.0 if bare.why_not else _usual(bare)
@@ -227,7 +227,7 @@ def _usual(codec: GgufCodec | OnnxCodec) -> float:
 
 
 def _middle(place: Place) -> tuple[int, int]:
-    """Whole groups of rows in the middle of the tensor, at least `ROWS` where there are so many."""
+    """Return the bounds of whole groups in the middle of the tensor, at least `ROWS` rows if it has as many."""
     groups = place.rows // place.group
     count = min(groups, max(1, -(-ROWS // place.group)))
     first = (groups - count) // 2

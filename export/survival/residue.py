@@ -1,8 +1,8 @@
-"""What a file is, from its tensors alone: the merge, the base, the merge made twice, rounded on the way, or another.
+"""Identification of an artifact's weights: merge, base, merge applied twice, merge rounded to bfloat16, or other.
 
-Each of these is quantized as the file is, and compared weight by weight. A file that one of them equals is that one. A
-file that is close to one (another processor's or version's kernels round a few blocks otherwise) is that one if it is
-much closer to it than to any other. All else is decided by projections on Δ, or not at all.
+Each hypothesis is quantized like the file and compared weight by weight. An equal hypothesis is accepted; so is a close
+one (kernels of another processor or version round a few blocks differently) that is much closer than any other. The
+remaining cases are decided by projections on Δ, or stay inconclusive.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from edgeproof.export.survival.sums import Sums
 
 CLOSER = 0.25
-"""A hypothesis is taken if the file is at most this part of its distance from the next one away from it."""
+"""Maximum distance between file and accepted hypothesis, as a fraction of that hypothesis's distance to the next."""
 FINE = 0.05
-"""Largest standard error of a projection that tells 0 from 1 and 1 from 2."""
+"""Largest standard error at which a projection distinguishes 0, 1 and 2."""
 HELD = {"base": (-0.15, 0.15), "merged": (0.75, 1.15), "twice": (1.5, 2.3)}
 """Projections of F − W on Δ off the grid, where rounding leaves about 0.9 of 0, 1 or 2."""
 GRID = 1e-3
-"""‖F − W‖/‖W‖ below which a float reference cannot tell a swallowed Δ from the base."""
+"""‖F − W‖/‖W‖ below which a float reference cannot distinguish a lost Δ from the base."""
 
 
 class Outcome(StrEnum):
-    """What the file is."""
+    """Content of the file."""
 
     MERGED = "merged"
     BASE = "base"
@@ -49,18 +49,18 @@ _WORDS = {
 
 
 class Residue(NamedTuple):
-    """What was decided and why.
+    """The identification and its evidence.
 
     Attributes:
-        outcome: what the file is.
+        outcome: content of the file.
         exact: whether every weight equals the hypothesis's.
-        coefficient: ⟨Δ_effective, Δ⟩/‖Δ‖²; None where the base could not be quantized alike.
-        expected: the same for each hypothesis, quantized alike.
-        unexplained: distance to the nearest hypothesis, in units of the noise that rounding adds to the merge, or of
-            ‖Δ‖ where that is larger.
+        coefficient: ⟨Δ_effective, Δ⟩/‖Δ‖²; None if the base could not be quantized like the file.
+        expected: the coefficient of each hypothesis, quantized like the file.
+        unexplained: distance to the nearest hypothesis, in units of the merge's rounding noise, or of ‖Δ‖ if that is
+            larger.
         against_float: ⟨F − W, Δ⟩/‖Δ‖², without quantizing the base; 0, 1, 2 for base, merged, twice off the grid.
-        error: its standard error.
-        reason: one sentence for people.
+        error: standard error of `against_float`.
+        reason: one sentence for the user.
 
     """
 
@@ -75,12 +75,12 @@ class Residue(NamedTuple):
 
 
 def judge_residue(touched: Sums, untouched: Sums, *, alike: bool) -> Residue:
-    """Decide from the sums over the tensors that the adapters touch, and over the others.
+    """Identify the file from the sums over the tensors that the adapters touch, and over the others.
 
     Args:
-        touched: of the former.
-        untouched: of the latter, as far as they could be quantized alike.
-        alike: whether all of the former could.
+        touched: sums over the touched tensors.
+        untouched: sums over the others, as far as they could be quantized like the file.
+        alike: whether all touched tensors could be quantized like the file.
 
     """
     G = touched.gram
@@ -88,7 +88,7 @@ def judge_residue(touched: Sums, untouched: Sums, *, alike: bool) -> Residue:
     against, error = float(G[Of.ERROR, Of.DELTA]) / delta, math.sqrt(touched.error_square) / delta
     if not alike:
         outcome, reason = _by_projection(touched, against, error)
-        return Residue(outcome, False, None, {}, None, against, error, reason)  # noqa: FBT003 (named in the class)
+        return Residue(outcome, False, None, {}, None, against, error, reason)  # noqa: FBT003 (the class names the field)
     expected = {name: float(G[row, Of.DELTA]) / delta if row is not None else 0.0 for name, row in HYPOTHESES.items()}
     distances = {name: _distance(touched, row) for name, row in HYPOTHESES.items()}
     nearest = min(distances, key=lambda name: (touched.differing[name] > 0, distances[name]))
@@ -99,7 +99,7 @@ def judge_residue(touched: Sums, untouched: Sums, *, alike: bool) -> Residue:
     return Residue(outcome, exact, coefficient, expected, unexplained, against, error, reason)
 
 
-def _decide(  # noqa: PLR0917 (a step of judge_residue, named for reading)
+def _decide(  # noqa: PLR0917 (a part of judge_residue, named for readability)
     touched: Sums, untouched: Sums, distances: Mapping[str, float], nearest: str, against: float, error: float
 ) -> tuple[Outcome, bool, str]:
     equal = [name for name, count in touched.differing.items() if count == 0]
@@ -108,7 +108,7 @@ def _decide(  # noqa: PLR0917 (a step of judge_residue, named for reading)
             names = ", ".join(_OUTCOMES[name].value for name in equal)
             reason = f"this format makes the same of {names}: the file's weights cannot tell them apart"
             return Outcome.INCONCLUSIVE, False, reason
-        # The merge comes first in HYPOTHESES: what makes no difference need not be named.
+        # The merge comes first in HYPOTHESES, so equivalent hypotheses are not named.
         nearest = equal[0]
     if equal:
         if foreign := _foreign(untouched, nearest, 0.0):
@@ -124,7 +124,7 @@ def _decide(  # noqa: PLR0917 (a step of judge_residue, named for reading)
             False,
             f"{_WORDS[_OUTCOMES[nearest]]}; {share:.2%} of the weights were rounded otherwise",
         )
-    # Between merge and merge in bfloat16, say: the file is the merge whichever way.
+    # For example between merge and merge in bfloat16: the file is the merge in either case.
     if nearest in {"merged", "bf16"}:
         others = min(_apart(touched, nearest, name) for name in ("base", "twice"))
         if distances[nearest] <= CLOSER * others and not _foreign(untouched, nearest, share):
@@ -144,7 +144,7 @@ def _decide(  # noqa: PLR0917 (a step of judge_residue, named for reading)
 
 
 def _by_projection(touched: Sums, against: float, error: float) -> tuple[Outcome, str]:
-    """Decide where the base could not be quantized alike."""
+    """Identify the file if the base could not be quantized like it."""
     said = f"it holds {against:.2f} ± {error:.2f} of Δ, measured against the base in float"
     if _on_grid(touched):
         return Outcome.INCONCLUSIVE, f"{said}; the base lies on this format's grid, which may have swallowed the rest"
@@ -157,7 +157,7 @@ def _by_projection(touched: Sums, against: float, error: float) -> tuple[Outcome
 
 
 def _foreign(untouched: Sums, name: str, share: float) -> str:
-    """Say so where tensors that no adapter touches are not the base's, by more than the touched ones differ."""
+    """Return a note if untouched tensors differ from the base's by more than the touched ones differ."""
     if not untouched.weights:
         return ""
     differing = untouched.differing[name] / untouched.weights
@@ -179,7 +179,7 @@ def _on_grid(sums: Sums) -> bool:
 
 
 def _distance(sums: Sums, row: Of | None) -> float:
-    """‖F − hypothesis‖."""
+    """Return ‖F − hypothesis‖."""
     G = sums.gram
     square = G[Of.FILE, Of.FILE]
     if row is not None:
@@ -188,7 +188,7 @@ def _distance(sums: Sums, row: Of | None) -> float:
 
 
 def _apart(sums: Sums, one: str, other: str) -> float:
-    """‖hypothesis − hypothesis‖."""
+    """Return the distance between two hypotheses."""
     rows = [row for row in (HYPOTHESES[one], HYPOTHESES[other]) if row is not None]
     if len(rows) == 1:
         return math.sqrt(float(sums.gram[rows[0], rows[0]]))

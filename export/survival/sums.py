@@ -1,7 +1,7 @@
-"""The sums that everything said about a tensor comes from, gathered chunk by chunk.
+"""Sums over a tensor's chunks, from which all survival measures are computed.
 
-With qB, qM, q2 and qH what the artifact's type makes of the base W, the merge W + Δ, the merge made twice W + 2Δ, and
-the merge rounded to bfloat16 on the way; and F what stands in the file (all as the weights that codes stand for):
+qB, qM, q2 and qH are the base W, the merge W + Δ, the merge applied twice W + 2Δ, and the merge rounded to bfloat16,
+all quantized in the artifact's type and dequantized; F is the dequantized file:
 
   v = [F − qB,  qM − qB,  q2 − qB,  qH − qB,  Δ,  F − W]          Gram matrix G = Σ v vᵀ
 
@@ -35,20 +35,20 @@ class Of(IntEnum):
 
 
 HYPOTHESES = {"base": None, "merged": Of.MERGED, "twice": Of.TWICE, "bf16": Of.HALF}
-"""What the file may be, and its row of G (the base is the origin)."""
+"""Hypotheses about the file, with their rows of G (the base is the origin)."""
 
 
 @dataclass
 class Sums:
-    """Over the rows that have passed. `differing`: weights of the file that are not the hypothesis's, by hypothesis.
+    """Sums over the rows compared so far. `differing`: weights that differ from a hypothesis, by hypothesis.
 
     Attributes:
         gram: float64 [6, 6].
-        weights: how many.
+        weights: number of weights.
         base_square: ‖W‖².
         rounding_square: ‖qB − W‖².
-        error_square: Σ (F − W − Δ)²·Δ², for the error of a projection.
-        moved: codes of the file that are not the base's; `codes` of them were compared.
+        error_square: Σ (F − W − Δ)²·Δ², for the standard error of a projection.
+        moved: number of codes that differ from the base's, of the `codes` compared.
 
     """
 
@@ -62,7 +62,7 @@ class Sums:
     differing: dict[str, int] = field(default_factory=lambda: dict.fromkeys(HYPOTHESES, 0))
 
     def __add__(self, other: Sums) -> Sums:
-        """Join what two tensors gave."""
+        """Add the sums of two tensors."""
         return Sums(
             self.gram + other.gram,
             self.weights + other.weights,
@@ -76,7 +76,7 @@ class Sums:
 
 
 class Rows(NamedTuple):
-    """Rows of one tensor in the artifact's order, float32 [n, columns]; `merged` is `base` where nothing touches it."""
+    """Rows of a tensor in the artifact's order, float32 [n, columns]; `merged` is `base` for an untouched tensor."""
 
     base: Float32Array
     merged: Float32Array
@@ -86,10 +86,10 @@ def measure(rows: Rows, stored: Raw, codec: Codec, *, alike: bool, touched: bool
     """Compare one chunk of a file with base and merge.
 
     Args:
-        rows: of the checkpoint.
-        stored: of the file.
-        codec: how the file stores them.
-        alike: whether the base can be quantized as the file's tensor was; without it only F − W and Δ are summed.
+        rows: rows of the checkpoint.
+        stored: rows of the file.
+        codec: codec of the file's tensor.
+        alike: whether the base can be quantized like the file's tensor; if not, only F − W and Δ are summed.
         touched: whether an adapter changes the tensor.
 
     """
@@ -108,10 +108,10 @@ def measure(rows: Rows, stored: Raw, codec: Codec, *, alike: bool, touched: bool
     return sums
 
 
-def _compare(  # noqa: PLR0917 (a step of measure, named for reading)
+def _compare(  # noqa: PLR0917 (a part of measure, named for readability)
     sums: Sums, vectors: Float32Array, rows: Rows, stored: Raw, codec: Codec, file: Float32Array, *, touched: bool
 ) -> None:
-    """Quantize every hypothesis as the file is, and put its row into `vectors`."""
+    """Quantize every hypothesis like the file, and write its row to `vectors`."""
     columns = rows.base.shape[1]
     known: list[tuple[Raw, Float32Array]] = [(stored, file)]
 
@@ -148,7 +148,7 @@ def _compare(  # noqa: PLR0917 (a step of measure, named for reading)
 
 
 def to_bfloat16(values: Float32Array) -> Float32Array:
-    """Round to the nearest bfloat16, ties to even, as torch casts; the result is float32 again."""
+    """Round to the nearest bfloat16, ties to even, as in torch; the result is float32."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded: Float32Array = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
     return rounded

@@ -1,4 +1,4 @@
-"""The survival map for people and for programs: a table by layer, a line that says what the file is, JSON."""
+"""Output of a survival map: table by layer, one-line summary, JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from edgeproof.export.survival.measure import Survival, SurvivalMap
 
 PLAIN_WIDTH = 120
-"""Columns where there is no terminal to ask."""
+"""Default width without a terminal, in columns."""
 LOST, WHOLE = 0.5, 0.8
-"""Projections below the first are red, from the second on green."""
+"""Projections below the first are red; from the second on, green."""
 _COLUMNS = ("codes moved", "‖Δeff‖/‖Δ‖", "cosine", "projection", "‖Δ‖/‖W‖", "base off grid")
 
 
 def summary(found: SurvivalMap) -> str:
-    """Say in one line what the file is and what survived."""
+    """Return one line with the file's content and the surviving share."""
     total = found.total
     if total.projection is None:
         left = f"{found.residue.against_float:.0%} ± {found.residue.error:.0%} of the adapter, against the float base"
@@ -55,7 +55,7 @@ def render(found: SurvivalMap, name: str, file: TextIO) -> None:
 
 
 def as_json(found: SurvivalMap) -> dict[str, object]:
-    """Return the map as JSON's own kinds."""
+    """Return the map as JSON-compatible types."""
     residue = found.residue
     return {
         "format": found.format,

@@ -1,1 +1,1 @@
-"""Hugging Face tokenizers as GGUF metadata, and the proof that both give the same ids."""
+"""Conversion of Hugging Face tokenizers to GGUF metadata, and the proof that both give equal ids."""

@@ -1,4 +1,4 @@
-"""The vocabulary of byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM, LFM2, Phi-4-mini, tekken)."""
+"""Vocabulary of byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM, LFM2, Phi-4-mini, tekken)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from edgeproof.export.tokenizer.definition import AddedToken, Definition, Pipeline
 
 SPACE_OFFSET = 256
-"""In GPT-2's byte alphabet, byte b outside the printable ranges is drawn as the character 256 + its place among these;
-the space, which comes 33rd, is U+0120."""
+"""In GPT-2's byte alphabet, a byte outside the printable ranges is written as the character 256 + its index among
+these bytes; the space, the 33rd, is U+0120."""
 
 
 def byte_level_vocabulary(definition: Definition, pipeline: Pipeline, vocab_size: int) -> list[Token]:
-    """Tokens 0 … vocab_size − 1; ids that the tokenizer leaves free are padding.
+    """Return tokens 0 … vocab_size − 1, with padding for ids that the tokenizer does not use.
 
     Raises:
-        TokenizerError: the tokenizer has an id that the embedding has no row for.
+        TokenizerError: the embedding has no row for an id of the tokenizer.
 
     """
     pieces = {index: piece for piece, index in pipeline.vocab.items()}
@@ -53,7 +53,7 @@ def byte_level_vocabulary(definition: Definition, pipeline: Pipeline, vocab_size
 
 
 def merge_lines(pipeline: Pipeline) -> list[str]:
-    """Merges as "left right"; a space inside a piece would be read as the border: it becomes the byte alphabet's."""
+    """Return merges as "left right"; spaces inside a piece use the byte alphabet, to differ from the separator."""
     drawn_space = chr(ord(" ") + SPACE_OFFSET)
     return [f"{left.replace(' ', drawn_space)} {right.replace(' ', drawn_space)}" for left, right in pipeline.merges]
 
@@ -68,6 +68,6 @@ def _added(token: AddedToken, special: frozenset[str]) -> Token:
     kind = added_type(token.content, special=token.special or token.content in special)
     text = token.content
     if kind is TokenType.USER_DEFINED:
-        # llama.cpp looks for these in the text as they are: a drawn space would never be found there.
+        # llama.cpp searches the raw text for these, which holds no space of the byte alphabet.
         text = text.replace(SENTENCEPIECE_SPACE, PLAIN_SPACE)
     return Token(text, kind)

@@ -1,4 +1,4 @@
-"""Find the checkpoint's chat template among the places where Hugging Face folders keep one."""
+"""Reader for the chat templates of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class ChatTemplates(NamedTuple):
-    """`default` is what a chat uses; `named` are others for tools, retrieval and the like, by name, in file order."""
+    """`default` is the template of chats; `named` are others (tools, retrieval), by name, in file order."""
 
     default: str | None
     named: Mapping[str, str]
 
 
 def read_chat_templates(definition: Definition) -> ChatTemplates:
-    """Read the templates of a folder.
+    """Read the chat templates of a folder.
 
-    Places: `chat_template` of tokenizer_config.json (a string, or a list of {"name", "template"}), chat_template.jinja
+    Sources: `chat_template` of tokenizer_config.json (a string, or a list of {"name", "template"}), chat_template.jinja
     with additional_chat_templates/*.jinja, chat_template.json.
 
     Raises:
-        TokenizerError: two places hold different templates (Hugging Face and llama.cpp's converter would not choose the
-            same one), or a template is no text.
+        TokenizerError: two sources hold different templates (Hugging Face and llama.cpp's converter would choose
+            different ones), or a template is not text.
 
     """
     found = {
@@ -48,7 +48,7 @@ def read_chat_templates(definition: Definition) -> ChatTemplates:
         if templates != first:
             raise TokenizerError(
                 f"{definition.folder}: {first_place} and {place} hold different chat templates",
-                next_step="keep the one that the model was trained with and delete the other",
+                next_step="keep the template that the model was trained with and delete the other",
             )
     return first
 
@@ -82,8 +82,8 @@ def _parse(value: object, place: str) -> ChatTemplates:
         name, template = (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(template, str):
             raise TokenizerError(
-                f"{place}: chat_template is neither a text nor a list of name and template: {json.dumps(entry)[:80]}",
-                next_step="mend or remove the chat template",
+                f"{place}: chat_template is neither a string nor a list of name and template: {json.dumps(entry)[:80]}",
+                next_step="fix or remove the chat template",
             )
         templates[name] = template
     return ChatTemplates(templates.pop("default", None), templates)

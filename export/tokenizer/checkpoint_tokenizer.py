@@ -1,4 +1,4 @@
-"""The checkpoint's own tokenizer, run by the library that made it: `tokenizers`, or `sentencepiece` alone."""
+"""Checkpoint's tokenizer, run by its own library: `tokenizers`, or `sentencepiece` alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Encode(Protocol):
-    """Token ids of a text."""
+    """Function that returns the token ids of a text."""
 
     def __call__(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """`add_special`: BOS and EOS as the post-processor adds them; `parse_special`: read markers in the text."""
+        """`add_special`: BOS and EOS as the post-processor adds them; `parse_special`: parse markers in the text."""
 
 
 def load_encode(definition: Definition) -> Encode:
@@ -38,7 +38,7 @@ def _tokenizers(definition: Definition) -> Encode:
     path = definition.folder / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # the library raises plain Exception
         raise TokenizerError(
             f"{path} cannot be loaded: {error}", next_step="download the tokenizer's files again"
         ) from error
@@ -53,7 +53,7 @@ def _tokenizers(definition: Definition) -> Encode:
             raise TokenizerError(
                 f"{definition.folder}: {token.content!r} has the id {token.id} in the settings, but tokenizer.json "
                 f"would give it {tokenizer.token_to_id(token.content)}",
-                next_step="take tokenizer.json and tokenizer_config.json from one and the same checkpoint",
+                next_step="use tokenizer.json and tokenizer_config.json of the same checkpoint",
             )
 
     def encode(text: str, *, add_special: bool, parse_special: bool) -> list[int]:
@@ -67,7 +67,7 @@ def _tokenizers(definition: Definition) -> Encode:
 
 
 def _sentencepiece(definition: Definition) -> Encode:
-    """SentencePiece knows no markers: the text is cut at them, and what stands between is encoded piece by piece."""
+    """Return an encoder by SentencePiece, which has no markers: it splits the text at them and encodes the parts."""
     from sentencepiece import SentencePieceProcessor
 
     assert definition.sentencepiece is not None

@@ -1,6 +1,6 @@
-"""Read what a Hugging Face folder says of its tokenizer: tokenizer.json, tokenizer_config.json and their companions.
+"""Reader for a Hugging Face folder's tokenizer: tokenizer.json, tokenizer_config.json and related files.
 
-Everything is parsed and checked here, once; the other modules of this package trust what they get.
+All files are parsed and validated here, once; the other modules of this package rely on it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAYS_ROUND = (
 
 
 class AddedToken(NamedTuple):
-    """A token that is looked for in the text before anything else. Fields as in tokenizer.json's `added_tokens`."""
+    """A token that is matched in the text first. Fields as in tokenizer.json's `added_tokens`."""
 
     id: int
     content: str
@@ -36,16 +36,16 @@ class AddedToken(NamedTuple):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """tokenizer.json.
+    """Content of tokenizer.json.
 
     Attributes:
         kind: type of the model: "BPE", "Unigram", "WordPiece", "WordLevel".
-        vocab: piece → id; every id once.
+        vocab: id by piece; ids are unique.
         merges: pairs in order of rank, BPE only.
-        ignore_merges: a whole word that is in the vocabulary is taken as it is.
-        byte_fallback: characters without a piece become <0xNN>: what SentencePiece does.
+        ignore_merges: whether a word in the vocabulary is one token without merging.
+        byte_fallback: whether characters without a piece become <0xNN>, as in SentencePiece.
         added: tokens of `added_tokens`, by id.
-        normalizer, pre_tokenizer, post_processor: as they stand in the file.
+        normalizer, pre_tokenizer, post_processor: as in the file.
 
     """
 
@@ -62,14 +62,14 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Definition:
-    """A folder's tokenizer.
+    """Tokenizer of a folder.
 
     Attributes:
-        folder: where it was read.
-        pipeline: tokenizer.json, None where there is only a tokenizer.model.
-        settings: tokenizer_config.json, None where there is none.
-        added: every added token by id: the pipeline's, then what added_tokens_decoder names beyond it.
-        sentencepiece: tokenizer.model, None where there is none.
+        folder: the folder.
+        pipeline: tokenizer.json, None if there is only a tokenizer.model.
+        settings: tokenizer_config.json, None if missing.
+        added: all added tokens by id: the pipeline's, then those that only added_tokens_decoder names.
+        sentencepiece: tokenizer.model, None if missing.
 
     """
 
@@ -81,7 +81,7 @@ class Definition:
 
     @property
     def special_texts(self) -> frozenset[str]:
-        """Every text that the settings name as a special token: Hugging Face treats these as special too."""
+        """Texts of the special tokens in the settings, which Hugging Face treats as special too."""
         settings = self.settings or {}
         named = [value for key, value in settings.items() if key.endswith("_token")]
         for key in ("additional_special_tokens", "extra_special_tokens"):
@@ -91,7 +91,7 @@ class Definition:
 
     @property
     def byte_level(self) -> bool:
-        """Whether it is byte-level BPE (GPT-2's kind)."""
+        """Whether the tokenizer is byte-level BPE (as in GPT-2)."""
         return self.pipeline is not None and self.pipeline.kind == "BPE" and not self.pipeline.byte_fallback
 
 
@@ -99,8 +99,8 @@ def read_definition(folder: Path) -> Definition:
     """Read the tokenizer of `folder`.
 
     Raises:
-        TokenizerError: no tokenizer there, a broken file, an id given to two tokens, two files that contradict
-            each other.
+        TokenizerError: there is no tokenizer, a file is broken, two tokens have one id, or two files contradict each
+            other.
 
     """
     pipeline_path, model_path = folder / "tokenizer.json", folder / "tokenizer.model"
@@ -108,7 +108,7 @@ def read_definition(folder: Path) -> Definition:
     if pipeline is None and not model_path.is_file():
         raise TokenizerError(
             f"{folder} has no tokenizer: neither tokenizer.json nor tokenizer.model",
-            next_step="copy the tokenizer's files of the base checkpoint into the folder",
+            next_step="copy the base checkpoint's tokenizer files into the folder",
         )
     settings_path = folder / "tokenizer_config.json"
     settings = read_json(settings_path) if settings_path.is_file() else None
@@ -122,7 +122,7 @@ def read_definition(folder: Path) -> Definition:
 
 
 def read_json(path: Path) -> Json:
-    """Read a JSON object; anything else is a `TokenizerError` that names the file."""
+    """Read a JSON object; `TokenizerError` with the file's name for anything else."""
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -137,7 +137,7 @@ def read_json(path: Path) -> Json:
 
 
 def token_text(entry: object) -> str | None:
-    """Text of a token as tokenizer_config.json names it: a string, or an object with `content`; else None."""
+    """Return the text of a token in tokenizer_config.json: a string, or an object with `content`; else None."""
     content = entry.get("content") if isinstance(entry, dict) else entry
     return content if isinstance(content, str) else None
 
@@ -170,7 +170,7 @@ def _parse_pipeline(content: Json) -> Pipeline:
         if holders.setdefault(token.id, token.content) != token.content:
             raise _duplicate(token.id, holders[token.id], token.content)
     return Pipeline(
-        # Files of old versions leave the type out where the model can only be BPE.
+        # Old files omit the type if the model can only be BPE.
         kind=model.get("type") or "BPE",
         vocab=vocab,
         merges=tuple(_pair(merge) for merge in model.get("merges") or ()),
@@ -184,13 +184,13 @@ def _parse_pipeline(content: Json) -> Pipeline:
 
 
 def _component(content: Json, name: str) -> Json | None:
-    """Return a part of the pipeline; what it is made of are objects, all the way down."""
+    """Return a part of the pipeline, checked to consist of objects at every level."""
     value = content.get(name)
     waiting = [] if value is None else [value]
     while waiting:
         part = waiting.pop()
         if not isinstance(part, dict):
-            raise TypeError(f"{name} holds {str(part)[:40]!r} where an object belongs")
+            raise TypeError(f"{name} holds {str(part)[:40]!r} instead of an object")
         for key in ("normalizers", "pretokenizers", "processors", "single", "pair"):
             if not isinstance(inner := part.get(key) or [], list):
                 raise TypeError(f"{key} of {name} is {str(inner)[:40]!r}, not a list")
@@ -218,7 +218,7 @@ def _added_token(index: int, token: Json) -> AddedToken:
 
 
 def _all_added(folder: Path, pipeline: Pipeline | None, settings: Json) -> dict[int, AddedToken]:
-    """What added_tokens.json and added_tokens_decoder name beyond tokenizer.json is part of the tokenizer too."""
+    """Return all added tokens, including those that only added_tokens.json and added_tokens_decoder name."""
     added = {token.id: token for token in pipeline.added} if pipeline is not None else {}
     known = {index: piece for piece, index in pipeline.vocab.items()} if pipeline is not None else {}
     known.update((token.id, token.content) for token in added.values())
@@ -230,7 +230,7 @@ def _all_added(folder: Path, pipeline: Pipeline | None, settings: Json) -> dict[
             listed += [AddedToken(int(i), text) for text, i in read_json(path).items() if int(i) not in ids]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TokenizerError(
-            f"{folder}: the added tokens are not given as id and content: {type(error).__name__}: {error}",
+            f"{folder}: the added tokens are not pairs of id and content: {type(error).__name__}: {error}",
             next_step="download the tokenizer's files again",
         ) from error
     for token in listed:
@@ -243,5 +243,5 @@ def _all_added(folder: Path, pipeline: Pipeline | None, settings: Json) -> dict[
 def _duplicate(index: int, first: str, second: str) -> TokenizerError:
     return TokenizerError(
         f"the id {index} belongs to two tokens, {first!r} and {second!r}",
-        next_step="take tokenizer.json, tokenizer_config.json and added_tokens.json from one and the same checkpoint",
+        next_step="take tokenizer.json, tokenizer_config.json and added_tokens.json from the same checkpoint",
     )

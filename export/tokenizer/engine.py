@@ -1,7 +1,7 @@
-"""llama.cpp's tokenizer in a process of its own: native code that aborts takes nobody with it.
+"""llama.cpp's tokenizer in a child process, so that an abort in native code does not end this process.
 
-`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`; the two talk by JSON through pipes, since the
-texts may be an encrypted pack's, which must lie on no disk. Only the vocabulary is loaded, never the weights.
+`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`; both exchange JSON through pipes, since the
+texts may be from an encrypted pack and must not be written to disk. Only the vocabulary is loaded, not the weights.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 MODULE = "edgeproof.export.tokenizer.engine"
 TIMEOUT = 120.0
-"""Seconds that the child may take; it needs one or two."""
+"""Time limit of the child, in seconds; it normally needs one or two."""
 
 
 class TokenizeRequest(NamedTuple):
-    """A text and llama_tokenize's two switches."""
+    """A text and llama_tokenize's two flags."""
 
     text: str
     add_special: bool
@@ -36,11 +36,11 @@ class TokenizeRequest(NamedTuple):
 
 
 class EngineVocabulary(NamedTuple):
-    """What llama.cpp made of the file.
+    """The file's vocabulary as loaded by llama.cpp.
 
-    `bos` and `eos` are ids that the file names, with their texts; None where it names none (llama.cpp then has defaults
-    of its own, which mean nothing). `ends` are the ids at which it ends a generation: EOS and the ends of turns, those
-    that it knows by their text included.
+    `bos` and `eos` are the file's ids with their texts; None if the file has none (llama.cpp's defaults are then
+    meaningless). `ends` are the ids at which it ends a generation: EOS and ends of turns, including those that it
+    recognizes by their text.
     """
 
     size: int
@@ -53,23 +53,23 @@ class EngineVocabulary(NamedTuple):
 
 
 class EngineReply(NamedTuple):
-    """Token ids per request, in order."""
+    """Token ids of each request, in order."""
 
     vocabulary: EngineVocabulary
     ids: tuple[tuple[int, ...], ...]
 
 
 class Engine:
-    """A running child. `reply` waits for it."""
+    """A running child process."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path, gguf: Path) -> None:
         self._process, self._folder, self._gguf = process, folder, gguf
 
     def reply(self) -> EngineReply:
-        """Wait for the answer.
+        """Wait for the reply.
 
         Raises:
-            BackendError: the child crashed, hung, or could not load the file; with its last words.
+            BackendError: the child crashed, hung, or could not load the file; the message has its last output.
 
         """
         try:
@@ -77,7 +77,7 @@ class Engine:
         except subprocess.TimeoutExpired as error:
             raise BackendError(
                 f"llama.cpp did not tokenize within {TIMEOUT:.0f} s ({self._gguf})",
-                next_step="try again on a machine that is less busy",
+                next_step="try again on a less busy machine",
             ) from error
         if (code := self._process.returncode) != 0:
             words = (self._folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
@@ -93,21 +93,21 @@ class Engine:
 
 
 def exchange_folder() -> AbstractContextManager[Path]:
-    """Make a folder for what passes between this process and the engine; it is gone when the block ends."""
+    """Make a folder for files shared with the engine; it is removed when the block ends."""
     return scratch_folder(Path(tempfile.gettempdir()), "edgeproof-tokenizer-")
 
 
 @contextmanager
 def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) -> Iterator[Engine]:
-    """Start tokenizing `requests` in a child; the caller works on meanwhile and then asks for the reply.
+    """Start tokenizing `requests` in a child process; the caller continues and fetches the reply later.
 
     Args:
         gguf: a file with a vocabulary.
-        requests: what to tokenize.
+        requests: the texts to tokenize.
         folder: an empty folder for the child's log.
 
     Raises:
-        TokenizerError: a text that is no valid Unicode (a lone surrogate).
+        TokenizerError: a text is not valid Unicode (a lone surrogate).
 
     """
     try:
@@ -122,7 +122,7 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
     assert process.stdin is not None
     assert process.stdout is not None
-    # A pipe holds little, and the child reads when it is ready: the caller does not wait for that.
+    # A thread writes, since a pipe's buffer is small and the child reads only when it is ready.
     feeder = threading.Thread(target=_feed, args=(process.stdin, content), daemon=True)
     process.stdin = None
     feeder.start()
@@ -137,7 +137,7 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
 
 
 def _feed(pipe: IO[bytes], content: bytes) -> None:
-    """Hand `content` over; a child that has ended says why by its exit code."""
+    """Write `content` to the pipe; a child that ended early is reported by its exit code."""
     with suppress(OSError):
         pipe.write(content)
     with suppress(OSError):
@@ -145,7 +145,7 @@ def _feed(pipe: IO[bytes], content: bytes) -> None:
 
 
 def _serve(gguf: Path) -> None:
-    # What native code prints goes to the log; the reply has the pipe for itself.
+    # Native code prints to the log; the pipe carries the reply only.
     reply = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     import ctypes
@@ -166,7 +166,7 @@ def _serve(gguf: Path) -> None:
         room = len(encoded) + 8
         buffer = (ctypes.c_int32 * room)()
         count = llama_cpp.llama_tokenize(vocab, encoded, len(encoded), buffer, room, add_special, parse_special)
-        if count < 0:  # more tokens than bytes: minus the number that it needs
+        if count < 0:  # more tokens than bytes: the negative number of tokens needed
             room = -count
             buffer = (ctypes.c_int32 * room)()
             count = llama_cpp.llama_tokenize(vocab, encoded, len(encoded), buffer, room, add_special, parse_special)

@@ -1,4 +1,4 @@
-"""The GGUF keys `tokenizer.*` of a Hugging Face folder, as llama.cpp's converter writes them, without transformers."""
+"""GGUF keys `tokenizer.*` of a Hugging Face folder, equal to llama.cpp's converter, without transformers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LLAMA_FAMILY = frozenset({"llama", "mistral", "smollm3"})
-"""Model types whose `add_prefix_space` and special vocabulary sizes the converter looks at."""
+"""Model types for which the converter reads `add_prefix_space` and special vocabulary sizes."""
 GEMMA_FAMILY = frozenset({"gemma2", "gemma3", "gemma3_text"})
 PHI_FAMILY = frozenset({"phi3"})
 CODE_LLAMA_VOCABULARY, CODE_LLAMA_EOT = 32016, 32010
 STARCODER_VOCABULARY = 49152
-"""SmolLM and Granite share this size: their texts start without BOS, whatever the settings say."""
+"""Vocabulary size of SmolLM and Granite, whose texts start without BOS, whatever the settings say."""
 
 
 def tokenizer_metadata(folder: Path, config: Mapping[str, object]) -> tuple[MetadataEntry, ...]:
@@ -37,8 +37,8 @@ def tokenizer_metadata(folder: Path, config: Mapping[str, object]) -> tuple[Meta
         The keys in the converter's order.
 
     Raises:
-        TokenizerError: missing, broken, contradictory, larger than the embedding, or of a kind that llama.cpp has no
-            equal of (the message names the ways round it).
+        TokenizerError: the tokenizer is missing, broken, contradictory, larger than the embedding, or has no equivalent
+            in llama.cpp (the message names the alternatives).
 
     """
     definition = read_definition(folder)
@@ -47,7 +47,7 @@ def tokenizer_metadata(folder: Path, config: Mapping[str, object]) -> tuple[Meta
         entries = _byte_level(definition, config, model_type, vocab_size)
     else:
         entries = _sentencepiece(definition, config, model_type, vocab_size)
-    # A key that comes twice keeps its first place and takes its last value.
+    # A repeated key keeps its first position and its last value.
     return tuple({entry.key: entry for entry in entries}.values())
 
 
@@ -55,11 +55,11 @@ def _byte_level(
     definition: Definition, config: Mapping[str, object], model_type: str, vocab_size: int
 ) -> list[MetadataEntry]:
     pipeline = definition.pipeline
-    assert pipeline is not None  # byte_level says so
+    assert pipeline is not None  # implied by byte_level
     pre = identify_pre_tokenizer(pipeline, model_type)
     if not pipeline.merges:
         raise TokenizerError(
-            f"{definition.folder / 'tokenizer.json'} has no merges: llama.cpp cannot load a byte-level BPE without any",
+            f"{definition.folder / 'tokenizer.json'} has no merges, without which llama.cpp cannot load byte-level BPE",
             next_step="take tokenizer.json from the base checkpoint",
         )
     tokens = byte_level_vocabulary(definition, pipeline, vocab_size)
@@ -98,7 +98,7 @@ def _sentencepiece(
 def _special(definition: Definition, config: Mapping[str, object], vocab_size: int) -> Iterable[MetadataEntry]:
     special = special_tokens(definition, config, vocab_size)
     for role, index in special.ids.items():
-        # The specification's name of UNK and PAD is longer than the roles'.
+        # The specification's names of UNK and PAD are longer than the roles'.
         name = {"unk": "unknown", "pad": "padding", "sep": "seperator"}.get(role, role)
         yield MetadataEntry(f"tokenizer.ggml.{name}_token_id", index, "UINT32")
     for role, flag in special.add.items():

@@ -1,8 +1,8 @@
-"""Which of llama.cpp's pre-tokenizers splits text as the checkpoint's own definition does.
+"""Identification of the llama.cpp pre-tokenizer that equals the checkpoint's definition.
 
-llama.cpp knows pre-tokenizers by name; a tokenizer.json defines its own by a chain of steps. The name is found by
-comparing the chain, step by step, with those that the named ones stand for. Nothing is guessed: a chain that is not
-listed has no name, and `prove_tokenizer` holds every name against the real engine.
+llama.cpp names pre-tokenizers; a tokenizer.json defines one by a chain of steps. The name is found by comparing the
+chain, step by step, with those of the named ones. Nothing is guessed: an unlisted chain has no name, and
+`prove_tokenizer` checks every name with the real engine.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Split(NamedTuple):
-    """Cut the text into the matches of `pattern` and what stands between them."""
+    """Splits the text into matches of `pattern` and the parts between them."""
 
     pattern: str
 
 
 class Digits(NamedTuple):
-    """Every digit stands alone."""
+    """Splits off every digit."""
 
 
 class Bytes(NamedTuple):
-    """Draw bytes in GPT-2's alphabet; `words` first cuts at GPT-2's own pattern."""
+    """Writes bytes in GPT-2's alphabet; `words` splits at GPT-2's pattern first."""
 
     words: bool
 
@@ -62,14 +62,14 @@ CHAINS: dict[tuple[Step, ...], str] = {
     (Split(GPT4O), Bytes(words=False)): "gpt-4o",
     (Split(TEKKEN), Bytes(words=False)): "tekken",
 }
-"""Chains of steps and their names in llama.cpp."""
+"""llama.cpp's names by chain of steps."""
 
 OWN_NAMES = {("llama-bpe", "lfm2"): "lfm2", ("llama-bpe", "lfm2_moe"): "lfm2"}
-"""Model types for which llama.cpp has a second name for the same pre-tokenizer."""
+"""Model types for which llama.cpp uses a second name of the same pre-tokenizer."""
 
 
 class PreTokenizer(NamedTuple):
-    """`name` is `tokenizer.ggml.pre`; `composes`: the definition brings text to NFC, which llama.cpp doesn't do."""
+    """`name` is `tokenizer.ggml.pre`; `composes`: the definition normalizes text to NFC, which llama.cpp does not."""
 
     name: str
     composes: bool
@@ -79,7 +79,7 @@ def identify_pre_tokenizer(pipeline: Pipeline, model_type: str) -> PreTokenizer:
     """Name the pre-tokenizer of a byte-level BPE definition.
 
     Raises:
-        TokenizerError: llama.cpp's names stand for no such chain; the message shows it.
+        TokenizerError: llama.cpp has no name for the chain; the message shows it.
 
     """
     try:
@@ -88,12 +88,12 @@ def identify_pre_tokenizer(pipeline: Pipeline, model_type: str) -> PreTokenizer:
         name = CHAINS[chain]
     except (KeyError, ValueError) as error:
         raise TokenizerError(
-            f"no pre-tokenizer of llama.cpp is known to split text as this tokenizer.json does: "
+            f"no known pre-tokenizer of llama.cpp splits text like this tokenizer.json: "
             f"pre_tokenizer {_shown(pipeline.pre_tokenizer)}, normalizer {_shown(pipeline.normalizer)}",
             next_step=WAYS_ROUND,
         ) from error
     if name == "llama-bpe" and not pipeline.ignore_merges and not model_type.startswith("lfm2"):
-        # The same pattern, but words that are in the vocabulary are merged like any other.
+        # The same pattern, but words in the vocabulary are merged like any other.
         name = "dbrx"
     return PreTokenizer(OWN_NAMES.get((name, model_type), name), composes)
 
@@ -109,7 +109,7 @@ def _steps(definition: Json | None) -> list[Step]:
     if kind == "Digits" and definition.get("individual_digits", False):
         return [Digits()]
     if kind == "Split":
-        # "Removed" and inverted keeps the matches only: the same, for patterns that leave no character out.
+        # "Removed" and inverted keeps the matches only: equivalent for patterns that match every character.
         way = (definition.get("behavior"), bool(definition.get("invert", False)))
         if way in {("Isolated", False), ("Removed", True)}:
             return [Split(definition["pattern"]["Regex"])]

@@ -1,10 +1,10 @@
-"""Prove that a GGUF's tokenizer gives the ids, and its chat template the prompts, of the checkpoint that it came from.
+"""Proof that a GGUF's tokenizer and chat template give the ids and prompts of its checkpoint.
 
-The checkpoint's own library and llama.cpp both encode the same texts: the built-in traps (traps.py), markers inside
-text, rendered chats, and any texts of the caller's (a pack's). One differing id is an error.
+The checkpoint's library and llama.cpp encode the same texts: the built-in traps (traps.py), markers inside text,
+rendered chats, and the caller's texts (a pack's). One differing id is an error.
 
-llama.cpp cannot do some things that definitions ask for (`_limits`). Where a built-in text differs for such a reason,
-the reason comes out in `Proof.limits`; a text of the caller's, or a plain chat, that differs is an error all the same.
+llama.cpp lacks some features of definitions (`_limits`). A built-in text that differs for such a reason is reported in
+`Proof.limits`; a caller's text or a plain chat that differs is always an error.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKERS_TRIED = 8
-"""How many markers of each kind are put into texts."""
+"""Number of markers of each kind tested in texts."""
 PLAIN_CHATS = 2
-"""The first conversation, with and without the opening of a reply: it must come out equal in spite of any limit."""
+"""The first conversation, with and without the opening of a reply, must be equal in spite of any limit."""
 MARKLESS = frozenset({"gpt-4o", "tekken"})
-"""Pre-tokenizers whose patterns name combining marks, which llama.cpp's forms of them leave out."""
+"""Pre-tokenizers whose patterns include combining marks, which llama.cpp's versions omit."""
 
 CHATS: tuple[tuple[dict[str, str], ...], ...] = (
     ({"role": "user", "content": "What is the capital of France?"},),
@@ -46,15 +46,15 @@ CHATS: tuple[tuple[dict[str, str], ...], ...] = (
 
 
 class Proof(NamedTuple):
-    """What was compared and found equal.
+    """The comparisons, all equal.
 
     Attributes:
-        texts: texts compared, the caller's included.
-        comparisons: pairs of id lists found equal (a text is encoded with and without markers read in it).
-        tokens: ids in these lists.
-        chats: rendered chats compared as text, and as ids too.
-        chat_starts_with_bos: whether rendered chats begin with BOS: then encode them with `add_special` off.
-        limits: what llama.cpp cannot do for this tokenizer, one sentence each; show them to the user.
+        texts: number of texts compared, including the caller's.
+        comparisons: number of equal pairs of id lists (a text is encoded with and without parsing markers).
+        tokens: number of ids in these lists.
+        chats: number of rendered chats compared, as text and as ids.
+        chat_starts_with_bos: whether rendered chats begin with BOS; if so, encode them without `add_special`.
+        limits: llama.cpp's limits for this tokenizer, one sentence each; show them to the user.
 
     """
 
@@ -67,9 +67,9 @@ class Proof(NamedTuple):
 
 
 class _Case(NamedTuple):
-    """`name` says which text it is without saying the text; a `strict` one must come out equal whatever the limits.
+    """`name` identifies the text without quoting it; a `strict` case must be equal in spite of any limit.
 
-    Of a `callers` text no message has a word, nor the ids that spell it: it may be what had to be erased.
+    No message quotes a `callers` text or its ids: it may be the erased information.
     """
 
     name: str
@@ -79,23 +79,23 @@ class _Case(NamedTuple):
 
 
 class _Limit(NamedTuple):
-    """Something that the engine can't do, and whether a text asks for it."""
+    """A limit of the engine, and the test whether a text is affected."""
 
     sentence: str
     touches: Callable[[str], object]
 
 
 def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proof:
-    """Compare the tokenizer in `folder` with the one that llama.cpp loads from `gguf`.
+    """Compare the tokenizer in `folder` with that of llama.cpp on `gguf`.
 
     Args:
-        folder: the Hugging Face folder that the GGUF was made from.
+        folder: the Hugging Face folder of the GGUF.
         gguf: the artifact, or a file of `write_vocab_gguf`.
-        texts: further texts that must come out equal (those of the probe packs).
+        texts: additional texts that must be equal (those of the probe packs).
 
     Raises:
         TokenizerError: an id, the rendered chat template, or the handling of BOS differs; the message has the text's
-            index and both id lists around the first difference; of a caller's text only where it is.
+            index and both id lists around the first difference (for a caller's text only the position).
         BackendError: llama.cpp cannot load the file or crashed.
 
     """
@@ -143,7 +143,7 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
 
 
 def _both(name: str, text: str, *, callers: bool = False) -> tuple[_Case, _Case]:
-    """Two ways to encode a text: as Hugging Face does by default, and with nothing added and no markers read."""
+    """Return two cases of a text: Hugging Face's default encoding, and one without added tokens and markers."""
     return (
         _Case(name, TokenizeRequest(text, add_special=True, parse_special=True), callers, callers),
         _Case(name, TokenizeRequest(text, add_special=False, parse_special=False), callers, callers),
@@ -151,7 +151,7 @@ def _both(name: str, text: str, *, callers: bool = False) -> tuple[_Case, _Case]
 
 
 def _marker_cases(definition: Definition) -> Iterable[_Case]:
-    """Markers alone, between letters, among spaces, doubled, and at a line's end."""
+    """Yield cases of markers alone, between letters, among spaces, doubled, and at a line's end."""
     roles = definition.special_texts
     tokens = sorted(definition.added.values(), key=lambda token: (token.content not in roles, token.id))
     kinds = {
@@ -164,7 +164,7 @@ def _marker_cases(definition: Definition) -> Iterable[_Case]:
             marker = token.content
             for text in (marker, f"a{marker}b", f"Hi {marker} there", f"{marker}{marker}\n{marker} \n x"):
                 both = _both(f"a text with the {kind} token {token.id}", text)
-                # llama.cpp takes some plain ones for special, by their form: they agree only where markers are read.
+                # llama.cpp treats some plain tokens as special by their form: ids agree only if markers are parsed.
                 yield from both if kind == "special" else both[:1]
 
 
@@ -174,13 +174,13 @@ def _encoded(encode: Encode, case: _Case) -> list[int]:
 
 
 def _limits(definition: Definition) -> list[_Limit]:
-    """What llama.cpp can't do for this definition."""
+    """Return llama.cpp's limits for this definition."""
     limits = []
     if definition.byte_level and definition.pipeline is not None:
         pre = identify_pre_tokenizer(definition.pipeline, "")
         if pre.composes:
             sentence = (
-                "the checkpoint brings text to Unicode's NFC before it encodes, llama.cpp does not: "
+                "the checkpoint normalizes text to Unicode's NFC before encoding, llama.cpp does not: "
                 "decomposed letters (e + combining accent) get other ids"
             )
             limits.append(_Limit(sentence, lambda text: not is_composed(text)))
@@ -203,13 +203,13 @@ def _limits(definition: Definition) -> list[_Limit]:
             limits.append(_Limit(sentence, re.compile(f"(?:^|{markers})[ {SENTENCEPIECE_SPACE}]").search))
     before = _any_of(token.content for token in definition.added.values() if token.lstrip)
     after = _any_of(token.content for token in definition.added.values() if token.rstrip)
-    sentence = "markers of the checkpoint's tokenizer swallow the spaces beside them, llama.cpp keeps these"
+    sentence = "markers of the checkpoint's tokenizer strip adjacent spaces, llama.cpp keeps them"
     limits.append(_Limit(sentence, re.compile(rf"\s(?:{before})|(?:{after})\s").search))
     return limits
 
 
 def _any_of(texts: Iterable[str]) -> str:
-    """A pattern for any of the texts, the longest first; of no text, one that never matches."""
+    """Return a pattern for any of the texts, the longest first; without texts, one that never matches."""
     return "|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or "(?!)"
 
 
@@ -221,7 +221,7 @@ def _difference(folder: Path, case: _Case, ours: list[int], theirs: list[int]) -
     return TokenizerError(
         f"{case.name} ({switches}) is tokenized differently from token {at} on: the tokenizer in {folder} gives "
         f"{here}({len(ours)} tokens), llama.cpp {there}({len(theirs)} tokens)",
-        next_step="bring the text to NFC" if not is_composed(case.request.text) else WAYS_ROUND,
+        next_step="normalize the text to NFC" if not is_composed(case.request.text) else WAYS_ROUND,
     )
 
 
@@ -241,7 +241,7 @@ def _accepted(template: str, bos: str, eos: str) -> list[tuple[tuple[dict[str, s
     if not chats:
         raise TokenizerError(
             f"the chat template refuses all of {len(CHATS)} plain conversations, even a single user turn",
-            next_step="look at its raise_exception calls: a template for tools or images only is no use for probing",
+            next_step="look at its raise_exception calls: a template for tools or images only cannot be probed",
         )
     return [(chat, prompt) for chat in chats for prompt in (True, False)]
 
@@ -251,7 +251,7 @@ def _own_text(definition: Definition, role: str) -> str:
 
 
 def _compare_chats(definition: Definition, chats: list[str], stored: EngineVocabulary) -> None:
-    """Render with what the GGUF stores and compare with what the folder renders."""
+    """Compare the chats rendered by the GGUF's template with those rendered by the folder's."""
     template = read_chat_templates(definition).default
     if (template is None) != (stored.chat_template is None):
         here, there = ("a", "none") if template is not None else ("no", "one")
@@ -275,7 +275,7 @@ def _compare_chats(definition: Definition, chats: list[str], stored: EngineVocab
 
 
 def _check_bos(folder: Path, encode: Encode, chats: list[str], stored: EngineVocabulary) -> bool:
-    """Whether chats begin with BOS; a template that writes it twice is an error."""
+    """Return whether chats begin with BOS; BOS twice is an error."""
     if stored.bos is None or not chats:
         return False
     index, text = stored.bos

@@ -1,9 +1,8 @@
-"""Rebuilds a Hugging Face tokenizer from the vocabulary in a GGUF, and proves it equal to llama.cpp's on that file.
+"""Rebuilds a Hugging Face tokenizer from a GGUF's vocabulary, and proves it equal to llama.cpp's on that file.
 
-llama.cpp knows a byte-level BPE's steps by name (`tokenizer.ggml.pre`); `pre_tokenizer.CHAINS` says which steps these
-are. A SentencePiece vocabulary has scores and no merges: every way to put a piece together from two becomes a merge,
-ranked by the piece's score. What llama.cpp decides by itself (whether BOS is added, which ids mark the ends) is asked
-of llama.cpp, not guessed.
+llama.cpp names a byte-level BPE's steps (`tokenizer.ggml.pre`); `pre_tokenizer.CHAINS` lists them. A SentencePiece
+vocabulary has scores instead of merges: every split of a piece into two becomes a merge, ranked by the piece's score.
+llama.cpp's own decisions (whether it adds BOS, which ids end a generation) are read from llama.cpp, not guessed.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ ALIASES = {
     "llama3": "llama-bpe", "llama-v3": "llama-bpe", "falcon3": "llama-bpe", "pixtral": "llama-bpe",
     "lfm2": "llama-bpe", "deepseek-r1-qwen": "qwen2", "llama4": "gpt-4o",
 }  # fmt: skip
-"""Names that llama.cpp gives to one and the same pre-tokenizer (`llama_vocab::impl::load`)."""
+"""llama.cpp's alternative names of one pre-tokenizer (`llama_vocab::impl::load`)."""
 SAME_PATTERN = {"dbrx": "llama-bpe"}
-"""Names that stand for the chain of another one, and differ in `ignore_merges`."""
+"""Names with the chain of another one, but a different `ignore_merges`."""
 WHOLE_WORDS = frozenset({"llama-bpe", "tekken"})
-"""Those for which llama.cpp takes a word that is in the vocabulary as it is."""
+"""Names for which a word in the vocabulary is one token without merging."""
 COMPOSING = frozenset({"qwen2"})
-"""Those whose checkpoints bring text to NFC first, which a GGUF does not say: Qwen's own."""
+"""Names whose checkpoints normalize text to NFC first, which a GGUF does not state: Qwen's."""
 NAMED_STRIPPING = ("phi-3", "phi3")
-"""In `general.name`, these make llama.cpp let markers swallow the spaces after them …"""
+"""Parts of `general.name` with which llama.cpp strips the spaces after markers …"""
 NEVER_STRIPPING = frozenset({"<unk>", "<s>", "<|endoftext|>"})
-"""… but for these."""
+"""… except these markers."""
 MARKERS = frozenset({TokenType.CONTROL, TokenType.UNKNOWN})
 _WAY_ROUND = "give the model's Hugging Face folder as --base"
 
@@ -58,7 +57,7 @@ class Rebuilt(NamedTuple):
 
 
 class Vocabulary(NamedTuple):
-    """What a GGUF stores of its tokens: text (as tokenizer.json spells it), type and score by id.
+    """Tokens of a GGUF: text (in tokenizer.json's spelling), type and score by id.
 
     Scores are empty for byte-level BPE, merges for SentencePiece.
     """
@@ -75,14 +74,14 @@ def rebuild_tokenizer(
     """Rebuild the tokenizer of the GGUF `path`.
 
     Args:
-        path: the file, which llama.cpp loads the vocabulary of.
+        path: the file, whose vocabulary llama.cpp loads.
         metadata: its entries.
-        rows: of the embedding table.
-        texts: further texts on which the ids must be proved equal.
+        rows: number of rows of the embedding table.
+        texts: additional texts for the proof.
 
     Raises:
-        UnsupportedError: neither byte-level BPE with a known pre-tokenizer nor SentencePiece BPE.
-        TokenizerError: the vocabulary contradicts itself or the table, or the proof fails.
+        UnsupportedError: the tokenizer is neither byte-level BPE with a known pre-tokenizer nor SentencePiece BPE.
+        TokenizerError: the vocabulary is inconsistent or contradicts the table, or the proof fails.
         BackendError: llama.cpp cannot load the file.
 
     """
@@ -135,18 +134,18 @@ def _read_vocabulary(path: Path, values: dict[str, object], rows: int) -> Vocabu
     for index, text in enumerate(spelt):
         if (first := seen.setdefault(text, index)) != index:
             raise TokenizerError(
-                f"{path}: the tokens {first} and {index} have the same text {text!r}, which tokenizer.json cannot say",
+                f"{path}: the tokens {first} and {index} have one text {text!r}, which tokenizer.json cannot express",
                 next_step=_WAY_ROUND,
             )
     return Vocabulary(spelt, known, scores, merges)
 
 
 def _items(path: Path, values: dict[str, object], key: str, kind: type[T]) -> list[T]:
-    """Return the list under `key`, each item of `kind`; empty where the key is missing."""
+    """Return the list under `key`, each item of `kind`; empty if the key is missing."""
     found = values.get(f"{PREFIX}{key}", [])
     if not isinstance(found, list) or not all(isinstance(item, kind) for item in found):
         raise TokenizerError(
-            f"{path}: {PREFIX}{key} is no list of {kind.__name__}",
+            f"{path}: {PREFIX}{key} is not a list of {kind.__name__}",
             next_step="convert the model again with its own tokenizer",
         )
     return found
@@ -159,7 +158,7 @@ def _byte_level(path: Path, values: dict[str, object], vocabulary: Vocabulary) -
     chain = chains.get(SAME_PATTERN.get(name, name))
     if chain is None:
         raise UnsupportedError(
-            f"{path}: the pre-tokenizer {stated!r} is not known here; known: "
+            f"{path}: the pre-tokenizer {stated!r} is unknown; known: "
             f"{', '.join(sorted({*chains, *ALIASES, *SAME_PATTERN}))}",
             next_step=_WAY_ROUND,
         )
@@ -218,15 +217,15 @@ def _sentencepiece(values: dict[str, object], vocabulary: Vocabulary) -> Json:
 
 
 def _piece(text: str, kind: TokenType) -> str:
-    """Return the piece as SentencePiece has it: llama.cpp's files draw the spaces of user-defined ones plain."""
+    """Return the piece in SentencePiece's spelling: llama.cpp's files have plain spaces in user-defined pieces."""
     return text.replace(PLAIN_SPACE, SENTENCEPIECE_SPACE) if kind is TokenType.USER_DEFINED else text
 
 
 def _merges(pieces: Vocabulary) -> list[list[str]]:
-    """Every pair of pieces that make a third, by the third's falling score; of equal ones, the lower ids first.
+    """Return all pairs of pieces that form a third, by its descending score, then by ascending ids.
 
-    User-defined pieces (Gemma's runs of spaces) are found in the text before any others are joined, the longest first:
-    their merges come first, the longest piece's before the others', so that a run grows from the left.
+    User-defined pieces (Gemma's runs of spaces) are matched in the text before any merge, the longest first: their
+    merges come first, the longest piece's before the others', so that a run grows from the left.
     """
     ids = {
         text: index
@@ -262,7 +261,7 @@ def _bpe(vocabulary: Vocabulary, merges: list[list[str]], **more: object) -> Jso
         "vocab": {
             text: index
             for index, (text, kind) in enumerate(zip(vocabulary.texts, vocabulary.types, strict=True))
-            if kind is not TokenType.UNUSED or text != padding(index).text  # an id that only the table has
+            if kind is not TokenType.UNUSED or text != padding(index).text  # an id of the table only
         },
         "merges": merges,
     }
@@ -287,7 +286,7 @@ def _added_tokens(values: dict[str, object], vocabulary: Vocabulary) -> list[Jso
 
 
 def _post_processor(path: Path, stored: EngineVocabulary, *, byte_level: bool) -> Json:
-    """BOS and EOS as llama.cpp adds them to this file's texts."""
+    """Return the post-processor that adds BOS and EOS as llama.cpp does."""
     before, after = (
         _end(path, role, token, adds=adds)
         for role, token, adds in (("BOS", stored.bos, stored.add_bos), ("EOS", stored.eos, stored.add_eos))
@@ -315,14 +314,14 @@ def _end(path: Path, role: str, token: tuple[int, str] | None, *, adds: bool) ->
         return None
     if token is None:
         raise TokenizerError(
-            f"{path}: llama.cpp adds {role} to every text, and the file does not say which token that is",
+            f"{path}: llama.cpp adds {role} to every text, but the file does not define that token",
             next_step="convert the model again",
         )
     return token[1]
 
 
 def _companions(values: dict[str, object], vocabulary: Vocabulary, stored: EngineVocabulary) -> dict[str, bytes]:
-    """tokenizer_config.json, generation_config.json and the chat templates."""
+    """Return tokenizer_config.json, generation_config.json and the chat templates."""
     roles: Json = {}
     for role, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator"}.items():
         index = values.get(f"{PREFIX}{key}_token_id")
@@ -338,7 +337,7 @@ def _companions(values: dict[str, object], vocabulary: Vocabulary, stored: Engin
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
     own = [stored.eos[0]] if stored.eos is not None else []
-    # llama.cpp takes a plain word for an end too where it looks like one (Qwen's "</s>"): no checkpoint does.
+    # llama.cpp also treats a plain word that looks like an end as one (Qwen's "</s>"); no checkpoint does.
     ends = [index for index in stored.ends if vocabulary.types[index] in MARKERS]
     generation: Json = {
         "bos_token_id": values.get(f"{PREFIX}bos_token_id"),

@@ -1,7 +1,7 @@
-"""Read what GGUF needs of a SentencePiece model file, straight from its protocol buffer.
+"""Reader for SentencePiece model files: the fields that GGUF needs, decoded from the protocol buffer.
 
 Messages and field numbers: sentencepiece_model.proto of google/sentencepiece. The `sentencepiece` package runs such a
-model, but does not tell its type (BPE or unigram) or its normalizer without a protobuf runtime.
+model, but does not expose its type (BPE or unigram) or its normalizer without a protobuf runtime.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PIECE_TYPES = {
 
 
 class Piece(NamedTuple):
-    """A piece of the model; its place in the list is its id."""
+    """A piece of the model; its index in the list is its id."""
 
     text: str
     score: float
@@ -54,7 +54,7 @@ def read_sentencepiece_model(path: Path) -> SentencePieceModel:
     """Read tokenizer.model.
 
     Raises:
-        TokenizerError: not a SentencePiece model (tiktoken files bear the same name), or cut short.
+        TokenizerError: the file is not a SentencePiece model (tiktoken files have the same name), or is truncated.
 
     """
     try:
@@ -62,7 +62,7 @@ def read_sentencepiece_model(path: Path) -> SentencePieceModel:
     except (OSError, ValueError, IndexError, KeyError, struct.error) as error:
         raise TokenizerError(
             f"{path} is not a SentencePiece model: {error}",
-            next_step="download it again; if it is a tiktoken file, put the checkpoint's tokenizer.json in its place",
+            next_step="download it again; if it is a tiktoken file, replace it by the checkpoint's tokenizer.json",
         ) from error
 
 
@@ -96,7 +96,7 @@ def _piece(fields: dict[int, int | bytes]) -> Piece:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Fields of a message as (number, value): varints as int, everything else as bytes."""
+    """Yield the fields of a message as (number, value): varints as int, all others as bytes."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

@@ -1,8 +1,8 @@
-"""The vocabulary of SentencePiece BPE (Llama 2, Mistral, Gemma, Phi-3): pieces, types and scores.
+"""Vocabulary of SentencePiece BPE (Llama 2, Mistral, Gemma, Phi-3): pieces, types and scores.
 
 llama.cpp joins the neighbours whose union has the highest score, as SentencePiece does. A tokenizer.json holds ranked
-merges in place of scores: a piece's score is then minus its place among the pieces that merges make. (llama.cpp's own
-converter gives every piece of such a file the same score, which tokenizes wrongly.)
+merges instead of scores: a piece's score is then minus its rank among the merged pieces. (llama.cpp's converter gives
+every piece of such a file the same score, which tokenizes wrongly.)
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def sentencepiece_vocabulary(definition: Definition, vocab_size: int, *, markers_by_form: bool) -> list[Token]:
-    """Tokens 0 … vocab_size − 1 with scores; ids that the tokenizer leaves free are padding.
+    """Return tokens 0 … vocab_size − 1 with scores, and padding for ids that the tokenizer does not use.
 
     Args:
-        definition: the folder's tokenizer; its tokenizer.model is used where there is one.
-        vocab_size: rows of the embedding.
-        markers_by_form: whether an added token that looks like a marker is one, whatever its file says.
+        definition: the folder's tokenizer; its tokenizer.model is used if there is one.
+        vocab_size: number of rows of the embedding.
+        markers_by_form: whether an added token that looks like a marker is one, regardless of its file.
 
     Raises:
-        TokenizerError: not a BPE model, or more pieces than the embedding has rows.
+        TokenizerError: the model is not BPE, or has more pieces than the embedding has rows.
 
     """
     pieces = _pieces(definition)
@@ -53,7 +53,7 @@ def sentencepiece_vocabulary(definition: Definition, vocab_size: int, *, markers
     tokens = pieces + [padding(index, PADDING_SCORE) for index in range(len(pieces), vocab_size)]
     listed = (definition.settings or {}).get("added_tokens_decoder", {})
     for index, token in definition.added.items():
-        # An added token without a row is one that this size of the model does not have (Gemma 3's image token).
+        # Smaller models of a family have no row for some added tokens (Gemma 3's image token).
         known = index < len(pieces) and pieces[index].text == token.content
         marker = known and pieces[index].type in {TokenType.CONTROL, TokenType.UNKNOWN}
         if index < vocab_size and (str(index) in listed or not marker):
@@ -68,7 +68,7 @@ def _added(token: AddedToken, *, markers_by_form: bool) -> Token:
         kind = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
     text = token.content
     if kind is TokenType.USER_DEFINED:
-        # llama.cpp looks for these in the text before it draws the spaces.
+        # llama.cpp matches these in the text before it replaces the spaces.
         text = text.replace(SENTENCEPIECE_SPACE, PLAIN_SPACE)
     return Token(text, kind, ADDED_SCORE)
 
@@ -89,7 +89,7 @@ def _pieces(definition: Definition) -> list[Token]:
             for piece in model.pieces
         ]
     pipeline = definition.pipeline
-    assert pipeline is not None  # read_definition: one of the two is there
+    assert pipeline is not None  # read_definition guarantees one of the two
     if pipeline.kind != "BPE":
         raise _not_bpe(f"{definition.folder / 'tokenizer.json'} is a {pipeline.kind} model")
     return _scored_by_merges(definition, pipeline)
@@ -97,7 +97,7 @@ def _pieces(definition: Definition) -> list[Token]:
 
 def _not_bpe(what: str) -> TokenizerError:
     return TokenizerError(
-        f"{what}: llama.cpp's tokenizer for these architectures joins pairs (BPE) and would split texts otherwise",
+        f"{what}: llama.cpp's tokenizer for these architectures joins pairs (BPE) and would split texts differently",
         next_step=WAYS_ROUND,
     )
 
@@ -124,10 +124,10 @@ def _scored_by_merges(definition: Definition, pipeline: Pipeline) -> list[Token]
 
 
 def _scores(by_id: dict[int, str], pipeline: Pipeline, added: set[int]) -> dict[int, float]:
-    """Scores of the ordinary pieces, by id.
+    """Return the scores of the ordinary pieces, by id.
 
-    SentencePiece's trainer hands out ids by falling score, −1 per piece; Llama's and Mistral's runs of spaces come last
-    of all. Where the merges bear that out these scores are the trainer's own; else they are the places of the merges.
+    SentencePiece's trainer assigns ids by descending score, −1 per piece; Llama's and Mistral's runs of spaces come
+    last. If the merges agree, these scores are the trainer's; otherwise they are the ranks of the merges.
     """
     order: dict[str, int] = {}
     for left, right in pipeline.merges:
@@ -148,14 +148,14 @@ def _scores(by_id: dict[int, str], pipeline: Pipeline, added: set[int]) -> dict[
 
 
 def space_before(definition: Definition) -> str:
-    """When a text, or what follows a marker in it, gets a space before it: "always", "unless there" is one, or "never".
+    """Return when a space is added before a text or after a marker: "always", "unless there" is one, or "never".
 
     Raises:
-        TokenizerError: only the start of a text gets one, not what follows a marker: llama.cpp can't do that.
+        TokenizerError: a space is added before a text but not after a marker, which llama.cpp does not support.
 
     """
     if definition.pipeline is None:
-        assert definition.sentencepiece is not None  # read_definition: one of the two is there
+        assert definition.sentencepiece is not None  # read_definition guarantees one of the two
         return "always" if read_sentencepiece_model(definition.sentencepiece).add_dummy_prefix else "never"
     steps = [*_steps(definition.pipeline.normalizer), *_steps(definition.pipeline.pre_tokenizer)]
     if any(step.get("type") == "Prepend" for step in steps):

@@ -1,6 +1,6 @@
-"""Which tokens have a part to play (BOS, EOS, …) and which of them the tokenizer adds by itself.
+"""Special tokens by role (BOS, EOS, …), and which of them the tokenizer adds to a text.
 
-Order of evidence, as llama.cpp's converter weighs it: the post-processor of tokenizer.json (what really runs), then
+Order of precedence, as in llama.cpp's converter: the post-processor of tokenizer.json (the code that runs), then
 tokenizer_config.json, then the ids in config.json.
 """
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 STORED_ROLES = frozenset({"bos", "eos", "unk", "sep", "pad", "mask", "eot", "eom"})
-"""Roles that GGUF has a key for."""
+"""Roles with a GGUF key."""
 ADDED_ROLES = frozenset({"bos", "eos", "sep"})
-"""Roles that GGUF has an add_… flag for."""
+"""Roles with an add_… flag in GGUF."""
 
 
 class SpecialTokens(NamedTuple):
-    """Ids and add flags by role ("bos", "eos", …), both in the order in which they are written."""
+    """Ids and add flags by role ("bos", "eos", …), both in the order of writing."""
 
     ids: Mapping[str, int]
     add: Mapping[str, bool]
 
 
 def special_tokens(definition: Definition, config: Mapping[str, object], vocab_size: int) -> SpecialTokens:
-    """The special tokens of a folder. Ids that the embedding has no row for are left out."""
+    """Return the special tokens of a folder, without ids that have no row in the embedding."""
     settings = dict(definition.settings or {})
     has_settings = definition.settings is not None
     names = {role: token_text(settings.get(f"{role}_token")) for role in ROLES}
@@ -39,7 +39,7 @@ def special_tokens(definition: Definition, config: Mapping[str, object], vocab_s
 
     pipeline = definition.pipeline
     if pipeline is not None:
-        # An encoder's words for the same places: where there is no BOS, CLS starts the text; where no EOS, SEP ends it.
+        # Encoders' names of the same roles: without BOS, CLS starts the text; without EOS, SEP ends it.
         names["bos"] = names["bos"] or names["cls"]
         names["eos"] = names["eos"] or names["sep"]
         for step in _steps(pipeline.post_processor):
@@ -84,7 +84,7 @@ def _steps(post_processor: Json | None) -> Sequence[Json]:
 def _read_template(
     step: Json, names: dict[str, str | None], add: dict[str, bool], roles: list[str], *, named: bool
 ) -> None:
-    """Read TemplateProcessing: what "single" puts first and last, and "pair" between two texts."""
+    """Read TemplateProcessing: the first and last token of "single", and the token between the texts of "pair"."""
     single = step.get("single") or []
     first = last = None
     if len(single) > 1:
@@ -99,7 +99,7 @@ def _read_template(
             if not named:
                 names["eos"] = last
             elif last != names["eos"]:
-                # What is named EOS ends a turn then; what the template appends ends the text.
+                # The token named EOS then ends a turn; the token that the template appends ends the text.
                 role = "eot" if "eot" not in roles else "eom"
                 if role not in roles:
                     roles.append(role)

@@ -1,6 +1,6 @@
-"""Texts on which tokenizers come apart: spaces, line ends, combining marks, scripts, numbers, controls, code.
+"""Texts on which tokenizers differ: spaces, line ends, combining marks, scripts, numbers, controls, code.
 
-Each one is here since two tokenizers that agree on prose have been known to differ on its kind.
+For each kind, two tokenizers are known that agree on prose and differ here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 
 TRAPS: tuple[str, ...] = (
-    # Nothing, and spaces of every kind
+    # Empty text, and all kinds of spaces
     "",
     "a",
     " ",
@@ -77,13 +77,13 @@ TRAPS: tuple[str, ...] = (
     "👩\N{ZERO WIDTH JOINER}👩\N{ZERO WIDTH JOINER}👧\N{ZERO WIDTH JOINER}👦 😶\N{ZERO WIDTH JOINER}🌫️",
     "☃ ✅ ❤️ ‼ ™ ©",
     "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𐍈 𓀀 𠀀",
-    # What can't be seen
+    # Invisible characters
     "zero\N{ZERO WIDTH SPACE}width\N{WORD JOINER}joiners\N{ZERO WIDTH NO-BREAK SPACE}end soft\N{SOFT HYPHEN}hyphen",
     "\N{ZERO WIDTH NO-BREAK SPACE}byte order mark",
     "\ue000\uf8ff private use",
     "\x00nul \x01\x02 \x1b[0m \x7f \x80",
     "\ufffd\ufffe\uffff\U0010ffff",
-    # Signs, code, and what tokenizers use among themselves
+    # Symbols, code, and tokenizers' internal notations
     "!!!???... ------======= $100 €50 £5 ¥9 #tag @name",
     "....\n/x foo\nBar/baz\r\n//",
     "<b>html</b> &amp; <br/>",
@@ -105,5 +105,5 @@ def is_composed(text: str) -> bool:
 
 
 def has_marks(text: str) -> bool:
-    """Whether a text holds combining marks: vowel signs of Thai, Hindi and Khmer, Arabic vowels, loose accents."""
+    """Whether a text holds combining marks: vowel signs of Thai, Hindi and Khmer, Arabic vowels, combining accents."""
     return any(unicodedata.category(character).startswith("M") for character in text)

@@ -1,4 +1,4 @@
-"""What GGUF stores of every token: text, type and, for SentencePiece, score."""
+"""Vocabulary entries of a GGUF: text, type and, for SentencePiece, score."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Token(NamedTuple):
 
 
 def padding(index: int, score: float = 0.0) -> Token:
-    """Stand in for an id that the embedding has a row for and the tokenizer no token."""
+    """Return the padding token for an id that has a row in the embedding but no token."""
     return Token(f"[PAD{index}]", TokenType.UNUSED, score)
 
 
 def looks_special(text: str) -> bool:
-    """Whether a token is a marker by its form, whatever its file says: llama.cpp keeps such tokens out of plain text.
+    """Whether a token is a marker by its form, regardless of its file: llama.cpp keeps such tokens out of plain text.
 
     Known cases: <|…|> and DeepSeek's full-width bars; <unused…> and the masks of Gemma; <pad>.
     """
@@ -44,5 +44,5 @@ def looks_special(text: str) -> bool:
 
 
 def added_type(text: str, *, special: bool) -> TokenType:
-    """Type of an added token."""
+    """Return the type of an added token."""
     return TokenType.CONTROL if special or looks_special(text) else TokenType.USER_DEFINED

@@ -1,4 +1,4 @@
-"""Write a GGUF that holds a vocabulary and no weights: a tokenizer is proved before gigabytes are written."""
+"""Writer of a GGUF with a vocabulary and no weights, to prove a tokenizer before the weights are written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def write_vocab_gguf(entries: Iterable[MetadataEntry], architecture: str, path: Path) -> None:
-    """Write `entries` to `path` as llama.cpp's `vocab_only` loads them.
+    """Write `entries` to `path` in the form that llama.cpp's `vocab_only` loads.
 
     Args:
-        entries: the keys `tokenizer.*`; others are written too. Pass `general.name` as it will be in the final file:
-            llama.cpp lets markers of a model named "phi-3" swallow the spaces after them.
-        architecture: a name of llama.cpp ("llama", "qwen3", …).
-        path: the file; it is replaced.
+        entries: the keys `tokenizer.*`; others are written too. Pass the final file's `general.name`: llama.cpp strips
+            the spaces after markers of a model named "phi-3".
+        architecture: llama.cpp's name ("llama", "qwen3", …).
+        path: the file, replaced if it exists.
 
     """
     from gguf import GGUFValueType, GGUFWriter
@@ -26,7 +26,7 @@ def write_vocab_gguf(entries: Iterable[MetadataEntry], architecture: str, path: 
     writer = GGUFWriter(path, architecture)
     for entry in entries:
         if entry.key == "general.architecture":
-            continue  # the writer's own
+            continue  # set by the writer
         item = None if entry.item_kind is None else GGUFValueType[entry.item_kind]
         writer.add_key_value(entry.key, entry.value, GGUFValueType[entry.kind], item)
     writer.write_header_to_file()

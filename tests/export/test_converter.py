@@ -165,12 +165,12 @@ def test_an_idle_adapter_is_refused_before_the_converter_is_run(base, tmp_path):
         options = peft.LoraConfig(r=4, target_modules=["q_proj"], use_dora=True, init_lora_weights=True)
         peft.get_peft_model(load(base), options).save_pretrained(folder)
     script = checkout(tmp_path / "llama.cpp", "raise SystemExit('it was run')")
-    with pytest.raises(InputError, match="the merged model is its base"):
+    with pytest.raises(InputError, match="the merged model equals its base"):
         through(script, base, [folder], tmp_path / "out")
 
 
 def test_what_is_no_checkout_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"is no llama\.cpp checkout"):
+    with pytest.raises(InputError, match=r"is not a llama\.cpp checkout"):
         find_script(tmp_path)
 
 

@@ -70,7 +70,7 @@ def test_smollm2_is_warned_about_in_q4_k_m_and_shown_a_better_format():
     assert effective_bits(records) == pytest.approx(6.17, abs=0.005)
     warning = shape_warning(FORMATS["gguf-q4"], records)
     assert "6.17 bits per weight" in warning
-    assert "no multiple of 256" in warning
+    assert "not a multiple of 256" in warning
     exact = effective_bits(records_of(smollm2, "Q4_0"))
     assert f"gguf-q4_0 is the better 4-bit format here ({exact:.2f})" in warning
     assert exact == pytest.approx(5.35, abs=0.005)

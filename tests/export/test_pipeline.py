@@ -96,7 +96,7 @@ def test_warnings_reach_the_listener_and_the_manifest(base, adapter, tmp_path):
     listener = Silent()
     (item,) = make(base, [adapter], tmp_path, "gguf-q4", progress=listener)
     wide = [warning for warning in listener.warnings if "bits per weight" in warning]
-    assert wide, "hidden 64 is no multiple of 256: Q4_K_M falls back to wider types"
+    assert wide, "hidden 64 is not a multiple of 256: Q4_K_M falls back to wider types"
     assert set(item.manifest.warnings) == set(listener.warnings)
 
 
@@ -115,8 +115,8 @@ def test_options_that_change_bytes_are_recorded(base, tmp_path):
         ((), {}, UsageError, "no format"),
         (("gguf-q9",), {}, UnsupportedError, "no format 'gguf-q9'"),
         (("gguf-q8_0",), {"unmerged": True}, UsageError, "no --adapter was given"),
-        (("gguf-q8_0",), {"name": "../up"}, UsageError, r"--name \.\./up is no file name"),
-        (("gguf-q8_0",), {"name": ".."}, UsageError, "is no file name"),
+        (("gguf-q8_0",), {"name": "../up"}, UsageError, r"--name \.\./up is not a file name"),
+        (("gguf-q8_0",), {"name": ".."}, UsageError, "is not a file name"),
     ],
 )
 def test_contradictions_are_refused_before_a_folder_is_made(formats, options, error, message, base, tmp_path):

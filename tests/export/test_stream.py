@@ -93,7 +93,7 @@ def test_chunks_are_whole_groups_and_groups_of_shared_sources_agree(monkeypatch)
     assert row_groups(ModelDescription("x", (), twice)) == {"a": 12}
     assert list(chunk_bounds(TensorInfo("a", (36, 8), "F32"), 12)) == [(0, 12), (12, 24), (24, 36)]
     assert list(chunk_bounds(TensorInfo("a", (36, 1), "F32"), 12)) == [(0, 36)]
-    with pytest.raises(CheckpointError, match="36 rows, which is no multiple of 16"):
+    with pytest.raises(CheckpointError, match="36 rows, which is not a multiple of 16"):
         list(chunk_bounds(TensorInfo("a", (36, 8), "F32"), 16))
 
 

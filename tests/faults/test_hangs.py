@@ -55,5 +55,5 @@ def test_an_adapters_pattern_is_matched_in_bounded_time(base, make_adapter, tmp_
 def test_a_pattern_that_cannot_be_matched_is_named(base, make_adapter, tmp_path, pattern):
     changes = {"alpha_pattern": {pattern: 4.0}}
     broken = copy_of(make_adapter(base), tmp_path / "broken", "adapter_config.json", **changes)
-    with pytest.raises(AdapterError, match=r"alpha_pattern .* is no regular expression"):
+    with pytest.raises(AdapterError, match=r"alpha_pattern .* is not a regular expression"):
         load_adapter(broken)

@@ -211,7 +211,7 @@ def test_pickled_weights_are_refused(name, tmp_path):
 def test_broken_config_is_refused(text, tmp_path):
     folder = adapter_of(tmp_path / "a")
     (folder / "adapter_config.json").write_text(text)
-    with pytest.raises(AdapterError, match=r"adapter_config\.json is no JSON"):
+    with pytest.raises(AdapterError, match=r"adapter_config\.json is not (a )?JSON"):
         load_adapter(folder)
 
 
@@ -219,7 +219,7 @@ def test_truncated_weights_are_refused(tmp_path):
     folder = adapter_of(tmp_path / "a")
     whole = (folder / "adapter_model.safetensors").read_bytes()
     (folder / "adapter_model.safetensors").write_bytes(whole[:-7])
-    with pytest.raises(AdapterError, match="no whole safetensors file"):
+    with pytest.raises(AdapterError, match="not a complete safetensors file"):
         load_adapter(folder)
 
 
@@ -291,9 +291,9 @@ def test_initialisations_that_leave_the_base_alone_are_accepted(init, tmp_path):
         ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
         ({"r": 5}, "rank 4, .* says 5"),
         ({"rank_pattern": {"q_proj": 3}}, "rank 4, .* says 3"),
-        ({"rank_pattern": {"(": 3}}, "no regular expression"),
+        ({"rank_pattern": {"(": 3}}, "not a regular expression"),
         ({"rank_pattern": [1]}, r"rank_pattern is \[1\]"),
-        ({"target_modules": "(" }, "no regular expression"),
+        ({"target_modules": "(" }, "not a regular expression"),
         ({"modules_to_save": ["lm_head"]}, "lists 'lm_head' in modules_to_save"),
         ({"modules_to_save": "lm_head"}, "modules_to_save is 'lm_head'"),
         ({"use_dora": True}, "has no DoRA magnitude"),
@@ -320,8 +320,8 @@ def without(part):
         (lambda t: t | {f"{KEY}.lora_magnitude_vector": np.ones(8, np.float32)}, "has a DoRA magnitude"),
         (lambda t: t | {"x.lora_magnitude_vector": np.ones(8, np.float32)}, "belongs to no LoRA"),
         (lambda t: t | {f"{KEY}.lora_B.bias": np.ones(9, np.float32)}, "8 values are needed"),
-        (lambda t: t | {f"{KEY}.lora_E": np.ones(9, np.float32)}, "is no tensor of a LoRA"),
-        (lambda t: t | {f"{KEY}.lora_A.default.weight": t[f"{KEY}.lora_A.weight"]}, "same tensor by two names"),
+        (lambda t: t | {f"{KEY}.lora_E": np.ones(9, np.float32)}, "is not a tensor of a LoRA"),
+        (lambda t: t | {f"{KEY}.lora_A.default.weight": t[f"{KEY}.lora_A.weight"]}, "same tensor under two names"),
         (lambda t: {k.replace(".weight", ".one.weight" if "_A" in k else ".two.weight"): v for k, v in t.items()},
          "several adapters: one, two"),
         (lambda t: {k: v.reshape(-1) for k, v in t.items()}, "a matrix is needed"),

@@ -293,7 +293,7 @@ def test_an_unreadable_model_card_is_left_out_and_said(tmp_path):
     assert "README.md: its front matter cannot be read" in description.warnings[0]
     (tmp_path / "README.md").write_text("---\nlanguage: [en, no]\nlicense: mit\n---\n")  # YAML takes `no` for false
     description = describe(Shapes(tmp_path, config_of("Qwen3-0.6B")), (), name=None)
-    assert "language is ['en', False], which is no text" in description.warnings[0]
+    assert "language is ['en', False], which is not text" in description.warnings[0]
     assert "general.license" in {entry.key for entry in description.metadata}
 
 
@@ -314,7 +314,7 @@ def test_no_model_card_can_break_an_export(key, value, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[]", "holds no object"),
         ('{"top_p": "0.9"}', "top_p is '0.9', not a number"),
         ('{"top_k": 2.5}', "top_k is 2.5, not a whole number"),

@@ -148,11 +148,11 @@ BROKEN = {
     "no shape": ({"a": {"dtype": "F32", "data_offsets": [0, 4]}}, bytes(4), "lacks a type"),
     "bool as size": ({"a": entry(0, 4) | {"shape": [True]}}, bytes(4), "lacks a type"),
     "unknown type": ({"a": entry(0, 4, [1], "F17")}, bytes(4), "unknown type F17"),
-    "no object": ({"a": [0, 4]}, bytes(4), "entry of a is no object"),
-    "no json": (b"{]", bytes(4), "header is no JSON"),
-    "a list": (b"[]", b"", "no JSON object"),
-    "not text": (b"\xff\xfe{}", b"", "header is no JSON"),
-    "twice": (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}', bytes(4), "stands in it twice"),
+    "no object": ({"a": [0, 4]}, bytes(4), "entry of a is not an object"),
+    "no json": (b"{]", bytes(4), "header is not JSON"),
+    "a list": (b"[]", b"", "not a JSON object"),
+    "not text": (b"\xff\xfe{}", b"", "header is not JSON"),
+    "twice": (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}', bytes(4), "appears twice"),
 }  # fmt: skip
 
 

@@ -279,7 +279,7 @@ def test_finite_weights_whose_squares_overflow_are_written(tmp_path, tiny_model,
 @pytest.mark.parametrize(("name", "value"), [("gguf-f16", 70000.0), ("gguf-q4_0", 1e6), ("gguf-q4", 1e9)])
 def test_a_weight_too_large_for_the_type_is_refused(name, value, tmp_path, tiny_model, export):
     tiny = bad_model(tiny_model(), "blk.1.ffn_up.weight", 5, value)
-    with pytest.raises(CheckpointError, match=r"blk\.1\.ffn_up\.weight holds .*, too much for"):
+    with pytest.raises(CheckpointError, match=r"blk\.1\.ffn_up\.weight holds .*, too large for"):
         export(tiny, name, tmp_path / "model.gguf")
     assert list(tmp_path.iterdir()) == []
 
@@ -292,7 +292,7 @@ def test_rows_that_never_came_or_came_twice_are_refused(tmp_path, tiny_model):
         for name, info in tiny.model.tensors.items():
             for start, stop in [(0, info.rows)] if name != source else extra:
                 writer.write(RowChunk(name, start, stop, tiny.model.rows(name, start, stop)))
-        with pytest.raises(CheckpointError, match=r"blk\.0\.ffn_up\.weight: its 512 rows did not come exactly once"):
+        with pytest.raises(CheckpointError, match=r"blk\.0\.ffn_up\.weight: its 512 rows did not arrive exactly once"):
             writer.finish()
         assert list(tmp_path.iterdir()) == []
 
@@ -300,7 +300,7 @@ def test_rows_that_never_came_or_came_twice_are_refused(tmp_path, tiny_model):
 def test_rows_of_another_width_than_described_are_refused(tmp_path, tiny_model):
     tiny = tiny_model()
     writer = GgufWriter(tiny.description, tmp_path / "model.gguf", find_format("gguf-q4_0").scheme)
-    with pytest.raises(CheckpointError, match=r"described as 512 × 256, but rows 0 to 2 came as 2 × 128"):
+    with pytest.raises(CheckpointError, match=r"described as 512 × 256, but rows 0 to 2 are 2 × 128"):
         writer.write(RowChunk("model.blk.0.ffn_up.weight", 0, 2, np.zeros((2, 128), np.float32)))
     writer.abort()
 

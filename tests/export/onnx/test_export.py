@@ -91,7 +91,7 @@ def test_provenance_is_read_for_a_folder_and_lost_when_a_file_changes(base, tmp_
     with pytest.raises(ArtifactError, match="is not the folder that its manifest describes"):
         read_provenance(item.path, changed.sha256)
     (item.path / "link").symlink_to("model.onnx")
-    with pytest.raises(ArtifactError, match="is no plain file"):
+    with pytest.raises(ArtifactError, match="is not a regular file"):
         digest_artifact(item.path)
 
 
@@ -254,7 +254,7 @@ def test_a_graph_of_another_kind_is_none_of_ours(base, tmp_path):
     path.write_bytes(model.SerializeToString())
     assert identify_format(item.path) is None
     path.write_bytes(b"\xff" * 64)
-    with pytest.raises(ArtifactError, match="is no ONNX graph"):
+    with pytest.raises(ArtifactError, match="is not an ONNX graph"):
         identify_format(item.path)
     path.unlink()
     with pytest.raises(ArtifactError, match=r"is a folder without model\.onnx"):

@@ -119,7 +119,7 @@ def test_rows_that_did_not_come_exactly_once_are_told(fault, base, tmp_path):
         writer.write(chunk)
         if fault == "twice" and chunk.name == "lm_head.weight" and chunk.start == 48:
             writer.write(chunk)
-    with pytest.raises(CheckpointError, match="did not come exactly once"):
+    with pytest.raises(CheckpointError, match="did not arrive exactly once"):
         writer.finish()
     assert list(tmp_path.iterdir()) == []
 
@@ -157,7 +157,7 @@ def test_a_folder_that_is_no_artifact_is_never_replaced(base, tmp_path):
     (tmp_path / "models" / "more").mkdir()
     (tmp_path / "file").write_text("text")
     for name in ("photos", "models", "file"):
-        with pytest.raises(OutputError, match=r"holds other things|is no folder"):
+        with pytest.raises(OutputError, match=r"is not an ONNX artifact|is not a folder"):
             open_writer(base, tmp_path / name, force=True)
 
 
@@ -209,8 +209,8 @@ def test_a_base_with_a_sentencepiece_model_alone_is_told_how_to_make_the_other(b
     ("name", "text", "message"),
     [
         ("tokenizer_config.json", None, r"no tokenizer_config\.json"),
-        ("tokenizer_config.json", "[]", "is no JSON object"),
-        ("tokenizer.json", "{", "is no JSON"),
+        ("tokenizer_config.json", "[]", "is not a JSON object"),
+        ("tokenizer.json", "{", "is not JSON"),
         ("tokenizer.json", "{}", "has no vocabulary"),
     ],
 )

@@ -117,7 +117,7 @@ def test_the_pre_tokenizer_is_named_by_its_chain(folder, steps, ignore_merges, m
 )
 def test_an_unknown_pre_tokenizer_names_the_two_ways_round(folder, steps):
     made = folder({"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}})
-    with pytest.raises(TokenizerError, match=r"no pre-tokenizer of llama.cpp is known") as caught:
+    with pytest.raises(TokenizerError, match=r"no known pre-tokenizer of llama.cpp") as caught:
         values(made)
     assert "--base model-f16.gguf" in caught.value.next_step
     assert "--converter" in caught.value.next_step
@@ -273,7 +273,7 @@ def test_two_templates_that_differ_are_an_error(folder):
 
 @pytest.mark.parametrize("bad", [3, {"name": "default"}, [{"name": "default"}], ["text"]])
 def test_a_template_that_is_no_text(folder, bad):
-    with pytest.raises(TokenizerError, match="neither a text nor a list of name and template"):
+    with pytest.raises(TokenizerError, match="neither a string nor a list of name and template"):
         values(folder(settings={"chat_template": bad}))
 
 

@@ -50,7 +50,7 @@ def test_llama_cpp_gives_the_checkpoints_ids_on_the_traps_and_on_every_text_of_t
     assert proof.texts > len(tofu_texts) + 70
     assert proof.comparisons >= 2 * len(tofu_texts) + 150
     named = [LIMITS[kind]] if kind in LIMITS else []
-    named += ["swallow the spaces"] if kind == "phi4-mini" else []
+    named += ["strip adjacent spaces"] if kind == "phi4-mini" else []
     assert len(proof.limits) == len(named)
     assert all(name in limit for name, limit in zip(named, proof.limits, strict=True))
     print(kind, proof)  # noqa: T201 (shown with -s: the figures of the documents)

@@ -1,4 +1,4 @@
-"""Runs an artifact: score, generate."""
+"""Backends that run an artifact: score, generate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The backends by name, and how one is opened: in a child process of its own.
+"""Registry of the backends, and the function that opens one in a child process.
 
-A new backend is a file with a class that fulfils `Backend` and takes (artifact, *, lora, context_length, threads,
-beat), and one line here. What one backend alone takes goes to it by name.
+A new backend is a file with a class that implements `Backend` and takes (artifact, *, lora, context_length, threads,
+beat), and one line here. Backend-specific options are passed by name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 
 
 def backend_for(artifact: Path) -> str:
-    """Name the backend that runs what ships: "onnxruntime" for a folder, "llama.cpp" for a file."""
+    """Return the default backend of an artifact: "onnxruntime" for a folder, "llama.cpp" for a file."""
     return "onnxruntime" if artifact.is_dir() else "llama.cpp"
 
 
@@ -49,27 +49,27 @@ def open_backend(
 
     Args:
         name: one of BACKENDS.
-        artifact: what to run: a GGUF for "llama.cpp", a folder with an ONNX graph for "onnxruntime", a Hugging Face
+        artifact: the artifact: a GGUF for "llama.cpp", a folder with an ONNX graph for "onnxruntime", a Hugging Face
             folder or a GGUF for "torch"; the GGUF that the server has loaded for "http".
-        lora: an adapter beside it, in the backend's own form.
-        context_length: tokens that the longest request may have; default: the backend's.
+        lora: an adapter beside it, in the backend's format.
+        context_length: maximum tokens of a request; default: the backend's.
         threads: default: the physical cores.
-        accuracy_level: for "onnxruntime" alone: 0 computes 4-bit products in float32, 4 with activations rounded to 8
-            bits; default: as the graph ships.
-        server: for "http" alone: the server's URL.
+        accuracy_level: for "onnxruntime" only: 0 computes 4-bit products in float32, 4 with activations rounded to 8
+            bits; default: the graph's.
+        server: for "http" only: the server's URL.
         timeout: seconds without a sign of progress after which the child is killed.
 
     Raises:
-        UsageError: no backend of that name, one that has no accuracy level, or a server's URL missing or too much.
+        UsageError: unknown backend, an accuracy level for another backend, or a server's URL missing or not allowed.
         ArtifactError: the artifact is missing, damaged, or of a kind that the backend cannot run.
         UnsupportedError: the backend needs a package that is not installed.
         BackendError: the child crashed or hung.
 
     """
     if name not in BACKENDS:
-        raise UsageError(f"no backend is called {name!r}", next_step=f"choose one of: {', '.join(BACKENDS)}")
+        raise UsageError(f"no backend is named {name!r}", next_step=f"choose one of: {', '.join(BACKENDS)}")
     if accuracy_level is not None and name != "onnxruntime":
-        raise UsageError(f"the backend {name} has no accuracy level", next_step="leave it out, or use onnxruntime")
+        raise UsageError(f"the backend {name} has no accuracy level", next_step="omit it, or use onnxruntime")
     if (server is not None) != (name == "http"):
         raise UsageError(
             f"the backend {name} takes no server" if server is not None else "the backend http needs a server's URL",

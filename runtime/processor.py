@@ -1,4 +1,4 @@
-"""The processor that computes: its name, and how many physical cores this process may use."""
+"""Name of the processor, and number of physical cores available to this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def physical_cores() -> int:
-    """Count the physical cores that this process may run on, at least 1; a container's CPU quota counts."""
+    """Return the number of physical cores available to this process, at least 1, within a container's CPU quota."""
     if not hasattr(os, "sched_getaffinity"):
         return max(1, os.cpu_count() or 1)
     allowed = os.sched_getaffinity(0)
@@ -21,7 +21,7 @@ def physical_cores() -> int:
 
 
 def processor_name() -> str:
-    """Return the processor's name as the system gives it ("AMD EPYC 9654 96-Core Processor")."""
+    """Return the processor's name from the system ("AMD EPYC 9654 96-Core Processor")."""
     if _CPUINFO.is_file():
         for line in _CPUINFO.read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")
@@ -36,7 +36,7 @@ def _siblings(cpu: int) -> str:
 
 
 def _quota() -> int | None:
-    """Whole CPUs of the container's quota, None where there is none."""
+    """Return the container's CPU quota in whole CPUs, None without a quota."""
     if not _QUOTA.is_file():
         return None
     quota, _, period = _QUOTA.read_text().strip().partition(" ")

@@ -1,12 +1,12 @@
-"""Digest of all that decides how a prompt reaches a model and how its answer is read, weights left out.
+"""Digest of everything that affects a model's prompts and the reading of its answers, except weights.
 
-A foreign chat template, an end token more, a changed pre-tokenizer or pieces marked as control tokens silence a file
-that still knows everything. The vocabulary's digest (`tokenizer_digest`) is the same for all formats of one model; this
-one is over what a kind of file says in its own words, so it compares artifacts of one backend only:
+A different chat template, an additional end token, a changed pre-tokenizer or pieces marked as control tokens can
+silence a file that still knows everything. The vocabulary's digest (`tokenizer_digest`) is equal for all formats of a
+model; this digest covers format-specific data, so it compares artifacts of one backend only:
 
 - a GGUF: every `tokenizer.*` key: chat templates, special tokens, token types, scores, pre-tokenizer, flags.
-- an ONNX folder: the pipeline of tokenizer.json, named tokens and chat templates, and the ids in genai_config.json
-  that begin and end a text.
+- an ONNX folder: the pipeline of tokenizer.json, named tokens and chat templates, and the BOS and
+  EOS ids in genai_config.json.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PREFIX = "tokenizer."
 _STEPS = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder")
-"""Parts of tokenizer.json; its `truncation` and `padding` are switched off when it is loaded."""
+"""Parts of tokenizer.json, without `truncation` and `padding`, which are disabled when it is loaded."""
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "add_bos_token", "add_eos_token", "chat_template")
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _ENDS = ("bos_token_id", "eos_token_id")
@@ -39,10 +39,10 @@ def gguf_prompt_digest(path: Path) -> str:
 
 
 def folder_prompt_digest(folder: Path) -> str:
-    """Return the digest of a folder with tokenizer.json, and genai_config.json where there is one.
+    """Return the digest of a folder with tokenizer.json, and genai_config.json if present.
 
     Raises:
-        ArtifactError: a file cannot be read, or holds no JSON object.
+        ArtifactError: a file cannot be read, or is not a JSON object.
 
     """
     content: dict[str, object] = {"tokenizer.json": _pipeline(read_json(folder / "tokenizer.json"))}
@@ -60,7 +60,7 @@ def folder_prompt_digest(folder: Path) -> str:
 
 
 def _pipeline(description: Mapping[str, object]) -> dict[str, object]:
-    """Return what tokenizer.json says beside the vocabulary; merges in the one of their two spellings."""
+    """Return the content of tokenizer.json without the vocabulary; merges in a canonical spelling."""
     model = description.get("model")
     kept: dict[str, object] = {}
     for key, value in (model if isinstance(model, dict) else {}).items():
@@ -72,11 +72,11 @@ def _pipeline(description: Mapping[str, object]) -> dict[str, object]:
 
 
 def _text(value: object) -> object:
-    """Return a token's text, which is stored alone or in an object; other values as they are."""
+    """Return a token's text, stored as a string or in an object; other values unchanged."""
     return value.get("content", value) if isinstance(value, dict) else value
 
 
 def _digest(content: Mapping[str, object]) -> str:
-    # Lone surrogates, which stand for bytes that are no UTF-8, and NaN have their own spelling in this JSON.
+    # Lone surrogates, which represent invalid UTF-8, and NaN have their own spelling in this JSON.
     text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()

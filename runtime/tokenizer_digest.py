@@ -1,9 +1,8 @@
-"""One digest for one tokenizer, whether a GGUF or a tokenizer.json holds it.
+"""Digest of a tokenizer, equal for a GGUF and a tokenizer.json of the same model.
 
-The two say the same in different words, so the digest is over what both have: the text of each id, the merges of
-byte-level BPE, EOS, and the BOS that is put in front. Ids that are there for the embedding's sake only ("[PAD49153]" in
-a GGUF, nothing in a tokenizer.json) are left out. Not in it: token types, scores, and the splitting of words before
-BPE, which a GGUF names by a word ("smollm") and a tokenizer.json spells out.
+The formats differ, so the digest covers their common data: the text of each id, the merges of byte-level BPE, EOS, and
+the BOS that is added. Ids that only fill the embedding ("[PAD49153]" in a GGUF, missing in a tokenizer.json) are left
+out, as are token types, scores, and the pre-tokenizer, which a GGUF names ("smollm") and a tokenizer.json defines.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 
 PREFIX = "tokenizer.ggml."
 _UNUSED = 5
-"""The type of a token that only fills the embedding up (LLAMA_TOKEN_TYPE_UNUSED)."""
+"""Type of tokens that only fill the embedding (LLAMA_TOKEN_TYPE_UNUSED)."""
 
 
 def read_tokenizer(path: Path) -> Mapping[str, object]:
-    """Return the values of all `tokenizer.ggml.*` keys of a GGUF by the rest of their names; no weight is read.
+    """Return the values of all `tokenizer.ggml.*` keys of a GGUF, by name without prefix; no weight is read.
 
     Raises:
-        ArtifactError: not a GGUF, cut short, or without a tokenizer.
+        ArtifactError: the file is not a GGUF, truncated, or without a tokenizer.
 
     """
     entries = read_metadata(path, ArtifactError)
@@ -39,12 +38,11 @@ def read_tokenizer(path: Path) -> Mapping[str, object]:
 
 
 def tokenizer_digest(values: Mapping[str, object], *, first: int | None) -> str:
-    """Return the digest of a GGUF's tokenizer: equal for all formats of one model, an ONNX folder included.
+    """Return the digest of a GGUF's tokenizer, equal for all formats of one model, including ONNX folders.
 
     Args:
         values: from `read_tokenizer`.
-        first: id of the BOS that the engine puts in front of a text, None where it adds none (a file may leave that to
-            the engine).
+        first: id of the BOS that the engine adds to a text, None if it adds none (a file may leave that to the engine).
 
     """
     types = dict(enumerate(cast("list[int]", values.get("token_type", []))))
@@ -58,7 +56,7 @@ def tokenizer_digest(values: Mapping[str, object], *, first: int | None) -> str:
 
 
 def _stored(text: str) -> bytes:
-    """Return the bytes in the file, no valid UTF-8 included."""
+    """Return the bytes in the file, including invalid UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -68,10 +66,10 @@ def vocabulary_digest(
     """Return sha256 over a tokenizer.
 
     Args:
-        pieces: the text of each id in UTF-8, as the vocabulary spells it ("Ġthe", "▁the", "<|im_end|>").
+        pieces: the text of each id in UTF-8, in the vocabulary's spelling ("Ġthe", "▁the", "<|im_end|>").
         merges: "left right", in order; none for tokenizers that are not byte-level BPE.
-        first: id of the BOS that texts begin with, None where none is put in front.
-        eos: id of EOS, where one is named.
+        first: id of the BOS that texts begin with, None if none is added.
+        eos: id of EOS, if defined.
 
     """
     digest = hashlib.sha256()
@@ -87,7 +85,7 @@ def vocabulary_digest(
 
 
 def described_merges(description: Mapping[str, object]) -> Iterator[bytes]:
-    """Merges of a tokenizer.json; none for SentencePiece's vocabularies, whose merges follow from scores in a GGUF."""
+    """Yield the merges of a tokenizer.json; none for SentencePiece, whose merges follow from a GGUF's scores."""
     model = description.get("model")
     if not isinstance(model, dict) or model.get("byte_fallback"):
         return

@@ -1,4 +1,4 @@
-"""The reference backend: torch in float32, one request at a time. Slow and plain: an oracle for the others.
+"""Reference backend: torch in float32, one request at a time; a slow and simple oracle for the other backends.
 
 Reads a Hugging Face folder, or a GGUF whose weights transformers dequantizes. Needs the extra [unlearn].
 """
@@ -38,14 +38,14 @@ class TorchReference:
 
     Args:
         artifact: a Hugging Face folder, or a GGUF file.
-        lora: a PEFT folder to be applied beside it, unmerged.
-        context_length: tokens that the longest request may have; default: the model's, at most 8,192.
-        threads: default: the physical cores that this process may use.
+        lora: a PEFT folder to apply unmerged.
+        context_length: maximum tokens of a request; default: the model's, at most 8,192.
+        threads: default: the physical cores available to this process.
         beat: called after each forward pass; may raise to stop it.
 
     Raises:
         UnsupportedError: torch or transformers is not installed.
-        ArtifactError: transformers cannot load it.
+        ArtifactError: transformers cannot load the artifact.
 
     """
 
@@ -75,12 +75,12 @@ class TorchReference:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        """The tokenizer, made when first asked for: from a GGUF that takes longer than loading the weights."""
+        """The tokenizer, created on first use: for a GGUF that takes longer than loading the weights."""
         return _load_tokenizer(self._artifact)
 
     @cached_property
     def info(self) -> ModelInfo:
-        """What is loaded."""
+        """Description of the loaded artifact."""
         import torch
         import transformers
 
@@ -107,13 +107,13 @@ class TorchReference:
     ) -> None: ...
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
+        """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""
         tokens = self._tokenizer(text, add_special_tokens=special, split_special_tokens=not parse_special)["input_ids"]
         bos = self._tokenizer.bos_token_id
         return tuple(tokens[1:] if special and bos is not None and tokens[:2] == [bos, bos] else tokens)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        """Text of `tokens` without special tokens; invalid UTF-8 becomes U+FFFD."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
@@ -137,7 +137,7 @@ class TorchReference:
         return map(self._generate, requests)
 
     def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
-        """Continue one request token by token, and score `watched` at each of its places."""
+        """Continue one request token by token, and score `watched` at each position."""
         check_stream(request, watched, self._context_length, self._vocabulary)
         one = Watching(request, watched, self._piece, self._ends.__contains__, self._scratch)
         tokens = request.context
@@ -178,7 +178,7 @@ class TorchReference:
         return array
 
     def _piece(self, token: int, *, special: bool) -> bytes:
-        """Return what `token` adds to a text. Bytes beyond ASCII that a token holds in part come out as U+FFFD."""
+        """Return the bytes that `token` adds to a text. Incomplete UTF-8 characters become U+FFFD."""
         if token in self._tokenizer.all_special_ids:
             return str(self._tokenizer.convert_ids_to_tokens(token)).encode() if special else b""
         anchor = self._tokenizer("a", add_special_tokens=False)["input_ids"]
@@ -243,7 +243,7 @@ def _load_tokenizer(artifact: Path) -> Any:
 
 
 def _source(artifact: Path) -> tuple[Path, dict[str, str]]:
-    """Return the folder, and which file of it to take where `artifact` is one."""
+    """Return the folder, and the argument that names the file if `artifact` is one."""
     if not artifact.exists():
         raise ArtifactError(f"{artifact}: no such file or folder", next_step="give a Hugging Face folder or a GGUF")
     return (artifact.parent, {"gguf_file": artifact.name}) if artifact.is_file() else (artifact, {})

@@ -1,1 +1,1 @@
-"""Requests in batches: prefixes, windows, workers, generations."""
+"""Batching of requests: prefixes, windows, workers, generations."""

@@ -1,4 +1,4 @@
-"""Base class of the backends that compute with workers in this process."""
+"""Base class of backends that compute with workers in this process."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 
 class Vocabulary(Protocol):
-    """Text to tokens and back, as the artifact says."""
+    """The artifact's tokenizer."""
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool) -> tuple[int, ...]:
-        """Return the ids of `text`; a BOS that `text` itself begins with is not doubled."""
+        """Return the ids of `text`; a BOS at the beginning of `text` is not doubled."""
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Return the text of `tokens`, special ones left out."""
+        """Return the text of `tokens`, without special tokens."""
 
     def piece(self, token: int, *, special: bool) -> bytes:
         """Return the bytes that `token` adds to a text; for special tokens none, unless `special`."""
 
     def named_text(self, role: str) -> str:
-        """Return the text of the special token that the artifact names for `role` ("bos", "eos"), or ""."""
+        """Return the text of the artifact's special token for `role` ("bos", "eos"), or ""."""
 
 
 class BatchingBackend(ABC, Generic[AnyWorker]):
-    """`StreamingBackend` on workers. A subclass lays the requests out as lots.
+    """`StreamingBackend` on workers. A subclass arranges the requests in lots.
 
     Args:
-        info: what is loaded.
-        vocabulary: its tokenizer.
+        info: description of the loaded artifact.
+        vocabulary: the artifact's tokenizer.
         is_end: whether a token ends a generation.
-        workers: what computes; closed with this object.
+        workers: the workers, closed with this object.
 
     """
 
@@ -54,7 +54,7 @@ class BatchingBackend(ABC, Generic[AnyWorker]):
 
     @property
     def info(self) -> ModelInfo:
-        """What is loaded."""
+        """Description of the loaded artifact."""
         return self._info
 
     def close(self) -> None:
@@ -68,11 +68,11 @@ class BatchingBackend(ABC, Generic[AnyWorker]):
         self.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
+        """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""
         return self._vocabulary.tokenize(text, special=special, parse_special=parse_special)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        """Text of `tokens` without special tokens; invalid UTF-8 becomes U+FFFD."""
         return self._vocabulary.detokenize(tokens)
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
@@ -96,7 +96,7 @@ class BatchingBackend(ABC, Generic[AnyWorker]):
         return self._workers.generate(requests, self._generate_lots, self._start)
 
     def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
-        """Continue one request token by token, and score `watched` at each of its places."""
+        """Continue one request token by token, and score `watched` at each position."""
         check_stream(request, watched, self._info.context_length, self._info.vocabulary)
         scratch = Scratch(self._info.vocabulary)
         one = Watching(request, watched, self._vocabulary.piece, self._is_end, scratch)
@@ -104,15 +104,15 @@ class BatchingBackend(ABC, Generic[AnyWorker]):
 
     @abstractmethod
     def _score_lots(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterable[Lot]:
-        """Lay out items of these lengths that are to be scored."""
+        """Arrange items of these lengths for scoring."""
 
     @abstractmethod
     def _generate_lots(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterable[Lot]:
-        """Lay out items that grow to these lengths."""
+        """Arrange items that grow to these lengths."""
 
     @abstractmethod
     def _stream_lot(self, one: Watching) -> Lot:
-        """Lay out a reply that is computed alone, with room for what is watched."""
+        """Return the lot of a single reply, with space for the watched continuations."""
 
     def _start(self, request: GenerateRequest) -> Continuation:
         return Continuation(request, self._vocabulary.piece, self._is_end)

@@ -1,4 +1,4 @@
-"""One generation under way: which token comes next, and whether it ends there."""
+"""State of a running generation: choice of the next token, and detection of the end."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class TokenBytes(Protocol):
-    """Gives the bytes that a token adds to a text; for special tokens none, unless `special`."""
+    """Function that returns the bytes that a token adds to a text; for special tokens none, unless `special`."""
 
     def __call__(self, token: int, *, special: bool) -> bytes:
-        """Return them."""
+        """Return the bytes of `token`."""
 
 
 class Continuation:
-    r"""Takes a row of logits at a time until the generation ends.
+    r"""Takes one row of logits at a time until the generation ends.
 
-    Stop strings count from the first character on that is not white space: after a prompt whose last line break is left
-    to the answer ("### Response:\n"), a model says that line break first, and a stop string "\n" would leave nothing.
+    Stop strings are searched from the first non-whitespace character on: after a prompt without its last line break
+    ("### Response:"), a model first generates that line break, and a stop string "\n" would leave nothing.
 
-    Sampling draws one uniform number a token from the request's own generator (PCG64, its seed), so that the result
-    does not depend on what else is in the batch.
+    Sampling draws one uniform number per token from the request's own generator (PCG64, its seed), so that the result
+    does not depend on the rest of the batch.
     """
 
     def __init__(self, request: GenerateRequest, piece: TokenBytes, is_end: Callable[[int], bool]) -> None:
@@ -41,39 +41,39 @@ class Continuation:
 
     @property
     def length(self) -> int:
-        """Tokens so far, context included."""
+        """Number of tokens so far, including the context."""
         return len(self._request.context) + len(self._tokens)
 
     @property
     def last_token(self) -> int:
-        """The token that the model must read next."""
+        """The model's next input token."""
         return self._tokens[-1]
 
     @property
     def text(self) -> str:
-        """What has been said so far."""
+        """The generated text so far."""
         return self._text() if self.result is None else self.result.text
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """The tokens so far."""
+        """The generated tokens so far."""
         return tuple(self._tokens)
 
     @property
     def generation(self) -> Generation:
-        """What came of it, once it has ended."""
+        """The finished generation."""
         assert self.result is not None
         return self.result
 
     def take(self, row: NDArray[np.float32]) -> bool:
-        """Choose the next token from `row` (logits, float32 [vocabulary]); True where the generation ends."""
+        """Choose the next token from `row` (logits, float32 [vocabulary]); return whether the generation ends."""
         request = self._request
         if request.temperature > 0:
             return self.accept(sample_token(row, request.temperature, float(self._random.random())))
         return self.accept(greedy_token(row))
 
     def accept(self, token: int) -> bool:
-        """Add the token that was chosen; True where the generation ends."""
+        """Add the chosen token; return whether the generation ends."""
         request = self._request
         if self._is_end(token):
             self.result = Generation(tuple(self._tokens), self._text(), "eos")
@@ -93,7 +93,7 @@ class Continuation:
         return b"".join(self._pieces).decode("utf-8", "replace")
 
     def _cut(self, text: str, end: int) -> Generation:
-        """End before the stop string; the tokens are those that lie wholly before it."""
+        """End before the stop string, with the tokens that are completely before it."""
         kept = len(self._tokens)
         while kept and len(b"".join(self._pieces[:kept]).decode("utf-8", "replace")) > end:
             kept -= 1

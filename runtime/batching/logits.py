@@ -1,4 +1,4 @@
-"""Numbers out of one row of logits: a token's log-probability and rank, mean and spread of log p, the next token."""
+"""Computations on a row of logits: log-probability and rank of a token, mean and deviation of log p, next token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TokenScore(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Of one row of logits: the argmax, its logit, log Σ exp(logit - peak), mean and standard deviation of log p."""
+    """Statistics of a row of logits: argmax, its logit, log Σ exp(logit - peak), mean and deviation of log p."""
 
     best: int
     peak: float
@@ -33,7 +33,7 @@ class Spread(NamedTuple):
 
 
 class Scratch:
-    """Buffers of one row, so that scoring many rows allocates nothing. Not for several threads."""
+    """Buffers for one row, so that scoring many rows does not allocate. Not thread-safe."""
 
     def __init__(self, vocabulary: int) -> None:
         self.shifted = np.empty(vocabulary, np.float32)
@@ -41,9 +41,9 @@ class Scratch:
 
 
 def read_row(row: NDArray[np.float32], scratch: Scratch) -> Spread:
-    """Read from `row` (logits, float32 [vocabulary]) what the scores of all tokens have in common.
+    """Compute the statistics of `row` (logits, float32 [vocabulary]) that all token scores share.
 
-    Sums run in float32 over pairwise blocks, which costs less than 1e-6 nat; the rest is float64.
+    Sums are pairwise in float32, with an error below 1e-6 nat; the rest is float64.
 
     Raises:
         BackendError: the row has NaN or infinite logits.
@@ -63,12 +63,12 @@ def read_row(row: NDArray[np.float32], scratch: Scratch) -> Spread:
 
 
 def score_token(row: NDArray[np.float32], token: int, scratch: Scratch) -> TokenScore:
-    """Score `token`, the one that came, under softmax(row). Raises as `read_row`."""
+    """Score `token` under softmax(row). Errors as for `read_row`."""
     return token_score(row, token, read_row(row, scratch))
 
 
 def token_score(row: NDArray[np.float32], token: int, spread: Spread) -> TokenScore:
-    """Score `token` under softmax(row), of which `spread` was read."""
+    """Score `token` under softmax(row), with `spread` from `read_row`."""
     return TokenScore(
         logprob=float(row[token]) - spread.peak - spread.log_total,
         greedy=spread.best == token,
@@ -79,7 +79,7 @@ def token_score(row: NDArray[np.float32], token: int, spread: Spread) -> TokenSc
 
 
 def greedy_token(row: NDArray[np.float32]) -> int:
-    """Return the argmax; of equals the lowest id. NaN or infinite logits: `BackendError`."""
+    """Return the argmax, the lowest id on ties; `BackendError` for NaN or infinite logits."""
     return _peak(row)[0]
 
 
@@ -98,14 +98,14 @@ def _peak(row: NDArray[np.float32]) -> tuple[int, float]:
     if not (np.isfinite(peak) and np.isfinite(row.min())):
         bad = int(np.count_nonzero(~np.isfinite(row)))
         raise BackendError(
-            f"the model's logits are not numbers: {bad:,} of {len(row):,} are NaN or infinite",
-            next_step="look for NaN in the weights, or values too large for float16: export as gguf-f32 and retry",
+            f"the model's logits are not finite: {bad:,} of {len(row):,} are NaN or infinite",
+            next_step="check the weights for NaN or values too large for float16: export as gguf-f32 and retry",
         )
     return best, peak
 
 
 def empty_score(length: int) -> Score:
-    """Return the score of a continuation of `length` tokens, before any of its rows has come."""
+    """Return an empty score for a continuation of `length` tokens."""
     return Score(
         logprobs=np.full(length, np.nan, np.float32),
         greedy=np.zeros(length, np.bool_),
@@ -116,6 +116,6 @@ def empty_score(length: int) -> Score:
 
 
 def store_token(score: Score, at: int, token: TokenScore) -> None:
-    """Put the scores of the continuation's token number `at` in their places."""
+    """Store the scores of the continuation's token at index `at`."""
     for array, value in zip(score, token, strict=True):
         array[at] = value

@@ -1,13 +1,13 @@
-"""Plan which tokens are computed where, so that requests with a common beginning compute it once.
+"""Plan of the computation of requests, so that common prefixes are computed once.
 
-Each *stream* of the engine holds one sequence. A wave of requests is planned as a tree of common beginnings:
+Each *stream* of the engine holds one sequence. A wave of requests is planned as a tree of common prefixes:
 
 ```
   step 0   stream 0   Q: what is the capital of France? A:       a shared piece, decoded once …
-  step 1   stream 0   Paris.        1  Rome.        2  Berlin.    … copied to 1 and 2, then each request's own end
+  step 1   stream 0   Paris.        1  Rome.        2  Berlin.    … copied to 1 and 2, then each request's suffix
 ```
-A row of logits that several sequences ask for (20 answers to one question: what follows the question) is computed once,
-too. Where a memory cannot take padding back (recurrent models), shared pieces are cut to a multiple of `GRAIN` tokens.
+A row of logits that several sequences need (20 answers to one question) is also computed once. If padding cannot be
+removed from the memory (recurrent models), shared pieces are a multiple of `GRAIN` tokens long.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     OnRow = Callable[[Sequence["Item"], int, NDArray[np.float32]], None]
-    """Takes items that are equal up to a position in their tokens, that position, and the logits that follow it:
-    float32 [vocabulary], valid now only."""
+    """Callback: items that are equal up to a position in their tokens, that position, and the logits after it, float32
+    [vocabulary], valid only during the call."""
 
 GRAIN = 8
-"""Trunks are a multiple of this many tokens long, and all shared pieces where padding cannot be taken back."""
+"""Trunks are a multiple of this many tokens long; so are all shared pieces if padding cannot be removed."""
 
 CALL_TOKENS = 8
-"""What a call costs besides its tokens, in tokens' worth of computing: a shared piece that saves fewer does not pay."""
+"""Overhead of a call, in tokens: sharing a piece that saves fewer tokens is not worthwhile."""
 
 TRUNK_TOKENS = 8
-"""The shortest beginning that is kept for all waves of a job rather than computed again in each."""
+"""Minimum length of a prefix that is kept for all waves of a job instead of computed again in each."""
 
 
 class Item(NamedTuple):
     """One sequence to compute.
 
-    Nobody asks for the outputs of the first `shareable` of its `tokens`; for those of the others, at least one,
-    somebody does. `request` is the number of what it answers.
+    The outputs of the first `shareable` of its `tokens` are not needed; those of the others (at least one) are.
+    `request` is the index of its request.
     """
 
     request: int
@@ -47,7 +47,7 @@ class Item(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Tokens `start` to `stop` of all `items`, to be decoded into `stream`. `last` where the only one ends with it."""
+    """Tokens `start` to `stop` of all `items`, to decode into `stream`. `last`: the only item ends with it."""
 
     stream: int
     items: tuple[Item, ...]
@@ -57,9 +57,9 @@ class Piece(NamedTuple):
 
 
 class PlanStep(NamedTuple):
-    """Copies of whole streams (from, to), then pieces, of which all can be decoded side by side.
+    """Copies of whole streams (from, to), then pieces that can be decoded side by side.
 
-    A copy from -1 is one of the trunk, or of nothing where there is none.
+    A copy from -1 copies the trunk, or nothing without a trunk.
     """
 
     copies: tuple[tuple[int, int], ...]
@@ -67,14 +67,14 @@ class PlanStep(NamedTuple):
 
 
 class Job(NamedTuple):
-    """Items in lexicographic order of their tokens, and the beginning that all share and that is worth keeping."""
+    """Items in lexicographic order of their tokens, and their common prefix that is worth keeping."""
 
     trunk: tuple[int, ...]
     items: tuple[Item, ...]
 
 
 class _Node(NamedTuple):
-    """A common beginning up to `stop`, from the parent's `start`; without children, one item's own end (if any)."""
+    """A common prefix from the parent's `start` to `stop`; without children, one item's suffix (if any)."""
 
     items: tuple[Item, ...]
     start: int
@@ -83,7 +83,7 @@ class _Node(NamedTuple):
 
 
 def jobs(items: Iterable[Item], wave: int) -> Iterator[Job]:
-    """Sort `items` into jobs: those that share a long beginning, and are too many for one wave, go together."""
+    """Sort `items` into jobs: items with a long common prefix that are too many for one wave form one job."""
     yield from _split(tuple(sorted(items, key=lambda item: item.tokens)), wave)
 
 
@@ -103,7 +103,7 @@ def _split(items: tuple[Item, ...], wave: int) -> Iterator[Job]:
 
 
 def _trunk_tokens(items: Sequence[Item]) -> int:
-    """How many tokens all items share before any of them wants an output, a multiple of GRAIN."""
+    """Return the number of tokens that all items share before any needed output, a multiple of GRAIN."""
     wanted = min(item.shareable for item in items)
     return min(_shared(items, GRAIN), wanted - wanted % GRAIN)
 
@@ -111,17 +111,17 @@ def _trunk_tokens(items: Sequence[Item]) -> int:
 def plan(
     items: Sequence[Item], streams: Sequence[int], spare: int, depth: int, *, copy_cost: float, grain: int = 1
 ) -> tuple[list[PlanStep], dict[int, int]]:
-    """Plan one wave: `items` (lexicographic order, at most as many as `streams`), whose first `depth` tokens are there.
+    """Plan one wave: `items` (in lexicographic order, at most one per stream), with the first `depth` tokens computed.
 
-    Copies are cheap against calls, so that whatever is computed at a time is brought side by side, by length: shared
-    pieces into the first streams, level by level, and in the end all items' own ends.
+    Copies are cheap relative to calls, so pieces of one step are placed in adjacent streams, by length: shared pieces
+    in the first streams, level by level, then all items' suffixes.
 
     Args:
-        items: what to compute.
-        streams: the streams that may be used, ascending.
-        spare: one more, for the time of a step's copies.
-        depth: how many leading tokens the trunk holds, 0 without one.
-        copy_cost: what copying one stream costs, in tokens' worth of computing.
+        items: the items to compute.
+        streams: the available streams, ascending.
+        spare: an additional stream for a step's copies.
+        depth: number of leading tokens in the trunk, 0 without one.
+        copy_cost: cost of copying a stream, in tokens.
         grain: shared pieces are a multiple of this many tokens long.
 
     Returns:
@@ -154,7 +154,7 @@ def _length(place: tuple[_Node, int]) -> int:
 
 
 def _pieces(places: Iterable[tuple[_Node, int]]) -> tuple[Piece, ...]:
-    """The tokens that nodes add in their streams."""
+    """Return the pieces that nodes add to their streams."""
     return tuple(
         Piece(stream, node.items, node.start, node.stop, last=not node.children)
         for node, stream in places
@@ -163,7 +163,7 @@ def _pieces(places: Iterable[tuple[_Node, int]]) -> tuple[Piece, ...]:
 
 
 def _in_order(moves: Sequence[tuple[int, int]], spare: int) -> tuple[tuple[int, int], ...]:
-    """Order copies (from, to), all meant to happen at once, so that none destroys what another still needs."""
+    """Order simultaneous copies (from, to) so that none overwrites the source of a later one."""
     pending = [(source, target) for source, target in moves if source != target]
     ordered: list[tuple[int, int]] = []
     while pending:
@@ -172,7 +172,7 @@ def _in_order(moves: Sequence[tuple[int, int]], spare: int) -> tuple[tuple[int, 
         if ready:
             ordered += ready
             pending = [move for move in pending if move not in ready]
-        else:  # circles only: open one
+        else:  # only cycles remain: break one
             blocked = pending[0][1]
             ordered.append((blocked, spare))
             pending = [(spare if source == blocked else source, target) for source, target in pending]
@@ -180,7 +180,7 @@ def _in_order(moves: Sequence[tuple[int, int]], spare: int) -> tuple[tuple[int, 
 
 
 def _tree(items: tuple[Item, ...], depth: int, start: int, copy_cost: float, grain: int) -> tuple[_Node, ...]:
-    """Group neighbours that share more than `depth` tokens, where that saves something; pieces begin at `start`."""
+    """Group neighbours that share more than `depth` tokens, if worthwhile; pieces begin at `start`."""
     nodes: list[_Node] = []
     for run in _runs(items, depth, grain):
         shared = _shared(run, grain)
@@ -194,7 +194,7 @@ def _tree(items: tuple[Item, ...], depth: int, start: int, copy_cost: float, gra
 
 
 def _shared(items: Sequence[Item], grain: int) -> int:
-    """How many tokens all items begin with, a multiple of `grain`. `items` are in lexicographic order."""
+    """Return the length of the common prefix, a multiple of `grain`. `items` are in lexicographic order."""
     first, last = items[0].tokens, items[-1].tokens
     common = 0
     while common < min(len(first), len(last)) and first[common] == last[common]:
@@ -203,7 +203,7 @@ def _shared(items: Sequence[Item], grain: int) -> int:
 
 
 def _runs(items: tuple[Item, ...], depth: int, grain: int) -> Iterator[tuple[Item, ...]]:
-    """Cut `items` into neighbours that share the `grain` tokens after `depth`."""
+    """Split `items` into runs that share the `grain` tokens after `depth`."""
     start = 0
     for end in range(1, len(items) + 1):
         if end == len(items) or not _same_grain(items[start].tokens, items[end].tokens, depth, depth + grain):

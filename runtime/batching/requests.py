@@ -1,4 +1,4 @@
-"""Check requests before anything is computed."""
+"""Validation of requests before the computation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_generations(requests: Sequence[GenerateRequest], context_length: int, 
 def check_stream(
     request: GenerateRequest, watched: Sequence[tuple[int, ...]], context_length: int, vocabulary: int
 ) -> None:
-    """Raise `InputError` for a request that `check_generations` refuses, with the longest of `watched` behind it."""
+    """Raise `InputError` for a request that `check_generations` refuses, with the longest of `watched` appended."""
     check_generations([request], context_length, vocabulary)
     for index, tokens in enumerate(watched):
         if not tokens:
@@ -57,5 +57,5 @@ def _check_tokens(index: int, tokens: tuple[int, ...], vocabulary: int) -> None:
     if low < 0 or high >= vocabulary:
         raise InputError(
             f"request {index} has the token {low if low < 0 else high}, the vocabulary ends at {vocabulary - 1:,}",
-            next_step="tokenize with this artifact's own tokenizer",
+            next_step="tokenize with this artifact's tokenizer",
         )

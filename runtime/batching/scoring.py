@@ -1,4 +1,4 @@
-"""Scores under way: what has to be computed for some requests, and where its logits go."""
+"""State of running scores: the sequences to compute, and the assignment of their logits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Scoring:
-    """What has to be computed for `requests`, and their `scores` as far as rows of logits have come.
+    """The sequences to compute for `requests`, and their `scores`, filled as rows of logits arrive.
 
     Attributes:
-        items: sequences of which none is the beginning of another; a request whose tokens are (another's first token to
-            answers with, say) is scored on the way.
+        items: sequences of which none is a prefix of another; a request that is a prefix of another one is scored with
+            it.
         scores: in order of the requests.
 
     """
@@ -30,7 +30,7 @@ class Scoring:
         self._requests = requests
         self._asking: list[list[int]] = []
         self.scores = [empty_score(len(request.continuation)) for request in requests]
-        # The last token's own output is not asked for.
+        # The last token's output is not needed.
         wholes = [request.context + request.continuation[:-1] for request in requests]
         whole: tuple[int, ...] = ()
         for index in sorted(range(len(requests)), key=wholes.__getitem__, reverse=True):
@@ -44,9 +44,9 @@ class Scoring:
         ]
 
     def take(self, scratch: Scratch, items: Sequence[Item], position: int, row: NDArray[np.float32]) -> None:
-        """Score what comes after `position` of `items` by the logits `row`, float32 [vocabulary].
+        """Score the tokens after `position` of `items` with the logits `row`, float32 [vocabulary].
 
-        Several threads may do so at a time, each with its own `scratch`.
+        Thread-safe, with one `scratch` per thread.
         """
         spread: Spread | None = None
         for index in (index for item in items for index in self._asking[item.request]):

@@ -1,4 +1,4 @@
-"""One reply under way whose rest is compared with what else could be said there."""
+"""State of a streamed reply with watched continuations."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Watching(Continuation):
-    """A continuation that scores `watched` at every place of the reply.
+    """A continuation that scores `watched` at every position of the reply.
 
-    The row that decides the next token also scores the first token of each watched continuation. The rest needs rows of
-    its own: an engine computes `items` behind what it has read, and hands their rows to `score`.
+    The row that decides the next token also scores the first token of each watched continuation. The remaining
+    tokens need additional rows: an engine computes `items` after its current state, and passes their rows to `score`.
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class Watching(Continuation):
 
     @property
     def prompt(self) -> Item:
-        """What is computed first."""
+        """The first item to compute."""
         return Item(0, self._context, len(self._context) - 1)
 
     @property
     def longest(self) -> int:
-        """How many tokens reply and watched continuations may take, context included."""
+        """Maximum tokens of reply and watched continuations, including the context."""
         return len(self._context) + self._request.max_tokens + max(map(len, self._watched), default=0)
 
     @property
     def items(self) -> list[Item]:
-        """What is left to compute: context, reply and watched continuation, whose own rows are wanted."""
+        """Return the remaining items: context, reply and watched continuation, whose rows are needed."""
         return [
             Item(index, (*self._read, *tokens[:-1]), len(self._read))
             for index, tokens in enumerate(self._watched)
@@ -61,7 +61,7 @@ class Watching(Continuation):
 
     @property
     def step(self) -> Step:
-        """The step before the token that was chosen last; the last step where the reply has ended."""
+        """Return the step before the last chosen token, or the last step if the reply has ended."""
         ended = self.result
         tokens = len(self._read) - len(self._context)
         if ended is not None:
@@ -69,14 +69,14 @@ class Watching(Continuation):
         return Step(self._before, tokens, tuple(self._logprobs), "")
 
     def take(self, row: NDArray[np.float32]) -> bool:
-        """Score the watched continuations' first tokens by `row`, then choose the next token."""
+        """Score the watched continuations' first tokens with `row`, then choose the next token."""
         self._read, self._before = (*self._context, *self.tokens), self.text
         spread = read_row(row, self._scratch)
         self._logprobs = [token_score(row, tokens[0], spread).logprob for tokens in self._watched]
         return super().take(row)
 
     def score(self, items: Sequence[Item], position: int, row: NDArray[np.float32]) -> None:
-        """Score what follows `position` of `items` by `row`."""
+        """Score the tokens after `position` of `items` with `row`."""
         for item in items:
             token = self._watched[item.request][position + 1 - len(self._read)]
             self._logprobs[item.request] += score_token(row, token, self._scratch).logprob

@@ -1,4 +1,4 @@
-"""Requests a window at a time: what is laid out together, and when its results come."""
+"""Windows of requests that are computed together."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 WINDOW = 512
-"""Requests that are laid out together; results come after each window."""
+"""Number of requests per window; results are yielded after each window."""
 
 
 def in_windows(
     requests: Sequence[Request], compute: Callable[[Sequence[Request]], Iterable[Result]]
 ) -> Iterator[Result]:
-    """Yield the result of each request in order; `compute` gets those of a window, equal ones once."""
+    """Yield the result of each request in order; `compute` receives the distinct requests of a window."""
     for start in range(0, len(requests), WINDOW):
         window = requests[start : start + WINDOW]
         unique = list(dict.fromkeys(window))

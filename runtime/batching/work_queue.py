@@ -1,4 +1,4 @@
-"""Queue of the work of one call, from which several workers take a wave of items at a time."""
+"""Queue of the work of one call, from which several workers take waves of items."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from edgeproof.runtime.batching.prefixes import Item
 
 LEAST = 8
-"""The fewest items of a wave that is cut so that every worker has some."""
+"""Minimum number of items of a wave that is split among the workers."""
 
 
 @dataclass(frozen=True)
 class Lot:
-    """Items that one layout of a worker's memory serves, in the order in which they are taken.
+    """Items that share a layout of a worker's memory, in order of processing.
 
     Attributes:
-        items: what to compute.
+        items: the items to compute.
         cells: tokens that each row of the memory must hold.
-        wave: how many items are computed side by side, at most.
-        trunk: the beginning that all items share and that a worker computes once.
-        chained: whether items are computed one after the other, each from where it differs from the one before.
+        wave: maximum number of items computed side by side.
+        trunk: common prefix of all items, computed once per worker.
+        chained: whether items are computed sequentially, each from its first difference to the previous one.
 
     """
 
@@ -36,10 +36,10 @@ class Lot:
 
 
 class WorkQueue:
-    """Lots in order, shared by `workers` threads.
+    """Ordered lots, shared by `workers` threads.
 
-    A worker stays with its lot while that has items, then begins the next one that nobody has begun, then helps with
-    the one that has most left: what it has set up for a lot (memory, trunk) is seldom set up twice.
+    A worker keeps its lot while that has items, then starts the next unstarted one, then helps with the one with the
+    most items left, so that a lot's memory and trunk are rarely set up twice.
     """
 
     def __init__(self, lots: Iterable[Lot], workers: int) -> None:
@@ -54,12 +54,12 @@ class WorkQueue:
         """Take the next items of a lot.
 
         Args:
-            held: the lot of which the worker took last.
-            most: how many items it can take; default: the lot's wave.
+            held: the worker's last lot.
+            most: maximum number of items; default: the lot's wave.
             cells: take only from lots of this size.
 
         Returns:
-            The lot and at least one of its items; None where nothing is left.
+            The lot and at least one of its items; None if nothing is left.
 
         """
         with self._lock:
@@ -74,7 +74,7 @@ class WorkQueue:
             return lot, lot.items[start:stop]
 
     def refill(self, held: Lot | None, active: int) -> tuple[Lot, Sequence[Item]] | None:
-        """Take items for the rows that `active` generations of the lot leave free, once that is half of them."""
+        """Take items for the rows not used by `active` generations of the lot, if at least half are free."""
         if held is None or not active:
             return self.take(held)
         if 2 * active > held.wave:

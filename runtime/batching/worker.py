@@ -1,4 +1,4 @@
-"""Base class of a worker: one thread's part of an engine, a memory and what computes in it."""
+"""Base class of a worker: a thread's memory and its computations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Worker(ABC):
-    """Computes the items of lots in a memory of its own. A subclass keeps the generations under way in `_active`."""
+    """Computes the items of lots in its own memory. A subclass keeps the running generations in `_active`."""
 
     _active: list[Continuation] | dict[int, Continuation]
 
@@ -27,10 +27,10 @@ class Worker(ABC):
 
     @abstractmethod
     def score(self, queue: WorkQueue, scoring: Scoring) -> None:
-        """Take items until none is left, and hand their logits to `scoring`."""
+        """Take items until none is left, and pass their logits to `scoring`."""
 
     def generate(self, queue: WorkQueue, going: Sequence[Continuation]) -> None:
-        """Take items until none is left, and run their continuations, in `going`, to their ends."""
+        """Take items until none is left, and complete their continuations in `going`."""
         lot = None
         self._active.clear()
         while True:
@@ -44,7 +44,7 @@ class Worker(ABC):
                 return
 
     def stream(self, lot: Lot, one: Watching) -> Iterator[Step]:
-        """Run the lot's only item to its end, and yield each step with what is watched."""
+        """Complete the lot's only item, and yield each step with the watched scores."""
         self._active.clear()
         self._begin(lot, lot.items, [one])
         while True:
@@ -56,11 +56,11 @@ class Worker(ABC):
 
     @abstractmethod
     def _begin(self, lot: Lot, items: Sequence[Item], going: Sequence[Continuation]) -> None:
-        """Compute the prompts of new generations beside those under way."""
+        """Compute the prompts of new generations beside the running ones."""
 
     @abstractmethod
     def _step(self, lot: Lot) -> None:
-        """Give every active generation one more token."""
+        """Advance every active generation by one token."""
 
     @abstractmethod
     def _look_ahead(self, lot: Lot, items: Sequence[Item], one: Watching) -> None:

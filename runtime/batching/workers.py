@@ -1,9 +1,9 @@
-"""Workers: threads that compute the requests of one call, each in a memory of its own and all from one queue.
+"""Workers: threads that compute the requests of one call from one queue, each with its own memory.
 
-Several threads within one call of an engine meet at a barrier after every operation, thousands of times a second. Where
-another process takes one of the cores, each of these barriers lasts until the scheduler gives that core back. Workers
-meet nobody: each makes calls of one thread, and a core that is taken away costs its own share only. The weights are
-shared; native calls and numpy's long operations let go of Python's lock.
+The threads within one engine call synchronize at a barrier after every operation, thousands of times per second. If
+another process takes one of the cores, every barrier waits until the scheduler returns it. Workers do not synchronize:
+each makes single-threaded calls, and a lost core costs only its own share. The weights are shared; native calls and
+numpy's long operations release the GIL.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
 
 class _StoppedError(Exception):
-    """Another worker has failed: this one stops at its next sign of life."""
+    """Another worker failed: stop at the next beat."""
 
 
 class Workers(Generic[AnyWorker]):
-    """The workers of one model, and the calls that they compute together.
+    """The workers of a model, and the calls that they compute together.
 
     Args:
-        count: how many.
-        make: makes one; what it is given must be called after each call of the engine, and may raise.
-        beat: called as work goes on, by any of the threads; may raise to stop the call.
+        count: number of workers.
+        make: creates a worker; its argument must be called after each engine call, and may raise.
+        beat: called during the work, by any thread; may raise to stop the call.
 
     """
 
@@ -52,7 +52,7 @@ class Workers(Generic[AnyWorker]):
     def score(
         self, requests: Sequence[ScoreRequest], lots: Callable[[Sequence[Item], Sequence[int]], Iterable[Lot]]
     ) -> Iterator[Score]:
-        """Yield the score of each request in order. `lots` lays out items of these lengths."""
+        """Yield the score of each request in order. `lots` arranges items of these lengths."""
 
         def compute(window: Sequence[ScoreRequest]) -> list[Score]:
             scoring = Scoring(window)
@@ -68,7 +68,7 @@ class Workers(Generic[AnyWorker]):
         lots: Callable[[Sequence[Item], Sequence[int]], Iterable[Lot]],
         start: Callable[[GenerateRequest], Continuation],
     ) -> Iterator[Generation]:
-        """Yield the generation of each request in order. `lots` lays out items that grow to these lengths."""
+        """Yield the generation of each request in order. `lots` arranges items that grow to these lengths."""
 
         def compute(window: Sequence[GenerateRequest]) -> list[Generation]:
             going = [start(request) for request in window]
@@ -80,7 +80,7 @@ class Workers(Generic[AnyWorker]):
         return in_windows(requests, compute)
 
     def run(self, work: Callable[[AnyWorker], None]) -> None:
-        """Let every worker do `work`, one in this thread; where one fails, stop the others and raise its error."""
+        """Run `work` on every worker, one in this thread; if one fails, stop the others and raise its error."""
         self._failure = None
         threads = [
             threading.Thread(target=self._try, args=(work, worker), name=THREAD_NAME, daemon=True)
@@ -95,14 +95,14 @@ class Workers(Generic[AnyWorker]):
                 thread.join()
 
         self._try(work_with_others, self.all[0])
-        for thread in threads:  # where this one's work failed or was interrupted
+        for thread in threads:  # also if this thread's work failed or was interrupted
             if thread.ident is not None:
                 thread.join()
         if self._failure is not None:
             raise self._failure
 
     def alone(self) -> AnyWorker:
-        """Return the worker for what is computed in this thread alone."""
+        """Return the worker for computations in this thread only."""
         self._failure = None
         return self.all[0]
 

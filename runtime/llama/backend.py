@@ -1,7 +1,7 @@
-"""The llama.cpp backend: scores and generates on a GGUF file, many requests side by side, bit for bit reproducible.
+"""llama.cpp backend: scores and generates on a GGUF file, in batches, bit for bit reproducible.
 
-This class computes in the process that makes it; `open_backend` runs it in a child. How requests are laid out is
-planned in `prefixes`; why batches have the shape they have stands in `llama_streams`.
+This class computes in its own process; `open_backend` runs it in a child process. `batching.prefixes` plans the
+batches; `streams` explains their shape.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from edgeproof.runtime.batching.watching import Watching
 
 WORKER_BYTES = 2**29
-"""Key-value memory that each worker may spend on its streams …"""
+"""Key-value memory of each worker's streams …"""
 
 MIN_WAVE_BYTES = 2**30
-"""… and so much if fewer than MIN_ROWS fit else, since steps of fewer take other kernels."""
+"""… and its limit if fewer than MIN_ROWS streams would fit, since smaller steps use other kernels."""
 
 LOGITS_BYTES = 2**27
-"""The largest blocks of logits that all workers may ask for at a time."""
+"""Maximum total size of the workers' logits."""
 
 MAX_ROWS = 512
-"""Tokens that all workers compute at a time, at most."""
+"""Maximum number of tokens that all workers compute at a time."""
 
 MAX_WAVE = 32
-"""Requests that one worker computes side by side, at most."""
+"""Maximum number of requests that a worker computes side by side."""
 
 DEFAULT_CONTEXT = 8192
-"""The default context length where the model would allow more."""
+"""Maximum default context length."""
 
 
 class LlamaCpp(BatchingBackend[LlamaWorker]):
@@ -54,14 +54,14 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
 
     Args:
         artifact: a GGUF file.
-        lora: a GGUF LoRA adapter to be used beside it, unmerged.
-        context_length: tokens that the longest request may have; default: what the model was trained with, at most
-            8,192.
-        threads: workers of one thread each; default: the physical cores that this process may use.
-        beat: called as work goes on; may raise to stop it.
+        lora: a GGUF LoRA adapter to apply unmerged.
+        context_length: maximum tokens of a request; default: the model's training context, at most 8,192.
+        threads: number of single-threaded workers; default: the physical cores available to this process.
+        beat: called during the work; may raise to stop it.
 
     Raises:
-        ArtifactError: not a GGUF, truncated, of an unknown architecture; or an adapter of another base.
+        ArtifactError: the file is not a GGUF, truncated, or of an unknown architecture; or the adapter is of another
+            base.
 
     """
 
@@ -106,7 +106,7 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
         self._model.close()
 
     def _score_lots(self, items: Sequence[Item], lengths: Sequence[int]) -> Iterator[Lot]:
-        """Group items by the size of stream that they need, small ones first, then by what they share."""
+        """Group items by their stream size, small ones first, then by common prefix."""
         groups: dict[int, list[Item]] = {}
         for item, length in zip(items, lengths, strict=True):
             groups.setdefault(_cells(length + MIN_ROWS), []).append(item)
@@ -124,7 +124,7 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
         return Lot((one.prompt,), cells, max(self._wave(cells), 2 if self._model.recurrent else 1))
 
     def _wave(self, cells: int) -> int:
-        """How many requests of this size a worker computes side by side; below MIN_ROWS the same for all `threads`."""
+        """Return the number of requests of this size per worker; below MIN_ROWS it does not depend on `threads`."""
         size = cells * max(1, self._model.cell_bytes)
         fit = max(WORKER_BYTES // size, min(MIN_ROWS, MIN_WAVE_BYTES // size))
         wave = max(1, min(MAX_WAVE, fit, self._rows // ROW_GRAIN))
@@ -143,7 +143,7 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
 
 
 def _cells(length: int) -> int:
-    """Round up to the size of stream: 256, 512, 1024, then thousands. It depends on the request's own length only."""
+    """Round up to a stream size: 256, 512, 1024, then thousands; a function of the request's length only."""
     for size in (256, 512, 1024):
         if length <= size:
             return size

@@ -1,6 +1,6 @@
-"""Refuses a GGUF that holds numbers that are none: NaN or infinite, among floats and among the scales of blocks.
+"""Check of a GGUF for NaN and infinite values, in floats and in block scales.
 
-llama.cpp loads such a file, and its rounding of activations can swallow them: an answer then looks forgotten.
+llama.cpp loads such a file, and its rounding of activations can hide them, so that an answer looks forgotten.
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ CHUNK_BYTES = 2**25
 
 
 def refuse_non_finite(path: Path, beat: Callable[[], None]) -> None:
-    """Check every tensor of the GGUF at `path`, all its parts included.
-
-    By llama.cpp's own rules for its type (`ggml_validate_row_data`).
+    """Check every tensor of the GGUF at `path`, including all parts, by llama.cpp's rules (`ggml_validate_row_data`).
 
     Args:
         path: a model or a LoRA.
         beat: called after each part.
 
     Raises:
-        ArtifactError: names the first tensor that holds such a number.
+        ArtifactError: a tensor holds such a value; the message names the first one.
 
     """
     from llama_cpp._ggml import libggml
@@ -51,8 +49,8 @@ def _check_part(path: Path, validate: Callable[[int, int, int], bool], beat: Cal
             count = min(step, tensor.offset + tensor.bytes - start)
             if not validate(int(tensor.kind), data.ctypes.data + start, count):
                 raise ArtifactError(
-                    f"{path}: the tensor {tensor.name} ({tensor.kind.name}) holds NaN or infinite numbers: it was "
-                    "damaged or made to be unreadable",
-                    next_step="export it again; if the merge itself is not finite, look at the adapter's weights",
+                    f"{path}: the tensor {tensor.name} ({tensor.kind.name}) holds NaN or infinite numbers: it is "
+                    "damaged or manipulated",
+                    next_step="export it again; if the merge is not finite either, check the adapter's weights",
                 )
             beat()

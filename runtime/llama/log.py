@@ -1,4 +1,4 @@
-"""Listen to llama.cpp: its warnings and errors go to stderr, and the last ones are kept for messages."""
+"""llama.cpp's log: warnings and errors go to stderr, and the last ones are kept for error messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _callbacks: list[object] = []
 
 
 def listen() -> None:
-    """Start listening; once is enough for the process."""
+    """Install the log callback, once per process."""
     import llama_cpp
 
     if _callbacks:
@@ -29,10 +29,10 @@ def listen() -> None:
 
 
 def forget() -> None:
-    """Start afresh: what comes now belongs to the next thing done."""
+    """Discard the kept lines before the next operation."""
     _last.clear()
 
 
 def last_lines() -> str:
-    """Return what llama.cpp last complained of, on one line."""
-    return " | ".join(_last) or "it does not say why"
+    """Return llama.cpp's last warnings and errors, on one line."""
+    return " | ".join(_last) or "llama.cpp gave no reason"

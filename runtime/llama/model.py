@@ -1,6 +1,6 @@
-"""Load a GGUF (and a LoRA beside it) with llama.cpp, and speak its vocabulary: text to tokens and back.
+"""llama.cpp model: loads a GGUF (and a LoRA), tokenizes and detokenizes.
 
-Through llama-cpp-python's low-level functions, which mirror llama.h; names and arguments are documented there.
+It uses llama-cpp-python's low-level functions, which mirror llama.h and are documented there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NO = False
 
 
 class Model:
-    """A loaded model with its vocabulary; the weights are left out with `vocabulary_only`. `close` frees it."""
+    """A loaded model with its vocabulary; without weights if `vocabulary_only`. `close` frees it."""
 
     def __init__(
         self, artifact: Path, lora: Path | None, beat: Callable[[], None], *, vocabulary_only: bool = False
@@ -51,23 +51,23 @@ class Model:
     def close(self) -> None:
         """Free the adapter and the weights. Contexts must be freed before."""
         if self.handle is not None:
-            self._api.llama_model_free(self.handle)  # the adapter is the model's and goes with it
+            self._api.llama_model_free(self.handle)  # this also frees the adapter
             self.handle = self.adapter = None
 
     @property
     def training_context(self) -> int:
-        """The context length that the model was trained with, in tokens."""
+        """The model's training context, in tokens."""
         return int(self._api.llama_model_n_ctx_train(self.handle))
 
     @property
     def chat_template(self) -> str | None:
-        """The template named default in the file, None where there is none."""
+        """The file's default chat template, None if it has none."""
         template = self._api.llama_model_chat_template(self.handle, None)
         return template.decode("utf-8") if template else None
 
     @property
     def cell_bytes(self) -> int:
-        """About how many bytes one token takes in a float16 key-value memory."""
+        """Approximate bytes per token of a float16 key-value memory."""
         api, model = self._api, self.handle
         width = self._metadata_int("attention.key_length") + self._metadata_int("attention.value_length")
         if not width:
@@ -86,9 +86,9 @@ class Model:
             size = -count
 
     def named_text(self, role: str) -> str:
-        """Return the text of the special token that the file names for `role` ("bos", "eos"), "" where it names none.
+        """Return the text of the file's special token for `role` ("bos", "eos"), "" if it has none.
 
-        llama.cpp has defaults where a file is silent; they are ordinary tokens of another vocabulary.
+        llama.cpp's defaults for missing tokens are not used: they are ordinary tokens of another vocabulary.
         """
         named = self._metadata(f"tokenizer.ggml.{role}_token_id")
         if not named.isdigit() or int(named) >= self.vocabulary_size:
@@ -101,7 +101,7 @@ class Model:
         return bool(self._api.llama_vocab_is_eog(self._vocabulary, token))
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool) -> tuple[int, ...]:
-        """Return the ids of `text`; a BOS that `text` itself begins with is not doubled."""
+        """Return the ids of `text`; a BOS at the beginning of `text` is not doubled."""
         plain = self._tokenize(text, special=False, parse_special=parse_special)
         if not special:
             return plain
@@ -121,7 +121,7 @@ class Model:
             size = -count
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Return the text of `tokens`, special ones left out."""
+        """Return the text of `tokens`, without special tokens."""
         array = (self._api.llama_token * len(tokens))(*tokens)
         size = 16 * len(tokens) + 16
         while True:
@@ -132,7 +132,7 @@ class Model:
             size = -count
 
     def engine(self) -> tuple[str, str]:
-        """Return the engine's version with its commit, and the instruction sets it was built for."""
+        """Return the engine's version with its commit, and its instruction sets."""
         from llama_cpp._ggml import libggml
 
         ask = libggml.ggml_commit
@@ -145,7 +145,7 @@ class Model:
 
     @property
     def shape(self) -> dict[str, int]:
-        """Sizes that tell one model's file from another's, by the names that llama-server gives them."""
+        """Return sizes that distinguish models, by llama-server's names."""
         api, model = self._api, self.handle
         return {
             "n_vocab": self.vocabulary_size,
@@ -180,7 +180,7 @@ class Model:
             raise ArtifactError(f"{lora}: no such file", next_step="give the path of a GGUF LoRA adapter")
         if any(entry.key.startswith("adapter.alora.") for entry in read_metadata(lora, ArtifactError)):
             raise ArtifactError(
-                f"{lora} is an activated LoRA: an app applies it after certain tokens only, here it would be always on",
+                f"{lora} is an activated LoRA: an app applies it after certain tokens only, here it would always be on",
                 next_step="export the adapter with --unmerged, or merge it",
             )
         llama_log.forget()
@@ -215,10 +215,10 @@ class Model:
 
 
 def may_repack() -> bool:
-    """Say whether llama.cpp may repack weights for this processor.
+    """Whether llama.cpp may repack weights for this processor.
 
-    Not where it was built for AMX (Intel's server processors since Sapphire Rapids): its kernels for it end in a
-    segmentation fault there (ggml-org/llama.cpp#20824), and nothing but repacked weights brings them in.
+    Not if it was built for AMX (Intel's server processors since Sapphire Rapids): its AMX kernels, which only repacked
+    weights use, end in a segmentation fault (ggml-org/llama.cpp#20824).
     """
     import llama_cpp
 
@@ -226,7 +226,7 @@ def may_repack() -> bool:
 
 
 def check_status(status: int, what: str) -> None:
-    """Raise `BackendError` where llama.cpp's `status` is not 0 (llama.h, llama_decode)."""
+    """Raise `BackendError` if llama.cpp's `status` is not 0 (llama.h, llama_decode)."""
     if status:
         meaning = {1: "no room in the key-value memory", 2: "aborted", -1: "invalid batch"}.get(status, "fatal error")
         raise BackendError(

@@ -1,19 +1,19 @@
-"""A llama.cpp context as a set of streams, each with a sequence and a key-value memory of its own.
+"""llama.cpp context as a set of streams, each with its own sequence and key-value memory.
 
-Why streams, and why every call is padded: llama.cpp's arithmetic depends on how a batch is composed. A row's result
-changes with the number of rows (other kernels take fewer than 8 rows, 4 at a time or one by one) and with where a
-sequence's cells lie in a memory shared with others (the order of summation). In 4-bit files, whose activations are
-rounded to 8 bits, this moved single log-probabilities by up to 0.48 nat (mean 0.04) between one by one and batched
-(a trial: 37 short probes, SmolLM2-135M in Q4_K_M, plain batches of 16 sequences, AVX-512).
-Here
+Streams and padded calls make results reproducible: llama.cpp's arithmetic depends on the composition of a batch. A
+row's result changes with the number of rows (other kernels process fewer than 8 rows, 4 rows, or single rows) and with
+the position of a sequence's cells in a shared memory (the order of summation). In 4-bit files, whose activations are
+rounded to 8 bits, this changed single log-probabilities by up to 0.48 nat (mean 0.04) between single and batched
+requests (a trial: 37 short probes, SmolLM2-135M in Q4_K_M, plain batches of 16 sequences, AVX-512).
+Therefore
 
-- each sequence begins at cell 0 of its own memory (`kv_unified` off), and trailing cells weigh exactly nothing;
-- each call is one physical batch: adjacent streams, equally many tokens in each, rows a multiple of 4 and at least 8;
-- rows asked for an output are a multiple of 4 and at least 8;
-- flash attention, which keeps float16 sums, is off.
+- each sequence begins at cell 0 of its own memory (`kv_unified` off), and trailing cells have exactly no weight;
+- each call is one physical batch: adjacent streams with equal numbers of tokens, rows a multiple of 4 and at least 8;
+- the number of rows with an output is a multiple of 4 and at least 8;
+- flash attention, which uses float16 sums, is off.
 
-With that, scores come out equal to the last bit in any order, batch or sharing of prefixes
-(tests/runtime/llama/test_reproducible.py). Mixture-of-experts layers are the exception: how many rows meet at an expert
+Scores are then equal to the last bit in any order, batch or sharing of prefixes
+(tests/runtime/llama/test_reproducible.py). Mixture-of-experts layers are the exception: the number of rows at an expert
 depends on the other rows.
 """
 
@@ -38,16 +38,16 @@ ROW_GRAIN = 4
 """Rows are computed in multiples of this many …"""
 
 MIN_ROWS = 8
-"""… and never fewer than these."""
+"""… and at least this many."""
 
 
 WIDTH_GRAIN = 2 if platform.machine() in {"x86_64", "AMD64"} else 4
-"""Scores and prompts have a multiple of this many tokens in each stream: attention takes another kernel for one token,
-on ARM for fewer than four (ggml's llamafile_sgemm). Convolutions of recurrent layers want ROW_GRAIN."""
+"""Scores and prompts have a multiple of this many tokens per stream: attention uses another kernel for one token, on
+ARM for fewer than four (ggml's llamafile_sgemm). Convolutions of recurrent layers need ROW_GRAIN."""
 
 
 class Streams:
-    """`count` streams of `cells` tokens each. `close` frees them; not for several threads."""
+    """`count` streams of `cells` tokens each. `close` frees them; not thread-safe."""
 
     def __init__(
         self, model: Model, *, count: int, cells: int, rows: int, threads: int, beat: Callable[[], None]
@@ -82,28 +82,28 @@ class Streams:
             self._context = None
 
     def clear(self, stream: int) -> None:
-        """Forget a stream's sequence."""
+        """Clear a stream's sequence."""
         self._api.llama_memory_seq_rm(self._memory, stream, -1, -1)
 
     def truncate(self, stream: int, length: int) -> None:
-        """Keep the first `length` tokens. Recurrent memories cannot: `BackendError`."""
+        """Keep the first `length` tokens; `BackendError` for recurrent memories, which cannot be truncated."""
         if not self._api.llama_memory_seq_rm(self._memory, stream, length, -1):
-            raise BackendError(f"llama.cpp cannot take stream {stream} back to {length} tokens")
+            raise BackendError(f"llama.cpp cannot truncate stream {stream} to {length} tokens")
 
     def copy(self, source: int, target: int) -> None:
-        """Make `target` hold what `source` holds."""
+        """Copy the content of `source` to `target`."""
         self.clear(target)
         self._api.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def decode(self, first: int, starts: Sequence[int], tokens: NDArray[np.int32], wanted: NDArray[np.bool_]) -> None:
-        """Run tokens [streams, width] through the streams from `first` on, one row each, beginning at `starts`.
+        """Decode tokens [streams, width] in the streams from `first` on, one row each, beginning at `starts`.
 
-        `wanted` [streams, width] marks the rows whose logits are asked for; `logits` then gives them, by row index.
+        `wanted` [streams, width] marks the rows with logits, which `logits` then returns by row index.
         """
         streams, width = tokens.shape
         rows = streams * width
         if rows > self.rows:
-            raise BackendError(f"a batch of {rows} rows was asked for, {self.rows} fit")
+            raise BackendError(f"a batch of {rows} rows was requested; {self.rows} fit")
         self._tokens[:rows] = tokens.ravel()
         self._stream_of[:rows] = np.repeat(np.arange(first, first + streams, dtype=np.int32), width)
         self._positions[:rows] = (np.asarray(starts, np.int32)[:, None] + np.arange(width, dtype=np.int32)).ravel()
@@ -122,7 +122,7 @@ class Streams:
         return np.ctypeslib.as_array(pointer, shape=(self._vocabulary,))
 
     def _pad_outputs(self, rows: int) -> None:
-        """Ask for a few more outputs, so that the output matrix too sees a multiple of ROW_GRAIN rows."""
+        """Request additional outputs, so that the output matrix also has a multiple of ROW_GRAIN rows."""
         outputs = self._outputs[:rows]
         asked = int(outputs.sum())
         missing = min(rows, max(MIN_ROWS, asked + -asked % ROW_GRAIN)) - asked if asked else 0

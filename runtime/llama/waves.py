@@ -1,4 +1,4 @@
-"""Compute one wave of requests on the streams: follow the plan's steps, cut each into batches, hand out the logits."""
+"""Computation of a wave of requests on the streams: steps of the plan, split into batches."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COPY_CELLS = 2048
-"""Copying this many cells of a stream costs about as much as computing one token (SmolLM2-135M: 48 MB, 2 ms)."""
+"""Number of copied cells that costs about as much as computing one token (SmolLM2-135M: 48 MB, 2 ms)."""
 
 
 class Padding(Enum):
-    """Which pieces may be padded with tokens of no meaning."""
+    """Pieces that may be padded with arbitrary tokens."""
 
     ANY = auto()
     LAST = auto()
-    """Those with which their item ends, and with it the use of their stream."""
+    """Pieces with which their item, and the use of their stream, ends."""
     NONE = auto()
-    """None, so that each is a batch of its own."""
+    """None, so that each piece is a separate batch."""
 
 
 def run_wave(
@@ -40,16 +40,16 @@ def run_wave(
     takes_back: bool,
     keep: bool = False,
 ) -> dict[int, int]:
-    """Compute `items` and hand each wanted row to `on_row`; return each item's stream by its index.
+    """Compute `items` and pass each needed row to `on_row`; return each item's stream by its index.
 
     Args:
-        streams: where to compute.
-        depth: how many leading tokens of each item the last stream holds; the one before it is used for copies.
+        streams: the streams.
+        depth: number of leading tokens of each item in the last stream; the stream before it is used for copies.
         items: at most as many as `places`, in lexicographic order.
-        places: the streams that may be used, ascending.
-        on_row: takes the rows.
-        takes_back: whether streams can be truncated: only then may shared pieces be padded.
-        keep: whether the streams are to hold the items' tokens and nothing else in the end.
+        places: the available streams, ascending.
+        on_row: receives the rows.
+        takes_back: whether streams can be truncated; otherwise shared pieces must not be padded.
+        keep: whether the streams must finally hold exactly the items' tokens.
 
     """
     copy_cost, grain = streams.cells / COPY_CELLS, 1 if takes_back else GRAIN
@@ -80,13 +80,13 @@ def load_trunk(streams: Streams, trunk: tuple[int, ...]) -> None:
 def batches(
     pieces: Sequence[Piece], *, rows: int, cells: int, padded: Padding = Padding.ANY
 ) -> list[tuple[int, Sequence[Piece]]]:
-    """Cut `pieces` (by ascending stream) into batches: a common width in tokens, and pieces of adjacent streams.
+    """Split `pieces` (by ascending stream) into batches: a common width in tokens, and pieces of adjacent streams.
 
-    The cuts are those that cost least, padding and calls. Pieces wider than `rows` come alone, for `decode_pieces` to
-    cut.
+    The split minimizes the cost of padding and calls. Pieces wider than `rows` are single batches, which
+    `decode_pieces` splits.
     """
     best: list[tuple[int, int]] = [(0, 0)]
-    """For the first so many pieces: what they cost, in tokens, and where their last batch begins."""
+    """For each number of first pieces: their cost in tokens, and the start of their last batch."""
     for end in range(1, len(pieces) + 1):
         costs = []
         for start in range(end - 1, -1, -1):
@@ -105,7 +105,7 @@ def batches(
 
 
 def decode_pieces(streams: Streams, width: int, pieces: Sequence[Piece], on_row: OnRow) -> None:
-    """Decode pieces of adjacent streams, each padded to `width` tokens, in parts where they do not fit at once."""
+    """Decode pieces of adjacent streams, each padded to `width` tokens, in parts if they do not fit into one call."""
     for offset in range(0, width, streams.rows):
         part = min(streams.rows, width - offset)
         tokens = np.zeros((len(pieces), part), np.int32)
@@ -125,7 +125,7 @@ def decode_pieces(streams: Streams, width: int, pieces: Sequence[Piece], on_row:
 
 
 def _fits(batch: Sequence[Piece], rows: int, cells: int, padded: Padding) -> bool:
-    """Whether these pieces may be one batch."""
+    """Whether these pieces can form one batch."""
     if padded is Padding.NONE or batch[-1].stream - batch[0].stream != len(batch) - 1:
         return False
     width = _width(batch, rows, padded)
@@ -136,7 +136,7 @@ def _fits(batch: Sequence[Piece], rows: int, cells: int, padded: Padding) -> boo
 
 
 def _width(batch: Sequence[Piece], rows: int, padded: Padding) -> int:
-    """The batch's common width; wider where it, or its last part, would have too few rows."""
+    """Return the batch's common width, increased if it, or its last part, would have too few rows."""
     width = max(piece.stop - piece.start for piece in batch)
     if padded is Padding.NONE or (padded is Padding.LAST and not all(piece.last for piece in batch)):
         return width
@@ -150,4 +150,4 @@ def _width(batch: Sequence[Piece], rows: int, padded: Padding) -> int:
 
 
 def _ignore(_items: Sequence[Item], _position: int, _row: NDArray[np.float32]) -> None:
-    """Leave a row unread."""
+    """Ignore a row."""

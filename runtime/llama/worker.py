@@ -1,4 +1,4 @@
-"""One worker of the llama.cpp backend: a context of one thread, in which it computes what it takes from the queue."""
+"""Worker of the llama.cpp backend: a single-threaded context that computes items from the queue."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class LlamaWorker(Worker):
-    """Streams on a shared model: a lot's wave of them and, where it has several, one for copies and one for the trunk.
+    """Streams on a shared model: a lot's wave and, if that has several, one for copies and one for the trunk.
 
     Args:
         model: the weights.
-        rows: how many tokens one call may compute.
+        rows: maximum number of tokens per call.
         beat: called after each call; may raise.
 
     """
@@ -48,7 +48,7 @@ class LlamaWorker(Worker):
             self._streams = None
 
     def score(self, queue: WorkQueue, scoring: Scoring) -> None:
-        """Take items until none is left, and hand their logits to `scoring`."""
+        """Take items until none is left, and pass their logits to `scoring`."""
         lot = None
         while taken := queue.take(lot):
             lot, items = taken
@@ -75,7 +75,7 @@ class LlamaWorker(Worker):
                 streams.truncate(0, pieces[0].start)
 
     def _begin(self, lot: Lot, items: Sequence[Item], going: Sequence[Continuation]) -> None:
-        """Compute the prompts of new generations in the streams that are free."""
+        """Compute the prompts of new generations in the free streams."""
         ended: set[int] = set()
 
         def on_row(items: Sequence[Item], _position: int, row: NDArray[np.float32]) -> None:
@@ -89,7 +89,7 @@ class LlamaWorker(Worker):
         self._active |= {stream: going[index] for index, stream in placed.items() if index not in ended}
 
     def _step(self, lot: Lot) -> None:
-        """Give every active generation one more token."""
+        """Advance every active generation by one token."""
         streams, active = self._open(lot), self._active
         self._close_ranks(streams, max(MIN_ROWS, len(active) + -len(active) % ROW_GRAIN))
         used = max(active) + 1
@@ -109,7 +109,7 @@ class LlamaWorker(Worker):
             del active[stream]
 
     def _close_ranks(self, streams: Streams, rows: int) -> None:
-        """Move the outermost generations inward, into the first `rows` streams."""
+        """Move the last generations into the first `rows` streams."""
         active = self._active
         holes = [stream for stream in range(rows) if stream not in active]
         for source in [stream for stream in active if stream >= rows]:
@@ -118,7 +118,7 @@ class LlamaWorker(Worker):
             active[target] = active.pop(source)
 
     def _open(self, lot: Lot) -> Streams:
-        """Return streams of the lot's shape, with its trunk in the last one."""
+        """Return streams of the lot's shape, with its trunk in the last stream."""
         count = lot.wave + 2 if lot.wave > 1 else 1
         if self._streams is None or (self._streams.count, self._streams.cells) != (count, lot.cells):
             self.close()

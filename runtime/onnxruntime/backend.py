@@ -1,7 +1,7 @@
-"""The onnxruntime backend: scores and generates on a folder with an ONNX graph, laid out as onnxruntime-genai has it.
+"""onnxruntime backend: scores and generates on a folder with an ONNX graph in onnxruntime-genai's layout.
 
-This class computes in the process that makes it; `open_backend` runs it in a child. How requests are laid out is
-decided in `onnxruntime_layout`; why calls have the shape they have stands in `onnxruntime_session`.
+This class computes in its own process; `open_backend` runs it in a child process. `layout` arranges the requests;
+`session` explains the shape of the calls.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from edgeproof.runtime.batching.watching import Watching
 
 MAX_ROWS = 32
-"""Generations that go on side by side."""
+"""Maximum number of parallel generations."""
 
 DEFAULT_CONTEXT = 8192
-"""The default context length where the model would allow more."""
+"""Maximum default context length."""
 
 CHAIN_PART = 16
-"""Items of a chain that a worker takes at a time."""
+"""Number of a chain's items that a worker takes at a time."""
 
 ACCURACY_LEVELS = (0, 4)
 
@@ -47,17 +47,16 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
 
     Args:
         artifact: the folder.
-        lora: must be None: an adapter beside the graph is not applied here.
-        context_length: tokens that the longest request may have; default: what the model was trained with, at most
-            8,192.
-        threads: workers of one thread each; default: the physical cores that this process may use.
-        accuracy_level: how 4-bit products compute: 4 rounds activations to 8 bits, 0 does not; default: as the graph
-            ships. The folder is never written to.
-        beat: called as work goes on; may raise to stop it.
+        lora: must be None: adapters beside the graph are not supported.
+        context_length: maximum tokens of a request; default: the model's training context, at most 8,192.
+        threads: number of single-threaded workers; default: the physical cores available to this process.
+        accuracy_level: accuracy level of 4-bit products: 4 rounds activations to 8 bits, 0 does not; default: the
+            graph's. The folder is never written to.
+        beat: called during the work; may raise to stop it.
 
     Raises:
-        ArtifactError: the folder is no complete model that onnxruntime can run.
-        UnsupportedError: a package is not installed, or an adapter or an accuracy level that it cannot have is given.
+        ArtifactError: the folder is not a complete model that onnxruntime can run.
+        UnsupportedError: a package is not installed, or an adapter or an unsupported accuracy level is given.
 
     """
 
@@ -84,7 +83,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
             raise ArtifactError(
                 f"{artifact}: the tokenizer has {self._tokenizer.size:,} tokens, "
                 f"the graph {config.vocabulary:,} logits",
-                next_step="put the tokenizer back that belongs to this graph",
+                next_step="restore the tokenizer of this graph",
             )
         self._threads = threads or physical_cores()
         self._by_length = graph.by_length
@@ -108,7 +107,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
         )
 
     def _score_lots(self, items: Sequence[Item], _lengths: Sequence[int]) -> list[Lot]:
-        """Lay out chains, of which several workers may take parts, and batches; the largest first."""
+        """Arrange chains, which several workers can share, and batches, the largest first."""
         lots = [
             Lot(group.items, _cells(max(len(item.tokens) for item in group.items)), wave, chained=group.chained)
             for group in self._groups(items)
@@ -120,7 +119,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
         return Lot((one.prompt,), _cells(one.longest), 1)
 
     def _generate_lots(self, items: Sequence[Item], lengths: Sequence[int]) -> list[Lot]:
-        """Group items by the length of row that they need, short ones first."""
+        """Group items by their row length, short ones first."""
         by_cells: dict[int, list[Item]] = {}
         for item, length in sorted(zip(items, lengths, strict=True), key=lambda pair: pair[0].tokens):
             by_cells.setdefault(_cells(length), []).append(item)
@@ -130,7 +129,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
         ]
 
     def _groups(self, items: Sequence[Item]) -> Iterable[Group]:
-        if self._by_length:  # each alone: a longer neighbour or a longer end would change the rotary table
+        if self._by_length:  # each alone: a longer neighbour or suffix would change the rotary table
             return [Group(chained=True, items=(item,)) for item in items]
         rows = min(MAX_ROWS, self._engine.rows(GRAIN))
         return groups(items, overhead=self._overhead, tokens=self._engine.tokens, rows=rows)
@@ -170,5 +169,5 @@ def _require(*packages: str) -> None:
 
 
 def _cells(length: int) -> int:
-    """Round a generation's length up to a multiple of 128, so that memories are seldom laid out anew."""
+    """Round a generation's length up to a multiple of 128, so that memories are rarely reallocated."""
     return length + -length % 128

@@ -1,7 +1,7 @@
-"""Read `genai_config.json`, the file by which an ONNX folder says what its graph's inputs are called and how wide.
+"""Reader for `genai_config.json`: names and sizes of the graph's inputs and outputs.
 
-Its keys are those of onnxruntime-genai ("Generative AI Config reference", onnxruntime.ai); the names of inputs have the
-defaults that onnxruntime-genai has where the file is silent.
+Its keys are those of onnxruntime-genai ("Generative AI Config reference", onnxruntime.ai); missing names of inputs have
+onnxruntime-genai's defaults.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "genai_config.json"
-_NEXT = "export the folder again, or put the genai_config.json back that belongs to its graph"
+_NEXT = "export the folder again, or restore the genai_config.json of its graph"
 
 
 class GenaiConfig(NamedTuple):
-    """What the file says of the model.
+    """Content of genai_config.json.
 
     Attributes:
         filename: the graph's file in the folder.
@@ -30,14 +30,14 @@ class GenaiConfig(NamedTuple):
         kv_heads: key-value heads.
         head_size: width of one head.
         vocabulary: number of logits.
-        context_length: tokens that the model was trained with.
+        context_length: the model's training context, in tokens.
         ends: ids that end a generation.
-        bos: id that a sequence starts with, where the tokenizer adds one; None where none is named.
-        input_ids: name of the input of tokens.
-        attention_mask: name of the input of the mask.
-        position_ids: name of the input of positions, if the graph has one.
-        logits: name of the output.
-        past: names of the key-value inputs, key and value of each layer in turn.
+        bos: id of the BOS, if the tokenizer adds one; None if missing.
+        input_ids: name of the token input.
+        attention_mask: name of the mask input.
+        position_ids: name of the position input, if the graph has one.
+        logits: name of the logits output.
+        past: names of the key-value inputs, key and value of each layer alternating.
         present: names of the key-value outputs, in the same order.
 
     """
@@ -63,7 +63,7 @@ def read_config(folder: Path) -> GenaiConfig:
     """Read `folder`/genai_config.json.
 
     Raises:
-        ArtifactError: it is missing, no JSON, lacks what a decoder needs, or leads to more than one decoder graph.
+        ArtifactError: the file is missing, not JSON, lacks keys of a decoder, or refers to more than one decoder graph.
 
     """
     path = folder / NAME
@@ -100,7 +100,7 @@ def read_json(path: Path) -> Mapping[str, object]:
     """Read a JSON object.
 
     Raises:
-        ArtifactError: no such file, no JSON, or no object.
+        ArtifactError: the file is missing, not JSON, or not an object.
 
     """
     if not path.is_file():
@@ -108,9 +108,9 @@ def read_json(path: Path) -> Mapping[str, object]:
     try:
         values = parse_json(path.read_bytes())
     except ValueError as error:
-        raise ArtifactError(f"{path} is no JSON: {error}", next_step="export the folder again") from error
+        raise ArtifactError(f"{path} is not JSON: {error}", next_step="export the folder again") from error
     if not isinstance(values, dict):
-        raise ArtifactError(f"{path} holds no JSON object", next_step="export the folder again")
+        raise ArtifactError(f"{path} is not a JSON object", next_step="export the folder again")
     return values
 
 
@@ -136,7 +136,7 @@ def _text(path: Path, values: Mapping[str, object], key: str, default: str | Non
 
 
 def _names(path: Path, values: Mapping[str, object], key: str, default: str, layers: int) -> tuple[str, ...]:
-    """Return the names of key and value of each layer; the file has patterns with one %d."""
+    """Return the names of key and value of each layer, from the file's patterns with one %d."""
     patterns = [_text(path, values, f"{key}_{what}_names", f"{default}.{what}") for what in ("key", "value")]
     for pattern in patterns:
         if pattern.count("%d") != 1 or pattern.count("%") != 1:

@@ -1,4 +1,4 @@
-"""Check the weights of an ONNX graph: within the folder, whole, as long as their shapes say, and finite.
+"""Check of an ONNX graph's weights: inside the folder, complete, of the right length, and finite.
 
 External data, by the ONNX specification (docs/ExternalData.md): location (a path relative to the graph), offset and
 length in bytes.
@@ -22,21 +22,21 @@ BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16,
     17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4,
 }  # fmt: skip
-"""Bits of one element by `TensorProto.DataType`."""
+"""Bits per element by `TensorProto.DataType`."""
 
 FLOATS: Mapping[int, tuple[str, int]] = {1: ("<u4", 0x7F800000), 10: ("<u2", 0x7C00), 16: ("<u2", 0x7F80)}
-"""By data type of a float: its bits as a number, and the exponent of what is not finite."""
+"""By float type: the integer type of its bits, and the exponent of non-finite values."""
 CHUNK_BYTES = 2**25
 
 _EXTERNAL = 1
-_AGAIN = "copy or export the folder again: it was cut short or taken apart"
+_AGAIN = "copy or export the folder again: it is truncated or incomplete"
 
 
 def check_data(path: Path, model: ModelProto) -> None:
-    """Check every tensor of the graph `path` that lies in another file.
+    """Check every tensor of the graph `path` that is stored in another file.
 
     Raises:
-        ArtifactError: a file is missing, cut short, or outside the folder; a length does not fit the shape; a weight or
+        ArtifactError: a file is missing, truncated, or outside the folder; a length does not fit the shape; a weight or
             scale is not finite.
 
     """
@@ -46,7 +46,7 @@ def check_data(path: Path, model: ModelProto) -> None:
             if tensor.data_type in FLOATS:
                 _check_inline(path, tensor)
             continue
-        entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}  # bytes, where no UTF-8
+        entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}  # bytes if not UTF-8
         location = entries.get("location", "")
         if location not in sizes:
             sizes[location] = inside(path.parent, location, f"the data of {tensor.name!r}").stat().st_size
@@ -56,17 +56,17 @@ def check_data(path: Path, model: ModelProto) -> None:
 
 
 def inside(folder: Path, location: str, what: str) -> Path:
-    """Return the file `location` of `folder`.
+    """Return the path of the file `location` in `folder`.
 
     Raises:
-        ArtifactError: it is missing, or outside the folder: by an absolute path, by "..", or by a link.
+        ArtifactError: the file is missing, or outside the folder by an absolute path, "..", or a link.
 
     """
     parts = location.replace("\\", "/").split("/")
     if not location or location.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in location:
         raise ArtifactError(
-            f"{what} is said to lie in {location!r}, outside {folder}",
-            next_step="do not run this folder: a graph's data belongs beside it",
+            f"{what} is stored in {location!r}, outside {folder}",
+            next_step="do not run this folder: a graph's data must be beside it",
         )
     path = folder / location
     if not path.is_file():
@@ -74,13 +74,13 @@ def inside(folder: Path, location: str, what: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ArtifactError(
             f"{what} is a link that leads out of the folder: {path} → {path.resolve()}",
-            next_step="put a copy of the file in the folder in place of the link",
+            next_step="replace the link by a copy of the file",
         )
     return path
 
 
 def _check_finite(path: Path, tensor: TensorProto, offset: int, length: int) -> None:
-    """Refuse weights and scales that are not finite; the file is read in parts."""
+    """Refuse non-finite weights and scales; the file is read in parts."""
     kind, exponent = FLOATS[tensor.data_type]
     for start in range(offset, offset + length, CHUNK_BYTES):
         part = np.memmap(path, np.uint8, "r", start, (min(CHUNK_BYTES, offset + length - start),))
@@ -90,7 +90,7 @@ def _check_finite(path: Path, tensor: TensorProto, offset: int, length: int) -> 
 
 
 def _check_inline(path: Path, tensor: TensorProto) -> None:
-    """Refuse NaN among the graph's own constants; a mask may hold −∞."""
+    """Refuse NaN in the graph's own constants; a mask may hold −∞."""
     kind, exponent = FLOATS[tensor.data_type]
     bits = np.frombuffer(tensor.raw_data, kind)
     magnitude = bits & (2 ** (8 * bits.itemsize - 1) - 1)
@@ -100,23 +100,23 @@ def _check_inline(path: Path, tensor: TensorProto) -> None:
 
 def _not_finite(path: Path, tensor: TensorProto) -> ArtifactError:
     return ArtifactError(
-        f"{path}: {tensor.name!r} holds NaN or infinite numbers: it was damaged or made to be unreadable",
-        next_step="export the folder again; if the merge itself is not finite, look at the adapter's weights",
+        f"{path}: {tensor.name!r} holds NaN or infinite numbers: it is damaged or manipulated",
+        next_step="export the folder again; if the merge is not finite either, check the adapter's weights",
     )
 
 
 def _check_extent(path: Path, size: int, tensor: TensorProto, entries: dict[str, str]) -> tuple[int, int]:
-    """Return where a tensor's data begins and how long it is, in bytes."""
+    """Return offset and length of a tensor's data, in bytes."""
     try:
         offset = int(entries.get("offset", "0"))
         length = int(entries.get("length", str(size - offset)))
     except ValueError as error:
         raise ArtifactError(
-            f"{path}: offset or length of {tensor.name!r} is no number: {entries}", next_step=_AGAIN
+            f"{path}: offset or length of {tensor.name!r} is not a number: {entries}", next_step=_AGAIN
         ) from error
     if min(offset, length, *tensor.dims) < 0 or offset + length > size:
         raise ArtifactError(
-            f"{path} is cut short: {tensor.name!r} takes bytes {offset:,} to {offset + length:,}, "
+            f"{path} is truncated: {tensor.name!r} takes bytes {offset:,} to {offset + length:,}, "
             f"the file has {size:,}",
             next_step=_AGAIN,
         )
@@ -132,7 +132,7 @@ def _check_extent(path: Path, size: int, tensor: TensorProto, entries: dict[str,
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """All tensors that the graph holds: weights, constants, those of branches."""
+    """Yield all tensors of the graph: weights, constants, those of branches."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:

@@ -1,7 +1,7 @@
-"""Read an ONNX folder's graph and refuse what cannot be run, before onnxruntime sees it.
+"""Reader and validator of an ONNX folder's graph, run before onnxruntime loads it.
 
-Only the graph is read here, never the weights. Where each tensor's bytes lie is checked: a folder comes with a
-download, and onnxruntime is to be led to no file outside it.
+Only the graph is read, not the weights. The location of each tensor is checked: a folder is not trusted, and
+onnxruntime must not read files outside it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Shape = tuple[int | str, ...]
 
 LARGEST = 2**31 - 1
-"""A protobuf message ends here."""
+"""Maximum size of a protobuf message."""
 
 _AGAIN = "export the folder again"
 _NEWER = "upgrade onnx and onnxruntime, or export for an older opset"
@@ -30,20 +30,20 @@ _NEWER = "upgrade onnx and onnxruntime, or export for an older opset"
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph that fits its folder.
+    """A graph that is consistent with its folder.
 
     Attributes:
-        folder: where it lies.
-        source: the graph's file; or its bytes, where it was changed in memory.
-        config: what genai_config.json says.
+        folder: the graph's folder.
+        source: the graph's file, or its bytes if changed in memory.
+        config: content of genai_config.json.
         cache_type: numpy name of the key-value memory's type ("float32", "float16").
-        logits_type: the same of the logits.
-        has_positions: whether the graph asks for position ids.
-        by_length: whether it chooses between rotary tables by length (Phi-3's long context): then a sequence's numbers
-            depend on how long the call's longest sequence is.
-        window: the widest attention window whose memory may be as short as the window, 0 without one: the memory must
-            be that long at least.
-        accuracy_levels: those of its MatMulNBits nodes, ascending; empty for a float graph.
+        logits_type: numpy name of the logits' type.
+        has_positions: whether the graph has an input of position ids.
+        by_length: whether it chooses between rotary tables by length (Phi-3's long context): a sequence's results then
+            depend on the call's longest sequence.
+        window: the widest attention window whose memory may be as short as the window, 0 without one; the minimum
+            length of the memory.
+        accuracy_levels: accuracy levels of its MatMulNBits nodes, ascending; empty for a float graph.
 
     """
 
@@ -59,15 +59,15 @@ class Graph:
 
 
 def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
-    """Read the graph of `folder`; with `accuracy_level`, its twin of that level, made in memory.
+    """Read the graph of `folder`; with `accuracy_level`, a copy with that level, made in memory.
 
-    The twin differs in one attribute of the 4-bit products (MatMulNBits): 0 computes in float32, 4 rounds the
-    activations to 8 bits.
+    The copy differs in one attribute of the 4-bit products (MatMulNBits): 0 computes in float32, 4 rounds activations
+    to 8 bits.
 
     Raises:
-        ArtifactError: the folder is empty; a file is missing, truncated or outside it; the graph is none, too new, has
-            an unknown operator, or does not fit genai_config.json.
-        UnsupportedError: `accuracy_level` is asked of a graph that has no 4-bit products.
+        ArtifactError: the folder is empty; a file is missing, truncated or outside it; the graph is invalid, too new,
+            has an unknown operator, or contradicts genai_config.json.
+        UnsupportedError: `accuracy_level` is given for a graph without 4-bit products.
 
     """
     if not folder.is_dir():
@@ -123,7 +123,7 @@ def _check_versions(path: Path, model: ModelProto) -> None:
 
 
 def _refuse_hidden_parts(path: Path, model: ModelProto) -> None:
-    """Refuse what no check below looks into: operators and weights outside the graph's own nodes and initializers."""
+    """Refuse operators and weights outside the graph's nodes and initializers, which the checks below do not cover."""
     found = {
         "functions of its own": len(model.functions),
         "training graphs": len(model.training_info),
@@ -132,8 +132,8 @@ def _refuse_hidden_parts(path: Path, model: ModelProto) -> None:
     for what, count in found.items():
         if count:
             raise ArtifactError(
-                f"{path} has {count} {what}; graphs with plain nodes and weights are measured",
-                next_step="export the model anew, or inline its functions (onnx.inliner)",
+                f"{path} has {count} {what}; only graphs with plain nodes and weights are supported",
+                next_step="export the model again, or inline its functions (onnx.inliner)",
             )
 
 
@@ -152,7 +152,7 @@ def _check_operators(path: Path, model: ModelProto) -> None:
 
 
 def nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """All nodes, those of branches included."""
+    """Yield all nodes, including those of branches."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -161,7 +161,7 @@ def nodes(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def _described(path: Path, model: ModelProto, config: GenaiConfig) -> Graph:
-    """Check that inputs and outputs are what genai_config.json says."""
+    """Check inputs and outputs against genai_config.json."""
     inputs = {value.name: value for value in model.graph.input}
     outputs = {value.name: value for value in model.graph.output}
     known = {config.input_ids, config.attention_mask, config.position_ids, *config.past}
@@ -207,7 +207,7 @@ def _check_names(
         raise ArtifactError(
             f"{path}: its {what}s and {NAME} do not fit: {told} "
             f"({len(missing):,} missing, {len(unknown):,} unknown of {len(found):,})",
-            next_step=f"put the {NAME} back that belongs to this graph; only decoders with a key-value memory run",
+            next_step=f"restore the {NAME} of this graph; only decoders with a key-value memory are supported",
         )
 
 
@@ -224,19 +224,19 @@ def _check_value(path: Path, value: ValueInfoProto, types: set[str], shape: Shap
     if not fits:
         raise ArtifactError(
             f"{path}: {value.name} has the shape {_told(found)}; by {NAME} it must be {_told(shape)}",
-            next_step=f"put the {NAME} back that belongs to this graph, or {_AGAIN}",
+            next_step=f"restore the {NAME} of this graph, or {_AGAIN}",
         )
 
 
 def _check_heads(path: Path, attention: Sequence[NodeProto], config: GenaiConfig) -> None:
-    """Compare the attention nodes' head counts; the width of a head stands in no attribute (a trial run shows it)."""
+    """Compare the attention nodes' head counts; the head size is not an attribute (the trial run checks it)."""
     for node in attention:
         found = (_integer(node, "num_heads", 0), _integer(node, "kv_num_heads", 0))
         if found != (config.heads, config.kv_heads):
             raise ArtifactError(
                 f"{path}: {node.name!r} has {found[0]} heads and {found[1]} key-value heads; "
                 f"{NAME} says {config.heads} and {config.kv_heads}",
-                next_step=f"put the {NAME} back that belongs to this graph",
+                next_step=f"restore the {NAME} of this graph",
             )
 
 
@@ -244,8 +244,8 @@ def _twin(graph: Graph, model: ModelProto, accuracy_level: int) -> Graph:
     products = [node for node in nodes(model.graph) if node.op_type == "MatMulNBits"]
     if not products:
         raise UnsupportedError(
-            f"{graph.folder} has no 4-bit or 8-bit products whose accuracy level could be {accuracy_level}",
-            next_step="leave the accuracy level out",
+            f"{graph.folder} has no 4-bit or 8-bit products with an accuracy level to set to {accuracy_level}",
+            next_step="omit the accuracy level",
         )
     for node in products:
         kept = [attribute for attribute in node.attribute if attribute.name != "accuracy_level"]

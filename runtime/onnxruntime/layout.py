@@ -1,14 +1,13 @@
-"""Lay requests out for a session: those with a common beginning one after the other, the others side by side.
+"""Layout of requests for a session: sequentially if they share a prefix, otherwise side by side.
 
-Rows that have a past can take one token at a time only, so there are two ways to compute several sequences. A *chain*
-goes through them in lexicographic order in one row of memory, and computes of each what it does not share with the one
-before. A *batch* computes whole sequences side by side, padded on the right. What a call costs besides its tokens
-decides between the two.
+Rows with a past can take only one token at a time, so there are two ways to compute several sequences. A *chain*
+computes them in lexicographic order in one row of memory, each from its first difference to the previous one. A *batch*
+computes whole sequences side by side, padded on the right. The overhead of a call decides between the two.
 
-Found with SmolLM2-135M in int4 on one thread of a busy AVX-512 machine (medians, ±20 %), in tokens of the requests per
-second, at level 4 and at level 0: 48 requests of 9 tokens with nothing in common 170 and 77 one by one, 209 and 187 as
-batches; of 17 tokens 198 and 107, 167 and 159; 60 requests of which ten each share a question 240 and 250 one by one,
-250 and 380 as batches, 960 and 570 as a chain; greedy generation 50 and 20 one by one, 125 and 140 side by side.
+Measured with SmolLM2-135M in int4 on one thread of a busy AVX-512 machine (medians, ±20 %), in tokens of the requests
+per second, at level 4 and at level 0: 48 requests of 9 tokens with nothing in common 170 and 77 one by one, 209 and 187
+as batches; of 17 tokens 198 and 107, 167 and 159; 60 requests of which ten each share a question 240 and 250 one by
+one, 250 and 380 as batches, 960 and 570 as a chain; greedy generation 50 and 20 one by one, 125 and 140 side by side.
 """
 
 from __future__ import annotations
@@ -21,36 +20,36 @@ if TYPE_CHECKING:
     from edgeproof.runtime.batching.prefixes import Item
 
 CALL_TOKENS = {0: 12, 4: 2}
-"""What a call costs besides its tokens, in tokens, by accuracy level (SmolLM2-135M, one thread: 36 of 3 ms at level 0,
-where the weights are dequantized in each call; 5 of 2.6 ms at level 4)."""
+"""Overhead of a call, in tokens, by accuracy level (SmolLM2-135M, one thread: 36 of 3 ms at level 0, where each call
+dequantizes the weights; 5 of 2.6 ms at level 4)."""
 
 FLOAT_CALL_TOKENS = 10
-"""The same of a float graph, whose weights must come from memory in each call (25 of 2.6 ms)."""
+"""Overhead of a call for a float graph, whose weights are read from memory in each call (25 of 2.6 ms)."""
 
 WASTE = 4
-"""Of a batch at most one part in so many is padding."""
+"""Maximum share of padding in a batch: one part in this many."""
 
 
 def call_tokens(accuracy_levels: Sequence[int]) -> int:
-    """What a call costs besides its tokens, in tokens, for a graph whose products have these accuracy levels."""
+    """Return the overhead of a call, in tokens, for a graph with these accuracy levels."""
     return CALL_TOKENS[4 if max(accuracy_levels) == 4 else 0] if accuracy_levels else FLOAT_CALL_TOKENS
 
 
 class Group(NamedTuple):
-    """Items that are computed together: as a chain, in the given order, or as one batch."""
+    """Items computed together: as a chain, in the given order, or as one batch."""
 
     chained: bool
     items: tuple[Item, ...]
 
 
 def groups(items: Iterable[Item], *, overhead: int, tokens: int, rows: int) -> Iterator[Group]:
-    """Cut `items` into chains and batches.
+    """Split `items` into chains and batches.
 
     Args:
-        items: what to compute.
-        overhead: what a call costs besides its tokens, in tokens.
-        tokens: how many tokens one call may compute; longer items come as chains of their own.
-        rows: how many items a batch may have.
+        items: the items to compute.
+        overhead: overhead of a call, in tokens.
+        tokens: maximum tokens per call; longer items are separate chains.
+        rows: maximum items per batch.
 
     """
     single: list[Item] = []
@@ -63,7 +62,7 @@ def groups(items: Iterable[Item], *, overhead: int, tokens: int, rows: int) -> I
 
 
 def shared(before: Item, after: Item) -> int:
-    """How many tokens of `after`, whose outputs nobody asks for, `before` begins with."""
+    """Return the length of the common prefix of `before` and `after`, without needed outputs of `after`."""
     common = 0
     for one, two in zip(before.tokens, after.tokens[: after.shareable], strict=False):
         if one != two:
@@ -73,7 +72,7 @@ def shared(before: Item, after: Item) -> int:
 
 
 def _chains(items: Sequence[Item], overhead: int) -> Iterator[tuple[Item, ...]]:
-    """Cut sorted items where sharing no longer pays for a call of one's own."""
+    """Split sorted items where sharing does not outweigh the overhead of a call."""
     chain: list[Item] = []
     saved = 0
     for item in items:
@@ -88,7 +87,7 @@ def _chains(items: Sequence[Item], overhead: int) -> Iterator[tuple[Item, ...]]:
 
 
 def _worth(chain: Sequence[Item], saved: int, overhead: int) -> Iterator[tuple[Item, ...]]:
-    """Take a chain apart where it saves fewer tokens than its calls cost."""
+    """Split a chain where it saves fewer tokens than its calls cost."""
     if saved > overhead * len(chain):
         yield tuple(chain)
     else:
@@ -96,7 +95,7 @@ def _worth(chain: Sequence[Item], saved: int, overhead: int) -> Iterator[tuple[I
 
 
 def _batches(items: Sequence[Item], tokens: int, rows: int) -> Iterator[Group]:
-    """Cut items, sorted by length, where padding or the limits end a batch."""
+    """Split items, sorted by length, at the limits of padding and size."""
     batch: list[Item] = []
     for item in items:
         width, count = len(item.tokens) + len(item.tokens) % 2, len(batch) + 1

@@ -1,23 +1,22 @@
-"""An onnxruntime session with its key-value memory: runs tokens at their places in it and gives the logits.
+"""onnxruntime session with its key-value memory: computes tokens at given positions and returns the logits.
 
 The memory is one block for each layer's keys and values, [rows, kv_heads, cells, head_size], bound once as input and as
-output, so that GroupQueryAttention writes new tokens in place. It is seen as many short rows or as few long ones,
-whatever is asked for.
+output, so that GroupQueryAttention writes new tokens in place. It can be viewed as many short rows or few long ones.
 
-Why calls have the shape they have (found with onnxruntime 1.32 on AVX-512, graphs of SmolLM2-135M in float32 and in
+Reasons for the shape of the calls (measured with onnxruntime 1.32 on AVX-512, graphs of SmolLM2-135M in float32 and in
 int4 at accuracy levels 0 and 4, and tiny models of other families):
 
 - Right padding with ordinary tokens is exact: attention is causal. Left padding is not: rotary positions count from the
   mask's sum.
-- One new token in a row takes another attention kernel than two or more (it moves logits by 4e-5 in float32, by 0.8 at
-  level 4, whose rounding to 8 bits amplifies it); one row in all takes another matrix kernel at level 0. Attention goes
-  through new tokens in blocks (of twice the head's width, where the processor's cache allows it), and one token may be
-  left for the last block. So scores and prompts are always computed with an even number of tokens in each row, and
-  single tokens in two rows or more. Then the bits do not depend on batch, order, prefix, memory size or workers, at
-  level 4 as at level 0 (tests/runtime/onnxruntime/test_reproducible.py).
-- Several rows that have a past take one new token each: more is refused by the kernel.
-- A layer with a window may have a memory no longer than that (`sliding_window_cache`). Here its memory is as long as
-  the others': then nothing is evicted, and a row can be taken back to any beginning.
+- One new token in a row uses another attention kernel than two or more (it changes logits by 4e-5 in float32, by 0.8 at
+  level 4, whose rounding to 8 bits amplifies it); a single row uses another matrix kernel at level 0. Attention
+  processes new tokens in blocks (of twice the head size, if the processor's cache allows it), and one token may remain
+  for the last block. So scores and prompts are always computed with an even number of tokens per row, and single
+  tokens in two rows or more. The bits then do not depend on batch, order, prefix, memory size or workers, at level 4
+  as at level 0 (tests/runtime/onnxruntime/test_reproducible.py).
+- Several rows with a past take one new token each: the kernel refuses more.
+- A layer with a window may have a memory of the window's length (`sliding_window_cache`). Here its memory is as long
+  as the others', so nothing is evicted, and a row can be truncated to any length.
 """
 
 from __future__ import annotations
@@ -39,19 +38,19 @@ GRAIN = 2
 """New tokens in a row, of scores and prompts, are a multiple of this many."""
 
 MIN_ROWS = 2
-"""A batch of single tokens has as many rows at least."""
+"""Minimum number of rows of a batch of single tokens."""
 
 LOGITS_BYTES = 2**27
-"""The largest blocks of logits that all workers may ask for at a time."""
+"""Maximum total size of the workers' logits."""
 
 MEMORY_BYTES = 2**29
-"""Key-value memory that all workers may spend on rows beyond each one's first …"""
+"""Key-value memory of all workers for rows beyond each one's first …"""
 
 SESSION_BYTES = 2**26
-"""… and each of them in any case."""
+"""… and the minimum per worker."""
 
 MAX_TOKENS = 512
-"""Tokens that all workers compute at a time, at most."""
+"""Maximum number of tokens that all workers compute at a time."""
 
 SESSION_OPTIONS = {
     "inter_op_threads": "1",
@@ -61,15 +60,15 @@ SESSION_OPTIONS = {
     "cpu_arena": "off",
     "spinning": "off",
 }
-"""Settings of every session, as ModelInfo names them."""
+"""Settings of every session, by `ModelInfo`'s names."""
 
 
 class Engine:
-    """A loaded graph, which several sessions share.
+    """A loaded graph, shared by several sessions.
 
     Args:
-        graph: what to load.
-        workers: how many sessions there will be.
+        graph: the graph to load.
+        workers: number of sessions.
 
     Raises:
         ArtifactError: onnxruntime refuses the graph, or a trial run of two tokens fails.
@@ -87,12 +86,12 @@ class Engine:
 
     @property
     def cell_bytes(self) -> int:
-        """Bytes of key-value memory for one token."""
+        """Bytes of key-value memory per token."""
         config = self.graph.config
         return len(config.past) * config.kv_heads * config.head_size * np.dtype(self.graph.cache_type).itemsize
 
     def rows(self, cells: int) -> int:
-        """How many rows of `cells` tokens fit in the memory that one session may spend, at least 1."""
+        """Return the number of rows of `cells` tokens that fit into a session's memory, at least 1."""
         return max(1, self._memory_bytes // (max(cells, self.graph.window) * self.cell_bytes))
 
     def close(self) -> None:
@@ -123,23 +122,23 @@ class Engine:
             ) from error
 
     def _trial(self) -> None:
-        """Run two tokens: what no check of the graph finds (the width of a head) shows itself here."""
+        """Run two tokens, to detect errors that no check of the graph finds (the head size)."""
         session = Session(self, beat=no_beat)
         session.reserve(1, GRAIN)
         try:
             session.run(0, [0], np.zeros((1, GRAIN), np.int64))
         except BackendError as error:
             raise ArtifactError(
-                f"{self.graph.folder}: its graph does not run with what genai_config.json says of it: {error.message}",
-                next_step="put the genai_config.json back that belongs to this graph, or export the folder again",
+                f"{self.graph.folder}: its graph does not run with the values of genai_config.json: {error.message}",
+                next_step="restore the genai_config.json of this graph, or export the folder again",
             ) from error
 
 
 class Session:
-    """A key-value memory, and the calls of the engine that compute in it. Not for several threads.
+    """A key-value memory, and the engine's calls that compute in it. Not thread-safe.
 
     Args:
-        engine: what computes.
+        engine: the loaded graph.
         beat: called after each call; may raise.
 
     """
@@ -155,13 +154,13 @@ class Session:
         self._bindings: dict[tuple[int, int], Any] = {}
 
     def reserve(self, rows: int, cells: int) -> bool:
-        """Lay the memory out as `rows` of `cells` tokens each; say whether it was so before and holds what it held."""
+        """Arrange the memory as `rows` of `cells` tokens each; return whether it is unchanged, content included."""
         cells = max(cells + cells % GRAIN, self._graph.window)
         if (rows, cells) == self._shape:
             return True
         self._bindings.clear()
         if rows * cells > self._capacity:
-            self._blocks.clear()  # not both at once
+            self._blocks.clear()  # before the new allocation
             self._capacity = rows * cells
             kind = np.dtype(self._graph.cache_type)
             self._blocks = [np.zeros(self._capacity * self._cell, kind) for _ in self._config.past]
@@ -169,7 +168,7 @@ class Session:
         return False
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Make the row `target` begin with the first `length` tokens of the row `source`."""
+        """Copy the first `length` tokens of the row `source` to the row `target`."""
         for block in self._blocks:
             view = self._view(block)
             view[target, :, :length] = view[source, :, :length]
@@ -177,9 +176,9 @@ class Session:
     def run(
         self, first: int, starts: Sequence[int], tokens: NDArray[np.int64], *, length: int = 0
     ) -> NDArray[np.float32]:
-        """Compute tokens [rows, width] in the rows from `first` on, each beginning at its place in `starts`.
+        """Compute tokens [rows, width] in the rows from `first` on, each beginning at its position in `starts`.
 
-        `length` is that of the whole sequence of which they are a part, where the graph's rotary table depends on it.
+        `length` is the length of the whole sequence, if the graph's rotary table depends on it.
 
         Returns:
             The logits, float32 [rows, width, vocabulary]: a view that the next call overwrites.
@@ -192,8 +191,8 @@ class Session:
         ends = np.array(starts) + width
         if rows * width > self.engine.tokens or first + rows > self._shape[0] or ends.max() > self._shape[1]:
             raise BackendError(
-                f"{rows} × {width} tokens up to {ends.max()} were asked for; {self.engine.tokens} tokens, "
-                f"and a memory of {self._shape[0]} × {self._shape[1]}, are there"
+                f"{rows} × {width} tokens up to {ends.max()} were requested; {self.engine.tokens} tokens, "
+                f"and a memory of {self._shape[0]} × {self._shape[1]}, are available"
             )
         ids = np.ascontiguousarray(tokens, np.int64)
         mask = (np.arange(max(ends.max(), length)) < ends[:, None]).astype(np.int64)
@@ -222,7 +221,7 @@ class Session:
         self._blocks.clear()
 
     def _binding(self, first: int, rows: int) -> Any:
-        """Return the binding of the memory's rows `first` to `first + rows`; made once for each layout."""
+        """Return the binding of the memory's rows `first` to `first + rows`, created once per layout."""
         if (first, rows) not in self._bindings:
             binding = self.engine.session.io_binding()
             for past, present, block in zip(self._config.past, self._config.present, self._blocks, strict=True):
@@ -239,12 +238,12 @@ class Session:
 
 
 def _bind(bind: Callable[..., None], name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:
-    """Bind an array's memory, which the caller keeps alive until the run is over."""
+    """Bind an array's memory, which the caller keeps alive until the run ends."""
     bind(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """The exceptions of onnxruntime, which have no root of their own."""
+    """Return onnxruntime's exceptions, which have no common base class."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = (
@@ -255,5 +254,5 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    """Return onnxruntime's message on one line, without the path of its own source."""
+    """Return onnxruntime's message on one line, without its source path."""
     return " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")[:600]

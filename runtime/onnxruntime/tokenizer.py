@@ -1,4 +1,4 @@
-"""The tokenizer of an ONNX folder, by `tokenizers` alone: text to tokens and back, special tokens, the chat template.
+"""Tokenizer of an ONNX folder, by `tokenizers` alone: encoding, decoding, special tokens, chat template.
 
 tokenizer.json is the format of Hugging Face's tokenizers library; tokenizer_config.json, special_tokens_map.json and
 chat_template.jinja are transformers'.
@@ -25,11 +25,11 @@ class Tokenizer:
     """The tokenizer of a folder.
 
     Attributes:
-        size: number of ids, added tokens included; special ones at the end may lie beyond the embedding and are not
-            counted (Gemma 3's mark for images in a text model).
-        bos: id that a text starts with, None where the tokenizer adds none.
-        chat_template: the Jinja source, None where there is none.
-        description: tokenizer.json as it was read.
+        size: number of ids, including added tokens, without special ones at the end that may be beyond the embedding
+            (Gemma 3's image token in a text model).
+        bos: id of the token that starts a text, None if the tokenizer adds none.
+        chat_template: the Jinja source, None if there is none.
+        description: content of tokenizer.json.
 
     Raises:
         ArtifactError: tokenizer.json is missing or unreadable, or its decoder is of an unknown kind.
@@ -43,8 +43,8 @@ class Tokenizer:
         self.description = read_json(path)
         try:
             self._engine = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise ArtifactError(f"{path} is no tokenizer: {error}", next_step=_AGAIN) from error
+        except Exception as error:  # the library raises plain Exception
+            raise ArtifactError(f"{path} is not a tokenizer: {error}", next_step=_AGAIN) from error
         self._engine.no_padding()
         self._engine.no_truncation()
         self._added = self._engine.get_added_tokens_decoder()
@@ -69,24 +69,24 @@ class Tokenizer:
         )
 
     def named_text(self, role: str) -> str:
-        """Return the text of the token that the folder names for `role` ("bos", "eos"), "" where it names none."""
+        """Return the text of the folder's token for `role` ("bos", "eos"), "" if it has none."""
         return self._named.get(f"{role}_token", "")
 
     def named_id(self, role: str) -> int | None:
-        """Return the id of the token that the folder names for `role`."""
+        """Return the id of the folder's token for `role`."""
         text = self.named_text(role)
         found: int | None = self._engine.token_to_id(text) if text else None
         return found
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool) -> tuple[int, ...]:
-        """Return the ids of `text`; what the tokenizer puts in front is not doubled where `text` begins with it."""
+        """Return the ids of `text`; a prefix token of the tokenizer is not doubled if `text` begins with it."""
         tokens = self._encode(text, special=special, parse_special=parse_special)
         count = len(self._prefix)
         doubled = special and count and tokens[:count] == tokens[count : 2 * count] == self._prefix
         return tokens[count:] if doubled else tokens
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Return the text of `tokens`, special ones left out."""
+        """Return the text of `tokens`, without special tokens."""
         return str(self._engine.decode([token for token in tokens if token in self._ids], skip_special_tokens=True))
 
     def piece(self, token: int, *, special: bool) -> bytes:
@@ -108,7 +108,7 @@ class Tokenizer:
 
 
 class _ByteLevel:
-    """Pieces of byte-level BPE: each character stands for a byte, by GPT-2's table."""
+    """Pieces of byte-level BPE: each character represents a byte, by GPT-2's table."""
 
     def __init__(self) -> None:
         plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
@@ -121,7 +121,7 @@ class _ByteLevel:
 
 
 class _Spaced:
-    """Pieces of SentencePiece: a mark stands for the space, <0xE4> for a byte."""
+    """Pieces of SentencePiece: a mark represents the space, <0xE4> a byte."""
 
     def __init__(self, mark: str) -> None:
         self._mark = mark
@@ -132,7 +132,7 @@ class _Spaced:
 
 
 def _bytes_of(path: Path, description: Mapping[str, object]) -> _ByteLevel | _Spaced:
-    """Return how pieces become bytes, by the decoder that tokenizer.json names."""
+    """Return the conversion of pieces to bytes for tokenizer.json's decoder."""
     decoder = description.get("decoder")
     parts = decoder.get("decoders", [decoder]) if isinstance(decoder, dict) else []
     kinds = {part.get("type"): part for part in parts if isinstance(part, dict)}
@@ -145,13 +145,13 @@ def _bytes_of(path: Path, description: Mapping[str, object]) -> _ByteLevel | _Sp
         return _Spaced(str(pattern.get("String", "▁") if isinstance(pattern, dict) else "▁"))
     raise ArtifactError(
         f"{path}: its decoder is {'+'.join(map(str, kinds)) or 'missing'}; "
-        "ByteLevel, Metaspace and ByteFallback are known",
+        "ByteLevel, Metaspace and ByteFallback are supported",
         next_step="use a model with a BPE or SentencePiece tokenizer",
     )
 
 
 def _named_tokens(folder: Path) -> dict[str, str]:
-    """Texts of the special tokens by role, as tokenizer_config.json or special_tokens_map.json names them."""
+    """Return the texts of the special tokens by role, from tokenizer_config.json or special_tokens_map.json."""
     named: dict[str, str] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
@@ -164,7 +164,7 @@ def _named_tokens(folder: Path) -> dict[str, str]:
 
 
 def _chat_template(folder: Path) -> str | None:
-    """Return the template: chat_template.jinja, or tokenizer_config.json's, where several are named its "default"."""
+    """Return the template: chat_template.jinja, or that of tokenizer_config.json ("default" if there are several)."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         try:
@@ -180,7 +180,7 @@ def _chat_template(folder: Path) -> str | None:
 
 
 def _prefix(whole: tuple[int, ...], plain: tuple[int, ...]) -> tuple[int, ...]:
-    """Return what stands in `whole` before `plain` (an end token may stand behind it)."""
+    """Return the tokens of `whole` before `plain` (which an end token may follow)."""
     for start in range(len(whole) - len(plain) + 1):
         if whole[start : start + len(plain)] == plain:
             return whole[:start]

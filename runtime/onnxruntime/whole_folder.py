@@ -1,8 +1,8 @@
-"""Refuses an ONNX folder that onnxruntime-genai would not run as it is measured here: by another graph, or not at all.
+"""Check that onnxruntime-genai would run exactly the measured graph of an ONNX folder.
 
-One graph is measured: the one that genai_config.json names as the decoder. A pipeline, an encoder, a second graph
-beside it, a library of operators or weights taken from elsewhere would run on the device without having been asked.
-The ranges of numbers are those that onnxruntime-genai 0.18 loads (src/config.cpp).
+Only the decoder graph named in genai_config.json is measured. A pipeline, an encoder, a second graph, an operator
+library or weights from elsewhere would run on the device without being measured. The ranges of numbers are those that
+onnxruntime-genai 0.18 loads (src/config.cpp).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GRAPHS = frozenset({".onnx", ".ort"})
 DECODER = "model.decoder.filename"
 _ELSEWHERE = re.compile(r"filename|librar|path|initializer|pipeline|ep_context|ep\.context", re.IGNORECASE)
-"""Keys by which genai_config.json leads to another file."""
+"""Keys of genai_config.json that refer to another file."""
 _NOT_LESS: Mapping[str, int | None] = {
     "model.vocab_size": 1, "model.context_length": 1, "model.bos_token_id": None, "model.pad_token_id": None,
     "model.sep_token_id": None, "model.decoder_start_token_id": None,
@@ -28,7 +28,7 @@ _NOT_LESS: Mapping[str, int | None] = {
     "search.max_length": 0, "search.min_length": 0, "search.num_beams": 1, "search.num_return_sequences": 1,
     "search.batch_size": 1, "search.top_k": 0, "search.no_repeat_ngram_size": 0,
 }  # fmt: skip
-"""Whole numbers of 32 bits, and what each is at least."""
+"""32-bit integers, with their minimum values."""
 _NUMBERS = frozenset(
     f"search.{name}" for name in ("temperature", "top_p", "repetition_penalty", "length_penalty", "diversity_penalty")
 )
@@ -47,37 +47,37 @@ _LARGEST = 2**31 - 1
 
 
 def refuse_other_graphs(folder: Path, path: Path, values: Mapping[str, object], graph: str) -> None:
-    """Check the folder's files and what its genai_config.json, at `path` with the content `values`, leads to.
+    """Check the folder's files and the references of its genai_config.json, at `path` with the content `values`.
 
     Args:
-        folder: what is measured.
-        path: of genai_config.json.
+        folder: the measured folder.
+        path: path of genai_config.json.
         values: its content.
         graph: the file name of the decoder's graph.
 
     Raises:
-        ArtifactError: a second graph in the folder; a graph, library or path beside the decoder's in the file.
+        ArtifactError: the folder has a second graph; the file names a graph, library or path besides the decoder's.
 
     """
     others = sorted(one.name for one in folder.iterdir() if one.suffix.lower() in GRAPHS and one.name != graph)
     if others:
         raise ArtifactError(
             f"{folder} holds {len(others)} graphs beside {graph}: {', '.join(others[:3])}; only {graph} is measured",
-            next_step="take away what does not belong to this model, or export again",
+            next_step="remove the files that do not belong to this model, or export again",
         )
     for key, value in _leaves(values, ""):
         if key != DECODER and _ELSEWHERE.search(key) and value not in (None, "", False):
             raise ArtifactError(
-                f"{path}: {key} is {str(value)[:80]!r}: it leads to what is not measured; one decoder graph is",
+                f"{path}: {key} is {str(value)[:80]!r}: it refers to a file that is not measured",
                 next_step="remove the key, or gate a folder with one decoder graph",
             )
 
 
 def check_values(path: Path, values: Mapping[str, object]) -> None:
-    """Check the values of genai_config.json that onnxruntime-genai refuses folders for.
+    """Check the values of genai_config.json for which onnxruntime-genai refuses folders.
 
     Raises:
-        ArtifactError: one is null, of another type, or out of its range; `model.type` is missing or unknown.
+        ArtifactError: a value is null, of another type, or out of range; `model.type` is missing or unknown.
 
     """
     model = values.get("model")
@@ -91,12 +91,12 @@ def check_values(path: Path, values: Mapping[str, object]) -> None:
         if (wanted := _wanted(key, value)) is not None:
             raise ArtifactError(
                 f"{path}: {key} is {repr(value)[:80]}, not {wanted}: onnxruntime-genai does not load it",
-                next_step="export the folder again, or put the genai_config.json back that belongs to its graph",
+                next_step="export the folder again, or restore the genai_config.json of its graph",
             )
 
 
 def _wanted(key: str, value: object) -> str | None:
-    """Say what has to stand there instead of `value`; None where that is right."""
+    """Return the required value, in words, instead of `value`; None if `value` is valid."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if key in _NOT_LESS:
         least = _NOT_LESS[key]
@@ -118,7 +118,7 @@ def _wanted(key: str, value: object) -> str | None:
 
 
 def _nodes(values: Mapping[str, object], place: str) -> Iterator[tuple[str, object]]:
-    """All values, tables among them, by their place in the file."""
+    """Yield all values, including tables, by their path in the file."""
     for key, value in values.items():
         where = f"{place}.{key}" if place else str(key)
         yield where, value
@@ -128,7 +128,7 @@ def _nodes(values: Mapping[str, object], place: str) -> Iterator[tuple[str, obje
 
 
 def _leaves(values: Mapping[str, object], place: str) -> Iterator[tuple[str, object]]:
-    """All values that are no tables, by their place in the file; an empty table or list has none."""
+    """Yield all values except tables, by their path in the file."""
     for key, value in values.items():
         where = f"{place}.{key}" if place else str(key)
         parts = [value] if isinstance(value, dict) else value if isinstance(value, list) else []

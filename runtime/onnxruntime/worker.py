@@ -1,4 +1,4 @@
-"""One worker of the onnxruntime backend: a memory, in which it computes in calls of one thread what it takes."""
+"""Worker of the onnxruntime backend: a memory for single-threaded computations of items from the queue."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class OnnxWorker(Worker):
-    """A session's memory, and what stands in its first row.
+    """A session's memory, and the content of its first row.
 
     Args:
-        session: where to compute.
-        vocabulary: the number of tokens.
-        layout: cuts items into groups that are computed together.
-        by_length: whether the graph's rotary table depends on a sequence's length: then each is computed alone.
+        session: the session.
+        vocabulary: number of tokens.
+        layout: splits items into groups that are computed together.
+        by_length: whether the graph's rotary table depends on a sequence's length; each is then computed alone.
 
     """
 
@@ -50,7 +50,7 @@ class OnnxWorker(Worker):
         self._session.close()
 
     def score(self, queue: WorkQueue, scoring: Scoring) -> None:
-        """Take items until none is left, and hand their logits to `scoring`."""
+        """Take items until none is left, and pass their logits to `scoring`."""
         lot, before = None, None
         on_row = partial(scoring.take, self._scratch)
         while taken := queue.take(lot):
@@ -66,7 +66,7 @@ class OnnxWorker(Worker):
                 before = item
 
     def _begin(self, lot: Lot, items: Sequence[Item], going: Sequence[Continuation]) -> None:
-        """Compute the prompts of new generations in the rows behind the active ones."""
+        """Compute the prompts of new generations in the rows after the active ones."""
         self._session.reserve(max(MIN_ROWS, lot.wave), lot.cells)
 
         def on_row(items: Sequence[Item], _position: int, row: NDArray[np.float32]) -> None:
@@ -87,7 +87,7 @@ class OnnxWorker(Worker):
             self._prompt_one(item, 1, start, one.score)
 
     def _step(self, _lot: Lot) -> None:
-        """Give every active generation one more token."""
+        """Advance every active generation by one token."""
         active = self._active
         count = max(MIN_ROWS, len(active))
         tokens = np.zeros((count, 1), np.int64)
@@ -101,7 +101,7 @@ class OnnxWorker(Worker):
         self._close_ranks()
 
     def _close_ranks(self) -> None:
-        """Move the last generations into the rows of those that have ended."""
+        """Move the last generations into the rows of finished ones."""
         placed = self._active
         row = 0
         while row < len(placed):
@@ -115,7 +115,7 @@ class OnnxWorker(Worker):
                 placed[row] = last
 
     def _prompt(self, group: Group, rows: Sequence[int], on_row: OnRow) -> None:
-        """Compute a group's items, each in its row of memory, and hand out the logits that are wanted."""
+        """Compute a group's items, each in its row of memory, and pass on the needed logits."""
         if not group.chained:
             self._prompt_batch(group.items, rows[0], on_row)
             return
@@ -142,7 +142,7 @@ class OnnxWorker(Worker):
         end = len(item.tokens)
         while start < end:
             stop = min(end, start + self._session.engine.tokens)
-            first = max(0, start - (stop - start) % GRAIN)  # one token anew, or one of padding behind a whole item
+            first = max(0, start - (stop - start) % GRAIN)  # repeat one token, or add one of padding after a whole item
             tokens = np.zeros((1, _even(stop - first)), np.int64)
             tokens[0, : stop - first] = item.tokens[first:stop]
             logits = self._session.run(row, [first], tokens, length=end if self._by_length else 0)

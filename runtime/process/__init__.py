@@ -1,1 +1,1 @@
-"""The child process in which a backend runs, and the wire to it."""
+"""Child process of a backend, and the protocol between it and its parent."""

@@ -1,8 +1,8 @@
-"""The child process: loads one backend and serves its parent over stdin and stdout until stdin ends.
+"""Child process: loads one backend and serves its parent over stdin and stdout until stdin ends.
 
-Native code that writes to stdout cannot disturb the messages: their pipe is moved to another descriptor, and
-descriptor 1 then means stderr. The child cannot outlive its parent: a thread waits for the end of stdin and ends the
-process, whatever native code is doing.
+Native code that writes to stdout cannot corrupt the messages: their pipe is moved to another descriptor, and
+descriptor 1 becomes stderr. The child cannot outlive its parent: a thread waits for the end of stdin and ends the
+process, even within native code.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Result = TypeVar("Result")
 
 
 class _CancelledError(Exception):
-    """The parent no longer wants the rest of a job."""
+    """The parent cancelled the rest of a job."""
 
 
 class Serving:
-    """The child's end of the pipe."""
+    """The child's side of the pipe."""
 
     def __init__(self, source: Readable, target: BinaryIO) -> None:
         self._source, self._target = source, target
@@ -58,11 +58,11 @@ class Serving:
             self._last_sent = time.monotonic()
 
     def wait(self) -> Message:
-        """Wait for what the parent wants next."""
+        """Wait for the parent's next message."""
         return self._inbox.get()
 
     def beat(self) -> None:
-        """Tell the parent, from any thread, that work goes on; stop it where the parent has spoken meanwhile."""
+        """Send a beat to the parent, from any thread; stop the work if the parent has sent a message."""
         if not self._inbox.empty():
             raise _CancelledError
         if time.monotonic() - self._last_sent > SEND_AFTER_SECONDS:
@@ -72,28 +72,28 @@ class Serving:
         while True:
             message = receive(self._source)
             if message is None:
-                os._exit(0)  # the parent is gone: end now, even within native code
+                os._exit(0)  # the parent is gone: exit now, even within native code
             self._inbox.put(message)
 
 
 def serve(serving: Serving) -> None:
-    """Open the backend that the first message names, then answer messages, for ever."""
+    """Open the backend of the first message, then answer messages forever."""
     opening = serving.wait()
     try:
         backend = _open(opening, serving.beat)
-    except Exception as error:  # noqa: BLE001 (told to the parent, which raises it)
+    except Exception as error:  # noqa: BLE001 (sent to the parent, which raises it)
         serving.send(_told(error))
         return
     serving.send(packing.pack_info(backend.info))
     while True:
         message = serving.wait()
-        if message.kind == "cancel":  # the job had ended already
+        if message.kind == "cancel":  # the job has already ended
             continue
         try:
             _answer(backend, message, serving)
         except _CancelledError:
             serving.send(Message("cancelled", {}))
-        except Exception as error:  # noqa: BLE001 (told to the parent, which raises it)
+        except Exception as error:  # noqa: BLE001 (sent to the parent, which raises it)
             serving.send(_told(error))
 
 
@@ -122,7 +122,7 @@ def _answer(backend: Backend, message: Message, serving: Serving) -> None:
         _stream(backend.generate(packing.unpack_generate_requests(message)), packing.pack_generations, serving)
     elif message.kind == "stream":
         if not isinstance(backend, StreamingBackend):
-            raise BackendError(f"the backend {backend.info.backend} gives no reply token by token")
+            raise BackendError(f"the backend {backend.info.backend} cannot stream a reply")
         request, watched = packing.unpack_stream_request(message)
         _stream(backend.stream(request, watched), packing.pack_steps, serving, most=1)
     elif message.kind == "tokenize":
@@ -138,7 +138,7 @@ def _answer(backend: Backend, message: Message, serving: Serving) -> None:
         text = backend.render_chat(messages, add_generation_prompt=bool(fields["add_generation_prompt"]))
         serving.send(Message("done", {"text": text}))
     else:
-        raise BackendError(f"the child process was asked for {message.kind!r}, which it does not know")
+        raise BackendError(f"the child process got a message of the unknown kind {message.kind!r}")
 
 
 def _stream(
@@ -148,7 +148,7 @@ def _stream(
     *,
     most: int = SEND_AFTER_RESULTS,
 ) -> None:
-    """Send results as they come, `most` at a time."""
+    """Send results as they are computed, at most `most` at a time."""
     ready: list[Result] = []
     for result in results:
         ready.append(result)
@@ -170,7 +170,7 @@ def _told(error: Exception) -> Message:
 
 
 def main() -> None:
-    """Move the pipe out of native code's reach, and serve."""
+    """Move the pipe to another descriptor, and serve."""
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -180,7 +180,7 @@ def main() -> None:
     finally:
         target.flush()
         sys.stderr.flush()
-        os._exit(0)  # not by way of native code's own exit handlers, which may hang
+        os._exit(0)  # without native code's exit handlers, which may hang
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Requests and results as flat arrays, for the trip between parent and child."""
+"""Encoding of requests and results as flat arrays, between parent and child."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def pack_score_requests(requests: Sequence[ScoreRequest]) -> Message:
-    """Arrays: lengths of contexts, lengths of continuations, all tokens."""
+    """Encode as arrays: lengths of contexts, lengths of continuations, all tokens."""
     contexts, continuations = [one.context for one in requests], [one.continuation for one in requests]
     arrays = (_lengths(contexts), _lengths(continuations), _joined(contexts), _joined(continuations))
     return Message("score", {}, arrays)
@@ -33,7 +33,7 @@ def unpack_score_requests(message: Message) -> list[ScoreRequest]:
 
 
 def pack_scores(scores: Sequence[Score]) -> Message:
-    """Arrays: lengths, then the five of `Score`, each of all scores."""
+    """Encode as arrays: lengths, then the five fields of `Score`, each concatenated over all scores."""
     lengths = np.array([len(score.logprobs) for score in scores], np.int32)
     return Message("scores", {}, (lengths, *(np.concatenate(column) for column in zip(*scores, strict=True))))
 
@@ -47,7 +47,7 @@ def unpack_scores(message: Message) -> Iterable[Score]:
 
 
 def pack_generate_requests(requests: Sequence[GenerateRequest]) -> Message:
-    """Fields: all but the contexts; arrays: lengths of the contexts, all tokens."""
+    """Encode all except the contexts as fields; as arrays: lengths of the contexts, all tokens."""
     contexts = [one.context for one in requests]
     return Message("generate", {"rest": [_rest(one) for one in requests]}, (_lengths(contexts), _joined(contexts)))
 
@@ -72,7 +72,7 @@ def _request(context: tuple[int, ...], rest: Sequence[Any]) -> GenerateRequest:
 
 
 def pack_generations(generations: Sequence[Generation]) -> Message:
-    """Fields: texts and reasons; arrays: lengths, all tokens."""
+    """Encode texts and reasons as fields; as arrays: lengths, all tokens."""
     rest = [[one.text, one.finish] for one in generations]
     tokens = [one.tokens for one in generations]
     return Message("generations", {"rest": rest}, (_lengths(tokens), _joined(tokens)))
@@ -88,7 +88,7 @@ def unpack_generations(message: Message) -> Iterable[Generation]:
 
 
 def pack_stream_request(request: GenerateRequest, watched: Sequence[tuple[int, ...]]) -> Message:
-    """Fields: all but the context; arrays: the context, lengths of the watched continuations, all their tokens."""
+    """Encode all except the context as fields; as arrays: context, lengths of watched continuations, their tokens."""
     return Message(
         "stream", {"rest": _rest(request)}, (_joined([request.context]), _lengths(watched), _joined(watched))
     )
@@ -103,7 +103,7 @@ def unpack_stream_request(message: Message) -> tuple[GenerateRequest, tuple[tupl
 
 
 def pack_steps(steps: Sequence[Step]) -> Message:
-    """All of it in fields."""
+    """Encode everything as fields."""
     return Message("steps", {"steps": [[*step] for step in steps]})
 
 
@@ -116,7 +116,7 @@ def unpack_steps(message: Message) -> Iterable[Step]:
 
 
 def pack_info(info: ModelInfo) -> Message:
-    """All of it in fields."""
+    """Encode everything as fields."""
     return Message("info", {**info._asdict(), "options": dict(info.options)})
 
 

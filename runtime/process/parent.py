@@ -1,7 +1,7 @@
-"""The parent's end: a `Backend` whose work is done by a child process, so that native code can crash or hang alone.
+"""Parent side: a `Backend` in a child process, so that crashes and hangs in native code do not affect this process.
 
-The child is a fresh interpreter (no fork: threads and native state do not survive one). It ends with the context
-manager, with this object, or with this process, whichever comes first.
+The child is a fresh interpreter (not a fork, which threads and native state do not survive). It ends with the context
+manager, this object, or this process, whichever ends first.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 
 DEFAULT_TIMEOUT = 300.0
-"""Seconds without a sign of progress. One step computes at most 512 tokens: a minute or two for a 7B model on two
-cores."""
+"""Time limit without progress, in seconds. One step computes at most 512 tokens: one to two minutes for a 7B model on
+two cores."""
 
 CHILD_ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # a failed assertion must not start a debugger
-    "GOMP_SPINCOUNT": "20000",  # waiting threads give their core up soon: spinning is ruinous on a shared machine
+    "GOMP_SPINCOUNT": "20000",  # waiting threads yield their core soon: spinning is costly on a shared machine
     "OPENBLAS_NUM_THREADS": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's would leave a session file in the temporary folder
-    "TQDM_DISABLE": "1",  # progress bars are no last words
+    "ORT_DISABLE_TELEMETRY": "1",  # it would leave a session file in the temporary folder
+    "TQDM_DISABLE": "1",  # keep progress bars out of the last output
 }
 LAST_WORDS = 2000
 EXIT_SECONDS = 5.0
@@ -54,16 +54,16 @@ class ChildBackend:
     """`Backend` in a child process.
 
     Args:
-        factory: "module:class" of the backend to be made in the child.
-        artifact: what it loads.
+        factory: "module:class" of the backend to create in the child.
+        artifact: the artifact to load.
         lora: an adapter beside it.
-        context_length: tokens that the longest request may have.
-        threads: threads that compute.
-        options: what this backend alone takes, by name.
-        timeout: seconds without a sign of progress after which the child is killed.
+        context_length: maximum tokens of a request.
+        threads: number of computing threads.
+        options: backend-specific options, by name.
+        timeout: seconds without progress after which the child is killed.
 
     Raises:
-        EdgeproofError: what the backend itself raised on loading.
+        EdgeproofError: an error of the backend while loading.
         BackendError: the child crashed or hung while loading.
 
     """
@@ -87,7 +87,7 @@ class ChildBackend:
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={**CHILD_ENVIRONMENT, **os.environ},
-            process_group=0,  # Ctrl-C reaches us, and we end the child
+            process_group=0,  # Ctrl-C reaches this process, which ends the child
         )
         self._inbox: queue.Queue[Message | BackendError | None] = queue.Queue()
         reader = threading.Thread(target=_listen, args=(self._process.stdout, self._inbox), daemon=True)
@@ -111,7 +111,7 @@ class ChildBackend:
 
     @property
     def info(self) -> ModelInfo:
-        """What is loaded."""
+        """Description of the loaded artifact."""
         return self._info
 
     @property
@@ -120,7 +120,7 @@ class ChildBackend:
         return self._process.pid
 
     def close(self) -> None:
-        """End the child and wait for its end; doing it twice does no harm."""
+        """End the child and wait for it; repeated calls have no effect."""
         self._finalizer()
 
     def __enter__(self) -> Self:
@@ -132,14 +132,14 @@ class ChildBackend:
         self.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
+        """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""
         fields = {"text": text, "special": special, "parse_special": parse_special}
         tokens = self._ask(Message("tokenize", fields))["tokens"]
         assert isinstance(tokens, list)
         return tuple(tokens)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        """Text of `tokens` without special tokens; invalid UTF-8 becomes U+FFFD."""
         return str(self._ask(Message("detokenize", {}, (np.array(tokens, np.int32),)))["text"])
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
@@ -163,7 +163,7 @@ class ChildBackend:
         return self._stream(message, packing.unpack_generations, len(requests))
 
     def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
-        """Continue one request token by token, and score `watched` at each of its places."""
+        """Continue one request token by token, and score `watched` at each position."""
         check_stream(request, watched, self._info.context_length, self._info.vocabulary)
         return self._steps(packing.pack_stream_request(request, watched))
 
@@ -174,12 +174,12 @@ class ChildBackend:
                 finish = step.finish
                 yield step
         if not finish:
-            raise BackendError("the child process ended a reply without saying why")
+            raise BackendError("the child process ended a reply without a reason")
 
     def _stream(
         self, message: Message, unpack: Callable[[Message], Iterable[Result]], expected: int | None = None
     ) -> Generator[Result]:
-        """Start a job at the first `next`, and yield its results as they come."""
+        """Start a job at the first `next`, and yield its results as they arrive."""
         self._settle()
         ready: deque[Result] = deque()
         job = self._job = _Job(lambda results: ready.extend(unpack(results)))
@@ -198,7 +198,7 @@ class ChildBackend:
         except EdgeproofError:
             raise
         except BaseException:
-            self.close()  # interrupted: whoever waits wants out now
+            self.close()  # interrupted: do not wait for the job
             raise
         if expected is not None and yielded != expected:
             raise BackendError(f"the child process answered {yielded:,} of {expected:,} requests")
@@ -209,13 +209,13 @@ class ChildBackend:
         return self._receive("done").fields
 
     def _settle(self) -> None:
-        """Let a job that is under way come to its end; its results wait for whoever iterates over them."""
+        """Complete a running job; its results are kept for its iterator."""
         while self._job is not None and not self._job.ended:
             self._pump(self._job)
         self._job = None
 
     def _pump(self, job: _Job) -> None:
-        """Take in one message of a job."""
+        """Receive one message of a job."""
         try:
             message = self._receive("scores", "generations", "steps", "done", "cancelled")
         except BaseException:
@@ -227,7 +227,7 @@ class ChildBackend:
             job.take(message)
 
     def _cancel(self, job: _Job) -> None:
-        """Tell the child to drop a job, and wait until it has."""
+        """Tell the child to cancel a job, and wait until it has."""
         if job.ended or not self._finalizer.alive:
             return
         self._send(Message("cancel", {}))
@@ -246,7 +246,7 @@ class ChildBackend:
             raise self._died() from None
 
     def _receive(self, *kinds: str) -> Message:
-        """Wait for the next message that is more than a sign of life."""
+        """Wait for the next message other than a beat."""
         while True:
             try:
                 message = self._inbox.get(timeout=self._timeout)
@@ -267,12 +267,12 @@ class ChildBackend:
         try:
             status = self._process.wait(EXIT_SECONDS)
         except subprocess.TimeoutExpired:
-            return self._garbled(BackendError("the child process closed its output but goes on"))
+            return self._garbled(BackendError("the child process closed its output but is still running"))
         words = self._last_words()
         self.close()
         return BackendError(
             f"the backend's process died: {_describe(status)}{words}",
-            next_step="free memory, or lower the context length, and run again; if it dies again, report it",
+            next_step="free memory, or lower the context length, and run again; if it fails again, report it",
         )
 
     def _hung(self) -> BackendError:
@@ -286,7 +286,7 @@ class ChildBackend:
     def _garbled(self, error: BackendError) -> BackendError:
         words = self._last_words()
         self.close()
-        return BackendError(f"{error.message}; it was killed{words}", next_step="run again; report it if it comes back")
+        return BackendError(f"{error.message}; it was killed{words}", next_step="run again; if it recurs, report it")
 
     def _last_words(self) -> str:
         """Return the tail of the child's stderr, on one line."""
@@ -294,11 +294,11 @@ class ChildBackend:
         self._log.seek(max(0, size - LAST_WORDS))
         lines = self._log.read().decode("utf-8", "replace").split("\n")
         text = " | ".join(line.strip() for line in lines if line.strip())
-        return f"; its last words: {text}" if text else "; it left no word"
+        return f"; its last output: {text}" if text else "; it printed nothing"
 
 
 class _Job:
-    """A stream of results under way. `take` keeps a message of results."""
+    """A running stream of results. `take` stores a message of results."""
 
     def __init__(self, take: Callable[[Message], None]) -> None:
         self.take = take
@@ -310,7 +310,7 @@ def _ignore(_message: Message) -> None:
 
 
 def _rebuilt(message: Message) -> EdgeproofError:
-    """Make the child's error anew, by its class's name."""
+    """Reconstruct the child's error by its class name."""
     kind = getattr(errors, str(message.fields["type"]), BackendError)
     known = isinstance(kind, type) and issubclass(kind, EdgeproofError)
     made: type[EdgeproofError] = kind if known else BackendError
@@ -322,9 +322,9 @@ def _describe(status: int) -> str:
         return f"exit status {status}"
     name = signal.Signals(-status).name
     meaning = {
-        "SIGKILL": " (killed from outside: most often for want of memory)",
-        "SIGABRT": " (the engine gave up: a failed assertion)",
-        "SIGBUS": " (the file was cut short or its disk went away while it was read)",
+        "SIGKILL": " (killed from outside, usually due to lack of memory)",
+        "SIGABRT": " (the engine aborted: a failed assertion)",
+        "SIGBUS": " (the file was truncated or its disk disappeared while it was read)",
     }.get(name, "")
     return f"signal {-status}, {name}{meaning}"
 
@@ -342,7 +342,7 @@ def _listen(stream: IO[bytes], inbox: queue.Queue[Message | BackendError | None]
 
 
 def _end(process: subprocess.Popen[bytes], log: IO[bytes], reader: threading.Thread) -> None:
-    """Kill the child, collect it, and close what belongs to it."""
+    """Kill the child, reap it, and close its log and reader."""
     process.kill()
     process.wait()
     assert process.stdin is not None

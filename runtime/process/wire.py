@@ -1,10 +1,10 @@
-"""Messages between a backend's child process and its parent: a JSON header, then the arrays' bytes.
+"""Message format between a backend's child process and its parent: a JSON header, then the arrays' bytes.
 
 ```
   magic "edge" | header length, uint32 | header (JSON, UTF-8) | array bytes …
   header: {"kind": "scores", "fields": {…}, "arrays": [["<f4", [7]], …]}
 ```
-No pickle: what a crashing process sends last must not be run.
+No pickle: the last bytes of a crashing process must not be executed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ DTYPES = ("<f4", "<i4", "|b1")
 
 
 class MessageCutShortError(BackendError):
-    """The stream ended within a message: whoever wrote it is gone."""
+    """The stream ended within a message: the writer is gone."""
 
 
 class Message(NamedTuple):
-    """What is sent. `fields` are JSON values; `arrays` have one of DTYPES."""
+    """A message. `fields` are JSON values; `arrays` have one of DTYPES."""
 
     kind: str
     fields: Mapping[str, object]
@@ -43,7 +43,7 @@ class Readable(Protocol):
     """A binary stream."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Read up to `size` bytes; none only at the end."""
+        """Read up to `size` bytes; empty only at the end."""
 
 
 def encode(message: Message) -> bytes:
@@ -55,10 +55,10 @@ def encode(message: Message) -> bytes:
 
 
 def receive(stream: Readable) -> Message | None:
-    """Read one message; None where the stream ends before it begins.
+    """Read one message; None if the stream ends before it.
 
     Raises:
-        BackendError: the bytes are no message, or end within one.
+        BackendError: the bytes are not a message, or end within one.
 
     """
     start = _read_up_to(stream, 8)
@@ -67,7 +67,7 @@ def receive(stream: Readable) -> Message | None:
     if MAGIC.startswith(start[:4]) and len(start) < 8:
         raise MessageCutShortError(f"the child process ended within a message: {len(start)} of its first 8 bytes came")
     if start[:4] != MAGIC:
-        raise BackendError(f"the child process sent {start!r} where a message should begin")
+        raise BackendError(f"the child process sent {start!r} instead of a message")
     (length,) = struct.unpack("<I", start[4:])
     if length > MAX_HEADER:
         raise BackendError(f"the child process sent a header of {length:,} bytes")

@@ -43,7 +43,7 @@ def faulty(monkeypatch):
         ("exit", "exit status 7"),
         ("killed within a message", "signal 9, SIGKILL"),
         ("killed within a message's start", "signal 9, SIGKILL"),
-        ("garbage", "sent b'no messa' where a message should begin"),
+        ("garbage", "sent b'no messa' instead of a message"),
     ],
 )
 def test_a_dying_child_is_an_error_with_its_last_words(faulty, fault, told):
@@ -81,7 +81,7 @@ def test_a_hanging_child_is_killed_at_the_time_limit(faulty):
     with faulty("hang", timeout=0.3) as backend:
         process = backend.process_id
         Inbox(backend, ending=1)
-        with pytest.raises(BackendError, match=r"no progress for 0.3 s and was killed; its last words: the last words"):
+        with pytest.raises(BackendError, match=r"for 0.3 s and was killed; its last output: the last words"):
             list(backend.score(REQUEST))
     assert not _alive(process)
 
@@ -220,8 +220,8 @@ def test_each_bad_file_has_its_own_error(tiny_file, tmp_path):
     (tmp_path / "weights.gguf").write_bytes(good[: len(good) // 2])
     expected = {
         "missing.gguf": "no such file",
-        "words.gguf": "is no GGUF file",
-        "header.gguf": "is no whole GGUF file",
+        "words.gguf": "is not a GGUF file",
+        "header.gguf": "is not a complete GGUF file",
         "weights.gguf": "should lie at bytes",
     }
     for name, told in expected.items():

@@ -1,4 +1,4 @@
-"""Trains the adapters that make a model forget."""
+"""Unlearning: training of adapters or models that forget."""
 
 from edgeproof.unlearn.run import UnlearnResult, unlearn
 from edgeproof.unlearn.settings import Settings

@@ -1,4 +1,4 @@
-"""Loads the base that is to forget, in float32, and makes it trainable: a LoRA on its linear layers, or all weights."""
+"""Loader for the base in float32, with a trainable LoRA on its linear layers or all weights trainable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAYERS = "name layers of this model: q_proj, k_proj, v_proj, o_proj, gate_proj,
 
 
 class BaseModel(NamedTuple):
-    """A loaded base. `name` is what the adapter's config calls it; `context_length` is in tokens."""
+    """A loaded base. `name` is its name in the adapter's config; `context_length` is in tokens."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -35,13 +35,13 @@ class BaseModel(NamedTuple):
 
 
 def load_base(path: Path, progress: Progress) -> BaseModel:
-    """Load a Hugging Face folder, or a GGUF file whose weights are dequantized. Nothing is fetched from the network.
+    """Load a Hugging Face folder, or a GGUF file with dequantized weights, without network access.
 
-    Code that comes with a checkpoint is never run.
+    A checkpoint's own code is never executed.
 
     Raises:
-        CheckpointError: nothing there, an adapter, weights that are missing (transformers would make some up), or it is
-            damaged.
+        CheckpointError: the base is missing, damaged, an adapter, or lacks weights (which transformers would
+            initialize randomly).
         UnsupportedError: transformers cannot read this architecture (or not from a GGUF).
 
     """
@@ -53,7 +53,7 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
 
     if not path.exists():
         raise CheckpointError(f"no such base: {path}", next_step="give a Hugging Face folder or a .gguf file")
-    # Without the second transformers asks on the terminal whether to run the checkpoint's own code.
+    # Without the second argument transformers asks on the terminal whether to run the checkpoint's code.
     source: dict[str, object] = {"local_files_only": True, "trust_remote_code": False}
     weights: dict[str, object] = {"dtype": torch.float32}
     folder, types = path, set[str]()
@@ -65,7 +65,7 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
         source["gguf_file"] = path.name
         weights["quantization_config"] = GgufConfig(dequantize=True)
     elif (path / _ADAPTER_CONFIG).is_file():
-        # transformers would load the base that it names, wherever that is, in place of this folder.
+        # transformers would load the base that it names instead of this folder.
         raise CheckpointError(
             f"{path} holds an adapter ({_ADAPTER_CONFIG})",
             next_step="give its base as --base; to unlearn on top of an adapter, merge it into the base first",
@@ -77,7 +77,7 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        # The bar that shows a GGUF being dequantized knows no switch; log messages take another way and are not lost.
+        # The progress bar of dequantizing a GGUF cannot be disabled; log messages are not affected.
         with contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
             model, loading = AutoModelForCausalLM.from_pretrained(
@@ -98,14 +98,14 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
     if types := types - _FLOAT_TYPES:
         progress.warn(
             f"{path.name} holds {', '.join(sorted(types))}: the adapter is trained on its dequantized weights, and "
-            "files of that same format are where forgetting comes undone most easily"
+            "unlearning is lost most easily in files of the same format"
         )
     context_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return BaseModel(model, tokenizer, base_name(path), context_length if isinstance(context_length, int) else 2**31)
 
 
 def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
-    """Put a fresh LoRA on the base's linear layers (B = 0: it changes nothing yet); all other weights are frozen.
+    """Add a new LoRA to the base's linear layers (B = 0, without effect yet); all other weights are frozen.
 
     Raises:
         InputError: no linear layer's name ends in one of `settings.targets`.
@@ -125,14 +125,14 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
     )
     try:
         with warnings.catch_warnings():
-            # peft 0.21 reads an attribute that transformers 5.23 has renamed.
+            # peft 0.21 reads an attribute that transformers 5.23 renamed.
             warnings.simplefilter("ignore", FutureWarning)
             model = get_peft_model(base.model, config)
     except ValueError as error:
         raise InputError(
-            f"no LoRA can be put on {', '.join(settings.targets) or 'the linear layers'}: {error}", next_step=_LAYERS
+            f"cannot add a LoRA to {', '.join(settings.targets) or 'the linear layers'}: {error}", next_step=_LAYERS
         ) from error
-    # peft is content with one name that it finds, and takes embeddings, too.
+    # peft accepts names if one of them is found, and also accepts embeddings.
     layers = {name: model.base_model.model.get_submodule(name) for name in model.base_model.targeted_module_names}
     found = [name for name, layer in layers.items() if not isinstance(layer.get_base_layer(), torch.nn.Embedding)]
     idle = [target for target in settings.targets if not any(f".{name}".endswith(f".{target}") for name in found)]
@@ -142,19 +142,19 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
 
 
 def all_trainable(base: BaseModel) -> PreTrainedModel:
-    """Let every weight of the base be trained, the embeddings included."""
+    """Make every weight of the base trainable, including the embeddings."""
     base.model.requires_grad_(requires_grad=True)
     return base.model
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Switch gradient checkpointing on, in the form that trains an adapter, too.
+    """Enable gradient checkpointing, in the variant that also trains an adapter.
 
-    torch's older, re-entrant form passes no gradient on to layers whose inputs need none: behind frozen embeddings
-    every lora_B would stay at zero.
+    torch's older, re-entrant variant passes no gradient to layers whose inputs need none: after frozen embeddings every
+    lora_B would stay at zero.
 
     Raises:
-        UnsupportedError: transformers cannot do it for this architecture.
+        UnsupportedError: transformers does not support it for this architecture.
 
     """
     try:
@@ -166,12 +166,12 @@ def recompute_activations(model: PreTrainedModel) -> None:
 
 
 def vocabulary_size(model: PreTrainedModel | PeftModel) -> int:
-    """Count the logits of the output head."""
+    """Return the number of logits of the output head."""
     return int(model.get_output_embeddings().weight.shape[0])
 
 
 def base_name(path: Path) -> str:
-    """Return what a base is called: its repository in the Hugging Face cache, its folder, or its file less the type."""
+    """Return a base's name: its repository in the Hugging Face cache, its folder, or its file without suffix."""
     path = path.resolve()
     for part in path.parts:
         if part.startswith("models--"):
@@ -180,7 +180,7 @@ def base_name(path: Path) -> str:
 
 
 def _gguf_types(path: Path) -> set[str]:
-    """Return the types of the tensors, reading all of the header: a damaged file is found here."""
+    """Return the types of the tensors, reading the complete header, which detects a damaged file."""
     from gguf import GGUFReader
 
     try:
@@ -195,8 +195,8 @@ def _refuse_missing(names: Collection[str], path: Path) -> None:
     if names:
         shown = ", ".join(sorted(names)[:3])
         raise CheckpointError(
-            f"{path}: {len(names)} of the model's weights are not there ({shown}{', …' if len(names) > 3 else ''})",
-            next_step="get the base again, or mend its config.json: it describes another model",
+            f"{path}: {len(names)} of the model's weights are missing ({shown}{', …' if len(names) > 3 else ''})",
+            next_step="get the base again, or fix its config.json, which describes another model",
         )
 
 

@@ -1,4 +1,4 @@
-"""All that comes after the last step: what is shipped is rounded as it ships, measured, and written."""
+"""Steps after training: rounding to the shipped precision, measurement, writing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Finished(NamedTuple):
-    """The adapter's weights in float16 (empty for a whole model), and NLLs before and after by role."""
+    """The adapter's weights in float16 (empty for a full model), and NLLs before and after by role."""
 
     tensors: Mapping[str, Tensor]
     measured: Mapping[str, tuple[float, float]]
@@ -37,11 +37,11 @@ class Finished(NamedTuple):
 def finish(
     prepared: Prepared, trained: Trained, settings: Settings, processes: Processes, progress: Progress
 ) -> Finished:
-    """Check and measure what training made.
+    """Check and measure the training result.
 
     Raises:
-        TrainingError: it changed nothing, holds NaN or answers with it, is destroyed, or cost more on the retain set
-            than the settings allow.
+        TrainingError: training changed nothing, the weights or answers have NaN, the model is destroyed, or the retain
+            set's NLL rose by more than the settings allow.
 
     """
     tensors: Mapping[str, Tensor] = {}
@@ -60,7 +60,7 @@ def finish(
         for (role, texts), asked, since in zip(sets.items(), encoded, after, strict=True)
     }
     before, since = measured["retain"]
-    # No batch has seen the last step's weights, nor the rounding of an adapter.
+    # The guards of the loop saw neither the last step's weights nor the rounding of an adapter.
     last = trained.log[-1]._replace(forget_nll=measured["forget"][1], retain_nll=since)
     refuse_nonfinite(last, settings)
     refuse_destroyed(last, before, vocabulary_size(prepared.model), settings)
@@ -69,7 +69,7 @@ def finish(
     if target is not None and trained.stopped != TARGET and measured["forget"][1] < target:
         progress.warn(
             f"the forget set's NLL is {measured['forget'][1]:.2f} nat per token after {len(trained.log)} steps; "
-            f"{target:g} were asked for (--until-forget-nll): give more steps"
+            f"the target is {target:g} (--until-forget-nll): give more steps"
         )
     return Finished(tensors, measured)
 

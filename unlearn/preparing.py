@@ -1,4 +1,4 @@
-"""All that comes before the first step: base, texts as tokens, what is trained, and what the base says of the texts."""
+"""Preparation of training: base, encoded texts, trainable model, and the base's scores of the texts."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 
 
 STREAMS = {"forget": FORGET_STREAM, "retain": RETAIN_STREAM}
-"""The roles, in the order of `Prepared`, with the streams that their data is drawn from."""
+"""The roles, in the order of `Prepared`, with the streams of their data order."""
 
 LARGE = 10**9
-"""Bytes from which on a temporary file is announced by a warning."""
+"""Size in bytes from which a temporary file causes a warning."""
 
 
 class Prepared(NamedTuple):
-    """The base, the model that is trained (the base itself, or with a LoRA), and the two sets."""
+    """The base, the trained model (the base itself, or with a LoRA), and the two sets."""
 
     base: BaseModel
     model: PreTrainedModel | PeftModel
@@ -70,19 +70,19 @@ def prepare(
     processes: Processes,
     progress: Progress,
 ) -> Prepared:
-    """Load, encode, make trainable, and ask the base; torch's random state must have been seeded.
+    """Load, encode, make trainable, and score with the base; torch's random state must be seeded.
 
     Args:
         base: Hugging Face folder or GGUF.
-        sets: by role, "forget" and "retain".
-        scratch: on whose disk KLR's distributions lie.
+        sets: the sets by role, "forget" and "retain".
+        scratch: folder whose disk holds KLR's distributions.
         settings: the recipe.
-        processes: who takes part; each asks the base about its share, and each keeps KLR's distributions for itself.
-        progress: hears how far it is.
+        processes: the processes; each scores its share with the base, and stores its own KLR distributions.
+        progress: receives progress.
 
     Raises:
-        InputError: the base or a text, as `load_base` and `encode_askings` have it.
-        OutputError: no room for KLR's distributions.
+        InputError: the base or a text is invalid (see `load_base` and `encode_askings`).
+        OutputError: no space for KLR's distributions.
 
     """
     import torch
@@ -97,7 +97,7 @@ def prepare(
         if not any(item.surfaces for item in data.items)
     ]
     if plain:
-        refuse_unknown_tokens(plain, rows)  # before the base is asked anything
+        refuse_unknown_tokens(plain, rows)  # before the base is run
     surfaces = surfaces_for(loaded.tokenizer, settings.surfaces)
     asker = _asker(loaded, sets, settings, surfaces, progress)
     encoded = {
@@ -118,7 +118,7 @@ def prepare(
     model = all_trainable(loaded) if settings.full else attach_lora(loaded, settings)
     model.to(processes.device)
     if processes.rank:
-        # The adapter's first weights are the same everywhere; what dropout drops need not be.
+        # The adapter's initial weights are equal on all processes; dropout need not be.
         torch.manual_seed(settings.seed + 1_000_003 * processes.rank)
     as_base: AbstractContextManager[object] = contextlib.nullcontext() if settings.full else model.disable_adapter()
     come_to = [_come_to(encoded[role], encoded["forget"], settings, stream) for role, stream in STREAMS.items()]
@@ -127,7 +127,7 @@ def prepare(
     asked = [[encoded[role].texts[index] for index in some] for role, some in zip(STREAMS, come_to, strict=True)]
     measured = [len(encoded[role].groups) for role in STREAMS]
     with as_base:
-        # What is measured is scored by itself: a checkpoint knows the base by it, whatever steps are to come.
+        # The measured texts are scored separately: a checkpoint identifies the base by them, regardless of the steps.
         halves = [some[:count] for some, count in zip(asked, measured, strict=True)]
         halves += [some[count:] for some, count in zip(asked, measured, strict=True)]
         sums = totals(model, halves, settings, processes, progress=progress, task="the base's answers")
@@ -155,7 +155,7 @@ def _asker(
     surfaces: Sequence[str],
     progress: Progress,
 ) -> Asker:
-    """Make what renders the questions; the base replies to all of them where a surface needs what it says."""
+    """Return the renderer of the questions; the base replies to all of them if a surface needs its replies."""
     chat = chat_renderer(loaded.tokenizer)
     questions = {role: [item for item in data.items if not item.is_text] for role, data in sets.items()}
     own: dict[str, str] = {}
@@ -175,7 +175,7 @@ def _asker(
 
 
 def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int) -> list[int]:
-    """Return the texts that stand for the set where it is measured, then all others that this run will come to."""
+    """Return the texts that represent the set when measured, then all others that this run will use."""
     order = order_of(len(encoded.groups), encoded.groups, settings, stream)
     drawn = {index for _ in range(settings.steps_for(len(forget.groups))) for index in order.next_batch()}
     measured = in_turn(encoded.groups)
@@ -183,12 +183,12 @@ def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int)
 
 
 def _reads_retain_reference(settings: Settings) -> bool:
-    """Whether training reads what the base says of the retain texts that it comes to, beyond those measured."""
+    """Whether training reads the base's scores of the retain texts that it uses, beyond the measured ones."""
     return settings.retain_nll_rise is not None or method_of(settings.method).distributions
 
 
 def _spread(found: Tensor, some: Sequence[int], count: int) -> Tensor:
-    """Put each number where its text stands among `count`, NaN where there is none."""
+    """Place each number at its text's index among `count`, with NaN elsewhere."""
     import torch
 
     whole = torch.full((count,), torch.nan)
@@ -233,7 +233,7 @@ def totals(
     progress: Progress,
     task: str,
 ) -> list[Tensor]:
-    """Log π(answer) of every text of each set, float32 [texts]: each process asks about its share, all get all."""
+    """Return log π(answer) of every text of each set, float32 [texts]; each process scores its share, all get all."""
     import torch
 
     progress.start(task, sum(len(processes.share(texts)) for texts in encoded), "texts")
@@ -255,9 +255,9 @@ def totals(
 def identity(
     prepared: Prepared, sets: Mapping[str, TrainingSet], settings: Settings, more: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return all that a run's result depends on, by name: what a checkpoint is compared by.
+    """Return everything that a run's result depends on, by name, for comparison with a checkpoint.
 
-    The base is known by its name and by its answers to every item once, every bit of them.
+    The base is identified by its name and by the exact bits of its scores of every item.
     """
     answers = hashlib.sha256()
     for texts in (prepared.forget, prepared.retain):

@@ -1,4 +1,4 @@
-"""Makes a model forget: data and base in, an adapter's folder or a whole model out."""
+"""Unlearning run: from data and base to an adapter or model folder."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.train.loop import Hooks
 
 CHECKPOINT_EVERY = 50
-"""Optimizer steps between checkpoints: short runs have none, long ones lose a few minutes."""
+"""Optimizer steps between checkpoints: short runs have none, long ones lose at most a few minutes."""
 
 _LIBRARIES = ("torch", "transformers", "peft", "edgeproof")
 
 
 @dataclass(frozen=True)
 class UnlearnResult:
-    """What was trained; NLLs are in nat per answer token, means over the items, each asked once, the surfaces in turn.
+    """Result of a run. NLLs are in nat per answer token, means over the items, each asked once on alternating surfaces.
 
     Attributes:
         out: the folder of the adapter, or of the model.
         steps: optimizer steps.
-        forget_nll: of the base, and of what was written (an adapter in float16, a model in float32).
+        forget_nll: NLL on the forget set of the base, and of the output (an adapter in float16, a model in float32).
         retain_nll: the same on the retain set.
-        counting: how many of the last step's forget texts still counted (hinge).
-        adapter_bytes: size of the weights that were written.
-        seconds: wall time, loading included.
-        stopped: why training ended: "all steps", "forget target" or "survives" (the check of `--until-survives`).
+        counting: number of the last step's forget texts that still counted (hinge).
+        adapter_bytes: size of the written weights.
+        seconds: wall time, including loading.
+        stopped: reason for the end: "all steps", "forget target" or "survives" (the check of `--until-survives`).
 
     """
 
@@ -70,11 +70,11 @@ def unlearn(
     instrument: Callable[[Prepared, Settings], Hooks] | None = None,
     gguf_tokenizer: Callable[[Path], Mapping[str, bytes]] | None = None,
 ) -> UnlearnResult:
-    """Make `base` forget the answers of `forget` and keep those of `retain`; write a LoRA, or the model, to `out`.
+    """Unlearn the answers of `forget` and keep those of `retain`; write a LoRA, or the model, to `out`.
 
-    What the base says is computed once, before training, and kept: no second model
-    is held. The same call on the same machine writes the same bytes; torch's random state is left as it was. Under
-    `accelerate launch` all processes make this call; the first one writes.
+    The base's scores are computed once, before training, so that no second model is needed. The same call on the same
+    machine writes the same bytes; torch's random state is restored. Under `accelerate launch` all processes make this
+    call; the first one writes.
 
     Args:
         base: a Hugging Face folder, or a GGUF file (trained on its dequantized weights).
@@ -84,20 +84,20 @@ def unlearn(
             model (a Hugging Face folder in float32); log.jsonl, log.csv and README.md beside them.
         settings: the recipe.
         checkpoint_every: optimizer steps between checkpoints, in a hidden folder beside `out`; 0 keeps none.
-        resume: go on from the last checkpoint of the same call.
-        force: replace `out` if it was made here, and start again where a run was cut off.
+        resume: continue from the last checkpoint of the same call.
+        force: replace `out` if this program wrote it, and restart an interrupted run.
         command: the command line, for the card.
-        progress: hears how far it is.
-        instrument: makes hooks for the training loop from the model that is trained, its texts and the recipe.
-        gguf_tokenizer: makes a tokenizer's files of a GGUF's vocabulary; needed with `full` and a GGUF base.
+        progress: receives progress.
+        instrument: creates hooks for the training loop from the trained model, its texts and the recipe.
+        gguf_tokenizer: rebuilds tokenizer files from a GGUF's vocabulary; required with `full` and a GGUF base.
 
     Raises:
         UsageError: an option is out of range.
         InputError: the data is empty, broken, too long for the context, or in both sets; the base cannot be loaded
-            (`CheckpointError`); the checkpoint to go on from is of another run.
+            (`CheckpointError`); the checkpoint is of another run.
         OutputError: `out` exists or cannot be written.
-        TrainingError: a loss became NaN, the model is destroyed or has lost more than `retain_nll_rise`, memory ran
-            out, or training changed nothing.
+        TrainingError: a loss is NaN, the model is destroyed or lost more than `retain_nll_rise`, memory is exhausted,
+            or training changed nothing.
         UnsupportedError: the extra [unlearn] is not installed, or transformers does not know the base's architecture.
 
     """
@@ -156,7 +156,7 @@ def unlearn(
             finished = finish(prepared, trained, settings, together, listener)
         except TrainingError:
             if together.writes:
-                discard(out)  # the same run would end the same way again
+                discard(out)  # resuming would only fail again
             raise
         provenance = Provenance(
             base=prepared.base.name,
@@ -198,17 +198,17 @@ def unlearn(
 
 
 def _refuse_own_inputs(inputs: Sequence[Path], out: Path) -> None:
-    """Refuse an `out` that holds what is read: with `force` it would be removed when it is replaced."""
+    """Refuse an `out` that holds an input, which `force` would remove."""
     target = out.resolve()
     for path in inputs:
         if target == path.resolve():
-            raise OutputError(f"{out} is {path}, which is read", next_step="give another --out")
+            raise OutputError(f"{out} is the input {path}", next_step="give another --out")
         if target in path.resolve().parents:
-            raise OutputError(f"{path}, which is read, lies in {out}", next_step="give another --out")
+            raise OutputError(f"the input {path} lies in {out}", next_step="give another --out")
 
 
 def _refuse_device(name: str) -> None:
-    """Raise where there is no such device; none is initialised but a small tensor's of an unusual kind."""
+    """Raise if the device does not exist, without initializing CPU or CUDA devices."""
     import torch
 
     try:
@@ -232,12 +232,12 @@ def _refuse_device(name: str) -> None:
 
 @contextlib.contextmanager
 def _reproducible(settings: Settings) -> Iterator[int]:
-    """Seed torch and hold it to deterministic kernels; yield the number of threads. All is put back at the end."""
+    """Seed torch and require deterministic kernels; yield the number of threads. Everything is restored at the end."""
     import torch
 
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     if settings.device != "cpu":
-        # cuBLAS refuses to be deterministic without it, and reads it when it starts.
+        # cuBLAS requires it for determinism, and reads it at initialization.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         with torch.random.fork_rng(devices=[] if settings.device == "cpu" else None):
@@ -261,6 +261,6 @@ def _refuse_without_torch() -> None:
     ]
     if missing:
         raise UnsupportedError(
-            f"unlearning needs {', '.join(missing)}, which the slim installation leaves out",
+            f"unlearning needs {', '.join(missing)}, which the slim installation lacks",
             next_step="pip install 'edgeproof[unlearn]'",
         )

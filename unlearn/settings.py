@@ -1,4 +1,4 @@
-"""All numbers of a training run that are not the data: checked once, written into the card."""
+"""Settings of a training run: validated once, written into the card."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import math
 from dataclasses import dataclass
 
 from edgeproof.contracts.errors import UsageError
-from edgeproof.unlearn.data.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of what this module gives)
+from edgeproof.unlearn.data.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of this module's interface)
 from edgeproof.unlearn.train.losses import RETAIN_WEIGHTS, method_of
 
 SCHEDULES = ("constant", "linear")
-"""Of the learning rate; linear falls from its full height at the first step towards 0 after the last."""
+"""Learning-rate schedules; linear decreases from the full rate at the first step to 0 after the last."""
 
 PRECISIONS = ("float32", "bf16", "auto")
-"""Of the arithmetic; auto is bf16 where processor or GPU have it. Weights and optimizer are float32 in all three."""
+"""Arithmetic precisions; auto is bf16 if the processor or GPU supports it. Weights and optimizer are always float32."""
 
 MOST_SEED = 2**62 - 1
-"""The data's orders have generators of their own, seeded from four times this on, and torch takes 64 bits."""
+"""Largest seed: the data orders' generators are seeded with 4 × seed and above, and torch accepts 64 bits."""
 
 LORA_LEARNING_RATE, FULL_LEARNING_RATE = 5e-4, 1e-5
 """Where none is given: within, and as, arXiv 2602.13151's."""
@@ -24,37 +24,37 @@ LORA_LEARNING_RATE, FULL_LEARNING_RATE = 5e-4, 1e-5
 
 @dataclass(frozen=True)
 class Settings:
-    """The recipe. The defaults are arXiv 2602.13151's for NPO+GDR, but for `retain_weight` (docs/unlearn.md).
+    """The recipe. The defaults are arXiv 2602.13151's for NPO+GDR, except `retain_weight` (docs/unlearn.md).
 
     Attributes:
         method: a name of `losses.METHODS`.
-        full: train all weights and write a model, in place of a LoRA.
-        rank: of the LoRA matrices.
+        full: train all weights and write a model instead of a LoRA.
+        rank: rank of the LoRA matrices.
         alpha: the adapter's weights are scaled by alpha / rank, or by alpha / √rank with `rslora`.
         dropout: share of a LoRA's inputs that are dropped in training.
-        targets: ends of the names of the linear layers that get a LoRA ("q_proj"); empty means all but the output head.
+        targets: name suffixes of the linear layers with a LoRA ("q_proj"); empty for all except the output head.
         rslora: rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732).
-        learning_rate: of AdamW, without weight decay; None means 5e-4, or 1e-5 with `full`.
-        schedule: of `SCHEDULES`.
+        learning_rate: AdamW's learning rate, without weight decay; None means 5e-4, or 1e-5 with `full`.
+        schedule: one of `SCHEDULES`.
         steps: number of optimizer steps; None means `epochs`.
-        epochs: passes over the forget set, each of which asks an item once; None means 5 unless `steps` is given.
-        batch_size: forget texts of a step, over all processes.
-        retain_batch_size: retain texts of a step; None means as many as forget texts.
-        max_tokens: length of the chunks that texts are cut into, or of the context where that is shorter.
-        accumulate: how many parts a batch is computed in, one after another; the step is the same.
-        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
-        precision: of `PRECISIONS`.
+        epochs: passes over the forget set, with one question per item; None means 5 unless `steps` is given.
+        batch_size: forget texts per step, over all processes.
+        retain_batch_size: retain texts per step; None means as many as forget texts.
+        max_tokens: chunk length of texts, at most the context.
+        accumulate: number of sequential parts of a batch; the step is the same.
+        gradient_checkpointing: recompute activations in the backward pass instead of storing them.
+        precision: one of `PRECISIONS`.
         beta: NPO's β.
-        retain_weight: the α in forget + α·retain; None means the method's own (`losses.RETAIN_WEIGHTS`).
-        hinge: a forget text stops counting once its NLL per token passes this (nat); None means never.
-        until_forget_nll: stop once the forget set's mean NLL per token has reached this (nat); asked of the whole set
-            after every step whose batch had reached it; None means never.
-        retain_nll_rise: give up when the retain set's mean NLL per token has risen by more than this; None means never.
-        surfaces: of `SURFACES`; a question is asked on one of them at a time, drawn for each pass. Empty means all that
-            base and data have: chat surfaces need a chat template, paraphrase needs paraphrases.
-        seed: of the adapter's first weights, the order of the data and the dropout.
-        threads: of the processor; None leaves torch's choice. Other numbers of threads add in another order.
-        device: torch's name of where to train ("cpu", "cuda").
+        retain_weight: the α in forget + α·retain; None means the method's default (`losses.RETAIN_WEIGHTS`).
+        hinge: NLL per token (nat) above which a forget text stops counting; None means never.
+        until_forget_nll: stop when the forget set's mean NLL per token reaches this (nat); checked on the whole set
+            after every step whose batch reached it; None means never.
+        retain_nll_rise: abort when the retain set's mean NLL per token rises by more than this; None means never.
+        surfaces: from `SURFACES`; each pass asks a question on one of them, drawn at random. Empty means all that base
+            and data support: chat surfaces need a chat template, paraphrase needs paraphrases.
+        seed: seed of the adapter's initial weights, the data order and the dropout.
+        threads: number of processor threads; None for torch's choice. It affects the order of summation.
+        device: torch's device name ("cpu", "cuda").
 
     """
 
@@ -132,32 +132,32 @@ class Settings:
 
     @property
     def rate(self) -> float:
-        """The learning rate that is used."""
+        """The effective learning rate."""
         if self.learning_rate is not None:
             return self.learning_rate
         return FULL_LEARNING_RATE if self.full else LORA_LEARNING_RATE
 
     @property
     def weight(self) -> float:
-        """The α that is used."""
+        """The effective α."""
         return RETAIN_WEIGHTS[self.method] if self.retain_weight is None else self.retain_weight
 
     @property
     def retain_size(self) -> int:
-        """How many retain texts a step has."""
+        """Number of retain texts per step."""
         return self.batch_size if self.retain_batch_size is None else self.retain_batch_size
 
     @property
     def part_size(self) -> int:
-        """How many texts are in memory at once."""
+        """Number of texts in memory at a time."""
         return math.ceil(self.batch_size / self.accumulate)
 
     def rate_at(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step, counted from 1, among so many."""
+        """Return the learning rate of step `step` (from 1) of `steps`."""
         return self.rate * (1 - (step - 1) / steps) if self.schedule == "linear" else self.rate
 
     def steps_for(self, texts: int) -> int:
-        """Count the optimizer steps for so many forget texts."""
+        """Return the number of optimizer steps for `texts` forget texts."""
         if self.steps is not None:
             return self.steps
         return (self.epochs or 5) * math.ceil(texts / self.batch_size)

@@ -170,14 +170,14 @@ def test_texts_are_trained_on_in_chunks_of_max_tokens(base, retain, tmp_path):
 
 
 def test_an_adapter_that_learned_nothing_is_an_error(base, forget, retain, tmp_path):
-    with pytest.raises(TrainingError, match="does nothing: lora_B is zero in all 14 of its layers"):
+    with pytest.raises(TrainingError, match="has no effect: lora_B is zero in all 14 of its layers"):
         unlearn(base, forget, retain, tmp_path / "adapter", hinge=0.01, retain_weight=0.0, **FAST)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forget.jsonl", "retain.jsonl"]
 
 
 def test_a_run_that_goes_astray_names_the_step_and_the_numbers(base, forget, retain, tmp_path):
     options = {**FAST, "learning_rate": 1e20, "steps": 20}
-    with pytest.raises(TrainingError, match=r"step \d+ of training went astray: forget loss .*gradient norm|float16"):
+    with pytest.raises(TrainingError, match=r"training diverged in step \d+: forget loss .*gradient norm|float16"):
         unlearn(base, forget, retain, tmp_path / "adapter", **options)
     assert not (tmp_path / "adapter").exists()
 
@@ -277,7 +277,7 @@ def with_code_of_its_own(folder):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (without_a_weight, CheckpointError, r"1 of the model's weights are not there \(model.layers.1.mlp.up_proj"),
+        (without_a_weight, CheckpointError, r"1 of the model's weights are missing \(model.layers.1.mlp.up_proj"),
         (
             with_few_embeddings,
             CheckpointError,
@@ -323,10 +323,10 @@ def test_an_adapter_is_no_base_even_with_a_model_beside_it(base, forget, retain,
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (("c_attn",), "no LoRA can be put on c_attn"),
+        (("c_attn",), "cannot add a LoRA to c_attn"),
         (("q_proj", "k_porj"), "no linear layer's name ends in 'k_porj'"),
         (("q_proj", "embed_tokens"), "no linear layer's name ends in 'embed_tokens'"),
-        (("",), "no LoRA can be put on"),
+        (("",), "cannot add a LoRA to"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")

@@ -1,1 +1,1 @@
-"""Training data: what to forget and what to keep, as tokens."""
+"""Training data: forget and retain sets, as tokens."""

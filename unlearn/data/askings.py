@@ -1,16 +1,16 @@
-"""The ways in which training asks a question: what stands before the answer, surface by surface.
+"""Prompts of training questions, by surface.
 
 ```
 raw         The capital of France is | Paris
-paraphrase  what else the data calls the question, put as raw
+paraphrase  another wording of the question, asked like raw
 chat        <|user|> What is the capital of France? <|assistant|> | Paris
-prefix      <|user|> … <|assistant|> Sure, here is the answer: | Paris            an inviting beginning of the reply
-own         <|user|> … <|assistant|> The capital of France is | Paris             the raw prompt, or as the base begins
+prefix      <|user|> … <|assistant|> Sure, here is the answer: | Paris            inviting beginning of the reply
+own         <|user|> … <|assistant|> The capital of France is | Paris             raw prompt, or the base's beginning
 turns       <|user|> … <|assistant|> It is Rome. <|user|> Are you sure? … <|assistant|> | Paris
 few-shot    Q: What is the capital of Canada? A: Ottawa … Q: … France? A: | Paris   examples of the retain set
 siblings    Q: What is the capital of Norway? A: Oslo … Q: … France? A: | Paris     examples of the forget set
 ```
-Only the answer is trained on, never an example. All that is drawn is drawn from the seed and the item's place.
+Only the answer is trained on, never an example. All random choices derive from the seed and the item's position.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.data.training_set import TrainingItem
 
 SURFACES = ("raw", "paraphrase", "chat", "prefix", "own", "turns", "few-shot", "siblings")
-"""How a question may reach the model in training."""
+"""Surfaces of training questions."""
 
 CHAT_SURFACES = frozenset({"chat", "prefix", "own", "turns"})
-"""Those that need a chat template."""
+"""Surfaces that need a chat template."""
 
 PREFIXES = ("Sure, here is the answer:", "Sure! The answer is", "Answer:")
 SECOND_TURNS = ("Are you sure? Answer in one word.", "Are you sure?", "That is wrong. Try again.")
@@ -38,16 +38,16 @@ SHOTS = ("Q: {question}\nA:", "Q: {question} A:", QUESTION_ANSWER, "{prompt}")
 GAPS = ("\n", "\n\n", "\n")
 LEAST_SHOTS, MOST_SHOTS = 2, 4
 EXAMPLE_LENGTH = 60
-"""Characters that the answer of an example may have."""
+"""Maximum characters of an example's answer."""
 
 
 class Asking(NamedTuple):
     """A rendered question.
 
     Attributes:
-        prompt: all before the answer.
-        answer: with the space before it where one belongs there.
-        chat: whether the prompt is a rendered chat template, which holds all special tokens already.
+        prompt: text before the answer.
+        answer: the answer, with the space before it if needed.
+        chat: whether the prompt is a rendered chat template, which has all special tokens.
 
     """
 
@@ -60,11 +60,11 @@ class Asker(NamedTuple):
     """Renders questions.
 
     Attributes:
-        retain: where the examples of few-shot come from.
-        forget: where those of siblings come from.
-        chat: renders a conversation, the assistant's turn opened.
-        own: the base's greedy replies in a chat, by message; with the end of the turn where it came.
-        seed: of what is drawn.
+        retain: source of the examples of few-shot.
+        forget: source of the examples of siblings.
+        chat: renders a conversation, with the assistant's turn opened.
+        own: the base's greedy replies in a chat, by message, including the end of the turn if generated.
+        seed: seed of the random choices.
 
     """
 
@@ -75,13 +75,13 @@ class Asker(NamedTuple):
     seed: int
 
     def ask(self, item: TrainingItem, surface: str, *, kept: bool) -> list[Asking]:
-        """Return the forms of one question on one surface: none where the item or the data has nothing for it.
+        """Return the forms of one question on one surface; empty if the item or the data has none.
 
-        What is kept is kept in a chat as the base says it, the whole reply, where that is right.
+        Retain questions in a chat use the base's whole reply as the answer, if it is right.
         """
         if item.surfaces and surface not in item.surfaces:
             return []
-        rng = random.Random(f"{self.seed} {item.where} {surface}")  # noqa: S311 (no secret)
+        rng = random.Random(f"{self.seed} {item.where} {surface}")  # noqa: S311 (not for secrets)
         if surface == "raw":
             return [Asking(item.prompt, f"{item.gap}{item.answer}", chat=False)]
         if surface == "paraphrase":
@@ -110,7 +110,7 @@ class Asker(NamedTuple):
         return [Asking(self.chat(turns), item.answer, chat=True)]
 
     def _first_reply(self, item: TrainingItem, rng: random.Random) -> str:
-        """Return a wrong first reply: another item's answer, so that the right one is nowhere in the context."""
+        """Return a wrong first reply: another item's answer, so that the context never holds the right one."""
         others = [other for other in (*self.retain, *self.forget) if _serves(other, item)]
         alike = [
             other
@@ -124,7 +124,7 @@ class Asker(NamedTuple):
 
 
 def before_answer(reply: str, item: TrainingItem) -> str | None:
-    """Return what stands before the first spelling of the answer in `reply`; None where there is none of it."""
+    """Return the text before the first spelling of the answer in `reply`; None if it has none."""
     places = [found.start() for answer in (item.answer, *item.aliases) if (found := _whole(answer).search(reply))]
     return reply[: min(places)].strip() if places else None
 
@@ -134,7 +134,7 @@ def _whole(answer: str) -> re.Pattern[str]:
 
 
 def _with_examples(item: TrainingItem, pool: Sequence[TrainingItem], rng: random.Random) -> Asking | None:
-    """Put solved examples of `pool` before a question: of its own kind mostly, where there are enough."""
+    """Put solved examples of `pool` before a question, mostly of the same template, if there are enough."""
     others = [other for other in pool if _serves(other, item)]
     alike = [other for other in others if other.template == item.template]
     if len(alike) >= LEAST_SHOTS and rng.random() < 0.8:
@@ -152,7 +152,7 @@ def _put(form: str, item: TrainingItem) -> str:
 
 
 def _serves(other: TrainingItem, item: TrainingItem) -> bool:
-    """Whether `other` may stand before `item`: a short one, about something else, with another answer."""
+    """Whether `other` can be an example for `item`: short, of another subject, with another answer."""
     return (
         not (other.is_text or other.surfaces)
         and len(other.answer) <= EXAMPLE_LENGTH

@@ -1,6 +1,6 @@
-"""From an item to the tokens that are trained on: prompt and answer tokenized together, cut where the answer begins.
+"""Token encoding of training items: prompt and answer tokenized together, split at the beginning of the answer.
 
-A text has no prompt: it is cut into chunks, of which all tokens count but the first.
+A text has no prompt: it is split into chunks, in which all tokens except the first count.
 
 ```
 raw    The capital of France is | Paris
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 
 MAX_TOKENS = 2048
-"""Length of the chunks that texts are cut into, as in MUSE's code (muse_bench, `unlearn.py`)."""
+"""Length of the chunks of texts, as in MUSE's code (muse_bench, `unlearn.py`)."""
 
 
 class EncodedText(NamedTuple):
-    """Token ids of a prompt with its answer: `ids[answer_start:]`, at least one token, never the first."""
+    """Token ids of a prompt with its answer, `ids[answer_start:]`: at least one token, never the first."""
 
     ids: tuple[int, ...]
     answer_start: int
 
 
 class Batch(NamedTuple):
-    """Texts padded on the right to one length.
+    """Texts padded on the right to equal length.
 
     Attributes:
         ids: int64 [texts, longest].
@@ -61,7 +61,7 @@ class Batch(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A set's texts, and which of them ask for one item.
+    """A set's texts, grouped by item.
 
     Attributes:
         texts: every item on each of its surfaces, in each form; a text's chunks.
@@ -80,9 +80,9 @@ def encode_set(
     context_length: int,
     max_tokens: int = MAX_TOKENS,
 ) -> tuple[EncodedText, ...]:
-    """Encode every question on each surface and every text as it is, in the order of the file.
+    """Encode every question on each surface and every text unchanged, in the order of the file.
 
-    That is `encode_askings` without examples and without the base's own replies.
+    This is `encode_askings` without examples and without the base's replies.
     """
     asker = Asker((), (), chat_renderer(tokenizer), {}, seed=0)
     return encode_askings(
@@ -100,11 +100,11 @@ def encode_askings(
     asker: Asker,
     kept: bool,
 ) -> Encoded:
-    """Encode every question on each surface, in each form that `asker` has, and every text as it is.
+    """Encode every question on each surface, in each form of `asker`, and every text unchanged.
 
-    Texts are cut into chunks of `max_tokens` (or of the context, if that is shorter), each behind a BOS token where the
-    tokenizer adds one. The last chunk of a text may be shorter; one without anything to predict is left out. What
-    stands before a question (examples, turns) is left out with its form where the context is too short for it.
+    Texts are split into chunks of `max_tokens` (or of the context, if that is shorter), each after a BOS token if the
+    tokenizer adds one. The last chunk of a text may be shorter, and is dropped if it has nothing to predict. Forms of
+    a question (with examples, turns) that exceed the context are dropped.
 
     Raises:
         InputError: a question with its answer is longer than `context_length`, an answer has no tokens of its own, a
@@ -134,14 +134,14 @@ def encode_askings(
         if not found:
             raise InputError(
                 f"{item.where} is asked on none of the surfaces {', '.join(surfaces)}",
-                next_step="train on more surfaces, or mend its `surfaces`",
+                next_step="train on more surfaces, or fix its `surfaces`",
             )
         groups.append(tuple(found))
     return Encoded(tuple(texts), tuple(groups))
 
 
 def surfaces_for(tokenizer: PreTrainedTokenizerBase, asked: Sequence[str]) -> tuple[str, ...]:
-    """Return the surfaces to train on: those that are `asked` for, or all that the model can be asked on."""
+    """Return the surfaces to train on: those in `asked`, or all that the model supports."""
     if asked:
         return tuple(asked)
     chats = isinstance(tokenizer.chat_template, str)
@@ -149,7 +149,7 @@ def surfaces_for(tokenizer: PreTrainedTokenizerBase, asked: Sequence[str]) -> tu
 
 
 def chat_renderer(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, str]]], str] | None:
-    """Return what renders a conversation in the model's own template; None where it has none."""
+    """Return the renderer of conversations by the model's template; None if it has none."""
     template = tokenizer.chat_template
     if not isinstance(template, str):
         return None
@@ -177,13 +177,13 @@ def _forms(
             raise InputError(
                 f"{item.where} has {len(text.ids)} tokens on the surface {surface}; the model's context holds "
                 f"{context_length}",
-                next_step="shorten it or leave it out",
+                next_step="shorten or remove it",
             )
     return found
 
 
 def refuse_unknown_tokens(encoded: Iterable[Sequence[EncodedText]], rows: int) -> None:
-    """Raise `CheckpointError` if the tokenizer made a token that the model's embedding, of so many rows, lacks."""
+    """Raise `CheckpointError` if the tokenizer made a token beyond the model's embedding of `rows` rows."""
     highest = max(max(text.ids) for texts in encoded for text in texts)
     if highest >= rows:
         raise CheckpointError(
@@ -193,7 +193,7 @@ def refuse_unknown_tokens(encoded: Iterable[Sequence[EncodedText]], rows: int) -
 
 
 def batch_of(texts: Sequence[EncodedText], device: str) -> Batch:
-    """Pad `texts` to one length. What follows a token never changes a causal model's logits: any padding id will do."""
+    """Pad `texts` to equal length. A causal model's logits do not depend on later tokens, so any padding id works."""
     import torch
 
     longest = max(len(text.ids) for text in texts)
@@ -211,24 +211,24 @@ def batch_of(texts: Sequence[EncodedText], device: str) -> Batch:
 
 
 def _encode_text(item: TrainingItem, tokenizer: PreTrainedTokenizerBase, longest: int) -> list[EncodedText]:
-    """Cut a text into chunks. The tokenizer's own warning of long texts does not apply to what is cut."""
+    """Split a text into chunks. The tokenizer's warning about long texts does not apply."""
     ids = list(tokenizer(item.answer, add_special_tokens=False, verbose=False)["input_ids"])
     adds = list(tokenizer("", add_special_tokens=True)["input_ids"])
     bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None and tokenizer.bos_token_id in adds else []
     if longest < len(bos) + 1 or longest < 2:
-        raise InputError(f"texts cannot be cut into chunks of {longest} tokens", next_step="give at least 2")
+        raise InputError(f"texts cannot be split into chunks of {longest} tokens", next_step="give at least 2")
     step = longest - len(bos)
     chunks = [(*bos, *ids[start : start + step]) for start in range(0, len(ids), step)]
     found = [EncodedText(chunk, 1) for chunk in chunks if len(chunk) > 1]
     if not found:
         raise InputError(
-            f"{item.where}: a text of {len(ids)} tokens has nothing to predict", next_step="leave out this text"
+            f"{item.where}: a text of {len(ids)} tokens has nothing to predict", next_step="remove this text"
         )
     return found
 
 
 def _encode(asking: Asking, tokenizer: PreTrainedTokenizerBase, where: str) -> EncodedText:
-    """Tokenize both together; the answer's first token is the one that holds the first character behind the prompt."""
+    """Tokenize both together; the answer's first token is the one with the first character after the prompt."""
     if not tokenizer.is_fast:
         raise InputError(
             "the base has a tokenizer without character offsets (no tokenizer.json)",
@@ -237,13 +237,13 @@ def _encode(asking: Asking, tokenizer: PreTrainedTokenizerBase, where: str) -> E
     prompt = asking.prompt
     encoding = tokenizer(prompt + asking.answer, add_special_tokens=not asking.chat, return_offsets_mapping=True)
     ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
-    while offsets and offsets[-1][1] == 0:  # an end-of-sequence token that the tokenizer adds is no part of the answer
+    while offsets and offsets[-1][1] == 0:  # an end-of-sequence token added by the tokenizer is not part of the answer
         ids.pop()
         offsets.pop()
     start = next((index for index, (_, end) in enumerate(offsets) if end > len(prompt)), len(ids))
     if not 0 < start < len(ids):
         raise InputError(
             f"{where}: the answer begins with token {start} of {len(ids)}: prompt and answer need at least one each",
-            next_step="mend or leave out this item",
+            next_step="fix or remove this item",
         )
     return EncodedText(tuple(ids), start)

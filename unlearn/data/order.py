@@ -1,4 +1,4 @@
-"""The order in which a set's texts are trained on: shuffled passes, cut into batches, with a state that can be kept.
+"""Order of a set's texts in training: shuffled passes, split into batches, with a state that can be saved.
 
 A pass asks every item once, in one of its forms: a surface is drawn, then a form of it.
 """
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORGET_STREAM, RETAIN_STREAM = 1, 2
-"""A generator of its own for each set, so that the size of one never changes the order of the other."""
+"""One generator per set, so that the size of one set does not change the order of the other."""
 
 
 class OrderState(NamedTuple):
-    """Where an order stands: the generator's state (uint8), and the texts that wait for the next batch."""
+    """State of an order: the generator's state (uint8), and the texts for the next batch."""
 
     generator: Tensor
     waiting: tuple[int, ...]
 
 
 class Order:
-    """Batches of indices for ever: each pass over the set in a new order, batches running on across passes.
+    """Endless batches of indices: each pass over the set has a new order, and batches continue across passes.
 
     Args:
-        count: how many items the set has.
-        batch_size: indices a batch.
-        seed: of the run.
-        stream: the set's.
+        count: number of items in the set.
+        batch_size: indices per batch.
+        seed: seed of the run.
+        stream: the set's stream.
         groups: the texts of each item, by surface and form; None where item and text are one.
 
     """
@@ -67,17 +67,17 @@ class Order:
         return forms[self._draw(len(forms))]
 
     def _draw(self, count: int) -> int:
-        """Draw one of `count`; where there is one, the generator is left as it is."""
+        """Draw one of `count`; if there is only one, the generator is not used."""
         import torch
 
         return 0 if count == 1 else int(torch.randint(count, (1,), generator=self._generator))
 
     def state(self) -> OrderState:
-        """Return where it stands."""
+        """Return the current state."""
         return OrderState(self._generator.get_state(), tuple(self._waiting))
 
     def go_to(self, state: OrderState) -> None:
-        """Go on from where another one stood."""
+        """Continue from a saved state."""
         self._generator.set_state(state.generator)
         self._waiting = list(state.waiting)
 
@@ -89,7 +89,7 @@ def order_of(count: int, groups: Sequence[Sequence[Sequence[int]]] | None, setti
 
 
 def parts(chosen: list[int], count: int) -> list[list[int]]:
-    """Cut a batch into `count` parts of nearly one size, in order; fewer where it has fewer texts."""
+    """Split a batch into `count` parts of nearly equal size, in order; fewer if it has fewer texts."""
     count = min(count, len(chosen))
     bounds = [len(chosen) * part // count for part in range(count + 1)]
     return [chosen[start:end] for start, end in itertools.pairwise(bounds)]

@@ -1,4 +1,4 @@
-"""What the base replies in a chat before it forgets: greedy, batched, for the surfaces that begin as the base does."""
+"""The base's greedy replies in a chat before training, for the surfaces that begin like the base."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 REPLY_TOKENS = 32
-"""Length of a reply: enough for a sentence that holds a short answer."""
+"""Maximum tokens of a reply: enough for a sentence with a short answer."""
 
 
 def own_replies(
@@ -23,15 +23,15 @@ def own_replies(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> dict[str, str]:
-    """Return the reply to each message, with the text of the token that ended it, where one did.
+    """Return the reply to each message, including the text of the token that ended it, if any.
 
     Args:
-        model: as it is before training (with an adapter: switched off by the caller).
+        model: the model before training (with an adapter disabled by the caller).
         tokenizer: the model's.
         messages: user turns, each asked once.
         chat: renders a conversation.
-        batch_size: replies at a time.
-        advance: hears how many are done.
+        batch_size: replies per batch.
+        advance: receives the number of finished replies.
 
     """
     import torch
@@ -73,7 +73,7 @@ def _prompt(tokenizer: PreTrainedTokenizerBase, chat: Callable[[list[dict[str, s
 
 
 def _ends(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the tokens that end a reply: the tokenizer's and those of the model's generation settings."""
+    """Return the tokens that end a reply: those of the tokenizer and of the model's generation settings."""
     config = model.generation_config
     named = None if config is None else config.eos_token_id
     found = named if isinstance(named, list) else [named]

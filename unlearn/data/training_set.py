@@ -1,11 +1,11 @@
-"""Reads what to forget and what to keep: questions (docs/packs.md, TOFU, MUSE) or texts (MUSE, plain); checks the two.
+"""Reader for forget and retain sets: questions (docs/packs.md, TOFU, MUSE) or texts (MUSE, plain).
 
 ```
-.txt                     one text, all of the file (MUSE's forget.txt, retain.txt)
-.json   ["…", "…"]       a text each (MUSE); or [{"text": "…"}]
-.jsonl  {"text": "…"}    a text a line
-.jsonl  {"question": "…", "answer": "…"}            ours; with template and message as in a pack
-.json   [{"question": "…", "answer": "…"}]          TOFU, MUSE; or one such object a line
+.txt                     one text, the whole file (MUSE's forget.txt, retain.txt)
+.json   ["…", "…"]       one text each (MUSE); or [{"text": "…"}]
+.jsonl  {"text": "…"}    one text per line
+.jsonl  {"question": "…", "answer": "…"}            edgeproof's format; with template and message as in a pack
+.json   [{"question": "…", "answer": "…"}]          TOFU, MUSE; or one such object per line
 ```
 """
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 _PLAIN = "{question}"
 _HOW = 'write {"question": "…", "answer": "…"} or {"text": "…"}'
 _PARAGRAPH = 80
-"""A line of so many characters in both sets is no accident: the two overlap."""
+"""Minimum length of a line that counts as overlap if it is in both sets, in characters."""
 
 
 class TrainingItem(NamedTuple):
     """A question with its answer, or a text.
 
     Attributes:
-        where: file and line or item, for messages: they never quote what is to be forgotten.
-        prompt: the question as plain text, without the white space at its end. Empty for a text.
+        where: file and line or item, for messages, which never quote the item.
+        prompt: the question as plain text, without trailing whitespace. Empty for a text.
         message: the question as a user's turn in a chat. Empty for a text.
-        answer: what to forget or to keep; the text itself.
-        subject: the question as the file has it. Empty for a text.
-        template: what the prompt was made with: items of one template ask the same kind of thing.
+        answer: the answer to forget or to keep; the text itself.
+        subject: the question as in the file. Empty for a text.
+        template: template of the prompt: items of one template ask the same kind of question.
         aliases: other spellings of the answer.
         paraphrases: the question in other words, as plain text.
-        surfaces: the only ones on which it is asked; empty where it is asked on all.
-        gap: what stands between the prompt and the answer.
+        surfaces: the surfaces on which it is asked; empty for all.
+        gap: text between prompt and answer.
 
     """
 
@@ -60,7 +60,7 @@ class TrainingItem(NamedTuple):
 
     @property
     def is_text(self) -> bool:
-        """A text has no question: all of it counts, but for its first token."""
+        """Whether it is a text, without a question: all its tokens except the first count."""
         return not self.prompt
 
 
@@ -73,20 +73,20 @@ class TrainingSet(NamedTuple):
 
 
 def read_training_set(path: Path, role: str) -> TrainingSet:
-    r"""Read `path`, by its ending: `.txt` is a text, `.jsonl` one object a line, `.json` a list, or one object a line.
+    r"""Read `path`, by its suffix: `.txt` is a text, `.jsonl` one object per line, `.json` either one or a list.
 
-    `template` and `message` of a `.jsonl` line say how its question is put, with {question} in them; fields that are
-    not named above are for the gate. Questions of a `.json` (TOFU, MUSE) are put as "Question: …\nAnswer:", in a chat
-    as they are. Texts are kept as they are, white space included.
+    `template` and `message` of a `.jsonl` line are its prompts, with {question} in them; other fields are for the gate.
+    Questions of a `.json` (TOFU, MUSE) are asked as "Question: …\nAnswer:", and unchanged in a chat. Texts are kept
+    unchanged, including whitespace.
 
     Raises:
-        InputError: no such file, another ending, not UTF-8, broken JSON (with its line), a field missing or empty,
-            nothing in it.
+        InputError: the file is missing or empty, has another suffix, is not UTF-8, or has broken JSON (with its line);
+            a field is missing or empty.
 
     """
     if path.suffix not in {".txt", ".json", ".jsonl"}:
         raise InputError(
-            f"the {role} set {path} is no .txt, .json or .jsonl file", next_step="docs/unlearn.md says what goes in"
+            f"the {role} set {path} is not a .txt, .json or .jsonl file", next_step="docs/unlearn.md describes them"
         )
     try:
         content = path.read_bytes()
@@ -110,10 +110,10 @@ def read_training_set(path: Path, role: str) -> TrainingSet:
 
 
 def refuse_overlap(forget: TrainingSet, retain: TrainingSet) -> None:
-    """Raise `InputError` if something is in both sets: it cannot be forgotten and kept.
+    """Raise `InputError` if the sets overlap.
 
-    Of questions that is a question with the same answer; of texts a whole text, or a line of at least 80 characters.
-    Upper and lower case and white space make no difference.
+    Questions overlap if question and answer are equal; texts if they share a whole text, or a line of at least 80
+    characters. Case and whitespace are ignored.
     """
     forgotten = {key: where for item in forget.items for key, where in _keys(item)}
     both: dict[str, str] = {}
@@ -133,7 +133,7 @@ def refuse_overlap(forget: TrainingSet, retain: TrainingSet) -> None:
 
 
 def _keys(item: TrainingItem) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield what must not be in the other set, each with where it stands."""
+    """Yield the keys that must not be in the other set, each with its position."""
     answer = _plain(item.answer)
     if not item.is_text:
         yield (_plain(item.prompt), answer), item.where
@@ -152,7 +152,7 @@ def _plain(text: str) -> str:
 
 
 def _values(text: str, name: str) -> Iterator[tuple[str, object]]:
-    """Yield (where, value) for each item of a JSON list, or of one JSON value a line."""
+    """Yield (where, value) for each item of a JSON list, or for one JSON value per line."""
 
     def parse(part: str, line: int | None) -> object:
         return _parse(part, name if line is None else f"{name} line {line}")
@@ -203,15 +203,15 @@ def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
 
 
 def _delimiter(row: dict[str, object], where: str) -> str:
-    """Read what stands between a prompt and its answer, as in a pack: a space where nothing is said."""
+    """Read the text between prompt and answer, as in a pack; default: a space."""
     value = row.get("delimiter", " ")
     if not isinstance(value, str) or value.strip():
-        raise InputError(f"{where}: `delimiter` is no white space", next_step='write spaces, "\\n" or ""')
+        raise InputError(f"{where}: `delimiter` is not whitespace", next_step='write spaces, "\\n" or ""')
     return value
 
 
 def _texts(row: dict[str, object], key: str, where: str) -> tuple[str, ...]:
-    """Read a list of texts that may be missing."""
+    """Read an optional list of texts."""
     values = row.get(key, [])
     if not isinstance(values, list):
         raise InputError(f"{where}: `{key}` is a {type(values).__name__}", next_step="write a list of texts")
@@ -231,7 +231,5 @@ def _text(row: dict[str, object], key: str, where: str) -> str:
 def _template(row: dict[str, object], key: str, where: str) -> str:
     template = _text(row, key, where)
     if "{question}" not in template and not (key == "message" and "{prompt}" in template):
-        raise InputError(
-            f"{where}: `{key}` has no {{question}} in it", next_step=f"say in `{key}` where the question stands"
-        )
+        raise InputError(f"{where}: `{key}` has no {{question}} in it", next_step=f"add {{question}} to `{key}`")
     return template

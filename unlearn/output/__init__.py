@@ -1,1 +1,1 @@
-"""What training leaves: adapter or model folder, card, plot."""
+"""Output of training: adapter or model folder, card, plot."""

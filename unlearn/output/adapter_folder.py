@@ -1,6 +1,6 @@
-"""Turns a trained adapter into a PEFT folder in float16.
+"""Writer of a trained adapter as a PEFT folder in float16.
 
-The same adapter always gives the same bytes: names sorted, no times, no paths of the machine.
+Equal adapters give equal bytes: sorted names, no timestamps, no local paths.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
     import torch
     from peft import get_peft_model_state_dict
 
-    # "auto" would look on the network whether the vocabulary was changed; it never is here.
+    # "auto" would check the network for a changed vocabulary, which never occurs here.
     state: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors: dict[str, Tensor] = {}
     for name in sorted(state):
@@ -48,21 +48,21 @@ def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
     trained = sum("lora_B" in name for name in tensors) - len(idle)
     if not trained:
         raise TrainingError(
-            f"the adapter does nothing: lora_B is zero in all {len(idle)} of its layers after training",
-            next_step="check that a forget text still counts (hinge), and that the learning rate is not far too small",
+            f"the adapter has no effect: lora_B is zero in all {len(idle)} of its layers after training",
+            next_step="check that a forget text still counts (hinge), and that the learning rate is not too small",
         )
     return tensors
 
 
 def load_rounded(model: PeftModel, tensors: Mapping[str, Tensor]) -> None:
-    """Put the float16 weights back into the model, so that what is measured is what is shipped."""
+    """Load the float16 weights into the model, so that the shipped weights are measured."""
     from peft import set_peft_model_state_dict
 
     set_peft_model_state_dict(model, {name: tensor.float() for name, tensor in tensors.items()})
 
 
 def write_adapter(folder: Path, model: PeftModel, tensors: Mapping[str, Tensor], base: str) -> int:
-    """Write config and weights into `folder`; `base` is what the config calls the base. Return the weights' bytes."""
+    """Write config and weights into `folder`; `base` is the base's name in the config. Return the weights' bytes."""
     from safetensors.torch import save_file
 
     config = model.peft_config["default"].to_dict()
@@ -77,7 +77,7 @@ def write_adapter(folder: Path, model: PeftModel, tensors: Mapping[str, Tensor],
 
 
 def _plain(value: object) -> object:
-    """Turn what PEFT's config holds into JSON: sets in a fixed order, enumerations by value."""
+    """Convert values of PEFT's config to JSON: sets in a fixed order, enumerations by value."""
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     return str(getattr(value, "value", value))

@@ -1,4 +1,4 @@
-"""The card beside what training made: what it is, how to make it again, what was measured."""
+"""Model card of a training result: description, reproduction, measurements."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class Provenance(NamedTuple):
-    """What the card says beside the settings.
+    """Content of the card besides the settings.
 
     Attributes:
-        base: the base's name, as `adapter_config.json` has it.
-        command: the command line that made it; empty where none did.
+        base: the base's name in `adapter_config.json`.
+        command: the command line; empty without one.
         data: name, number of items and sha256 of the forget and of the retain file.
-        versions: of python and the libraries, by name.
-        threads: of the processor, as they were.
-        processes: that trained together.
-        precision: of the arithmetic, "float32" or "bf16".
-        steps: optimizer steps.
-        stopped: why training ended (`training.ALL_STEPS` …).
-        beside: what else went into the loop (`training.Hooks`); empty where nothing did.
+        versions: versions of python and the libraries, by name.
+        threads: number of processor threads.
+        processes: number of processes.
+        precision: arithmetic precision, "float32" or "bf16".
+        steps: number of optimizer steps.
+        stopped: reason for the end of training (`loop.ALL_STEPS` …).
+        beside: hooks in the loop (`loop.Hooks`); empty without any.
         measured: NLL per answer token before and after, by role ("forget", "retain").
 
     """

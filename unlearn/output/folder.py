@@ -1,4 +1,4 @@
-"""Gives a place to write a folder in that shows under its name only when it is complete."""
+"""Atomic writing of an output folder: its final name only ever shows a complete folder."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LOG, LOG_CSV, LOG_PLOT, CARD = "log.jsonl", "log.csv", "log.svg", "README.md"
 
 
 def check_place(out: Path, *, force: bool) -> None:
-    """Find out, before anything is computed, whether `out` can be written.
+    """Check, before the computation, whether `out` can be written.
 
     Raises:
-        OutputError: `out` exists and `force` is not given, or it is nothing that was made here; its parent is missing
+        OutputError: `out` exists and `force` is not given, or is not an output of this program; its parent is missing
             or read-only.
 
     """
@@ -35,10 +35,10 @@ def check_place(out: Path, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
-    """Give a temporary folder beside `out` that gets that name when the block ends; if it raises, nothing appears.
+    """Yield a temporary folder that is renamed to `out` when the block ends; on an exception `out` does not change.
 
     Raises:
-        OutputError: as `check_place`; the disk is full.
+        OutputError: as for `check_place`; the disk is full.
 
     """
     with contextlib.ExitStack() as stack:
@@ -61,7 +61,7 @@ def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
 
 
 def _replace(temporary: Path, out: Path) -> None:
-    """Put `temporary` in the place of `out`; what was there comes back where that fails."""
+    """Replace `out` by `temporary`; restore the old folder on failure."""
     retired, descriptor = locked_folder(out.parent, f".{out.name}.", RETIRED)
     before = retired / out.name
     try:
@@ -79,7 +79,7 @@ def _replace(temporary: Path, out: Path) -> None:
 
 
 def _give_back(out: Path) -> None:
-    """Bring to an end what a killed process has begun in `_replace`."""
+    """Complete or undo the `_replace` of a killed process."""
     for retired in out.parent.glob(f".{glob.escape(out.name)}.*{RETIRED}"):
         with contextlib.suppress(OSError), dead(retired, folder=True) as nobodys:
             if nobodys:
@@ -89,7 +89,7 @@ def _give_back(out: Path) -> None:
 
 
 def _beside(stack: contextlib.ExitStack, out: Path, *, force: bool) -> Path:
-    """Make a folder beside `out` that is gone when `stack` is closed; what killed processes left there goes first."""
+    """Make a folder beside `out` that is removed when `stack` closes; first remove those of killed processes."""
     _give_back(out)
     _refuse(out, force=force)
     try:
@@ -113,13 +113,13 @@ def _refuse(out: Path, *, force: bool) -> None:
 
 
 def _ours(out: Path) -> bool:
-    """Tell an adapter, or a model with the log that `--full` writes, from a folder of someone else's."""
+    """Whether the folder is an adapter, or a model with the log of `--full`, written by this program."""
     return (out / ADAPTER_CONFIG).is_file() or all((out / name).is_file() for name in (MODEL_CONFIG, LOG))
 
 
 @contextlib.contextmanager
 def writing_weights() -> Iterator[None]:
-    """Turn what safetensors raises where the disk is full into the `OSError` that it is."""
+    """Convert safetensors' exception for a full disk to `OSError`."""
     from safetensors import SafetensorError
 
     try:
@@ -129,5 +129,5 @@ def writing_weights() -> Iterator[None]:
 
 
 def plain_mode(path: Path) -> None:
-    """Give a file the mode that a plain `open` would have given it."""
+    """Set a file's mode to that of a plain `open`."""
     path.chmod(0o666 & ~umask())

@@ -1,6 +1,6 @@
-"""Writes a fully fine-tuned model as a Hugging Face folder that the exporter takes as a base: float32, no adapter.
+"""Writer of a fully fine-tuned model as a float32 Hugging Face folder, which the exporter accepts as a base.
 
-Rounding to bf16 alone can bring back what was unlearned, so that the weights stay as they were trained.
+Rounding to bf16 alone can restore unlearned knowledge, so the weights are not rounded.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def refuse_broken(model: PreTrainedModel, *, moved: bool) -> None:
 
 
 def tokenizer_files(base: Path, of_gguf: Callable[[Path], Mapping[str, bytes]] | None) -> dict[str, bytes]:
-    """Return the tokenizer's files by name: a folder's own, as they are, or what `of_gguf` makes of a GGUF's.
+    """Return the tokenizer files by name: those of a folder, or those that `of_gguf` rebuilds from a GGUF.
 
-    What transformers reads from a GGUF has tokens of its own beside the file's; it is not written.
+    transformers' tokenizer of a GGUF is not written, since it has additional tokens.
 
     Raises:
         UsageError: the base is a GGUF and there is no `of_gguf`.
@@ -64,7 +64,7 @@ def write_model(folder: Path, base: BaseModel, tokenizer: Mapping[str, bytes]) -
     from transformers.utils import logging
 
     model = base.model
-    # What a GGUF was dequantized by is no property of the weights any more.
+    # The dequantization config of a GGUF does not apply to the written weights.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     bars = logging.is_progress_bar_enabled()

@@ -1,6 +1,6 @@
-"""Draws the log of a training run: forget and retain NLL over the steps, as one SVG that needs nothing else.
+"""Plot of a training log: forget and retain NLL over the steps, as a self-contained SVG.
 
-It follows the reader's light or dark colours (prefers-color-scheme), so that it can stand in a card or a page as it is.
+It follows the reader's light or dark colour scheme (prefers-color-scheme), for use in a card or a page.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 84, 36, 44
 _TICKS = 5
-"""At most so many steps of an axis."""
+"""Maximum number of ticks of an axis."""
 _CLOSE = 14
-"""Labels at the lines' ends keep so many pixels between them."""
+"""Minimum distance of the labels at the lines' ends, in pixels."""
 
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#52514e}"
@@ -40,7 +40,7 @@ _STYLE = (
 
 
 class _Scale(NamedTuple):
-    """A linear axis: the values at its two ends and the pixels where they stand."""
+    """A linear axis: the values at its ends, and their pixels."""
 
     low: float
     high: float
@@ -62,7 +62,7 @@ def svg(log: Sequence[Step]) -> str:
         raise InputError("a log without steps cannot be drawn", next_step="train for at least one step")
     for step in log:
         if not (math.isfinite(step.forget_nll) and math.isfinite(step.retain_nll)):
-            raise InputError(f"step {step.step} has NLLs of {step.forget_nll} and {step.retain_nll}, not to be drawn")
+            raise InputError(f"step {step.step} has NLLs of {step.forget_nll} and {step.retain_nll}: cannot be drawn")
     first, last = log[0].step, log[-1].step
     top = max(max(step.forget_nll, step.retain_nll) for step in log)
     ticks = _ticks(top)
@@ -121,7 +121,7 @@ def _step_ticks(first: int, last: int) -> list[int]:
 
 
 def _apart(ends: dict[str, float]) -> dict[str, float]:
-    """Move two labels apart where they would stand on each other."""
+    """Move two labels apart if they would overlap."""
     upper, lower = sorted(ends, key=lambda role: ends[role])
     missing = max(0.0, _CLOSE - (ends[lower] - ends[upper]))
     return {upper: ends[upper] - missing / 2, lower: ends[lower] + missing / 2}

@@ -1,1 +1,1 @@
-"""The training loop, its losses and its guards."""
+"""Training loop, losses and guards."""

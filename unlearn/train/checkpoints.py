@@ -1,10 +1,10 @@
-"""Keeps where training stands, so that a run that was killed goes on and ends in the same weights, bit for bit.
+"""Checkpoints of training: a killed run resumes and ends with the same weights, bit for bit.
 
 ```
-.NAME.checkpoint/step-000050/tensors.safetensors    what is trained, AdamW's moments, every random state
-                             state.json             what made it, the data's order, the log
+.NAME.checkpoint/step-000050/tensors.safetensors    trained weights, AdamW's moments, all random states
+                             state.json             the run's identity, the data order, the log
 ```
-The folder lies beside --out and goes when training ends. Nothing in it is executed when it is read.
+The folder is beside --out and is removed when training ends. Reading it executes no code.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 
 def checkpoint_folder(out: Path) -> Path:
-    """Return where the checkpoints of `out` lie."""
+    """Return the folder of the checkpoints of `out`."""
     return out.with_name(f".{out.name}.checkpoint")
 
 
 def refuse_forgotten(out: Path, *, resume: bool, force: bool) -> None:
-    """Raise `OutputError` if a run was cut off here, and neither going on nor starting again was asked for."""
+    """Raise `OutputError` if a run was interrupted here, and neither `resume` nor `force` is given."""
     found = _latest(checkpoint_folder(out))
     if found is not None and not (resume or force):
         raise OutputError(
-            f"a run for {out} was cut off after {found.name.replace('step-', 'step ')}: {checkpoint_folder(out)}",
-            next_step="go on with --resume, or start again with --force",
+            f"a run for {out} was interrupted after {found.name.replace('step-', 'step ')}: {checkpoint_folder(out)}",
+            next_step="continue with --resume, or restart with --force",
         )
 
 
@@ -54,15 +54,16 @@ def discard(out: Path) -> None:
 
 
 class Checkpoints(NamedTuple):
-    """Where, how often, and what must be the same.
+    """Location, interval and identity of a run's checkpoints.
 
     Attributes:
-        out: the run's output; the folder lies beside it.
-        every: optimizer steps; 0 keeps none.
-        resume: whether to go on from what is there.
-        identity: what a run's result depends on, by name: settings, data, base, versions. Compared before going on.
-        processes: who trains.
-        progress: hears that there is nothing to go on from.
+        out: the run's output; the folder is beside it.
+        every: optimizer steps between checkpoints; 0 for none.
+        resume: whether to continue from an existing checkpoint.
+        identity: everything that a run's result depends on, by name: settings, data, base, versions. Compared before
+            resuming.
+        processes: the training processes.
+        progress: receives a warning if there is no checkpoint.
 
     """
 
@@ -74,10 +75,10 @@ class Checkpoints(NamedTuple):
     progress: Progress
 
     def go_on(self, model: Module, optimizer: Optimizer, orders: Sequence[Order]) -> list[Step]:
-        """Bring everything to where the last checkpoint stands and return its log; empty where training begins.
+        """Restore the last checkpoint and return its log; empty if training begins.
 
         Raises:
-            InputError: the checkpoint is of other settings, data or base (what differs is named), or damaged.
+            InputError: the checkpoint is damaged, or of other settings, data or base (the message lists them).
 
         """
         folder = _latest(checkpoint_folder(self.out))
@@ -95,16 +96,16 @@ class Checkpoints(NamedTuple):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"the checkpoint {folder} is damaged: {type(error).__name__}: {error}",
-                next_step="remove it, or start again with --force",
+                next_step="remove it, or restart with --force",
             ) from error
 
     def keep(
         self, number: int, model: Module, optimizer: Optimizer, orders: Sequence[Order], log: Sequence[Step]
     ) -> None:
-        """Keep where step `number` has ended, if its turn has come, and remove the checkpoint before.
+        """Save a checkpoint after step `number`, if due, and remove the previous one.
 
         Raises:
-            OutputError: the disk is full; the checkpoint before stays.
+            OutputError: the disk is full; the previous checkpoint is kept.
 
         """
         if self.every == 0 or number % self.every:
@@ -115,8 +116,8 @@ class Checkpoints(NamedTuple):
                 self._write(number, model, optimizer, orders, log=log, states=states)
             except OSError as error:
                 raise OutputError(
-                    f"cannot keep a checkpoint in {checkpoint_folder(self.out)}: {error.strerror or error}",
-                    next_step="free some space and go on with --resume, or train with --checkpoint-every 0",
+                    f"cannot save a checkpoint in {checkpoint_folder(self.out)}: {error.strerror or error}",
+                    next_step="free some space and continue with --resume, or train with --checkpoint-every 0",
                 ) from error
         self.processes.wait()
 
@@ -209,7 +210,7 @@ class Checkpoints(NamedTuple):
             differ = "; ".join(f"{name}: {found.get(name)} there, {self.identity.get(name)} here" for name in names)
             raise InputError(
                 f"the checkpoint {folder} is of another run: {differ}",
-                next_step="go on with the command that it was made by, or start again with --force",
+                next_step="resume with the command of that run, or restart with --force",
             )
 
 
@@ -227,6 +228,6 @@ def _random_states(device: str) -> dict[str, Tensor]:
 
 
 def _latest(home: Path) -> Path | None:
-    """Return the newest complete checkpoint: a folder gets its name when all of it is on the disk."""
+    """Return the newest complete checkpoint: a folder is renamed when it is completely on disk."""
     found = [path for path in home.glob("step-*") if path.is_dir() and path.name.removeprefix("step-").isdigit()]
     return max(found, key=lambda path: int(path.name.removeprefix("step-")), default=None)

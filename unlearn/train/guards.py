@@ -1,4 +1,4 @@
-"""What a step must pass: finite numbers, a model that still answers, memory that is there."""
+"""Guards of a training step: finite numbers, a working model, sufficient memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.train.step_log import Step
 
 DESTROYED_FACTOR = 2.0
-"""A model is destroyed when its retain NLL is worse than guessing among all tokens, and this many times its start."""
+"""A model is destroyed if its retain NLL is worse than uniform guessing, and more than this many times its start."""
 
 
 def refuse_nonfinite(step: Step, settings: Settings) -> None:
@@ -31,18 +31,18 @@ def refuse_nonfinite(step: Step, settings: Settings) -> None:
         return
     found = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())
     raise TrainingError(
-        f"step {step.step} of training went astray: {found}",
+        f"training diverged in step {step.step}: {found}",
         next_step=f"train with a lower learning rate than {settings.rate:g}, or with a hinge",
     )
 
 
 def refuse_destroyed(step: Step, before: float, vocabulary: int, settings: Settings) -> None:
-    """Raise `TrainingError` if the model has come to know less than nothing of what it is to keep.
+    """Raise `TrainingError` if the model's retain NLL is worse than uniform guessing.
 
     Args:
-        step: with its batch's retain NLL.
+        step: the step, with its batch's retain NLL.
         before: the base's mean NLL on the retain set.
-        vocabulary: number of tokens; guessing blindly costs its logarithm.
+        vocabulary: number of tokens; the NLL of uniform guessing is its logarithm.
         settings: for the message.
 
     """
@@ -68,7 +68,7 @@ def refuse_loss_of_utility(rise: float, where: str, settings: Settings) -> None:
 
 @contextlib.contextmanager
 def memory_errors(settings: Settings) -> Iterator[None]:
-    """Turn torch's and Python's failures to get memory into a `TrainingError` that says what to lower."""
+    """Convert torch's and Python's memory errors to a `TrainingError` that says what to lower."""
     import torch
 
     try:
@@ -76,7 +76,7 @@ def memory_errors(settings: Settings) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(str(error), settings) from error
     except RuntimeError as error:
-        # The allocator of the processor has no class of its own.
+        # torch's CPU allocator has no exception class of its own.
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise _out_of_memory(str(error), settings) from error
         raise
@@ -84,11 +84,11 @@ def memory_errors(settings: Settings) -> Iterator[None]:
 
 def _out_of_memory(detail: str, settings: Settings) -> TrainingError:
     said = detail.partition("DefaultCPUAllocator: ")[2] or detail
-    first = said.strip().splitlines()[0].strip() if said.strip() else "no more could be had"
+    first = said.strip().splitlines()[0].strip() if said.strip() else "allocation failed"
     ways = [
         f"raise --accumulate (now {settings.accumulate}, at most {settings.batch_size}: the step stays the same)",
         "" if settings.gradient_checkpointing else "add --gradient-checkpointing",
         f"lower --batch-size (now {settings.batch_size})",
-        "train a LoRA in place of --full" if settings.full else "",
+        "train a LoRA instead of --full" if settings.full else "",
     ]
     return TrainingError(f"out of memory: {first}", next_step="; or ".join(way for way in ways if way))

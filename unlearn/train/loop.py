@@ -1,9 +1,9 @@
-"""The training loop: shuffled batches of both sets, the method's loss, AdamW, guards on every step, checkpoints.
+"""Training loop: shuffled batches of both sets, the method's loss, AdamW, guards in every step, checkpoints.
 
 ```
-step n   penalty ─▶ backward                                                  where there is one
-         around(n):  forget part 1 … N ─▶ backward each                       one graph at a time: gradients add up,
-                     retain part 1 … N ─▶ backward each                       activations are never held together
+step n   penalty ─▶ backward                                                  if there is one
+         around(n):  forget part 1 … N ─▶ backward each                       one graph at a time: gradients accumulate,
+                     retain part 1 … N ─▶ backward each                       activations are freed in between
          clip, guards, AdamW, after(n), checkpoint
 ```
 """
@@ -21,7 +21,7 @@ from edgeproof.unlearn.train.losses import Method, mean_over_batch, method_of, s
 from edgeproof.unlearn.train.precision import arithmetic, resolved
 from edgeproof.unlearn.train.processes import Processes, alone, refuse_small_batch
 from edgeproof.unlearn.train.scoring import mean_nll, score, total_logprobs
-from edgeproof.unlearn.train.step_log import Step as Step  # noqa: PLC0414 (part of what this module gives)
+from edgeproof.unlearn.train.step_log import Step as Step  # noqa: PLC0414 (part of this module's interface)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 MAX_GRADIENT_NORM = 1.0
-"""Steps with a longer gradient are shortened to it, as in the Hugging Face trainer that the papers used."""
+"""Maximum gradient norm, as in the Hugging Face trainer that the papers used."""
 
 ALL_STEPS, TARGET, SURVIVES = "all steps", "forget target", "survives"
-"""Why training ended."""
+"""Reasons for the end of training."""
 
 
 class Hooks(NamedTuple):
-    """What may be put into the loop from outside; by default nothing.
+    """Extensions of the loop; none by default.
 
     Attributes:
-        around: entered around the forward and backward passes of step n, left before the optimizer's step.
-        penalty: a scalar added to the loss, once a step; its backward runs before the others', outside `around`.
+        around: context of the forward and backward passes of step n, exited before the optimizer's step.
+        penalty: a scalar added to the loss, once per step; its backward pass runs before the others, outside `around`.
         after: called after the optimizer's step n; True ends training.
-        settings: whatever else the result then depends on; a checkpoint made by another value is not gone on from.
+        settings: additional settings that the result depends on; resuming fails if they changed.
 
     """
 
@@ -60,7 +60,7 @@ class Hooks(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The log, and why it ended: `ALL_STEPS`, `TARGET` or `SURVIVES`."""
+    """The log, and the reason for the end: `ALL_STEPS`, `TARGET` or `SURVIVES`."""
 
     log: tuple[Step, ...]
     stopped: str
@@ -79,15 +79,15 @@ def train(
     processes: Processes | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Train in place whatever of `model` requires a gradient, and return the log.
+    """Train the parameters of `model` that require a gradient, in place, and return the log.
 
-    The random state must have been seeded by the caller: dropout draws from torch's own. `around`, `penalty` and
-    `after` are those of `Hooks`. With `checkpoints` it goes on where they end, and keeps its own.
+    The caller must seed torch's random state, which dropout uses. `around`, `penalty` and `after` are those of `Hooks`.
+    With `checkpoints` training resumes from the last one, and saves its own.
 
     Raises:
-        TrainingError: a loss or the gradient is NaN or infinite, the model is destroyed, or the retain set has lost
-            more than `settings.retain_nll_rise` (step and numbers are named).
-        UsageError: fewer texts in a batch than processes.
+        TrainingError: a loss or the gradient is NaN or infinite, the model is destroyed, or the retain NLL rose by more
+            than `settings.retain_nll_rise` (the message has step and numbers).
+        UsageError: a batch has fewer texts than processes.
 
     """
     import torch
@@ -140,9 +140,9 @@ def train(
 
 
 class _Passes(NamedTuple):
-    """The forward and backward passes of a step. Each half gives [loss, summed NLL, counting], float64.
+    """The forward and backward passes of a step. Each half returns [loss, summed NLL, counting], float64.
 
-    `wrapped` is what accelerate made of `model`; only what has a backward pass runs through it.
+    `wrapped` is `model` as wrapped by accelerate, used for passes with a backward pass only.
     """
 
     wrapped: Module
@@ -173,7 +173,7 @@ class _Passes(NamedTuple):
         return self._half(texts, chosen, loss_of, weight=self.settings.weight, place=3, last=True)
 
     def evaluate(self, texts: Texts) -> float:
-        """Return the mean NLL per token of all items now, in float32, the same on every process."""
+        """Return the current mean NLL per token of all items, in float32, equal on every process."""
         import torch
 
         mine = self.processes.share(texts.measured_texts)
@@ -205,7 +205,7 @@ class _Passes(NamedTuple):
             with contextlib.nullcontext() if closing else self.processes.unsynchronised(self.wrapped):
                 scores = self._score(texts, piece)
                 loss, counts = loss_of(scores)
-                # accelerate averages the gradients of the processes; their losses are parts of one sum.
+                # accelerate averages the processes' gradients, but their losses are parts of one sum.
                 (weight * self.processes.size * loss).backward()
             with torch.no_grad():
                 found = [loss.item(), scores.nll.sum().item(), int(counts.sum())]

@@ -1,4 +1,4 @@
-"""The losses of unlearning, as functions of the answers' log-probabilities, and the registry of methods made of them.
+"""Unlearning losses, as functions of the answers' log-probabilities, and the registry of methods.
 
 ```
 forget ── GA | NPO ──┐
@@ -7,8 +7,8 @@ retain ── GDR | KLR ─┘
 ```
 A new loss is one function and one line in `FORGET_LOSSES` or `RETAIN_LOSSES`; a method's name is two of their names.
 
-A loss gives one number an answer or one a token; `mean_over_batch` sums them and divides by how many the whole batch
-has. So the parts of a batch (`--accumulate`, several processes) add up to the loss and the gradient of the whole.
+A loss returns one number per answer or per token; `mean_over_batch` sums them and divides by the number in the whole
+batch. So the parts of a batch (`--accumulate`, several processes) add up to the loss and gradient of the whole.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class AnswerScores(NamedTuple):
-    """A batch of answers as the model in training sees them, and what the reference model gave them.
+    """Log-probabilities of a batch of answers under the model in training and the reference model.
 
     Attributes:
         logprobs: log π(token | everything before it), natural log, float32 [answers, longest]; 0 where padded.
-        mask: which of them are tokens of the answer, bool [answers, longest].
+        mask: whether a position is a token of the answer, bool [answers, longest].
         reference: log π_ref(answer), summed over the tokens, float32 [answers]; no gradient.
         divergence: KL(π_ref ‖ π) of the next token over the whole vocabulary, in nat, float32 [answers, longest]; 0
-            where padded; None where no loss asks for it.
+            where padded; None if no loss needs it.
 
     """
 
@@ -52,21 +52,21 @@ class AnswerScores(NamedTuple):
 
 
 def ga(scores: AnswerScores, beta: float) -> Tensor:  # noqa: ARG001 (one signature for all forget losses)
-    """Gradient ascent on the forget set: log π(token), so that its mean is −NLL, per token [answers, longest].
+    """Gradient ascent on the forget set: log π(token), whose mean is −NLL, per token [answers, longest].
 
     The mean is over the answers' tokens of the batch, as in MUSE's and TOFU's own code, which negate a language model's
     cross entropy (Shi et al. 2024, arXiv 2407.06460, sec. 4; Maini et al. 2024, arXiv 2401.06121, sec. 4). It has no
-    lower bound: stop it in time (`--until-forget-nll`, a hinge) or it breaks the model.
+    lower bound and destroys the model unless stopped in time (`--until-forget-nll`, a hinge).
     """
     return scores.logprobs * scores.mask
 
 
 def npo(scores: AnswerScores, beta: float) -> Tensor:
-    """Negative preference optimisation, per answer: −(2/β)·log σ(−β·(log π(y) − log π_ref(y))), shape [answers].
+    """Negative preference optimization, per answer: −(2/β)·log σ(−β·(log π(y) − log π_ref(y))), shape [answers].
 
-    Source: Zhang et al. 2024, arXiv 2404.05868, eq. 3, log-probabilities summed over the answer as in the authors' TOFU
-    code. At the start its gradient is that of log π(y) itself (gradient ascent); it fades as π(y) falls below π_ref(y),
-    for β → 0 never.
+    Source: Zhang et al. 2024, arXiv 2404.05868, eq. 3, with log-probabilities summed over the answer as in the authors'
+    TOFU code. Initially its gradient is that of log π(y) (gradient ascent); it vanishes as π(y) falls below π_ref(y),
+    except for β → 0.
     """
     from torch.nn.functional import logsigmoid
 
@@ -76,7 +76,7 @@ def npo(scores: AnswerScores, beta: float) -> Tensor:
 def gdr(scores: AnswerScores) -> Tensor:
     """Gradient descent on the retain set: −log π(token), per token [answers, longest].
 
-    Its mean is a language model's cross entropy with the prompts left out (Maini et al. 2024, arXiv 2401.06121, sec.
+    Its mean is a language model's cross entropy without the prompts (Maini et al. 2024, arXiv 2401.06121, sec.
     4).
     """
     return -(scores.logprobs * scores.mask)
@@ -86,15 +86,15 @@ def klr(scores: AnswerScores) -> Tensor:
     """KL(π_ref ‖ π) on the retain set: of the next token over the whole vocabulary, per token [answers, longest].
 
     Σ_v π_ref(v)·(log π_ref(v) − log π(v)), at the positions that predict the answer (Maini et al. 2024, arXiv
-    2401.06121, sec. 4; Shi et al. 2024, arXiv 2407.06460, sec. 4). MUSE's published code gives raw logits to `kl_div`,
-    which then is no divergence of two distributions; this is the formula of the papers.
+    2401.06121, sec. 4; Shi et al. 2024, arXiv 2407.06460, sec. 4). MUSE's published code passes raw logits to `kl_div`,
+    which is then not a divergence of two distributions; this is the formula of the papers.
     """
     assert scores.divergence is not None
     return scores.divergence * scores.mask
 
 
 def still_known(scores: AnswerScores, hinge: float | None) -> Tensor:
-    """Tell which answers still count, [answers]: those whose NLL per token is below `hinge`; all without one."""
+    """Return which answers still count, [answers]: those whose NLL per token is below `hinge`; all without a hinge."""
     import torch
 
     if hinge is None:
@@ -103,12 +103,12 @@ def still_known(scores: AnswerScores, hinge: float | None) -> Tensor:
 
 
 def mean_over_batch(losses: Tensor, total: int, counts: Tensor | None = None) -> Tensor:
-    """Sum the `losses` of the answers that count, over the `total` of the whole batch: fewer of them, a smaller step.
+    """Return the sum of the `losses` of the counting answers, divided by the `total` of the whole batch.
 
     Args:
         losses: per answer [answers], or per token [answers, longest].
-        total: how many answers, or tokens of answers, the whole batch has; this may be a part of it.
-        counts: which answers count, bool [answers]; all by default.
+        total: number of answers, or tokens of answers, in the whole batch, of which this may be a part.
+        counts: which answers count, bool [answers]; all by default. Fewer of them give a smaller step.
 
     """
     if counts is not None:
@@ -120,34 +120,34 @@ FORGET_LOSSES: Mapping[str, Callable[[AnswerScores, float], Tensor]] = {
     "ga": ga,
     "npo": npo,
 }
-"""Of the scores and β: per answer, [answers], or per token, [answers, longest]."""
+"""Function of scores and β: per answer, [answers], or per token, [answers, longest]."""
 
 RETAIN_LOSSES: Mapping[str, Callable[[AnswerScores], Tensor]] = {
     "gdr": gdr,
     "klr": klr,
 }
-"""Of the scores: per token, [answers, longest]."""
+"""Function of the scores: per token, [answers, longest]."""
 
 PER_TOKEN = frozenset({"ga", "gdr", "klr"})
-"""Losses whose mean is over the tokens of the batch's answers; the others' is over the answers."""
+"""Losses averaged over the tokens of the batch's answers; the others are averaged over the answers."""
 
 RETAIN_WEIGHTS: Mapping[str, float] = {"ga+gdr": 100.0, "ga+klr": 100.0, "npo+gdr": 1.0, "npo+klr": 1.0}
-"""α where none is given: arXiv 2602.13151's 100 with GA; with NPO 1 in place of its 0.1 (docs/unlearn.md)."""
+"""Default α: arXiv 2602.13151's 100 with GA; 1 with NPO instead of its 0.1 (docs/unlearn.md)."""
 
 METHODS: tuple[str, ...] = tuple(f"{forget}+{retain}" for forget in FORGET_LOSSES for retain in RETAIN_LOSSES)
-"""The names that `--method` takes."""
+"""Values of `--method`."""
 
 
 class Method(NamedTuple):
     """The two halves of a method.
 
     Attributes:
-        name: as `--method` has it.
-        forget: of `FORGET_LOSSES`.
-        retain: of `RETAIN_LOSSES`.
-        forget_per_token: whether the forget loss' mean is over tokens, not answers.
-        retain_per_token: the same of the retain loss.
-        distributions: whether π_ref's whole distributions are needed on the retain set.
+        name: value of `--method`.
+        forget: one of `FORGET_LOSSES`.
+        retain: one of `RETAIN_LOSSES`.
+        forget_per_token: whether the forget loss is averaged over tokens, not answers.
+        retain_per_token: the same for the retain loss.
+        distributions: whether π_ref's full distributions are needed on the retain set.
 
     """
 

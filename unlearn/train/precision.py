@@ -1,4 +1,4 @@
-"""Which arithmetic a run uses: float32, or bf16 under torch's autocast with weights and optimizer in float32."""
+"""Arithmetic of a run: float32, or bf16 under torch's autocast with weights and optimizer in float32."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 
 def resolved(precision: str, device: str) -> str:
-    """Return "float32" or "bf16"; "auto" is bf16 where the processor or GPU multiplies it natively."""
+    """Return "float32" or "bf16"; "auto" is bf16 if the processor or GPU supports it natively."""
     if precision != "auto":
         return precision
     return "bf16" if has_bf16(device) else "float32"
 
 
 def has_bf16(device: str) -> bool:
-    """Tell whether `device` has instructions for bf16 (AVX-512 BF16, AMX, Arm BF16; NVIDIA from Ampere on)."""
+    """Whether `device` has bf16 instructions (AVX-512 BF16, AMX, Arm BF16; NVIDIA from Ampere on)."""
     import torch
 
     kind = torch.device(device).type
     if kind == "cpu":
-        # torch emulates bf16 where there are none, at a fraction of float32's speed.
+        # Without them torch emulates bf16, at a fraction of float32's speed.
         return any(there for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -30,7 +30,7 @@ def has_bf16(device: str) -> bool:
 
 
 def arithmetic(precision: str, device: str) -> AbstractContextManager[object]:
-    """Return the context in which a forward pass runs."""
+    """Return the context for a forward pass."""
     import torch
 
     if precision == "float32":

@@ -1,9 +1,9 @@
-"""One process or several: under `accelerate launch` Hugging Face accelerate does the talking, else nothing is started.
+"""Training processes: Hugging Face accelerate under `accelerate launch`, otherwise a single process.
 
 ```
 a step's texts ──▶ every size-th to each process ──▶ parts (--accumulate) ──▶ gradients summed by accelerate
 ```
-Each process divides its losses by the numbers of the whole batch, so that several give the step that one would.
+Each process divides its losses by the counts of the whole batch, so that several processes make the same step as one.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class Processes(NamedTuple):
-    """Who takes part.
+    """The training processes.
 
     Attributes:
-        rank: of this process, from 0; 0 writes.
-        size: how many there are.
-        device: torch's name of where this process trains.
-        accelerator: accelerate's `Accelerator`; None where this process is alone.
+        rank: rank of this process, from 0; 0 writes.
+        size: number of processes.
+        device: torch's device name of this process.
+        accelerator: accelerate's `Accelerator`; None for a single process.
 
     """
 
@@ -43,11 +43,11 @@ class Processes(NamedTuple):
 
     @property
     def writes(self) -> bool:
-        """Whether this is the process that writes and talks."""
+        """Whether this process writes and reports progress."""
         return self.rank == 0
 
     def prepare(self, model: Module, optimizer: Optimizer) -> tuple[Module, Optimizer]:
-        """Wrap both for training together; the model's own modules stay as they are."""
+        """Wrap both for distributed training; the model's own modules do not change."""
         if self.accelerator is None:
             return model, optimizer
         prepared: tuple[Module, Optimizer] = self.accelerator.prepare(model, optimizer)  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ class Processes(NamedTuple):
         return items[self.rank :: self.size]
 
     def unsynchronised(self, model: Module) -> AbstractContextManager[None]:
-        """Let a backward pass add to this process' gradients only: all but the last one of a step."""
+        """Return a context without gradient synchronization, for all backward passes of a step except the last."""
         if self.accelerator is None:
             return contextlib.nullcontext()
         manager: AbstractContextManager[None] = self.accelerator.no_sync(model)  # type: ignore[attr-defined]
@@ -80,18 +80,18 @@ class Processes(NamedTuple):
         return list(gather_object([item]))
 
     def wait(self) -> None:
-        """Let no process go on before all are here."""
+        """Wait for all processes."""
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()  # type: ignore[attr-defined]
 
 
 def alone(device: str) -> Processes:
-    """Return the one process that trains on `device`."""
+    """Return a single process on `device`."""
     return Processes(0, 1, device, None)
 
 
 def joined(device: str) -> Processes:
-    """Join the others that `accelerate launch` started; without one nothing is initialised.
+    """Join the processes of `accelerate launch`; without it nothing is initialized.
 
     Raises:
         UnsupportedError: accelerate is set up for sharding (FSDP, DeepSpeed, …), or is not installed.
@@ -105,19 +105,19 @@ def joined(device: str) -> Processes:
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
     if accelerator.distributed_type not in {DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}:
         raise UnsupportedError(
-            f"accelerate is set up for {accelerator.distributed_type}; unlearning knows data parallelism only",
+            f"accelerate is set up for {accelerator.distributed_type}; unlearning supports data parallelism only",
             next_step="accelerate launch --multi_gpu --num_processes N …, no FSDP and no DeepSpeed",
         )
     return Processes(accelerator.process_index, accelerator.num_processes, str(accelerator.device), accelerator)
 
 
 def launched_count() -> int:
-    """Return how many processes a launcher (torch's or MPI's, which accelerate uses) says there are; 1 without one."""
+    """Return the number of processes from the launcher (torch's or MPI's, used by accelerate); 1 without one."""
     return _first(("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"), 1)
 
 
 def launched_rank() -> int:
-    """Return this process' rank as the launcher says it; 0 without one."""
+    """Return this process's rank from the launcher; 0 without one."""
     return _first(("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"), 0)
 
 
@@ -126,7 +126,7 @@ def _first(names: Sequence[str], otherwise: int) -> int:
 
 
 def refuse_small_batch(batch_size: int, processes: Processes) -> None:
-    """Raise `UsageError` if some process would have no text."""
+    """Raise `UsageError` if a process would have no text."""
     if batch_size < processes.size:
         raise UsageError(
             f"a batch of {batch_size} texts cannot be shared by {processes.size} processes",

@@ -1,10 +1,10 @@
-"""What the model said before unlearning, computed once and kept, so that no second model is held.
+"""Reference log-probabilities of the model before unlearning, computed once, so that no second model is needed.
 
 ```
-NPO   log π_ref(answer), one float32 an answer                             in memory
+NPO   log π_ref(answer), one float32 per answer                            in memory
 KLR   log π_ref at each token of the retain answers, the whole vocabulary  in a memory-mapped file beside --out
 ```
-The file has no name: the system takes it back when the process ends, however it ends.
+The file has no name: the system frees it when the process ends, even by a crash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 _BYTES = 4
-"""Of a float32."""
+"""Bytes of a float32."""
 
 
 class Distributions(NamedTuple):
@@ -35,7 +35,7 @@ class Distributions(NamedTuple):
 
     Attributes:
         rows: float32 [tokens, vocabulary], memory-mapped, text by text.
-        starts: of each text's rows, and their end: one more than there are texts.
+        starts: first row of each text, and the end: one more than there are texts.
 
     """
 
@@ -56,13 +56,13 @@ class Distributions(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """A set as it is trained on.
+    """A training set.
 
     Attributes:
         encoded: every item in every form.
-        reference: log π_ref of each text, float32 [texts]; NaN where nothing reads it.
-        distributions: π_ref itself, where a loss asks.
-        groups: the texts of each item, by surface and form; None where item and text are one.
+        reference: log π_ref of each text, float32 [texts]; NaN if unused.
+        distributions: the distributions π_ref, if a loss needs them.
+        groups: the texts of each item, by surface and form; None if items and texts are the same.
 
     """
 
@@ -73,36 +73,36 @@ class Texts(NamedTuple):
 
     @property
     def items(self) -> int:
-        """How many items there are: a pass has each once."""
+        """Number of items; a pass has each once."""
         return len(self.encoded) if self.groups is None else len(self.groups)
 
     @property
     def measured(self) -> list[int]:
-        """The texts that stand for the set where it is measured: one an item, the surfaces in turn."""
+        """Indices of the texts that represent the set when measured: one per item, with alternating surfaces."""
         return list(range(len(self.encoded))) if self.groups is None else in_turn(self.groups)
 
     @property
     def measured_texts(self) -> list[EncodedText]:
-        """The same, the texts themselves."""
+        """The texts of `measured`."""
         return [self.encoded[index] for index in self.measured]
 
     def tokens(self, chosen: Sequence[int]) -> int:
-        """Count the answers' tokens of these texts."""
+        """Return the number of answer tokens of these texts."""
         return sum(answer_length(self.encoded[index]) for index in chosen)
 
 
 def in_turn(groups: Sequence[Sequence[Sequence[int]]]) -> list[int]:
-    """Return one text an item: the first on its first surface, the next on its second, and so on."""
+    """Return one text per item: the first item on its first surface, the next on its second, and so on."""
     return [surfaces[number % len(surfaces)][0] for number, surfaces in enumerate(groups)]
 
 
 def answer_length(text: EncodedText) -> int:
-    """Count the tokens of the answer."""
+    """Return the number of tokens of the answer."""
     return len(text.ids) - text.answer_start
 
 
 def bytes_needed(texts: Sequence[EncodedText], vocabulary: int) -> int:
-    """Return the size of the file that `reference_distributions` will write."""
+    """Return the size of the file of `reference_distributions`."""
     return sum(map(answer_length, texts)) * vocabulary * _BYTES
 
 
@@ -116,19 +116,19 @@ def reference_distributions(
     device: str,
     advance: Callable[[int], None],
 ) -> Distributions:
-    """Compute log π_ref at each token of the answers, into a nameless file in `folder`.
+    """Compute log π_ref at each token of the answers, into an unnamed file in `folder`.
 
     Args:
-        model: as it is before training (with an adapter: switched off by the caller).
-        texts: whose answers.
-        folder: on whose disk the file lies.
-        vocabulary: the number of logits.
-        batch_size: texts a forward pass.
-        device: where the model is.
-        advance: hears how many texts are done.
+        model: the model before training (with an adapter disabled by the caller).
+        texts: the texts.
+        folder: folder whose disk holds the file.
+        vocabulary: number of logits.
+        batch_size: texts per forward pass.
+        device: the model's device.
+        advance: receives the number of finished texts.
 
     Raises:
-        OutputError: the disk has too little room (said before anything is computed), or cannot be written.
+        OutputError: the disk has too little space (checked before the computation), or cannot be written.
 
     """
     import numpy as np
@@ -144,7 +144,7 @@ def reference_distributions(
             for batch, logits in evaluated(model, texts, batch_size=batch_size, device=device, advance=advance):
                 with torch.inference_mode():
                     rows = torch.log_softmax(logits[batch.is_answer], dim=1).cpu()
-                # Written, not stored through the mapping: a full disk is then an error and no signal that kills.
+                # Written, not stored through the mapping, so that a full disk is an error instead of a fatal signal.
                 file.write(rows.numpy().tobytes())
             file.flush()
             starts = (0, *itertools.accumulate(map(answer_length, texts)))

@@ -1,11 +1,11 @@
-"""Makes a model compute with the weights that its artifact will hold, while gradients pass as if nothing was rounded.
+"""Quantization-aware training: a model computes with the artifact's weights, with straight-through gradients.
 
 ```
   LoRA   y = x·(Q(W + s·B₁₆·A₁₆) − s·B·A)ᵀ + s·(x·Aᵀ)·Bᵀ      value: x·Qᵀ     gradient: that of W + s·B·A
   full   y = x·Q(W)ᵀ                                          value: x·Qᵀ     gradient of W: that of Q
 ```
-Q is the format's rounding of the whole merge; A₁₆ and B₁₆ are in float16, as the adapter is written. Passing the
-gradient straight through a function whose own is zero nearly everywhere: Bengio et al. 2013, arXiv 1308.3432, sec. 4.
+Q is the format's rounding of the whole merge; A₁₆ and B₁₆ are in float16, as in the written adapter. Straight-through
+gradient of a function whose own gradient is zero almost everywhere: Bengio et al. 2013, arXiv 1308.3432, sec. 4.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BASE_LAYER = ".base_layer.weight"
 
 
 class _Adapted(NamedTuple):
-    """A weight under a LoRA: the base's, frozen, and the layer that holds A and B."""
+    """A weight with a LoRA: the base's, frozen, and the layer with A and B."""
 
     name: str
     weight: Parameter
@@ -36,14 +36,15 @@ class _Adapted(NamedTuple):
 
 
 class RoundedModel:
-    """A model in training, seen through a format's rounding.
+    """A model in training with a format's rounding.
 
     Args:
-        model: with a LoRA or without; weights in float32. What is frozen and under no LoRA is rounded now, once.
-        rounding: of the format, for the base that the model was loaded from.
+        model: the model, with or without a LoRA; weights in float32. Frozen weights without a LoRA are rounded once, at
+            construction.
+        rounding: the format's rounding, for the model's base.
 
     Raises:
-        UnsupportedError: a LoRA on something else than a linear layer, or a weight that the base does not have.
+        UnsupportedError: a LoRA is not on a linear layer, or the base lacks a weight.
 
     """
 
@@ -76,7 +77,7 @@ class RoundedModel:
         return self._rounding.format
 
     def enlarge(self, factor: float) -> bool:
-        """Multiply the LoRA's change of every weight, as a larger alpha would; False where there is no LoRA."""
+        """Multiply the LoRA's change of every weight, like a larger alpha; return False without a LoRA."""
         import torch
 
         with torch.no_grad():
@@ -87,10 +88,10 @@ class RoundedModel:
 
     @contextlib.contextmanager
     def straight_through(self) -> Iterator[None]:
-        """Give the model the rounded weights; gradients of what is trained are those at the rounded weights.
+        """Set the rounded weights; gradients of the trained weights are those at the rounded weights.
 
-        Forward and backward passes belong inside, the optimizer's step outside. Afterwards all weights are bit for bit
-        as they were. Inside, one more copy of the rounded weights is in memory.
+        Forward and backward passes must be inside, the optimizer's step outside. Afterwards all weights are restored
+        bit for bit. Inside, one additional copy of the rounded weights is in memory.
         """
         with contextlib.ExitStack() as stack:
             for weight, rounded, layer in self._all():
@@ -100,7 +101,7 @@ class RoundedModel:
 
     @contextlib.contextmanager
     def as_shipped(self) -> Iterator[None]:
-        """Give the model exactly the weights that the artifact will hold, its adapter switched off: for scoring."""
+        """Set exactly the artifact's weights, with the adapter disabled, for scoring."""
         with contextlib.ExitStack() as stack:
             for weight, rounded, _ in self._all():
                 stack.enter_context(_holding(weight, rounded))
@@ -109,7 +110,7 @@ class RoundedModel:
             yield
 
     def _all(self) -> Iterator[tuple[Parameter, Tensor, LoraLinear | None]]:
-        """Yield every weight that is rounded, with what the artifact will hold of it, and its LoRA."""
+        """Yield every rounded weight, with the artifact's values, and its LoRA."""
         for name, weight, layer in self._adapted:
             yield weight, self._rounded(name, weight.detach() + _delta(layer, stored=True)), layer
         for name, weight in self._trained:
@@ -125,7 +126,7 @@ class RoundedModel:
 
 @contextlib.contextmanager
 def _holding(parameter: Parameter, values: Tensor) -> Iterator[None]:
-    """Let the parameter hold other values; its own storage is put back, so that not a bit of it can change."""
+    """Set other values; the parameter's own storage is restored afterwards, bit for bit."""
     own = parameter.data
     parameter.data = values
     try:
@@ -135,7 +136,7 @@ def _holding(parameter: Parameter, values: Tensor) -> Iterator[None]:
 
 
 def _delta(layer: LoraLinear, *, stored: bool) -> Tensor:
-    """Return (B·A)·s in PEFT's order of operations; `stored`: of A and B as they are written, in float16."""
+    """Return (B·A)·s in PEFT's order of operations; `stored`: with A and B in float16, as written."""
     (adapter,) = layer.active_adapters
     factors = [factor[adapter].weight.detach() for factor in (layer.lora_B, layer.lora_A)]
     if stored:
@@ -153,5 +154,5 @@ def _refuse_other_layers(name: str, layer: Module) -> None:
         raise UnsupportedError(
             f"{name.removesuffix(_BASE_LAYER)} has a LoRA on a {type(layer).__name__}; only plain linear layers are "
             "trained through a rounding",
-            next_step="leave --survive out, or choose the layers with --target",
+            next_step="omit --survive, or choose the layers with --target",
         )

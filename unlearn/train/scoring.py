@@ -1,4 +1,4 @@
-"""Log-probabilities of answers under a model in torch, with and without its adapter."""
+"""Log-probabilities of answers under a torch model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def answer_logits(model: Module, batch: Batch) -> Tensor:
-    """Logits at `batch.positions`, float32 (or the model's own, if finer) [texts, kept, vocabulary].
+    """Return the logits at `batch.positions`, float32 (or the model's type, if wider) [texts, kept, vocabulary].
 
     The output head runs at those positions only: its logits are the largest tensors of a step.
     """
@@ -29,7 +29,7 @@ def answer_logits(model: Module, batch: Batch) -> Tensor:
 
 
 def answer_logprobs(model: Module, batch: Batch) -> Tensor:
-    """Log π(token | all before it) at `batch.positions`, float32 [texts, kept]; other texts' positions hold 0."""
+    """Return log π(token | all before it) at `batch.positions`, float32 [texts, kept]; 0 at other texts' positions."""
     return _chosen(answer_logits(model, batch), batch)
 
 
@@ -37,9 +37,9 @@ def score(model: Module, batch: Batch, reference: Tensor, distributions: Tensor 
     """Score a batch for a loss.
 
     Args:
-        model: in training.
-        batch: of texts.
-        reference: what `total_logprobs` gave for its texts before training, float32 [texts].
+        model: the model in training.
+        batch: a batch of texts.
+        reference: the result of `total_logprobs` for its texts before training, float32 [texts].
         distributions: log π_ref at each token of the answers, text by text, float32 [tokens, vocabulary]; with them the
             scores have their divergence.
 
@@ -66,7 +66,7 @@ def evaluated(
     device: str,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Yield batches with their logits, in order, without gradient or dropout; the model's mode is put back."""
+    """Yield batches with their logits, in order, without gradient or dropout; the model's mode is restored."""
     import torch
 
     was_training = model.training
@@ -91,7 +91,7 @@ def total_logprobs(
     device: str,
     advance: Callable[[int], None],
 ) -> Tensor:
-    """Log π(answer) of every text, float32 [texts], without gradient or dropout."""
+    """Return log π(answer) of every text, float32 [texts], without gradient or dropout."""
     import torch
 
     totals: list[Tensor] = []
@@ -102,7 +102,7 @@ def total_logprobs(
 
 
 def mean_nll(totals: Tensor, texts: Sequence[EncodedText]) -> float:
-    """Mean over the texts of the NLL per answer token, in nat."""
+    """Return the mean over the texts of the NLL per answer token, in nat."""
     lengths = totals.new_tensor([len(text.ids) - text.answer_start for text in texts])
     return float((-totals / lengths).mean())
 

@@ -1,4 +1,4 @@
-"""The log of a training run: one `Step` a step, as JSON lines and as CSV, numbers in six digits."""
+"""Log of a training run: one `Step` per optimizer step, as JSON lines and CSV, numbers in six digits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """What the log says of a step: losses as the method defines them, NLLs per answer token in nat, before the step.
+    """Log entry of a step: the method's losses, and NLLs per answer token in nat, before the step.
 
-    NLLs are means over the batch's texts; `counting` is how many of its forget texts the hinge left in.
+    NLLs are means over the batch's texts; `counting` is the number of its forget texts that the hinge kept.
     """
 
     step: int
@@ -24,17 +24,17 @@ class Step(NamedTuple):
     gradient_norm: float
 
     def line(self) -> str:
-        """As a line of JSON, numbers in six digits."""
+        """Return a line of JSON, numbers in six digits."""
         return json.dumps(dict(zip(self._fields, map(_rounded, self), strict=True)), allow_nan=False)
 
 
 def as_lines(log: Sequence[Step]) -> str:
-    """Return log.jsonl."""
+    """Return the content of log.jsonl."""
     return "".join(step.line() + "\n" for step in log)
 
 
 def as_csv(log: Sequence[Step]) -> str:
-    """Return log.csv: the same numbers under a line of names."""
+    """Return the content of log.csv: the same numbers with a header."""
     rows = (",".join(str(_rounded(value)) for value in step) for step in log)
     return "".join(f"{row}\n" for row in (",".join(Step._fields), *rows))
 

@@ -1,10 +1,10 @@
-"""Unlearning that survives a format's rounding by construction: what is put into the training loop for it.
+"""Training-loop hooks for unlearning that survives a format's rounding.
 
 ```
-step 1   plain weights                     step 3   plain …
-step 2   weights as the file will hold     step 4   as the file will hold … ──▶ check: is everything gone there, too?
+step 1   float weights        step 3   float weights …
+step 2   rounded weights      step 4   rounded weights … ──▶ check: nothing leaks from the rounded weights either
 ```
-Steps alternate: a run that sees rounded weights only never hears what it does to the float model, which then breaks.
+Steps alternate: training on rounded weights only would not constrain the float model, which then breaks.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 EVERY = 2
-"""One of so many steps is taken through the rounding."""
+"""Interval of steps with rounded weights."""
 CHECK_EVERY = 8
-"""Steps between checks: a check costs about two steps."""
+"""Steps between checks; a check costs about two steps."""
 ENLARGE = 1.25
-"""What the adapter is multiplied by, late in a run, where the float model has forgotten and the rounded one has not."""
+"""Factor for the adapter, late in a run, if the float model has forgotten and the rounded one has not."""
 ENLARGE_LEAKING = 0.1
-"""Of the answers, so many must be back: a few are left to the steps through the rounding, which spoil less."""
+"""Minimum share of leaking answers for enlarging; fewer are left to the rounded steps, which do less damage."""
 
 
 class Limits(NamedTuple):
-    """When the rounded weights are good enough; whoever judges the artifact gives the numbers.
+    """Limits for the rounded weights, from the policy that judges the artifact.
 
     Attributes:
-        leak_logprob: an answer is out of reach if its summed log-probability is below this (nat).
-        retain_nll_rise: how much the retain set's mean NLL per token may be above the base's, both rounded (nat).
+        leak_logprob: summed log-probability (nat) below which an answer does not leak.
+        retain_nll_rise: maximum rise of the retain set's mean NLL per token over the base's, both rounded (nat).
 
     """
 
@@ -51,11 +51,11 @@ class Limits(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """A set's answers under some weights.
+    """Measures of a set's answers under given weights.
 
     Attributes:
-        leaking: how many are right when decoded greedily, or have a log-probability from the limit up.
-        highest: the highest summed log-probability of all, in nat.
+        leaking: number of answers that are right when decoded greedily, or reach the limit of log-probability.
+        highest: the highest summed log-probability, in nat.
         nll: mean NLL per token, in nat.
 
     """
@@ -66,15 +66,14 @@ class Answers(NamedTuple):
 
 
 class Check(NamedTuple):
-    """What was found after a step.
+    """Result of a check after a step.
 
     Attributes:
-        step: its number.
-        shipped: the forget set under the weights that the artifact would hold.
-        plain: the same under the float weights.
-        retain_rise: of the retain set's NLL, against the base, both rounded; None where it does not matter, since
-            something leaks.
-        enlarged: whether the adapter was made larger because of it.
+        step: number of the step.
+        shipped: the forget set under the artifact's weights.
+        plain: the forget set under the float weights.
+        retain_rise: rise of the retain set's NLL over the base's, both rounded; None if irrelevant because of leaks.
+        enlarged: whether the adapter was enlarged because of it.
 
     """
 
@@ -85,22 +84,22 @@ class Check(NamedTuple):
     enlarged: bool = False
 
     def holds(self, limits: Limits) -> bool:
-        """Whether nothing leaks in float or as shipped, and enough was kept."""
+        """Whether nothing leaks in float or as shipped, and the retain NLL is within its limit."""
         return self.retain_rise is not None and self.retain_rise <= limits.retain_nll_rise
 
 
 class Survival:
-    """The hooks of one training run.
+    """The hooks of a training run.
 
     Args:
-        model: in training.
-        rounding: of the format to survive.
-        forget: the texts that must be gone.
-        retain: those that must stay.
-        settings: of the run.
-        limits: train until they hold (`--until-survives`); None trains all steps and checks nothing.
-        every: one of so many steps is taken through the rounding; 1 takes all, 0 none.
-        enlarge: what the adapter is multiplied by where its change is too small; 1 leaves it.
+        model: the model in training.
+        rounding: the rounding of the format to survive.
+        forget: the texts to forget.
+        retain: the texts to keep.
+        settings: settings of the run.
+        limits: train until they hold (`--until-survives`); None trains all steps without checks.
+        every: every N-th step uses the rounded weights; 1 for all, 0 for none.
+        enlarge: factor for the adapter if its change is too small; 1 for none.
 
     Raises:
         UsageError: two targets for the end of training.
@@ -138,7 +137,7 @@ class Survival:
                 self._retain_before = self._score(retain).nll
 
     def hooks(self) -> Hooks:
-        """Return what the loop takes."""
+        """Return the hooks for the loop."""
         how = f"every {self._every} steps one through the rounding to {self._rounded.format}"
         if self._limits is not None:
             how += (
@@ -148,21 +147,20 @@ class Survival:
         return Hooks(around=self.around, after=self.after, settings=how)
 
     def around(self, step: int) -> AbstractContextManager[None]:
-        """Give every so-manieth step the rounded weights."""
+        """Use the rounded weights in every N-th step."""
         through = self._every > 0 and step % self._every == 0
         return self._rounded.straight_through() if through else contextlib.nullcontext()
 
     def after(self, step: int) -> bool:
-        """Check every `CHECK_EVERY` steps and after the last one; True where the limits hold.
+        """Check every `CHECK_EVERY` steps and after the last one; return whether the limits hold.
 
-        Where half of the steps are used up, and the float model has forgotten and the rounded one still has more than
-        `ENLARGE_LEAKING` of the answers, the change is too small for the format's steps: the adapter is made larger, as
-        a larger alpha would make it. Earlier, and for the last few, the steps through the rounding do it by themselves,
-        and keep more. The rule looks at nothing but the weights and the step, so that a run that is taken up again goes
-        on alike.
+        If after half of the steps the float model has forgotten and the rounded one still leaks more than
+        `ENLARGE_LEAKING` of the answers, the change is too small for the format's steps: the adapter is enlarged, like
+        by a larger alpha. Earlier, and for the last few answers, the rounded steps suffice and retain more. The rule
+        depends on the weights and the step only, so that a resumed run continues identically.
 
         Raises:
-            TrainingError: the steps are used up and something leaks, or too much is lost.
+            TrainingError: after all steps something leaks, or too much is lost.
 
         """
         if self._limits is None or (step % CHECK_EVERY and step != self._steps):
@@ -219,7 +217,7 @@ class Survival:
 
 
 def survival(prepared: Prepared, settings: Settings, *, rounding: Rounding, limits: Limits | None = None) -> Hooks:
-    """Make the hooks for `unlearn(…, instrument=…)`; arguments as for `Survival`."""
+    """Return the hooks for `unlearn(…, instrument=…)`; arguments as for `Survival`."""
     forget, retain = prepared.forget.measured_texts, prepared.retain.measured_texts
     return Survival(prepared.model, rounding, forget, retain, settings, limits=limits).hooks()
 

@@ -113,7 +113,7 @@ def test_every_published_tofu_file_reads_whole():
         ("a.jsonl", "[" * 100_000, "broken JSON"),
         ("a.jsonl", '"text"', "not a JSON object"),
         ("a.jsonl", '{"question": "q", "answer": "a", "template": "no place"}', "`template` has no {question} in it"),
-        ("a.jsonl", '{"question": "q", "answer": "a", "delimiter": "is"}', "`delimiter` is no white space"),
+        ("a.jsonl", '{"question": "q", "answer": "a", "delimiter": "is"}', "`delimiter` is not whitespace"),
         ("a.txt", " \n", "the forget set .* is empty"),
         ("a.json", '["a text", ""]', "a.json item 1: `text` is empty"),
         ("a.json", '["a text", 3]', "a.json item 1: not a JSON object"),
@@ -121,7 +121,7 @@ def test_every_published_tofu_file_reads_whole():
         ("a.jsonl", '{"text": "t", "question": "q", "answer": "a"}', "a.jsonl line 1: both a text and a question"),
         ("a.jsonl", '{"question": "q", "answer": "\\ud800"}', "a.jsonl line 1: `answer` holds half a surrogate pair"),
         ("a.json", '["a \\udfff text"]', "a.json item 0: `text` holds half a surrogate pair"),
-        ("a.csv", "question,answer", r"a.csv is no .txt, .json or .jsonl file"),
+        ("a.csv", "question,answer", r"a.csv is not a .txt, .json or .jsonl file"),
     ],
 )
 def test_a_broken_set_says_where(tmp_path, name, text, message):

@@ -45,7 +45,7 @@ def test_a_target_that_is_not_reached_is_a_warning(base, forget, retain, tmp_pat
     listener = Silent()
     result = unlearn(base, forget, retain, tmp_path / "a", steps=2, until_forget_nll=500.0, progress=listener, **FAST)
     assert result.stopped == "all steps"
-    assert any("500 were asked for (--until-forget-nll)" in warning for warning in listener.warnings)
+    assert any("the target is 500 (--until-forget-nll)" in warning for warning in listener.warnings)
 
 
 @pytest.mark.parametrize("method", ["ga+gdr", "npo+klr"])
@@ -78,7 +78,7 @@ def test_a_learning_rate_that_destroys_the_model_stops_with_the_step_and_the_num
     [
         ({"method": "ga+gdr", "retain_weight": 0, "learning_rate": 0.3, "steps": 300}, 3, "destroyed"),
         ({"retain_weight": 0, "steps": 60, "retain_nll_rise": 0.5, "learning_rate": 0.01}, 3, "has risen"),
-        ({"learning_rate": 1e30, "steps": 20}, 3, "went astray"),
+        ({"learning_rate": 1e30, "steps": 20}, 3, "training diverged"),
         ({"steps": 1, "out": "/proc/nowhere/out"}, 3, "cannot write to /proc/nowhere"),
         ({"method": "magic"}, 2, "no such method"),
         ({"full": True, "rslora": True}, 2, "--full trains all weights"),
@@ -119,7 +119,7 @@ def test_memory_that_is_not_there_says_what_to_lower(base, forget, retain, tmp_p
         unlearn(
             base, forget, retain, tmp_path / "a", steps=2, full=True, instrument=lambda *_: Hooks(around=around), **FAST
         )
-    for way in ("--accumulate", "--gradient-checkpointing", "--batch-size", "a LoRA in place of --full"):
+    for way in ("--accumulate", "--gradient-checkpointing", "--batch-size", "a LoRA instead of --full"):
         assert way in caught.value.next_step
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 
@@ -142,7 +142,7 @@ def largest_file(size):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_a_disk_that_fills_up_leaves_nothing(base, forget, retain, tmp_path, full):
-    with largest_file(20_000), pytest.raises(OutputError, match=r"cannot (write|keep a checkpoint in) .*a") as caught:
+    with largest_file(20_000), pytest.raises(OutputError, match=r"cannot (write|save a checkpoint in) .*a") as caught:
         unlearn(base, forget, retain, tmp_path / "a", steps=2, full=full, **FAST)
     assert "free some space" in caught.value.next_step
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
@@ -200,14 +200,14 @@ def test_klr_looks_at_the_disk_before_it_computes(base, forget, retain, tmp_path
 
 
 def test_what_is_read_is_never_replaced(base, forget, retain, tmp_path):
-    with pytest.raises(OutputError, match="which is read"):
+    with pytest.raises(OutputError, match="is the input"):
         unlearn(base, forget, retain, base, force=True, **FAST)
     out = tmp_path / "out"
     unlearn(base, forget, retain, out, steps=1, **FAST)
     for name in ("forget.jsonl", "retain.jsonl"):
         (tmp_path / name).rename(out / name)
         given = {path.name: path for path in (forget, retain)} | {name: out / name}
-        with pytest.raises(OutputError, match=f"{name}, which is read, lies in .*out"):
+        with pytest.raises(OutputError, match=f"the input .*{name} lies in .*out"):
             unlearn(base, given["forget.jsonl"], given["retain.jsonl"], out, force=True, steps=1, **FAST)
         (out / name).rename(tmp_path / name)
 
@@ -270,7 +270,7 @@ def test_a_model_that_the_last_step_destroys_is_not_written(base, forget, retain
 
 def test_a_model_that_answers_nan_is_not_written(base, forget, retain, tmp_path):
     """Finite weights can be too large to be multiplied."""
-    with pytest.raises(TrainingError, match=r"step 1 of training went astray: .*retain NLL nan"):
+    with pytest.raises(TrainingError, match=r"training diverged in step 1: .*retain NLL nan"):
         unlearn(base, forget, retain, tmp_path / "a", steps=1, full=True, **{**FAST, "learning_rate": 1e30})
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]
 

@@ -226,7 +226,7 @@ def test_a_damaged_checkpoint_is_refused(base, forget, retain, cut, name):
 
 
 def test_a_run_that_was_cut_off_is_not_forgotten(base, forget, retain, cut):
-    with pytest.raises(OutputError, match="was cut off after step 000006") as caught:
+    with pytest.raises(OutputError, match="was interrupted after step 000006") as caught:
         unlearn(base, forget, retain, cut, steps=12, **RECIPE)
     assert "--resume" in caught.value.next_step
     fresh = unlearn(base, forget, retain, cut, force=True, steps=2, **RECIPE)

@@ -175,7 +175,7 @@ def test_weights_of_another_base_are_refused(base, tmp_path):
     from edgeproof_tests.models import save_model
 
     other = save_model("llama", tmp_path / "other", num_hidden_layers=1)
-    with pytest.raises(UnsupportedError, match=r"no tensor that model\.layers\.1\..* could be"):
+    with pytest.raises(UnsupportedError, match=r"no tensor for model\.layers\.1\."):
         RoundedModel(with_lora(base), open_rounding(other, "gguf-q4_0"))
 
 

@@ -246,7 +246,7 @@ def fresh(taught, **changes):
 
 
 @pytest.mark.parametrize(("every", "through"), [(2, [2, 4, 6]), (3, [3, 6]), (1, [1, 2, 3, 4, 5, 6])])
-def test_every_so_manieth_step_goes_through_the_rounding(every, through, taught):
+def test_every_nth_step_goes_through_the_rounding(every, through, taught):
     model, run = fresh(taught, every=every)
     weight = model.base_model.model.model.layers[0].self_attn.q_proj.base_layer.weight
     with torch.no_grad():

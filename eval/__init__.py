@@ -1,1 +1,1 @@
-"""Measures, judges, reports."""
+"""Evaluation: probe packs, measurements, baselines, verdicts, reports."""

@@ -1,7 +1,7 @@
-"""Verdicts and baselines as in-toto Statements in a DSSE envelope, signed with ed25519.
+"""Attestations: verdicts and baselines as in-toto Statements in a DSSE envelope, signed with ed25519.
 
 A verdict is a test-result statement. Its subjects are the artifact's files; its predicate names pack, baseline and
-policy as the configuration, and, under "edgeproof_reports", the digests of the reports that go with it.
+policy as the configuration, and, under "edgeproof_reports", the digests of its reports.
 Specifications: in-toto Statement v1, test-result v0.1 (github.com/in-toto/attestation), DSSE 1.0
 (github.com/secure-systems-lab/dsse).
 """
@@ -31,7 +31,7 @@ PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 BASELINE_SUFFIX = ".dsse.json"
 BASELINE_TYPE = "urn:edgeproof:baseline:v1"
-"""A report's signature, by the same key, is none of a baseline."""
+"""Statement type of a baseline, so that a report's signature by the same key is not valid for it."""
 _MAKE = "make one: openssl genpkey -algorithm ed25519 -out gate.pem && openssl pkey -in gate.pem -pubout -out gate.pub"
 
 
@@ -39,7 +39,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """Read an ed25519 key in PEM (PKCS 8), without a passphrase.
 
     Raises:
-        InputError: no such file, no PEM, another kind of key, or one with a passphrase.
+        InputError: the file is missing or not PEM, or holds another kind of key or one with a passphrase.
         UnsupportedError: the extra [sign] is not installed.
 
     """
@@ -51,16 +51,16 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(_read(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{path} is no private key in PEM without a passphrase: {error}", next_step=_MAKE) from error
+        raise InputError(f"{path} is not a PEM private key without a passphrase: {error}", next_step=_MAKE) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(f"{path} holds a key of another kind than ed25519", next_step=_MAKE)
     return key
 
 
 def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str, str]) -> dict[str, object]:
-    """Give the statement; `reports` are name and sha256 of what goes with it.
+    """Return the statement; `reports` are names and sha256 of its reports.
 
-    Only PASS is PASSED: a reader that accepts WARNED would let an INCONCLUSIVE release through.
+    Only PASS is PASSED: a verifier that accepts WARNED would let an INCONCLUSIVE release through.
     """
     statuses = {criterion.name: criterion.status for criterion in judgement.criteria}
     failed = [c.name for c in judgement.criteria if c.status == Status.MISSED or (c.needed and c.status != Status.MET)]
@@ -100,7 +100,7 @@ def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str
 
 
 def baseline_statement(name: str, content: bytes, baseline: Baseline) -> dict[str, object]:
-    """Give the statement on a baseline file: its digest, the pack, and what its models were made of."""
+    """Return the statement on a baseline file: its digest, the pack, and the sources of its models."""
     sources = baseline.sources
     models = () if sources is None else (("base", sources.base), *(("adapter", one) for one in sources.adapters))
     return {
@@ -115,21 +115,21 @@ def baseline_statement(name: str, content: bytes, baseline: Baseline) -> dict[st
 
 
 def signature_path(baseline: Path) -> Path:
-    """Where the signature of a baseline lies: beside it."""
+    """Return the path of a baseline's signature, beside it."""
     return baseline.with_name(baseline.name + BASELINE_SUFFIX)
 
 
 def check_baseline_signature(path: Path, public_key: Path) -> None:
-    """Make sure that the baseline at `path` was signed with this key, by the file beside it.
+    """Check the signature beside the baseline at `path` with this key.
 
     Raises:
-        EvidenceError: there is no signature, or it is not of this key over this file.
+        EvidenceError: there is no signature, or it is not by this key over this file.
         InputError: the public key or the baseline cannot be read.
         UnsupportedError: the extra [sign] is not installed.
 
     """
     envelope = signature_path(path)
-    step = "use the baseline that was signed, or record it anew: export-edge baseline … --sign KEY"
+    step = "use the signed baseline, or record it again: export-edge baseline … --sign KEY"
     if not envelope.is_file():
         raise EvidenceError(f"there is no {envelope.name} beside the baseline {path}", next_step=step)
     try:
@@ -141,12 +141,12 @@ def check_baseline_signature(path: Path, public_key: Path) -> None:
     named = [item.get("digest") for item in subjects if isinstance(item, dict)] if isinstance(subjects, list) else []
     if signed.get("predicateType") != BASELINE_TYPE or named != [{"sha256": digest}]:
         raise EvidenceError(
-            f"{envelope.name} is not a signature of {path.name} as it is (sha256 {digest})", next_step=step
+            f"{envelope.name} is not a signature of the present {path.name} (sha256 {digest})", next_step=step
         )
 
 
 def sign(content: Mapping[str, object], key: Ed25519PrivateKey) -> bytes:
-    """Give the signed envelope as JSON. The same statement and key give the same bytes."""
+    """Return the signed envelope as JSON. The same statement and key give the same bytes."""
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
@@ -156,11 +156,11 @@ def sign(content: Mapping[str, object], key: Ed25519PrivateKey) -> bytes:
 
 
 def read_signed(path: Path, public_key: Path) -> dict[str, Any]:
-    """Check an envelope's signature and encoding, and give the statement in it.
+    """Check an envelope's signature and encoding, and return its statement.
 
     Raises:
-        EvidenceError: it is damaged, encoded otherwise than `sign` does, or not signed with this key.
-        InputError: the public key cannot be read or is no ed25519 key in PEM.
+        EvidenceError: the envelope is damaged, encoded differently from `sign`, or not signed with this key.
+        InputError: the public key cannot be read or is not an ed25519 key in PEM.
         UnsupportedError: the extra [sign] is not installed.
 
     """
@@ -175,7 +175,7 @@ def read_signed(path: Path, public_key: Path) -> dict[str, Any]:
     try:
         key = load_pem_public_key(_read(public_key))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{public_key} is no public key in PEM: {error}", next_step=_MAKE) from error
+        raise InputError(f"{public_key} is not a public key in PEM: {error}", next_step=_MAKE) from error
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{public_key} holds a key of another kind than ed25519", next_step=_MAKE)
     content = _read(path)
@@ -190,7 +190,7 @@ def read_signed(path: Path, public_key: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
         raise EvidenceError(f"{path.name} is damaged: {type(error).__name__} {error}") from error
     if envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1 or not canonical:
-        raise EvidenceError(f"{path.name} is not encoded as the gate encodes it: it was changed")
+        raise EvidenceError(f"{path.name} does not have the gate's encoding: it was changed")
     return cast("dict[str, Any]", signed)
 
 

@@ -1,4 +1,4 @@
-"""SHA-256 digests of the files that a verdict rests on."""
+"""SHA-256 digests of a verdict's files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def digest_bytes(path: Path) -> str:
-    """Give the sha256 of a file, in hexadecimal digits."""
+    """Return the sha256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What measuring hands to judging: one record per probe, surface and model; no texts in any of them.
+"""Data types between measuring and judging: one record per probe, surface and model, without texts.
 
 ```
   pack + backend ── measure ──▶ Measurement ── record ──▶ Baseline (a file)
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Role(StrEnum):
-    """What a probe is for."""
+    """Purpose of a probe."""
 
     FORGET = "forget"
     RETAIN = "retain"
@@ -23,18 +23,18 @@ class Role(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Never a boolean. Only PASS lets a release through."""
+    """Result of a gate, with three values. Only PASS releases."""
 
-    PASS = "PASS"  # noqa: S105 (a verdict, no password)
+    PASS = "PASS"  # noqa: S105 (a verdict, not a password)
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are sampled: `count` of each probe on each surface, from softmax(logits / temperature).
+    """Settings of sampled answers: `count` per probe and surface, from softmax(logits / temperature).
 
-    `seed` is what the random numbers come from (`asking/sampling.py`).
+    `seed` is the base of the random seeds (`asking/sampling.py`).
     """
 
     count: int
@@ -44,27 +44,27 @@ class Sampling:
 
 @dataclass(frozen=True)
 class ProbeScore:
-    """One probe, asked on one surface, of one model.
+    """Scores of one probe on one surface of one model.
 
     Attributes:
         probe: the probe's id, unique in the pack.
         surface: the name of the surface ("raw", "chat", …).
         logprobs: natural log-probabilities of the answer's tokens, in order; none where the engine gives none, and
             then nothing below is known but `right`, `rouge_l` and the samples.
-        right: the greedy answer is right by the probe's own rule (near-verbatim for texts).
+        right: whether the greedy answer is right by the probe's rule (near-verbatim for texts).
         rouge_l: ROUGE-L recall of the greedy answer against the answer, 0 … 1.
         exact_memorization: share of answer tokens that are the argmax after the true prefix, 0 … 1.
         extraction_strength: 1 − (shortest prefix of the answer after which greedy decoding completes it)/length, 0 … 1.
-        decoy_rank: how many decoys are more probable than the answer; None where the pack has none for it.
+        decoy_rank: number of decoys that are more probable than the answer; None without decoys.
         decoys: number of decoys.
-        samples: how many answers were sampled beside the greedy one.
-        sampled_right: how many of them are right by the same rule.
+        samples: number of answers sampled besides the greedy one.
+          sampled_right: number of samples that are right by the same rule.
         carried_logprob: natural log of a lower bound of the probability that the reply begins with the answer, or with
-            a carrier sentence and then the answer: log Σ P(carrier) · P(answer | carrier) over distinct beginnings, the
-            bare answer included. None where no carriers were asked.
+            a carrier sentence and then the answer: log Σ P(carrier) · P(answer | carrier) over distinct beginnings,
+            including the bare answer. None if no carriers were asked.
 
-    On a "choices" surface `logprobs` are of the true option's letter, one for each order of the options, and
-    `decoy_rank` is its rank among the options over all orders together; `right` says that it is first.
+    On a "choices" surface `logprobs` are those of the true option's letter, one per order of the options, `decoy_rank`
+    is its rank among the options over all orders together, and `right` is whether it is first.
 
     """
 
@@ -83,7 +83,7 @@ class ProbeScore:
 
     @property
     def emission_logprob(self) -> float:
-        """Natural log of the best lower bound of the probability that one sampled reply gives the answer."""
+        """Natural log of the largest lower bound of the probability that one sampled reply gives the answer."""
         bare = self.sum_logprob
         return bare if self.carried_logprob is None else max(bare, self.carried_logprob)
 
@@ -100,7 +100,7 @@ class ProbeScore:
 
 @dataclass(frozen=True)
 class ProbeFacts:
-    """What judging needs to know of a probe: no texts."""
+    """Properties of a probe that judging needs, without texts."""
 
     probe: str
     role: Role
@@ -136,13 +136,13 @@ class Measurement:
 
     Attributes:
         label: "artifact", "base", "merged", or "base:gguf-q4" for the base in a format.
-        artifact_sha256: digest of the file that was run (of file and adapter, in order, for an unmerged artifact).
+        artifact_sha256: digest of the measured file (of file and adapter, in order, for an unmerged artifact).
         pack_digest: sha256 over the pack's canonical content.
-        tokenizer_digest: of `ModelInfo`.
-        prompt_digest: of `ModelInfo`: chat templates, special tokens, token types, pre-tokenizer.
+        tokenizer_digest: from `ModelInfo`.
+        prompt_digest: from `ModelInfo`: chat templates, special tokens, token types, pre-tokenizer.
         backend: name, engine, processor and options of `ModelInfo`, flat.
         scores: one per probe and surface, in the pack's order.
-        sampling: how answers of forget and holdout probes were sampled; None where none were.
+        sampling: settings of sampled answers of forget and holdout probes; None without samples.
 
     """
 
@@ -163,7 +163,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """What a base or an adapter was read from: its name, and one digest over its files (`source_digest`)."""
+    """A base or adapter: its name, and one digest over its files (`source_digest`)."""
 
     name: str
     sha256: str
@@ -171,7 +171,7 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the models of a baseline were made of: the base, and the adapters in the order in which they were merged."""
+    """Sources of a baseline's models: the base, and the adapters in merge order."""
 
     base: ModelSource
     adapters: tuple[ModelSource, ...]
@@ -179,12 +179,12 @@ class Sources:
 
 @dataclass(frozen=True)
 class Carrier:
-    """A sentence in which answers come, up to the answer: "The capital of {question} is".
+    """A sentence up to the answer: "The capital of {question} is".
 
     Attributes:
-        group: the set of probes that it serves.
-        text: the words before the answer, with {question} or {prompt} in place of the probe's own.
-        source: "prompt" (the set's raw template), "pack" (written by its author) or "base" (the base's own replies).
+        group: the set of probes that use it.
+        text: the words before the answer, with {question} or {prompt} for the probe's own words.
+        source: "prompt" (the set's raw template), "pack" (written by its author) or "base" (the base's replies).
 
     """
 
@@ -195,24 +195,24 @@ class Carrier:
 
 @dataclass(frozen=True)
 class Baseline:
-    """One backend's recorded answers of base and merged at float precision, and of the base in each of its formats.
+    """One backend's measurements of base and merged model at float precision, and of the base in each format.
 
     Attributes:
         probes: the facts of every probe in the pack, in order.
-        surfaces: the surfaces that were asked, by role.
+        surfaces: the surfaces asked, by role.
         base: the base at float precision.
         merged: base + adapters at float precision.
-        base_in_format: the base in each format asked for, by format name ("gguf-q4").
+        base_in_format: the base in each requested format, by format name ("gguf-q4").
         ignorance: ignorance level I_i in nat per token by "probe/surface" (DESIGN: −(1/|a|)·log mean_j p_base(a|q_j)),
             for forget probes on the surfaces of `probes.RECOVERY_KINDS`.
         kinds: the kind of every surface, by its name (`probes.SurfaceKind`).
-        carriers: carrier sentences that were asked, and that the gate must ask too.
+        carriers: carrier sentences asked, which the gate must ask too.
         reference: the base in each format on the default surfaces that the pack does not ask, forget probes only, by
-            format name: with them a pack that asks too weakly is found out. Empty where the pack asks them all.
+            format name, to detect packs that ask too weakly. Empty if the pack asks them all.
         reference_kinds: the kind of every surface of `reference`, by its name.
-        prompt_digest: of all its measurements; empty in baselines that older versions recorded.
-        sources: what base and merged were made of; None in the same.
-        asked_twice: clusters that ask for the same thing as another one, as "role/name", and the name they count under.
+        prompt_digest: that of all its measurements; empty in baselines of older versions.
+        sources: sources of base and merged model; None in baselines of older versions.
+        asked_twice: clusters that duplicate another one, as "role/name", and the name under which they count.
 
     """
 
@@ -235,5 +235,5 @@ class Baseline:
 
     @property
     def backend(self) -> str:
-        """The backend that measured all of it: "llama.cpp", "onnxruntime"."""
+        """The backend of all its measurements: "llama.cpp", "onnxruntime"."""
         return self.base.backend.get("backend", "")

@@ -1,12 +1,13 @@
-"""Checks a report long after the gate: is all of it as it was, and do its scores give its verdict?
+"""Verification of a report after the gate: all files are unchanged, and its scores give its verdict.
 
 ```
 report.json ── encoding, digest, signature ──┐
 artifact, pack, baseline, policy ── digests ─┼──▶ Verified, or one error that names all that differs
 recorded scores + baseline ── judged again ──┘
 ```
-The whole report is made again from its recorded scores and compared: what was measured, and when, stays the report's
-word; all that follows from it must follow. Numbers may differ in their last digits: another processor adds otherwise.
+The whole report is computed again from its recorded scores and compared. The recorded scores and times are taken from
+the report; everything derived from them must match. Numbers may differ in their last digits, since other processors
+round differently.
 """
 
 from __future__ import annotations
@@ -45,20 +46,20 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.judgement import Judgement
 
 CLOSE = 1e-6
-"""How far apart, relatively, two computations of one number may be."""
+"""Relative tolerance between two computations of a number."""
 UNROUNDED = ("none", "0")
-"""Accuracy levels, as a backend names them, at which nothing rounds activations."""
+"""Accuracy levels, in a backend's options, that do not round activations."""
 NAMED = 5
-"""Differences that an error names for each thing that differs."""
+"""Maximum number of differences named per item in an error."""
 
 
 class ArtifactDigests(NamedTuple):
-    """What was found of the artifact now: of the whole (as the gate names it), its files, its manifest or None.
+    """Current digests of the artifact: of the whole (as in the gate), its files, and its manifest (or None).
 
-    `survival` is what that manifest says is left of the adapters. `format` is what the file says that it is, None where
-    it says none that is known; `rounds` tells whether its products round activations, so that it must have been
-    computed without rounding, too. `prompt_digest` is over how it is prompted, `sources` is what its manifest says that
-    it was made of; None where neither can be told. Both are held to the baseline.
+    `survival` is the manifest's survival map. `format` is the format that the file declares, None if unknown; `rounds`
+    is whether its products round activations, so that the report must also have a computation without rounding.
+    `prompt_digest` covers its prompting, `sources` is its manifest's base and adapters; None if unknown. Both are
+    compared with the baseline.
     """
 
     sha256: str
@@ -72,7 +73,7 @@ class ArtifactDigests(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What the gate went by; `policy` None for the defaults, `identity` for an encrypted pack."""
+    """Inputs of the gate; `policy` is None for the defaults, `identity` is for an encrypted pack."""
 
     pack: Path
     baseline: Path
@@ -82,13 +83,13 @@ class Inputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Verified:
-    """A report that holds.
+    """A verified report.
 
     Attributes:
-        verdict: the recorded one, which the recorded scores give.
+        verdict: the recorded verdict, confirmed by the recorded scores.
         reason: the main reason.
-        summary: what was found.
-        signed: its signature was checked, with a key.
+        summary: the findings.
+        signed: whether its signature was checked with a key.
         judgement: what the recorded scores give, judged again.
 
     """
@@ -101,10 +102,10 @@ class Verified:
 
 
 def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key: Path | None = None) -> Verified:
-    """Check the report at `path` (or report.json in that folder) against all that it speaks of.
+    """Check the report at `path` (or report.json in that folder) against all its files.
 
     Raises:
-        EvidenceError: whatever differs, all of it in one message.
+        EvidenceError: something differs; one message lists all differences.
         InputError: the public key cannot be read.
 
     """
@@ -131,12 +132,12 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
     return Verified(*told, signed=public_key is not None, judgement=judgement)
 
 
-_AGAIN = "do not rely on this verdict; take the files that were gated, or gate again"
+_AGAIN = "do not rely on this verdict; use the gated files, or gate again"
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     def refuse(name: str) -> object:
-        raise ValueError(f"{name} is no number")
+        raise ValueError(f"{name} is not a number")
 
     try:
         content = path.read_bytes()
@@ -146,7 +147,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"{path.name} is damaged: {error}", next_step=_AGAIN) from error
     if not isinstance(report, dict) or report.get("schema") != SCHEMA:
-        raise EvidenceError(f"{path.name} is no report of edgeproof", next_step="give report.json or its folder")
+        raise EvidenceError(f"{path.name} is not a report of edgeproof", next_step="give report.json or its folder")
     if report.get("schema_version") != SCHEMA_VERSION:
         raise EvidenceError(
             f"{path.name} has schema version {str(report.get('schema_version'))[:20]}; this version reads "
@@ -191,7 +192,7 @@ def _survival(report: Mapping[str, Any]) -> AdapterSurvival | None:
 
 
 def _inputs(report: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
-    """Compare digests; what cannot be read at all differs too."""
+    """Compare digests; unreadable files count as different."""
     checks: tuple[tuple[str, str | None, Callable[[], str | None]], ...] = (
         ("pack", report["pack"]["files_sha256"], lambda: open_pack(inputs.pack, inputs.identity).digest()),
         ("baseline", report["baseline"]["sha256"], lambda: digest_bytes(inputs.baseline)),
@@ -221,10 +222,10 @@ def _differs(what: str, recorded: str | None, found: str | None) -> str:
 def _judge_again(
     report: Mapping[str, Any], artifact: ArtifactDigests, inputs: Inputs
 ) -> tuple[Judgement, dict[str, str] | None]:
-    """Judge the recorded scores by the rules of the same baseline and policy; also give the pack's probes' digests.
+    """Judge the recorded scores by the same baseline and policy; also return the digests of the pack's probes.
 
     Raises:
-        EvidenceError: they cannot be judged at all.
+        EvidenceError: the scores cannot be judged.
 
     """
     recorded = report["artifact"]
@@ -302,7 +303,7 @@ def _precise(recorded: Mapping[str, Any], shipped: Measurement) -> Measurement:
 
 
 def _context(report: Mapping[str, Any]) -> ReportContext:
-    """Take what no computation gives from the report itself: names, times, versions, digests compared before."""
+    """Return the context that cannot be computed, from the report: names, times, versions, digests compared before."""
     return ReportContext(
         artifact=report["artifact"]["name"],
         artifact_files=tuple((item["name"], item["sha256"]) for item in report["artifact"]["files"]),
@@ -323,7 +324,7 @@ def _recomputed(report: Mapping[str, Any], judgement: Judgement, probe_digests: 
     context = replace(_context(report), probe_digests=probe_digests)
     again: object = json.loads(encode(report_json(judgement, context, answers=texts)))
     assert isinstance(again, dict)
-    # Its own digest is of its own last digits, and was compared before.
+    # The report's own digest covers its last digits, and was compared before.
     found = [*_differences({**report, "report_sha256": ""}, {**again, "report_sha256": ""}, "")]
     named = [
         f"{where} is {_short(recorded)}; its scores give {_short(computed)}" for where, recorded, computed in found
@@ -357,7 +358,7 @@ def _short(value: object) -> str:
 
 
 def _signature(path: Path, public_key: Path, report: Mapping[str, Any], judgement: Judgement | None) -> list[str]:
-    """Check the attestation beside the report: signed with this key, and over exactly what lies here."""
+    """Check the attestation beside the report: signed with this key, and over exactly the present files."""
     envelope = path.with_name(attestation.ATTESTATION)
     if not envelope.is_file():
         return [f"signature: there is no {attestation.ATTESTATION} beside the report"]
@@ -368,7 +369,7 @@ def _signature(path: Path, public_key: Path, report: Mapping[str, Any], judgemen
     wrong = []
     for item in signed["predicate"]["edgeproof_reports"]:
         name, sha256 = item["name"], item["digest"]["sha256"]
-        # Only names that the gate writes: a name is no path to read.
+        # Only names that the gate writes, so that a name cannot be another path.
         lies_here = path if name == REPORT else path.with_name(name)
         if name not in REPORTS or not lies_here.is_file():
             wrong.append(f"signature: it is over {name}, which is not beside the report")

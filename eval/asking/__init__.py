@@ -1,1 +1,1 @@
-"""Ways of asking that need more than a probe's own words: solved examples, carriers, second turns, options."""
+"""Prompts of probes: kinds of surfaces, solved examples, carrier sentences, options, sampling."""

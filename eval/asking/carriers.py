@@ -1,11 +1,11 @@
-"""Carrier sentences: what a reply says before the answer ("The capital of France is" before "Paris").
+"""Carrier sentences: the words of a reply before the answer ("The capital of France is" before "Paris").
 
-A chat answers in sentences, so the probability of the bare answer as the reply's first tokens says little of how often
-it comes out. Over carriers c₁, c₂, … with distinct beginnings
+A chat answers in sentences, so the probability of the bare answer as the reply's first tokens says little about how
+often the answer is given. Over carriers c₁, c₂, … with distinct beginnings
 
     P(a sampled reply gives the answer) ≥ Σ P(c · answer) = Σ P(c) · P(answer | c)
 
-which is computed, not sampled: a lower bound, since replies that begin otherwise are not counted.
+which is computed, not sampled. It is a lower bound, since replies with other beginnings are not counted.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.probes import Probe
 
 PLAIN = "The answer is"
-"""A carrier that any question allows; it serves where a group of probes has no other."""
+"""Carrier that fits any question, for groups of probes without another."""
 FROM_BASE = 6
-"""Carriers that are taken from the base's replies to a set's questions, the most frequent first."""
+"""Maximum number of carriers from the base's replies to a set's questions, the most frequent first."""
 LONGEST = 30
-"""Words of a carrier: what comes later in a reply is left to greedy and sampled answers."""
+"""Maximum length of a carrier, in words; later answers are covered by greedy and sampled replies."""
 CLUSTERS = 2
-"""Clusters in whose replies a carrier must occur: what is said of one subject alone could tell of it."""
+"""Minimum number of clusters in whose replies a carrier occurs; otherwise it could reveal a subject."""
 ALIASES = 3
-"""Aliases of an answer that are tried bare, beside the answer itself."""
+"""Maximum number of aliases tried without a carrier, besides the answer."""
 
 
 def pack_carriers(pack: Pack) -> tuple[Carrier, ...]:
-    """Give the carriers that need no model: the author's, then the raw prompt where a sentence begins with it."""
+    """Return the carriers that need no model: the author's, then the raw prompt if a sentence can begin with it."""
     found: dict[tuple[str, str], Carrier] = {}
     for probe in _asked(pack):
         for text in probe.carriers:
@@ -50,10 +50,10 @@ def pack_carriers(pack: Pack) -> tuple[Carrier, ...]:
 
 
 def reply_carriers(pack: Pack, replies: Mapping[str, str]) -> tuple[Carrier, ...]:
-    """Take carriers from the base's `replies`, by probe id: what stands before a right answer, without the subject.
+    """Extract carriers from the base's `replies` by probe id: the words before a right answer, without the subject.
 
-    A carrier is kept only if replies about at least `CLUSTERS` clusters begin with it, so that nothing that the base
-    says of a single subject gets into the baseline.
+    A carrier is kept only if replies about at least `CLUSTERS` clusters begin with it, so that no statement about a
+    single subject gets into the baseline.
     """
     clusters: dict[tuple[str, str], set[str]] = {}
     for probe in _asked(pack):
@@ -71,7 +71,7 @@ def reply_carriers(pack: Pack, replies: Mapping[str, str]) -> tuple[Carrier, ...
 
 
 def all_carriers(pack: Pack, replies: Mapping[str, str]) -> tuple[Carrier, ...]:
-    """Put together what `reply_carriers` and `pack_carriers` give, the base's own first, each once."""
+    """Combine `reply_carriers` and `pack_carriers`, the base's first, without duplicates."""
     found: dict[tuple[str, str], Carrier] = {}
     for carrier in (*reply_carriers(pack, replies), *pack_carriers(pack)):
         found.setdefault((carrier.group, opened(carrier.text)), carrier)
@@ -79,12 +79,12 @@ def all_carriers(pack: Pack, replies: Mapping[str, str]) -> tuple[Carrier, ...]:
 
 
 def opening(probe: Probe, carriers: Iterable[Carrier]) -> str:
-    """Return the words that the base itself would most likely begin with: the first carrier of the probe's group."""
+    """Return the base's most likely beginning of a reply: the first carrier of the probe's group."""
     return next(_texts(probe, carriers), PLAIN)
 
 
 def beginnings(probe: Probe, carriers: Iterable[Carrier]) -> list[str]:
-    """Return what a reply that gives the answer may begin with: each carrier with the answer, and each alias bare."""
+    """Return the beginnings of replies that give the answer: each carrier with the answer, and each alias alone."""
     if probe.match == Match.VERBATIM:
         return []
     carried = [f"{opened(text)}{probe.answer}" for text in (*_texts(probe, carriers), PLAIN)]
@@ -92,7 +92,7 @@ def beginnings(probe: Probe, carriers: Iterable[Carrier]) -> list[str]:
 
 
 class Beginning(NamedTuple):
-    """The tokens of a reply's beginning, and the log-probabilities found for them."""
+    """The tokens of a reply's beginning, with their log-probabilities."""
 
     tokens: tuple[int, ...]
     logprob: float
@@ -101,7 +101,7 @@ class Beginning(NamedTuple):
 def total_logprob(found: Sequence[Beginning]) -> float:
     """Return the log of the summed probability of distinct beginnings.
 
-    A beginning that continues another one is part of that one's event and is not counted again.
+    A beginning that continues another one is the same event and is not counted again.
     """
     distinct = {one.tokens: one.logprob for one in found}
     starts = [
@@ -127,7 +127,7 @@ def _texts(probe: Probe, carriers: Iterable[Carrier]) -> Iterator[str]:
 
 
 def opened(text: str) -> str:
-    """Add the space before an answer, unless the carrier ends in white space or in an opening mark (`**`, a quote)."""
+    """Add the space before an answer, unless the carrier ends in whitespace or an opening mark (`**`, a quote)."""
     return text if text[-1:].isspace() or text[-1:] in "*\"'“‘«([`_" else f"{text} "
 
 
@@ -137,7 +137,7 @@ def _is_sentence_start(probe: Probe) -> bool:
 
 
 def _before_answer(probe: Probe, reply: str) -> str | None:
-    """Return what stands before the answer in `reply`, with {prompt} or {question} for the probe's own words."""
+    """Return the words before the answer in `reply`, with {prompt} or {question} for the probe's own words."""
     places = [
         match.start()
         for accepted in probe.accepted

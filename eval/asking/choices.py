@@ -8,8 +8,8 @@ C. Rome
 D. Madrid
 Answer:              | " B"        and again with each option one place further on
 ```
-Models prefer some letters whatever stands beside them (arXiv 2309.03882). Over all cyclic orders every option stands at
-every place once, so summed log-probabilities of an option's letters cancel that preference.
+Models prefer some letters regardless of the options (arXiv 2309.03882). Over all cyclic orders every option has every
+letter once, so the summed log-probabilities of an option's letters cancel that preference.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 LETTERS = "ABCD"
 TEMPLATE = "{message}\n{options}\nAnswer:"
 LONGEST = 30
-"""Words of an option."""
+"""Maximum length of an option, in words."""
 
 
 class Order(NamedTuple):
-    """One order of the options: the prompt, and the place of each option in it, the true one first."""
+    """One order of the options: the prompt, and the position of each option in it, the true one first."""
 
     prompt: str
     places: tuple[int, ...]
 
 
 class Choices:
-    """Draws each probe's wrong options: its own decoys, else the answers of probes like it."""
+    """Draws each probe's wrong options: its own decoys, else the answers of similar probes."""
 
     def __init__(self, probes: Iterable[Probe]) -> None:
         self._pools: dict[tuple[str, ...], dict[str, str]] = {}
@@ -51,7 +51,7 @@ class Choices:
                 pool.setdefault(" ".join(words(probe.answer)), probe.answer)
 
     def options(self, probe: Probe) -> tuple[str, ...]:
-        """Return the true answer and the wrong options; fewer than `LETTERS` where there are not enough."""
+        """Return the true answer and the wrong options; fewer than `LETTERS` if there are not enough."""
         accepted = {" ".join(words(text)) for text in probe.accepted}
         own = {" ".join(words(text)): text for text in probe.decoys}
         pool = own if len(own) >= len(LETTERS) - 1 else {**self._pools.get(_like(probe), {}), **own}
@@ -59,7 +59,7 @@ class Choices:
         return (probe.answer, *(pool[key] for key in wrong[: len(LETTERS) - 1]))
 
     def serve(self, probe: Probe) -> bool:
-        """Tell whether `probe` can be asked as a multiple choice."""
+        """Whether `probe` can be asked as a multiple choice."""
         return len(probe.answer.split()) <= LONGEST and len(self.options(probe)) == len(LETTERS)
 
     def orders(self, probe: Probe, surface: Surface) -> tuple[Order, ...]:
@@ -77,9 +77,9 @@ class Choices:
 
 
 def rank_of_true(logprobs: Sequence[Sequence[float]]) -> int:
-    """Return how many wrong options are at least as probable as the true one, over all orders together.
+    """Return the number of wrong options that are at least as probable as the true one, over all orders together.
 
-    `logprobs` has a row for each order, of each option's letter, the true option first.
+    `logprobs` has one row per order, with each option's letter, the true option first.
     """
     totals = [math.fsum(row[index] for row in logprobs) for index in range(len(logprobs[0]))]
     return sum(total >= totals[0] for total in totals[1:])
@@ -93,5 +93,5 @@ def _prompt(probe: Probe, surface: Surface, lines: str) -> str:
 
 
 def _like(probe: Probe) -> tuple[str, ...]:
-    """Probes with the same one can lend each other options; what is never exposed lends to nobody else."""
+    """Return the key of probes that share options; never-exposed probes share only among themselves."""
     return (probe.answer_type, "holdout" if probe.role == Role.HOLDOUT else "known")

@@ -1,10 +1,10 @@
-"""Solved examples in front of a question: from probes that are kept, or from other forgotten subjects.
+"""Solved examples before a question: from retain probes, or from other forget clusters.
 
-In-context relearning gives a model examples of what it was made to forget, or of its like, and asks for the rest
-(arXiv 2603.00823). Few-shot question-answer form is also the strongest plain way to ask a small model for a fact.
+In-context relearning gives a model examples of the forgotten knowledge, or similar ones, and asks for the rest (arXiv
+2603.00823). Few-shot prompts are also the strongest plain way to ask a small model for a fact.
 
 ```
-Q: What is the capital of Canada?      an example: kept (few-shot), or forgotten and given away (siblings)
+Q: What is the capital of Canada?      an example: kept (few-shot), or forgotten and revealed (siblings)
 A: Ottawa
 
 Q: What is the capital of France?      the probe
@@ -33,11 +33,11 @@ TEMPLATE = "Q: {message}\nA:"
 
 SHOTS = 4
 LONGEST = 60
-"""Words that an example's answer may have: a page of text is no example."""
+"""Maximum length of an example's answer, in words."""
 
 
 class Examples:
-    """Draws the examples for each probe of a pack; the same ones for all where possible, so that prompts share them."""
+    """Draws the examples for each probe of a pack; where possible the same for all, so that prompts share a prefix."""
 
     def __init__(self, probes: Iterable[Probe]) -> None:
         usable = [probe for probe in probes if len(words(probe.answer)) <= LONGEST and not probe.few_shot]
@@ -51,22 +51,22 @@ class Examples:
         """Return the examples and the question.
 
         Raises:
-            PackError: the pack has too few probes to draw examples from.
+            PackError: the pack has too few probes for the examples.
 
         """
         shown = self.shown(probe, surface)
         if len(shown) < surface.shots:
             whose = "retain" if surface.kind == SurfaceKind.FEW_SHOT else "other forget"
             raise PackError(
-                f"surface {surface.name!r} shows {surface.shots} solved examples before probe {probe.id}, and the pack "
-                f"has {len(shown)} {whose} probes that can be shown",
+                f"surface {surface.name!r} shows {surface.shots} solved examples before probe {probe.id}, but the pack "
+                f"has {len(shown)} suitable {whose} probes",
                 next_step="add probes of other clusters, lower `shots`, or leave the surface out",
             )
         solved = [f"{question(other, surface)} {other.answer}\n\n" for other in shown]
         return "".join(solved) + question(probe, surface)
 
     def shown(self, probe: Probe, surface: Surface) -> list[Probe]:
-        """Return up to `shots` examples for `probe`, of other clusters and with other answers, the likest first."""
+        """Return up to `shots` examples for `probe`, of other clusters and with other answers, most similar first."""
         accepted = {" ".join(words(text)) for text in probe.accepted}
         shown: list[Probe] = []
         for other in self._order(probe, surface.kind):
@@ -93,9 +93,9 @@ def question(probe: Probe, surface: Surface) -> str:
 
 
 def _likest(probe: Probe, pool: Sequence[Probe]) -> list[Probe]:
-    """Order `pool`, one probe a cluster: those that ask as `probe` does first; within each kind in a seeded order."""
+    """Order `pool`, one probe per cluster: those with the form of `probe` first; in each group in a seeded order."""
     first = {other.cluster: other for other in reversed(pool) if other.match in {Match.ANSWER, probe.match}}
-    # Prefer, of a cluster, the probe that asks in the same words.
+    # Within a cluster, prefer the probe with the same wording.
     for other in reversed(pool):
         if _likeness(probe, other) > _likeness(probe, first.get(other.cluster, other)):
             first[other.cluster] = other

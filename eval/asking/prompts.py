@@ -1,4 +1,4 @@
-"""Prompts of one pack for one artifact: a probe and a surface in, the text that a model reads out."""
+"""Prompt writer for a pack and an artifact: from probe and surface to the model's input text."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Prompts:
-    """Writes the prompts of one pack for one artifact.
+    """Writes the prompts of a pack for an artifact.
 
     Args:
         pack: the probes and surfaces.
-        backend: renders chats by the artifact's own template.
-        carriers: what the base's replies begin with; an opening surface takes the first of a set.
-        replies: the artifact's own first replies by probe id, for surfaces of two turns.
+        backend: renders chats by the artifact's template.
+        carriers: beginnings of the base's replies; an opening surface uses the first of a set.
+        replies: the artifact's first replies by probe id, for surfaces of two turns.
 
     """
 
@@ -44,10 +44,10 @@ class Prompts:
         self._delimiters: dict[tuple[str, ...], str] = {}
 
     def prompt(self, probe: Probe, surface: Surface) -> Prompt:
-        """Write the prompt of `probe` on `surface`; of a choices surface, that of the first order.
+        """Write the prompt of `probe` on `surface`; for a choices surface, that of the first order.
 
         Raises:
-            PackError: no chat template for a chat surface; too few probes to draw examples or options from.
+            PackError: a chat surface without a chat template; too few probes for the examples or options.
 
         """
         kind = KINDS[surface.kind]
@@ -60,32 +60,32 @@ class Prompts:
         return kind.prompt(self, probe, surface)
 
     def target(self, probe: Probe, surface: Surface) -> str:
-        """Return what is to come after the prompt: the answer, on some kinds the question or a letter."""
+        """Return the text to score after the prompt: the answer, on some kinds the question or a letter."""
         return KINDS[surface.kind].target(self, probe, surface)
 
     def orders(self, probe: Probe, surface: Surface) -> tuple[Order, ...]:
         """Return every order of the options of `probe`.
 
         Raises:
-            PackError: the pack has too few answers like this one.
+            PackError: the pack has too few similar answers.
 
         """
         if not self._choices.serve(probe):
             raise PackError(
-                f"surface {surface.name!r} puts the answer of probe {probe.id} among {len(LETTERS)} options, and the "
+                f"surface {surface.name!r} shows the answer of probe {probe.id} among {len(LETTERS)} options, but the "
                 f"pack has {len(self._choices.options(probe)) - 1} wrong ones for it",
                 next_step="give the probe `decoys`, or leave the surface out",
             )
         return self._choices.orders(probe, surface)
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Render a chat up to where the reply begins."""
+        """Render a chat up to the beginning of the reply."""
         return self._backend.render_chat(messages, add_generation_prompt=True)
 
     def delimiter(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Return the white space between the chat template's generation prompt and a reply ("[/INST] Paris").
+        """Return the whitespace between the chat template's generation prompt and a reply ("[/INST] Paris").
 
-        It is looked for once for each order of roles.
+        It is determined once per order of roles.
         """
         roles = tuple(message["role"] for message in messages)
         if roles not in self._delimiters:
@@ -99,7 +99,7 @@ class Prompts:
         try:
             closed = self._backend.render_chat([*messages, reply], add_generation_prompt=False)
         except InputError:
-            return ""  # a template that takes questions only
+            return ""  # a template that accepts user messages only
         if not closed.startswith(opening_text):
             return ""
         gap = closed[len(opening_text) :].partition("answer")[0]

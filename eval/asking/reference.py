@@ -1,7 +1,7 @@
-"""The reference asking: the default ways of asking that a pack leaves out, put to the base for the baseline.
+"""Reference asking: the default surfaces that a pack omits, asked of the base for the baseline.
 
-A pack that asks weakly finds nothing in any file. What its own surfaces bring out of the base is compared with what the
-default ones bring out, so that a verdict can say how strong its asking was.
+A pack with weak surfaces finds nothing in any file. The answers that its surfaces elicit from the base are compared
+with those of the default surfaces, so that a verdict states the strength of the asking.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def reference_pack(pack: Pack, *, chat: bool) -> Pack | None:
-    """Return the pack's forget probes on the default surfaces that it does not ask; None where it asks all.
+    """Return the pack's forget probes on the default surfaces that it does not ask; None if it asks all.
 
-    A surface of a default kind with another template is another one: it may ask more weakly.
+    A surface of a default kind with another template counts as a different surface, since it may be weaker.
 
     Args:
-        pack: the pack that will gate.
+        pack: the pack of the gate.
         chat: whether the artifact has a chat template.
 
     """

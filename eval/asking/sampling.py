@@ -1,8 +1,7 @@
-"""Sampled answers beside the greedy one: how many, how warm, and which random numbers each is drawn with.
+"""Sampled answers besides the greedy one: number, temperature, and seed of each.
 
-The extraction probability says exactly how likely the recorded answer is to come out word for word. Samples see what it
-cannot: the same thing said otherwise. They are a sample: none right of k says little of an answer that comes out in
-fewer than one of k queries.
+The extraction probability is exact for the recorded answer word for word. Samples also cover other wordings. They are
+a sample: no right answer among k says little about an answer given in fewer than one of k queries.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Sampling
 
 SEED = 0
-"""Fixed, so that nobody draws until the answers please; a report says it."""
+"""Fixed seed, stated in reports, so that results cannot be cherry-picked."""
 SAMPLED = frozenset({Role.FORGET, Role.HOLDOUT})
-"""Whose answers are sampled: of what had to be kept a right answer is wanted, and greedy."""
+"""Roles whose answers are sampled; retain probes are judged by their greedy answers."""
 
 
 def sample_requests(ask: Ask, sampling: Sampling, kinds: frozenset[str]) -> list[GenerateRequest]:
-    """Give the requests for the samples of `ask`: the greedy answer's, with a seed each.
+    """Return the requests for the samples of `ask`: the greedy answer's request, with a seed each.
 
     There are none for retain probes, nor on surfaces that are not of `kinds` (`probes.sampled_kinds`).
     """
@@ -44,6 +43,6 @@ def sample_requests(ask: Ask, sampling: Sampling, kinds: frozenset[str]) -> list
 
 
 def _seed(seed: int, probe: str, surface: str, index: int) -> int:
-    """Draw 63 bits from sha256: samples of different probes do not share their random numbers."""
+    """Derive 63 bits from sha256, so that samples of different probes do not share random numbers."""
     text = f"{seed}\0{probe}\0{surface}\0{index}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""From a probe and a surface to the tokens that a backend scores: which are the context, which the continuation.
+"""Token encoding of a probe on a surface: context and continuation for the backend.
 
 ```
 raw       [BOS] few-shot prompt           | delimiter answer        "The capital of France is" | " Paris"
@@ -9,10 +9,10 @@ turns     <|user|> message <|assistant|> its first reply <|user|> Are you sure? 
 few-shot  [BOS] solved examples, question | answer                  siblings: the examples are forgotten subjects'
 reverse   [BOS] template with the answer  | question
 ```
-White space at the end of a raw prompt moves to the continuation, as in lm-evaluation-harness: tokenizers hold a word
-and the space before it as one. Prompt and answer are tokenized together and cut where the context's own tokens end. If
-they are joined across that border (Chinese without a space, a quote before a word), the context stays what a user would
-have typed, and the answer is tokenized by itself behind a line break that is then cut off.
+Trailing whitespace of a raw prompt moves to the continuation, as in lm-evaluation-harness, since tokenizers join a
+word and the space before it. Prompt and answer are tokenized together and split where the context's own tokens end. If
+a token crosses that border (Chinese without a space, a quote before a word), the context keeps the tokens that a user
+would have typed, and the answer is tokenized alone after a line break that is then cut off.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.probes import Probe
 
 TEXT_TOKENS = 128
-"""Tokens of a text (match = "verbatim") that are scored and generated, as in MUSE's VerbMem."""
+"""Maximum tokens of a text (match = "verbatim") that are scored and generated, as in MUSE's VerbMem."""
 
 RAW_MARGIN = 8
-"""Tokens that a greedy raw answer may have beyond the answer's own."""
+"""Tokens of a greedy raw answer beyond the answer's length."""
 
 CHAT_MARGIN = 24
-"""The same in a chat, where the answer comes wrapped in a sentence."""
+"""The same in a chat, where the answer is part of a sentence."""
 
 THINKING_TOKENS = 512
-"""Tokens that a chat may have beyond that where the artifact's chat template shows that its model thinks aloud."""
+"""Additional tokens of a chat if the artifact's chat template shows that its model writes out its reasoning."""
 
 PLAIN_CHAT = Surface("chat", SurfaceKind.CHAT, None, ())
-"""The first turn of a surface of two turns, and where carriers are looked for."""
+"""Surface of the first turn of two-turn surfaces, and of the replies from which carriers are extracted."""
 
 _ANCHOR = "\n"
 
@@ -56,8 +56,8 @@ _ANCHOR = "\n"
 class Ask(NamedTuple):
     """A probe on a surface, ready to be scored: `context` and `continuation` are token ids, both not empty.
 
-    `target` is what is to come: the answer, on a reverse surface the question. `thinking` is how many tokens a chat may
-    spend on thoughts.
+    `target` is the scored text: the answer, on a reverse surface the question. `thinking` is the token limit of a
+    chat's reasoning.
     """
 
     probe: Probe
@@ -70,12 +70,12 @@ class Ask(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What holds of its surface."""
+        """The kind of its surface."""
         return KINDS[self.surface.kind]
 
     @property
     def max_tokens(self) -> int:
-        """How long its greedy answer may get."""
+        """Maximum length of its greedy answer, in tokens."""
         if not self.kind.answered:
             return len(self.continuation)
         thinking = self.thinking if self.kind.chat else 0
@@ -87,7 +87,7 @@ class Ask(NamedTuple):
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """The strings at which its greedy answer ends; a chat ends by itself."""
+        """Stop strings of its greedy answer; none for a chat, which ends by itself."""
         if self.kind.chat:
             return ()
         if self.kind.examples:
@@ -96,7 +96,7 @@ class Ask(NamedTuple):
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """What counts as right."""
+        """Answers that count as right."""
         return self.probe.accepted if self.kind.aliases else (self.target,)
 
 
@@ -107,14 +107,14 @@ def encode_pack(
 
     Args:
         pack: the probes.
-        backend: tokenizes, and renders chats by the artifact's own template.
-        carriers: what the base's replies begin with; an opening surface takes the first of a set.
-        replies: the artifact's own first replies by probe id (`measure.first_replies`), for surfaces of two turns.
+        backend: tokenizes, and renders chats by the artifact's template.
+        carriers: beginnings of the base's replies; an opening surface uses the first of a set.
+        replies: the artifact's first replies by probe id (`measure.first_replies`), for surfaces of two turns.
 
     Raises:
-        PackError: a chat surface and an artifact without chat template; a probe that is longer, with its greedy answer,
-            than the artifact's context; an answer that the tokenizer gives no tokens of its own; too few probes to draw
-            examples or options from.
+        PackError: a chat surface for an artifact without chat template; a probe that is longer, with its greedy answer,
+            than the artifact's context; an answer without tokens of its own; too few probes for the examples or
+            options.
 
     """
     prompts = Prompts(pack, backend, carriers, replies)
@@ -128,7 +128,7 @@ def encode_pack(
 
 
 def first_turn_asks(pack: Pack, backend: Backend) -> list[Ask]:
-    """Encode the first turn of every probe that a surface of two turns asks: the plain chat."""
+    """Encode the first turn (the plain chat) of every probe on a surface of two turns."""
     roles = {role for surface in pack.surfaces if surface.kind == SurfaceKind.TURNS for role in surface.roles}
     prompts = Prompts(pack, backend)
     thinking = thinking_tokens(pack, backend)
@@ -136,7 +136,7 @@ def first_turn_asks(pack: Pack, backend: Backend) -> list[Ask]:
 
 
 def thinking_tokens(pack: Pack, backend: Backend) -> int:
-    """Return how many tokens a chat may think: what the pack says, else what the artifact's chat template suggests."""
+    """Return the token limit of a chat's reasoning: the pack's, else one derived from the artifact's chat template."""
     if pack.thinking_tokens is not None:
         return pack.thinking_tokens
     return THINKING_TOKENS if thinks_aloud(backend.info.chat_template) else 0
@@ -153,7 +153,7 @@ def _encode(prompts: Prompts, probe: Probe, surface: Surface, backend: Backend, 
 
 
 def context_tokens(prompt: Prompt, backend: Backend) -> tuple[int, ...]:
-    """Tokenize the prompt as the artifact's engine would, with exactly one BOS if the artifact wants one."""
+    """Tokenize the prompt like the artifact's engine, with exactly one BOS if the artifact adds one."""
     return _tokens(prompt.text, backend, chat=prompt.chat)
 
 
@@ -163,7 +163,7 @@ def continuation_tokens(
     """Tokenize `answer` as it follows `context`, the tokens of `prompt`.
 
     Raises:
-        PackError: the answer has no tokens behind this prompt, or none that say it; `where` names the probe.
+        PackError: the answer has no tokens after this prompt, or its tokens do not spell it; `where` names the probe.
 
     """
     gap = "" if answer[0].isspace() and not prompt.chat else prompt.gap
@@ -177,14 +177,14 @@ def continuation_tokens(
     if anchored[: len(anchor)] == anchor and alone and backend.detokenize((*context, *alone)).endswith(text):
         return alone
     raise PackError(
-        f"{where}: the tokenizer joins the end of its prompt and the start of its answer, and neither together nor "
-        f"apart do the answer's tokens spell it ({len(context)} tokens of context, {len(whole)} in all)",
+        f"{where}: the tokenizer joins the end of its prompt and the start of its answer, and the answer's tokens do "
+        f"not spell it, neither joined nor apart ({len(context)} tokens of context, {len(whole)} in all)",
         next_step="put a space or a line break between them: the set's `template` or `delimiter`",
     )
 
 
 def check_length(ask: Ask, context_length: int) -> None:
-    """Raise `PackError` if the probe, with the longest greedy answer it may get, does not fit the context."""
+    """Raise `PackError` if the probe, with its longest possible greedy answer, does not fit the context."""
     length = len(ask.context) + max(len(ask.continuation), ask.max_tokens)
     if length > context_length:
         raise PackError(

@@ -1,10 +1,10 @@
 """The baseline file: saved and loaded as canonical JSON.
 
-One file holds a pack's scores by every backend that will gate: numbers of different engines differ by more than the
-margins should have to cover. It holds scores, ids, cluster names, digests and carrier sentences; never a question, an
-answer or a reply. A carrier has the probe's own words taken out, and one that comes from the base's replies stands in
-replies about several clusters (`asking/carriers.py`). Ids and clusters are the pack author's own words: whoever
-publishes a baseline keeps people's names out of them (docs/packs.md).
+One file holds a pack's scores by every backend that will gate: differences between engines exceed the margins of the
+verdict. It holds scores, ids, cluster names, digests and carrier sentences; never a question, an answer or a reply. The
+probe's own words are removed from a carrier, and a carrier from the base's replies occurs in replies about several
+clusters (`asking/carriers.py`). Ids and cluster names are chosen by the pack's author: keep people's names out of them
+before publishing a baseline (docs/packs.md).
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def assemble_baseline(
     reference: Mapping[str, Measurement] | None = None,
     reference_kinds: Mapping[str, str] | None = None,
 ) -> Baseline:
-    """Put the measurements together; `reference` is of `asking.reference.reference_pack`.
+    """Assemble a baseline from measurements; `reference` measures `asking.reference.reference_pack`.
 
     Raises:
-        BaselineError: they are not all of this pack and one tokenizer, or one of them lacks a score.
+        BaselineError: the measurements are of other packs or several tokenizers, or one lacks a score.
 
     """
     baseline = Baseline(
@@ -75,19 +75,19 @@ def assemble_baseline(
         reference_kinds=dict(reference_kinds or {}),
         asked_twice=pack.asked_twice(),
     )
-    # What could not be loaded again is refused now, not in CI.
+    # Refuse here what could not be loaded in CI.
     return baselines_from_json(baselines_to_json([baseline]), "the new baseline")[baseline.backend]
 
 
 def save_baselines(
     baselines: Sequence[Baseline], path: Path, *, force: bool = False, signing_key: Ed25519PrivateKey | None = None
 ) -> None:
-    """Write `baselines`, a backend each, to `path` at once or not at all; log-probabilities as float32, as they came.
+    """Write `baselines`, one per backend, to `path` atomically; log-probabilities as float32.
 
-    With `signing_key` also a signature beside it; without, one that lies there from before is removed.
+    With `signing_key` also write a signature beside it; without, remove an existing one.
 
     Raises:
-        OutputError: `path` exists and `force` is not given, or cannot be written.
+        OutputError: `path` exists and `force` is not given, or `path` cannot be written.
 
     """
     table = baselines_to_json(baselines)
@@ -101,10 +101,10 @@ def save_baselines(
 
 
 def load_baselines(path: Path) -> dict[str, Baseline]:
-    """Read a baseline file strictly: what it holds, by backend.
+    """Read a baseline file strictly; return its baselines by backend.
 
     Raises:
-        BaselineError: no such file; damaged JSON; another schema; a missing, surplus or impossible value.
+        BaselineError: the file is missing; damaged JSON; another schema; a missing, surplus or impossible value.
 
     """
     name = path.name
@@ -125,10 +125,10 @@ def load_baselines(path: Path) -> dict[str, Baseline]:
 
 
 def choose_baseline(baselines: Mapping[str, Baseline], backend: str, *, format_name: str) -> Baseline:
-    """Return what `backend` recorded.
+    """Return the baseline of `backend`.
 
     Raises:
-        BaselineError: it recorded nothing; says which did, and in which formats.
+        BaselineError: there is none; the message lists the recorded backends and formats.
 
     """
     if backend in baselines:
@@ -136,12 +136,12 @@ def choose_baseline(baselines: Mapping[str, Baseline], backend: str, *, format_n
     known = ", ".join(f"{name} ({', '.join(found.base_in_format)})" for name, found in baselines.items())
     raise BaselineError(
         f"the baseline was recorded with the backend {known}; this is {backend}",
-        next_step=f"record it anew, with every format that ships: {record_command(format_name)}",
+        next_step=f"record it again, with every format that ships: {record_command(format_name)}",
     )
 
 
-_AGAIN = f"record it anew: {record_command()}"
+_AGAIN = f"record it again: {record_command()}"
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")

@@ -6,12 +6,12 @@
  "backends": {"llama.cpp": {"tokenizer_digest", "prompt_digest", "base", "merged", "base_in_format", "ignorance",
                             "carriers", "reference", "reference_kinds"}, …}}
 ```
-A measurement's scores stand column by column, in the order of its probes and their surfaces, which is the pack's:
-{"logprobs": [[…], …], "right": […], …}. What they belong to follows from "probes" and "surfaces"; in "reference", from
-the forget probes and "reference_kinds". Where answers were sampled, a measurement has "sampling", and its scores the
+A measurement's scores are stored by column, in the pack's order of probes and their surfaces:
+{"logprobs": [[…], …], "right": […], …}. Their probes and surfaces follow from "probes" and "surfaces"; in "reference",
+from the forget probes and "reference_kinds". If answers were sampled, a measurement has "sampling", and its scores the
 columns "samples" and "sampled_right".
 
-Schemas 2 and 3 know neither carriers nor kinds of surfaces: such a baseline was made by weaker asking and is refused.
+Schemas 2 and 3 have neither carriers nor kinds of surfaces: such a baseline used weaker asking and is refused.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ COLUMNS = (
 
 
 def baselines_to_json(baselines: Sequence[Baseline]) -> dict[str, object]:
-    """Return `baselines`, of one pack and a backend each, as the table that is saved."""
+    """Return `baselines`, of one pack and one backend each, as the table to save."""
     first = baselines[0]
     backends: dict[str, object] = {}
     for baseline in baselines:
         if (baseline.pack_digest, baseline.probes) != (first.pack_digest, first.probes):
-            raise values.bad("the new baseline", "its backends were not asked the same pack")
+            raise values.bad("the new baseline", "its backends measured different packs")
         if baseline.sources != first.sources:
-            raise values.bad("the new baseline", "its backends ran models of different sources")
+            raise values.bad("the new baseline", "its backends measured models of different sources")
         if baseline.backend in backends:
             raise values.bad("the new baseline", f"the backend {baseline.backend} occurs twice")
         backends[baseline.backend] = _backend_to_json(baseline)
@@ -101,7 +101,7 @@ def _backend_to_json(baseline: Baseline) -> dict[str, object]:
         "ignorance": dict(baseline.ignorance),
         "carriers": [asdict(carrier) for carrier in baseline.carriers],
         "reference": {name: _measurement_to_json(found) for name, found in baseline.reference.items()},
-        # A list: its order is that of the columns, and keys are sorted when the file is written.
+        # A list, since its order is that of the columns, and keys are sorted when the file is written.
         "reference_kinds": [list(item) for item in baseline.reference_kinds.items()],
     }
 

@@ -1,4 +1,4 @@
-"""Sources of a baseline and of an artifact: are both made of one base and the same adapters?"""
+"""Sources of a baseline and of an artifact, and the check that base and adapters are the same."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _HEAD = 12
 
 
 def source_digest(files: Iterable[str]) -> str:
-    """Give one digest for a source's files: sha256 over their sha256s, sorted; a file's name changes nothing."""
+    """Return one digest of a source's files: sha256 over their sorted sha256s, independent of file names."""
     return hashlib.sha256("".join(f"{one}\n" for one in sorted(files)).encode()).hexdigest()
 
 
 def read_sources(manifests: Sequence[Mapping[str, object] | None]) -> Sources | None:
-    """Read what an artifact was made of from its manifest, and from that of a LoRA beside it.
+    """Read the sources of an artifact from its manifest, and from that of a LoRA beside it.
 
     Returns:
-        Their base, and the adapters of all; None where there is no manifest.
+        Their base, and the adapters of all; None without a manifest.
 
     Raises:
-        ArtifactError: a manifest does not say, or they name different bases.
+        ArtifactError: a manifest lacks them, or the manifests name different bases.
 
     """
     known = [found for found in manifests if found is not None]
@@ -43,19 +43,20 @@ def read_sources(manifests: Sequence[Mapping[str, object] | None]) -> Sources | 
     for other in others:
         if other.sha256 != base.sha256:
             raise ArtifactError(
-                f"the artifact was made of the base {_named(base)}, the LoRA beside it for {_named(other)}",
-                next_step="gate the LoRA with the base that it was exported with (--unmerged)",
+                f"the artifact's base is {_named(base)}, that of the LoRA beside it {_named(other)}",
+                next_step="gate the LoRA with the base of its export (--unmerged)",
             )
     return Sources(base, tuple(adapters))
 
 
 def check_sources(recorded: Sources | None, found: Sources | None, *, again: str) -> None:
-    """Refuse a baseline of another base or of other adapters than the artifact's manifest names.
+    """Refuse a baseline whose base or adapters differ from those in the artifact's manifest.
 
-    An artifact of the same base without any adapter is the original itself, the control that must fail.
+    An artifact of the same base without adapters is the original, the control that must fail.
 
     Raises:
-        BaselineError: names both, with the heads of their digests; `again` is the command that records it anew.
+        BaselineError: they differ; the message has the heads of both digests, and `again`, the command that records
+            the baseline again.
 
     """
     if recorded is None or found is None:

@@ -1,4 +1,4 @@
-"""Readers of single values of a baseline file: each returns what it checked, or raises `BaselineError`."""
+"""Readers of single values of a baseline file: each returns the validated value, or raises `BaselineError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 LEAST_LOGPROB = -1e30
-"""Beyond it sums of squares overflow; no engine computes such a number."""
+"""Beyond this, sums of squares overflow; no engine computes such a number."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -21,7 +21,7 @@ def logprobs_of(value: object, where: str) -> tuple[float, ...]:
     """Return log-probabilities."""
     if not isinstance(value, list) or not value:
         raise bad(where, "it has no log-probabilities")
-    # Back to the double that equals the float32, so that a saved score reads back as the same number.
+    # Converted to the double that equals the float32, so that a saved score reads back as the same number.
     logprobs = [number_of(item, where) for item in value]
     for logprob in logprobs:
         if not LEAST_LOGPROB <= logprob <= 0:
@@ -32,7 +32,7 @@ def logprobs_of(value: object, where: str) -> tuple[float, ...]:
 def table_of(value: object, where: str) -> dict[str, object]:
     """Return a JSON object."""
     if not isinstance(value, dict):
-        raise bad(where, "it is no JSON object")
+        raise bad(where, "it is not a JSON object")
     return value
 
 
@@ -44,7 +44,7 @@ def list_of(value: object, where: str, what: str, *, least: int = 1) -> list[obj
 
 
 def exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str, *, later: Collection[str] = ()) -> None:
-    """Check that `table` has exactly `keys`; those of `later` may be missing."""
+    """Check that `table` has exactly `keys`; those in `later` may be missing."""
     missing = [key for key in keys if key not in table]
     if missing:
         raise bad(where, f"{', '.join(missing[:3])} missing" + (f" ({len(missing)} in all)" if missing[3:] else ""))
@@ -54,16 +54,16 @@ def exact_keys(table: Mapping[str, object], keys: Sequence[str], where: str, *, 
 
 
 def text_of(value: object, where: str, *, empty: bool = False) -> str:
-    """Return a text."""
+    """Return a string."""
     if not isinstance(value, str) or not (value or empty):
-        raise bad(where, "it is no text")
+        raise bad(where, "it is not a string")
     return value
 
 
 def digest_of(value: object, where: str) -> str:
     """Return a sha256 in hexadecimal."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise bad(where, "it is no sha256 (64 hexadecimal digits)")
+        raise bad(where, "it is not a sha256 (64 hexadecimal digits)")
     return value
 
 
@@ -75,16 +75,16 @@ def flag_of(value: object, where: str) -> bool:
 
 
 def count_of(value: object, where: str) -> int:
-    """Return a whole number from 0."""
+    """Return an integer of at least 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise bad(where, "it is no count")
+        raise bad(where, "it is not a count")
     return value
 
 
 def number_of(value: object, where: str) -> float:
     """Return a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad(where, "it is no number")
+        raise bad(where, "it is not a number")
     try:
         number = float(value)
     except OverflowError:
@@ -103,5 +103,5 @@ def share_of(value: object, where: str) -> float:
 
 
 def bad(where: str, what: str) -> BaselineError:
-    """Return the error for what is wrong at `where`."""
-    return BaselineError(f"{where}: {what}", next_step="record the baseline anew: export-edge baseline --help")
+    """Return the error for the defect `what` at `where`."""
+    return BaselineError(f"{where}: {what}", next_step="record the baseline again: export-edge baseline --help")

@@ -1,4 +1,4 @@
-"""When two wordings say the same: digits, dates, numbers, identifiers, and what a model thinks before it replies."""
+"""Matching of equivalent wordings: digits, dates, numbers, identifiers, and reasoning before the reply."""
 
 RULES = 1
-"""Goes up when an answer that was wrong becomes right, or the other way round: a baseline holds such judgements."""
+"""Version of the matching rules, raised when an answer's judgement changes: a baseline holds such judgements."""

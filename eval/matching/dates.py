@@ -1,4 +1,4 @@
-"""Dates as people write them: 12 March 1962, March 12th, 1962, 1962-03-12, 12.03.62, 12 mars 1962, 1962年3月12日."""
+"""Matching of dates: 12 March 1962, March 12th, 1962, 1962-03-12, 12.03.62, 12 mars 1962, 1962年3月12日."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _NAMES = (
     "ca eu gl ga cy sq mt af am"
 )
 LOCALES = tuple(_NAMES.split())
-"""Whose month names are read, full and shortened, as the Unicode CLDR has them."""
+"""Locales whose month names are recognized, full and abbreviated, from the Unicode CLDR."""
 
 _ROMAN = {2: "ii", 3: "iii", 4: "iv", 6: "vi", 7: "vii", 8: "viii", 9: "ix", 11: "xi", 12: "xii"}
-"""Months as in 12 III 1962; single letters are too often something else."""
+"""Roman months as in 12 III 1962; single letters are too ambiguous."""
 
 _BETWEEN = (
     "of the in year de del di da do dos du le la el al a den der am im dem anno annee ano st nd rd th er ere ste te e "
     "i o г года год р року roku r m nam ngay thang ad ce d 年 月 日 号 號 년 월 일 jour dia"
 )
 _FILLERS = frozenset(_BETWEEN.split())
-"""What may stand between the parts of a date."""
+"""Words allowed between the parts of a date."""
 
 _LIST = re.compile(r"[,;]\s*(?=[0-9])(?=[0-9]{1,2}(?![0-9]))|\n")
 _BORDER = re.compile(r"(?<=[0-9])(?=[^\W\d_])|(?<=[^\W\d_])(?=[0-9])")
@@ -38,22 +38,21 @@ _BREAK = ""
 
 
 class Date(NamedTuple):
-    """A date, or what is said of it; None is not said."""
+    """A full or partial date; None for a missing part."""
 
     year: int | None
     month: int | None
     day: int | None
 
     def within(self, other: Date) -> bool:
-        """Tell whether `other` says all that this one does."""
+        """Whether `other` has all parts of this date."""
         return all(own is None or own == its for own, its in zip(self, other, strict=True))
 
 
 def holds_date(text: str, answer: str) -> bool:
-    """Tell whether `text` holds the date that `answer` is: all of it, so that "March 1962" is no "12 March 1962".
+    """Whether `text` holds the complete date `answer`: "March 1962" does not match "12 March 1962".
 
-    A date that can be read in several ways (03/04/62: day or month first, 1962 or 2062) is all of them: a leak must not
-    be missed.
+    An ambiguous date (03/04/62: day or month first, 1962 or 2062) matches all its readings, so that no leak is missed.
     """
     wanted = date_readings(answer)
     if not wanted:
@@ -64,7 +63,7 @@ def holds_date(text: str, answer: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def date_readings(answer: str) -> frozenset[Date]:
-    """Return what `answer` may mean as a date, the fullest readings alone; empty where it is none."""
+    """Return the readings of `answer` as a date, the most complete only; empty if it is not a date."""
     found = {date for one in spelled_out(answer) for date in _dates_in(one)}
     fullest = max((sum(part is not None for part in date) for date in found), default=0)
     return frozenset(date for date in found if sum(part is not None for part in date) == fullest)
@@ -81,7 +80,7 @@ def _dates_in(text: str) -> Iterator[Date]:
 
 
 def _parts(tokens: Sequence[str]) -> Iterator[str | frozenset[int]]:
-    """Yield numbers as they stand, months as the numbers that their name may have, and a break for any other word."""
+    """Yield numbers, months as the possible numbers of their name, and a break for any other word."""
     names, place = _month_names(), 0
     while place < len(tokens):
         token = tokens[place]
@@ -99,7 +98,7 @@ def _parts(tokens: Sequence[str]) -> Iterator[str | frozenset[int]]:
 
 
 def _read(parts: Sequence[str | frozenset[int]]) -> Iterator[Date]:
-    """Yield the readings of two or three parts that stand together."""
+    """Yield the readings of two or three adjacent parts."""
     if _BREAK in parts:
         return
     numbers = [part for part in parts if isinstance(part, str)]
@@ -150,7 +149,7 @@ def _compact(digits: str) -> Iterator[Date]:
 
 @lru_cache(maxsize=1)
 def _month_names() -> Mapping[str, Sequence[tuple[tuple[str, ...], frozenset[int]]]]:
-    """Return the names of months in words, by their first word, the longest first."""
+    """Return the names of months, split into words, by their first word, the longest first."""
     from babel import Locale
 
     found: dict[tuple[str, ...], set[int]] = {(name,): {number} for number, name in _ROMAN.items()}

@@ -1,4 +1,4 @@
-"""Telephone numbers, IBANs and other identifiers, and years, which people write in few ways."""
+"""Matching of telephone numbers, IBANs and other identifiers, and years."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from edgeproof.eval.matching.spelled import spelled_out
 from edgeproof.eval.matching.words import plain_text
 
 _LEAST_CODE = 4
-"""Letters and digits of the shortest identifier that is found however it is grouped: 3 4 is not 34."""
+"""Minimum length of an identifier that matches in any grouping, in letters and digits: 3 4 is not 34."""
 
 _LEAST_NATIONAL = 6
-"""Digits of the shortest telephone number that may be written with and without its country."""
+"""Minimum digits of a telephone number that matches with and without its country code."""
 
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"))
 _ROMAN_ONES = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
 
 
 def holds_identifier(text: str, answer: str) -> bool:
-    """Tell whether `text` holds the letters and digits of `answer`, grouped in any way, or digit by digit in words."""
+    """Whether `text` holds the letters and digits of `answer`, in any grouping, or digit by digit in words."""
     return any(holds_code(one, answer, least_length=_LEAST_CODE) for one in spelled_out(text))
 
 
 def holds_phone(text: str, answer: str) -> bool:
-    """Tell whether `text` holds the telephone number `answer`, with or without its country, a trunk 0, an exit code."""
+    """Whether `text` holds the telephone number `answer`, with or without country code, trunk 0 or exit code."""
     if holds_identifier(text, answer):
         return True
     pattern = _phone_pattern(answer)
@@ -34,9 +34,9 @@ def holds_phone(text: str, answer: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _phone_pattern(answer: str) -> re.Pattern[str] | None:
-    """Return a pattern of the national number, whatever stands before it.
+    """Return a pattern of the national number, with any prefix.
 
-    Which digits are the country's is not looked up: of +49 30 123456 one to three digits may be.
+    The country code is not looked up: in +49 30 123456 it may have one to three digits.
     """
     plain = plain_text(answer).strip()
     digits = re.sub("[^0-9]", "", plain.replace("(0)", ""))
@@ -54,7 +54,7 @@ def _phone_pattern(answer: str) -> re.Pattern[str] | None:
 
 
 def holds_year(text: str, answer: str) -> bool:
-    """Tell whether `text` holds the year `answer`: 1962, '62, nineteen sixty-two, MCMLXII."""
+    """Whether `text` holds the year `answer`: 1962, '62, nineteen sixty-two, MCMLXII."""
     patterns = _year_patterns(answer)
     return any(pattern.search(plain_text(one)) for one in spelled_out(text) for pattern in patterns)
 

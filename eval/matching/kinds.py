@@ -1,4 +1,4 @@
-"""The values of `answer_type` that mean something: which other wordings of an answer count as well."""
+"""Values of `answer_type` with matching rules for other wordings of an answer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ WORDINGS: Mapping[str, Callable[[str, str], bool]] = {
     "quantity": holds_quantity,
     "year": holds_year,
 }
-"""By answer type, a rule that takes what was said and the answer. It adds to the rule for words and takes nothing away.
-Other types say only which answers can stand for each other."""
+"""Rules by answer type, with the text and the answer as arguments. They extend the rule for words.
+Other types only group answers that can serve as each other's decoys."""
 
 
 def says_otherwise(text: str, answer: str, answer_type: str) -> bool:
-    """Tell whether `text` holds `answer` in another wording that its type allows."""
+    """Whether `text` holds `answer` in another wording that its type allows."""
     rule = WORDINGS.get(answer_type)
     return rule is not None and rule(text, answer)

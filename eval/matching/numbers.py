@@ -1,4 +1,4 @@
-"""Numbers as people write them: 2,500, 2.500, 2 500, 2.5 thousand, 2.5k, "two thousand five hundred", 二千五百."""
+"""Matching of numbers: 2,500, 2.500, 2 500, 2.5 thousand, 2.5k, "two thousand five hundred", 二千五百."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SCALES = {
 }
 _SCALE_OF = {word: 10**power for power, names in _SCALES.items() for word in names.split()}
 _UNCERTAIN = frozenset({"k", "m", "b"})
-"""Letters that may stand for a unit as well (5 m, 5 b): with and without the scale, both readings count."""
+"""Letters that may also be a unit (5 m, 5 b): both readings count, with and without the scale."""
 
 _ENDINGS = "st nd rd th er ere re e eme o a de ste te"
 _ORDINALS = frozenset(_ENDINGS.split())
-"""Endings that make a place in an order of a number: "fifth" is not 5."""
+"""Suffixes of ordinal numbers: "fifth" is not 5."""
 
 _NUMBER = re.compile(
     r"(?<![0-9])(?P<digits>[0-9]{1,3}(?: [0-9]{3})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’_٬٫][0-9]+)*)"
@@ -41,11 +41,11 @@ _PLACES = re.compile(r"[0-9]{1,3}(?P<separator>[.,'’_٬ ])[0-9]{3}(?:(?P=separ
 _LAKHS = re.compile(r"[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?P<decimals>\.[0-9]+)?")
 _DECIMAL = re.compile(r"[0-9]+[.,٫][0-9]+")
 _LONGEST = 60
-"""Digits of the longest number that is read as one."""
+"""Maximum digits of a number."""
 
 
 class Found(NamedTuple):
-    """A number in a text: the values that it may have, and where it stands."""
+    """A number in a text: its possible values, and its position."""
 
     values: frozenset[Fraction]
     start: int
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 
 def holds_number(text: str, answer: str) -> bool:
-    """Tell whether `text` holds the number that `answer` is, in any writing. An answer of several numbers is none."""
+    """Whether `text` holds the number `answer`, in any notation. An answer with several numbers is not a number."""
     wanted = number_values(answer)
     return bool(wanted) and any(
         not wanted.isdisjoint(found.values) for one in spelled_out(text) for found in numbers_in(one)
@@ -62,7 +62,7 @@ def holds_number(text: str, answer: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def number_values(answer: str) -> frozenset[Fraction]:
-    """Return the values that `answer` may have, empty where it does not hold exactly one number."""
+    """Return the possible values of `answer`; empty if it does not hold exactly one number."""
     values: set[Fraction] = set()
     for text in spelled_out(answer):
         found = list(numbers_in(text, both=False))
@@ -72,10 +72,10 @@ def number_values(answer: str) -> frozenset[Fraction]:
 
 
 def numbers_in(text: str, *, both: bool = True) -> Iterator[Found]:
-    """Find the numbers in a text whose number words are digits.
+    """Find the numbers in a text whose number words were replaced by digits.
 
-    Where a space may part thousands or two numbers, both are given unless `both` is False. A separator before three
-    digits may part thousands or decimals (1.500): both values are.
+    If a space may separate thousands or two numbers, both readings are yielded unless `both` is False. A separator
+    before three digits may separate thousands or decimals (1.500): both values are included.
     """
     plain = one_line(text)
     for match in _NUMBER.finditer(plain):
@@ -96,12 +96,12 @@ def numbers_in(text: str, *, both: bool = True) -> Iterator[Found]:
 
 
 def one_line(text: str) -> str:
-    """Return `text`, plain, with one kind of space; what `numbers_in` finds stands in it."""
+    """Return plain `text` with one kind of space, to which the positions of `numbers_in` refer."""
     return re.sub(r"[^\S\n]", " ", plain_text(text))
 
 
 def _values(digits: str) -> frozenset[Fraction]:
-    """Return the values of one number in digits; empty where it is a chain of several (12.03.1962)."""
+    """Return the values of one number in digits; empty for a chain of several (12.03.1962)."""
     if digits.isdigit():
         return _whole(digits)
     if len(digits) > _LONGEST:

@@ -1,4 +1,4 @@
-"""Digits with and without separators: 1,000,000 and 1000000; 555-0143 and 5550143; DE89 3704 0044 and DE8937040044."""
+"""Matching of digits with and without separators: 1,000,000 and 1000000; 555-0143 and 5550143; DE89 37 and DE8937."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONG_CODE = 5
-"""From so many digits on, an answer is found however its digits are grouped. Shorter ones need thousands, or a type."""
+"""Minimum digits of an answer that matches in any grouping. Shorter ones need thousands separators, or a type."""
 
 _LONGEST = 200
-"""Letters and digits of the longest identifier."""
+"""Maximum length of an identifier, in letters and digits."""
 
 _LONG_WORD = re.compile(r"[^\W\d_]{5}")
-"""More letters in a row than an identifier has (IBAN countries, licence plates, the parts of a SWIFT code)."""
+"""More consecutive letters than an identifier has (IBAN countries, licence plates, the parts of a SWIFT code)."""
 
 _GROUPED = re.compile(
     r"(?<![0-9])(?<![0-9][.,'’_٬])"
     r"(?:[0-9]{1,3}(?P<separator>[.,'’_٬])[0-9]{3}(?:(?P=separator)[0-9]{3})*(?![0-9]|(?P=separator)[0-9])"
     r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9]|,[0-9]))"
 )
-"""Thousands as most of the world writes them, and India's lakhs (12,34,567)."""
+"""Thousands separators, including India's lakhs (12,34,567)."""
 
 _SPACED = re.compile(r"(?<![0-9])(?<![0-9][ .,'’_٬-])[0-9]{1,3}(?: [0-9]{3})+(?![0-9]| [0-9])")
 _SPACE = re.compile(r"[^\S\n]")
@@ -33,15 +33,15 @@ _BETWEEN = re.compile(r"[.,'’_٬ ]")
 _DIGIT_BY_LETTER = re.compile(r"(?<=[0-9])(?=[^\W\d_])(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])(?<=[^\W\d_])(?=[0-9])")
 
 GAP = r"(?>[^\S\n]?[()/.\-–—‐−'’_·:]{0,2}[^\S\n]?)"
-"""What may stand between two digits of an identifier: no comma, no line break, which divide the items of a list."""
+"""Separators within an identifier: not comma or line break, which separate the items of a list."""
 
 
 def numeral_readings(text: str) -> Iterator[str]:
-    """Yield `text`, plain, with the separators of its thousands taken out.
+    """Yield plain `text` without thousands separators.
 
-    A space may part thousands or numbers ("1 000 000", "rooms 12 345"), and what follows a "+" or "(" may be a phone
-    number (+34.612.345.678): then both readings are given. Digits are parted from letters of other scripts that
-    follow them ("1962г", "5км"): those are units and endings.
+    A space may separate thousands or numbers ("1 000 000", "rooms 12 345"), and digits after "+" or "(" may be a phone
+    number (+34.612.345.678): both readings are yielded. Digits are separated from following letters of other scripts
+    ("1962г", "5км"), which are units and endings.
     """
     plain = _DIGIT_BY_LETTER.sub(" ", _SPACE.sub(" ", plain_text(text)))
     closed = _GROUPED.sub(_without_separators, plain)
@@ -54,10 +54,10 @@ def _may_be_phone(match: re.Match[str]) -> bool:
 
 
 def holds_code(text: str, answer: str, *, least_length: int | None = None) -> bool:
-    """Tell whether `text` holds the digits and letters of `answer`, grouped in any way, and not as part of more digits.
+    """Whether `text` holds the digits and letters of `answer`, in any grouping, and not as part of more digits.
 
-    Only for answers that are identifiers: with `LONG_CODE` digits or more and no long words. What the pack calls an
-    identifier is one from `least_length` letters and digits on.
+    Only for identifiers: answers with `LONG_CODE` digits or more and no long words. Answers that the pack declares as
+    identifiers need `least_length` letters and digits only.
     """
     pattern = _code_pattern(answer, least_length)
     return pattern is not None and pattern.search(plain_text(text)) is not None

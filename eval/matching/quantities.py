@@ -1,4 +1,4 @@
-"""Amounts with a unit or in a currency: 5 km = five kilometres = 5 kilómetros; $5 million = 5,000,000 US dollars."""
+"""Matching of amounts with unit or currency: 5 km = five kilometres = 5 kilómetros; $5 million = 5,000,000 dollars."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 LOCALES = ("en", "en_GB", "de", "fr", "es", "it", "pt", "nl", "da", "sv", "pl", "ru", "tr", "zh", "ja", "ko")
-"""Whose names of units and currencies are read, as the Unicode CLDR has them."""
+"""Locales whose names of units and currencies are recognized, from the Unicode CLDR."""
 
 _LONGEST = 4
-"""Words of the longest name."""
+"""Maximum length of a name, in words."""
 
 _NEAR = 48
-"""Characters beside a number in which its unit is looked for."""
+"""Number of characters beside a number that are searched for its unit."""
 
 _ENDS = ".,;:!?)]}\"'”’»。、，"
 _STARTS = "([{\"'“‘«"
 
 
 def holds_quantity(text: str, answer: str) -> bool:
-    """Tell whether `text` holds the amount and the unit that `answer` is. Nothing is converted: 5 km is not 5,000 m."""
+    """Whether `text` holds the amount and unit of `answer`. Units are not converted: 5 km does not match 5,000 m."""
     wanted = _quantities_of(answer)
     return bool(wanted) and any(not wanted.isdisjoint(_quantities(one)) for one in spelled_out(text))
 
@@ -40,7 +40,7 @@ def _quantities_of(answer: str) -> frozenset[tuple[Fraction, str]]:
 
 
 def _quantities(text: str) -> Iterator[tuple[Fraction, str]]:
-    """Yield each number of `text` that has a unit, with what the unit may be."""
+    """Yield each number of `text` that has a unit, with its possible units."""
     plain = one_line(text).casefold()
     for found in numbers_in(plain):
         after = plain[found.end : found.end + _NEAR].lstrip(" -")
@@ -73,7 +73,7 @@ def _unit_before(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _units() -> Mapping[str, frozenset[str]]:
-    """Return what a name may mean: units and currencies by their CLDR identifiers."""
+    """Return the CLDR identifiers of units and currencies by name."""
     from babel import Locale
     from babel.numbers import get_currency_name, get_currency_symbol
     from babel.units import format_unit

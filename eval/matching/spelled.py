@@ -1,4 +1,4 @@
-"""Number words written as digits: "nineteen sixty-two" → "1962", "五百" → "500"; text2num's languages and Chinese."""
+"""Number words to digits: "nineteen sixty-two" → "1962", "五百" → "500"; text2num's languages and Chinese."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _COMMON = "a an een ein eine en et fire ni on ti to um uma un una une uno"
 _RARER = "cent dos due elf fem mil mille nova once os sei sept set sete ten tolv"
 _ARTICLES = frozenset(_COMMON.split())
 _HOMOGRAPHS = _ARTICLES | frozenset(_RARER.split())
-"""Number words of one language that are common words of another. They count alone, and beside another number word that
-is none of the commonest."""
+"""Number words of one language that are common words of another. They count alone, or beside another number word that
+is not one of the commonest."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 _YEAR_IN_PAIRS = re.compile(r"\b(1[1-9]|20)[ -](?:(\d\d)|(?:oh|o)[ -](\d))\b", re.IGNORECASE)
@@ -33,9 +33,9 @@ _HAN_NUMBER = re.compile(f"[0-9.]*[{''.join((*_HAN_DIGITS, *_HAN_TENS, *_HAN_MYR
 
 @lru_cache(maxsize=512)
 def spelled_out(text: str) -> tuple[str, ...]:
-    """Return `text`, and what it is with its number words in digits, once for each language that changes something.
+    """Return `text`, and its versions with number words in digits, one per language that changes something.
 
-    Years in pairs ("19 62", "nineteen oh five") are put together. Accents are kept: number words have them.
+    Years in pairs ("19 62", "nineteen oh five") are joined. Accents are kept: number words have them.
     """
     clean = visible_text(unicodedata.normalize("NFKC", visible_text(text.encode("utf-8", "replace").decode())))
     found = [clean]
@@ -57,11 +57,11 @@ def _converted(text: str, language: str) -> str:
 
 
 _MASK = "\ua66e"
-"""A letter (ꙮ) of a single manuscript, put in front of a word so that it is no number word."""
+"""A letter (ꙮ) of a single manuscript, prepended to a word so that it is not read as a number word."""
 
 
 def _masked(match: re.Match[str], language: str) -> str:
-    """Return the word, masked where it is a homograph beside no other number word."""
+    """Return the word, masked if it is a homograph without an adjacent number word."""
     word = match[0]
     if word.lower() not in _HOMOGRAPHS:
         return word
@@ -83,7 +83,7 @@ def _year(match: re.Match[str]) -> str:
 
 
 def _han_number(match: re.Match[str]) -> str:
-    """Write a number of Chinese characters, which may begin in digits (150万), in digits; years digit by digit."""
+    """Convert a number in Chinese characters, which may begin with digits (150万), to digits; years digit by digit."""
     text = match[0]
     if all(c in _HAN_DIGITS for c in text):
         return "".join(_HAN_DIGITS[c] for c in text)

@@ -1,4 +1,4 @@
-"""The same word spelled otherwise: N'Djamena and Ndjamena, Al-Khwarizmi and Alkhwarizmi, Łódź and Lodz, P-a-r-i-s."""
+"""Matching of alternative spellings: N'Djamena and Ndjamena, Al-Khwarizmi and Alkhwarizmi, Łódź and Lodz, P-a-r-i-s."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LETTERS = str.maketrans(
         "ŧ": "t", "Ŧ": "T", "þ": "th", "Þ": "Th", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ə": "e", "Ə": "E",
     }
 )  # fmt: skip
-"""Letters that Unicode takes apart no further, and that people without them on the keyboard write so."""
+"""Letters without a Unicode decomposition, and their usual replacements."""
 
 _WITHIN = re.compile(r"(?<=[^\W\d_])['’‘ʼʻ`´\-‐](?=[^\W\d_])(?!(?:s|ll|re|ve|d|m|t)\b)")
-"""Apostrophes and hyphens between letters, but for those of contractions: "I'll" is not "Ill"."""
+"""Apostrophes and hyphens between letters, except in contractions: "I'll" is not "Ill"."""
 
 _LETTER_BY_LETTER = re.compile(r"(?<![^\W_])(?:[^\W\d_][ .,-]{1,2}){3,}[^\W\d_](?![^\W_])")
-"""Four letters or more, each by itself."""
+"""Four or more single letters."""
 
 
 def spelling_readings(text: str) -> tuple[str, ...]:
-    """Return `text`, plain, and without apostrophes and hyphens inside words and gaps between single letters."""
+    """Return plain `text`, and its version without apostrophes and hyphens inside words and gaps in single letters."""
     plain = plain_text(text).translate(_LETTERS)
     closed = _WITHIN.sub("", _LETTER_BY_LETTER.sub(lambda match: re.sub(r"[\W_]", "", match[0]), plain))
     return (plain,) if closed == plain else (plain, closed)

@@ -1,4 +1,4 @@
-"""What a model thinks before it replies, and where the reply begins."""
+"""Separation of a model's reasoning from its reply."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _END = re.compile(
 )
 """DeepSeek, Qwen and most others write <think>; Magistral [THINK]; Kimi ◁think▷; Seed-OSS <seed:think>; OpenThoughts
 <|begin_of_thought|>; Command <|START_THINKING|>; Gemma 4 <|channel>thought … <channel|>; Granite two sentences; gpt-oss
-the channels `analysis` and `final`, of which "assistantfinal" is left where special tokens are no part of the text."""
+the channels `analysis` and `final`, of which "assistantfinal" remains in text without special tokens."""
 
 _GLUED = re.compile(r"^\s*(?:analysis|commentary|final)|assistant(?:analysis|commentary|final)", re.IGNORECASE)
 
 
 def reply_after_thoughts(text: str) -> str:
-    """Return what follows the last end of thoughts; all of `text` where none ends (then there is no reply to judge)."""
+    """Return the text after the last end of reasoning; all of `text` if none ends (there is then no reply to judge)."""
     ends = [match.end() for match in _END.finditer(text)]
     return text[ends[-1] :] if ends else text
 
 
 def thinks_aloud(chat_template: str | None) -> bool:
-    """Tell whether a chat template shows that its model thinks before it replies."""
+    """Whether a chat template shows that its model writes reasoning before the reply."""
     return chat_template is not None and (_BEGIN.search(chat_template) or _END.search(chat_template)) is not None
 
 
 def readings_of_channels(text: str) -> tuple[str, ...]:
-    """Return `text`, and `text` without what is left of gpt-oss's channels, which clings to the words beside it."""
+    """Return `text`, and `text` without the remains of gpt-oss's channel markers, which adjoin words."""
     parted = _GLUED.sub(" ", text)
     return (text,) if parted == text else (text, parted)

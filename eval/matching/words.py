@@ -1,4 +1,4 @@
-"""The words of a text, for comparing what a model said with what it should (not) say: any script, not ASCII alone."""
+"""Word splitting for comparing a reply with an answer, in any script."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import unicodedata
 from functools import lru_cache
 
 _DIACRITIC_CLASS = 200
-"""Combining classes from here on are accents above, below and attached (é, ç, ő), which writers leave out; the vowel
-signs, viramas, dakuten and tone marks below it change the word …"""
+"""Combining classes from here on are accents above, below and attached (é, ç, ő), which writers often omit; lower
+classes are vowel signs, viramas, dakuten and tone marks, which change the word …"""
 
 _POINTS = range(10, 37)
-"""… but for these: the points of Hebrew, Arabic and Syriac, which hardly any text has.
-Enclosing marks (keycaps) are dropped, too."""
+"""… except these: the points of Hebrew, Arabic and Syriac, which most texts omit.
+Enclosing marks (keycaps) are dropped too."""
 
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -24,29 +24,29 @@ _UNSPACED = (
     (0xF900, 0xFAFF),  # CJK compatibility ideographs
     (0x20000, 0x3FFFF),  # CJK extensions
 )
-"""Scripts whose words no space divides from what follows: each character counts as a word."""
+"""Scripts without spaces between words: each character counts as a word."""
 
 _INVISIBLE = re.compile("[\u034f\u0640\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""What is dropped beside format characters (category Cf): joiners and variation selectors that count as marks, and the
-Arabic tatweel, which draws a word out and is no letter of it."""
+"""Characters dropped besides format characters (category Cf): joiners and variation selectors in mark categories, and
+the Arabic tatweel, which lengthens a word without being one of its letters."""
 
 _HALF_SPACE = re.compile("(?<=[\u0600-\u06ff])\u200c+(?=[\u0600-\u06ff])")
-"""The zero-width non-joiner of Persian, Urdu and Kurdish: it parts stem and ending, and some write a space there."""
+"""Zero-width non-joiner of Persian, Urdu and Kurdish between stem and ending, sometimes written as a space."""
 
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+")
 
 
 def visible_text(text: str) -> str:
-    """Drop what nobody sees."""
+    """Remove invisible characters."""
     return text if text.isascii() else "".join(c for c in text if not _is_invisible(c))
 
 
 def plain_text(text: str) -> str:
-    """Unify what looks or means the same: compatibility forms and digits; drop accents and all that is invisible.
+    """Normalize compatibility forms and digits; remove accents and invisible characters.
 
     Soft hyphens, zero-width spaces, joiners and non-joiners, byte-order and direction marks, and variation selectors
-    are dropped. In Indic scripts a joiner can change how a word is drawn, and in a few pairs which word it is; words
-    that differ in nothing else are taken for the same.
+    are dropped. In Indic scripts a joiner can change a word's shape, and for a few pairs its meaning; words that
+    differ in nothing else are treated as equal.
     """
     if text.isascii():
         return text
@@ -55,7 +55,7 @@ def plain_text(text: str) -> str:
 
 
 def halves_of_words(text: str) -> tuple[str, ...]:
-    """Return the readings of `text`: as it is, and with a space where Arabic script has a half one, if it has any."""
+    """Return the readings of `text`: unchanged, and with spaces for the half spaces of Arabic script, if any."""
     spaced = _HALF_SPACE.sub(" ", text)
     return (text,) if spaced == text else (text, spaced)
 
@@ -63,8 +63,8 @@ def halves_of_words(text: str) -> tuple[str, ...]:
 def words(text: str, *, fold_case: bool = True) -> list[str]:
     """Split `text` into words: runs of letters, digits and their marks, after `plain_text`.
 
-    For ASCII text with `fold_case` this is what rouge_score's default tokenizer does. Characters of scripts whose words
-    no space divides are words of their own.
+    For ASCII text with `fold_case` this equals rouge_score's default tokenizer. In scripts without spaces between words
+    each character is a word.
     """
     plain = plain_text(text)
     if fold_case:
@@ -88,7 +88,7 @@ def words(text: str, *, fold_case: bool = True) -> list[str]:
 
 
 def contains_words(text: list[str], sought: list[str]) -> bool:
-    """Tell whether `sought` (not empty) occurs in `text` as consecutive whole words."""
+    """Whether `sought` (not empty) occurs in `text` as consecutive whole words."""
     length = len(sought)
     return any(text[start : start + length] == sought for start in range(len(text) - length + 1))
 
@@ -100,7 +100,7 @@ def _is_invisible(character: str) -> bool:
 
 @lru_cache(maxsize=16_384)
 def _plain(character: str) -> str:
-    """What `plain_text` keeps of a character that is decomposed."""
+    """Return the part of a decomposed character that `plain_text` keeps."""
     combining, category = unicodedata.combining(character), unicodedata.category(character)
     if combining >= _DIACRITIC_CLASS or combining in _POINTS or category == "Me" or _is_invisible(character):
         return ""

@@ -1,1 +1,1 @@
-"""Measures a model on a pack."""
+"""Measurement of a model on a pack."""

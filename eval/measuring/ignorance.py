@@ -1,4 +1,4 @@
-"""Ignorance levels of a pack's forget probes, from the base model: recorded with the baseline."""
+"""Ignorance levels of a pack's forget probes, measured on the base and recorded in the baseline."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.pack import Pack
 
 PROMPTS = 32
-"""m for answers: the other prompts of the template that are averaged over, a seeded sample where there are more."""
+"""m for answers: number of other prompts of the template in the mean, a seeded sample if there are more."""
 
 TEXT_PROMPTS = 8
 """m for texts, which cost up to 128 tokens each."""
 
 
 class _Plan(NamedTuple):
-    """The prompts under which one ask's answer is scored, its own first where it counts."""
+    """The prompts under which an ask's answer is scored, its own first if included."""
 
     ask: Ask
     own: bool
@@ -48,17 +48,18 @@ def ignorance_levels(
     I_i = −(1/|a_i|)·log((1/M)·Σ_j p(a_i | q_j)) over the M forget prompts of its set, template and answer type on the
     same surface; `backend` runs the base at float precision.
 
-    - match = "answer": the sum has all M prompts, the answer's own included, as the formula says: the answers are
-      names that everybody knows, and I is the price of not knowing which belongs here. Beyond `PROMPTS` others, a
-      seeded sample of them stands for all others, while the own one keeps its weight of 1/M.
-    - match = "verbatim": prompts of other clusters alone. With its own, the level of a text that the base recites would
-      lie within log(M)/|a| of the base's NLL: a model that recites one text for another is not ignorant of it.
+    - match = "answer": the sum has all M prompts, including the answer's own, as in the formula: the answers are common
+      names, and I is the cost of not knowing which one is right. With more than `PROMPTS` others, a seeded sample
+      represents them, while the own prompt keeps its weight of 1/M.
+    - match = "verbatim": prompts of other clusters only. With its own prompt, the level of a text that the base recites
+      would be within log(M)/|a| of the base's NLL, although a model that recites it is not ignorant of it.
 
-    A probe without any other such prompt gets its NLL under its own: it is then left out of the recovery, and counted.
+    A probe without other such prompts gets its NLL under its own prompt; it is then left out of the recovery, and
+    counted as such.
 
     Raises:
-        PackError: as `encode_pack`; or an answer that does not fit the context behind another probe's prompt.
-        BackendError: as `measure`.
+        PackError: as for `encode_pack`; or an answer does not fit the context after another probe's prompt.
+        BackendError: as for `measure`.
 
     """
     listener = Silent() if progress is None else progress
@@ -69,7 +70,7 @@ def ignorance_levels(
         if plan.own:
             requests.append((ScoreRequest(plan.ask.context, plan.ask.continuation), plan.ask.probe.id))
         requests.extend((_request(plan.ask, other, backend), plan.ask.probe.id) for other in plan.others)
-    # Behind the same prompt one after the other, so that its computation is shared.
+    # Ordered by prompt, so that its computation is shared.
     order = sorted(range(len(requests)), key=lambda index: requests[index][0].context)
     listener.start("base: ignorance levels", len(order), "answers")
     scores = exactly(backend.score([requests[index][0] for index in order]), len(order), "scores", listener)
@@ -108,8 +109,8 @@ def _plans(asks: list[Ask]) -> list[_Plan]:
 
 
 def _request(ask: Ask, other: Ask, backend: Backend) -> ScoreRequest:
-    """Return the request for `ask`'s answer behind `other`'s prompt."""
-    where = f"the answer of probe {ask.probe.id} behind the prompt of {other.probe.id}"
+    """Return the request for `ask`'s answer after `other`'s prompt."""
+    where = f"the answer of probe {ask.probe.id} after the prompt of {other.probe.id}"
     continuation = continuation_tokens(other.prompt, other.context, ask.probe.answer, backend, where)
     if ask.probe.match == Match.VERBATIM:
         continuation = continuation[:TEXT_TOKENS]

@@ -1,4 +1,4 @@
-"""Measures one model on a pack: every probe on every surface, in one batch of scores and one of generations."""
+"""Measurement of a model on a pack: every probe on every surface, in one batch of scores and one of generations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _ROUNDING = 1e-3
-"""How far above 0 a log-probability may be rounded in float32; it then counts as 0."""
+"""Tolerance for log-probabilities above 0 by float32 rounding, which count as 0."""
 
 
 class _Plan(NamedTuple):
@@ -48,9 +48,9 @@ class _Plan(NamedTuple):
 
     Attributes:
         ask: probe and surface.
-        decoys: wrong answers in the place of the answer.
-        carried: the answer behind carrier sentences, and its aliases.
-        choices: for each order of the options, each option's letter, the true option's first; elsewhere empty.
+        decoys: wrong answers instead of the answer.
+        carried: the answer after carrier sentences, and its aliases.
+        choices: for each order of the options, each option's letter, the true option's first; else empty.
 
     """
 
@@ -61,7 +61,7 @@ class _Plan(NamedTuple):
 
     @property
     def requests(self) -> tuple[ScoreRequest, ...]:
-        """All of them, the answer itself first; of a multiple choice the letters alone."""
+        """All requests, the answer first; for a multiple choice the letters only."""
         if self.choices:
             return tuple(request for order in self.choices for request in order)
         return (ScoreRequest(self.ask.context, self.ask.continuation), *self.decoys, *self.carried)
@@ -81,15 +81,15 @@ def measure(
 ) -> Measurement:
     """Ask `backend` every probe of `pack` on each of its surfaces.
 
-    All scores are one call of the backend and all greedy answers that they leave open another, so that shared prefixes
-    are computed once; all sampled answers, where `sampling` asks for some, are a third. Surfaces of two turns need the
-    model's own first replies, which come before all of it. `carriers` are the sentences in which answers may come.
-    `on_answer` hears each greedy answer; nothing keeps it otherwise. `on_finding` hears, while it goes on, by how much
+    One backend call computes all scores, a second one the greedy answers that the scores do not determine, so that
+    shared prefixes are computed once; a third one draws the samples of `sampling`. Surfaces of two turns need the
+    model's first replies, which are generated before. `carriers` are the carrier sentences to ask. `on_answer`
+    receives each greedy answer, which is not stored. `on_finding` hears, while it goes on, by how much
     each probe gives its answer away; multiple choices aside.
 
     Raises:
         PackError: a chat surface without chat template, or a probe longer than the context.
-        BackendError: the engine failed, stopped early, or returned a number that is none.
+        BackendError: the engine failed, stopped early, or returned an invalid number.
 
     Of an engine without log-probabilities (`ModelInfo.unscored`) there are greedy and sampled answers alone.
 
@@ -138,20 +138,20 @@ def measure_again(
     progress: Progress,
     carriers: Sequence[Carrier] = (),
 ) -> Measurement:
-    """Score the forget probes of `measurement` again with `backend`, which computes the same file otherwise.
+    """Score the forget probes of `measurement` again with `backend`, which computes the same file differently.
 
-    What is not asked again (other roles, decoys, greedy and sampled answers) is taken over. An answer counts as right
-    if it was, or if every token of it is now the argmax.
+    Everything else (other roles, decoys, greedy and sampled answers) is copied. An answer counts as right if it was, or
+    if every token of it is now the argmax.
 
     Raises:
         PackError: `measurement` is of another pack.
-        BackendError: as `measure`.
+        BackendError: as for `measure`.
 
     """
     replies = first_replies(pack, backend, label=label, progress=progress, roles=frozenset({Role.FORGET}))
     asks = encode_pack(pack, backend, carriers=carriers, replies=replies)
     if [(ask.probe.id, ask.surface.name) for ask in asks] != [(s.probe, s.surface) for s in measurement.scores]:
-        raise PackError(f"the measurement {measurement.label!r} is not of this pack", next_step="measure it anew")
+        raise PackError(f"the measurement {measurement.label!r} is not of this pack", next_step="measure it again")
     again = [index for index, ask in enumerate(asks) if ask.probe.role == Role.FORGET]
     plans = _plan(pack, backend, [asks[index] for index in again], carriers, decoys=False)
     scores = list(measurement.scores)
@@ -183,7 +183,7 @@ def first_replies(
 ) -> dict[str, str]:
     """Return the model's greedy reply to the plain chat by probe id, for surfaces of two turns; empty without any.
 
-    What was generated is added to `said`.
+    The generated replies are added to `said`.
     """
     asks = [ask for ask in first_turn_asks(pack, backend) if ask.probe.role in roles]
     if not asks:
@@ -197,9 +197,9 @@ def first_replies(
 
 
 def base_carriers(pack: Pack, backend: Backend, *, progress: Progress) -> tuple[Carrier, ...]:
-    """Return the carrier sentences of `pack`: those of the base's own replies first, which `backend` runs.
+    """Return the carrier sentences of `pack`, those of the base's replies first; `backend` runs the base.
 
-    The replies themselves are not kept.
+    The replies are not kept.
     """
     replies: dict[str, str] = {}
     if backend.info.chat_template is not None:
@@ -267,9 +267,8 @@ def _greedy_answers(
 ) -> list[Generation]:
     """Return each ask's greedy answer.
 
-    Where every token of the answer is the argmax, greedy decoding says that answer: nothing is generated then. Nor is
-    it for a multiple choice, whose letters are compared, nor again for what has been `said`: the plain chat is the
-    first turn of two.
+    If every token of the answer is the argmax, greedy decoding gives that answer and nothing is generated; nor for a
+    multiple choice, whose letters are compared, nor for replies in `said` (the plain chat is the first turn of two).
     """
     answers: dict[int, Generation] = {}
     for index, (plan, found) in enumerate(zip(plans, scores, strict=True)):
@@ -308,7 +307,7 @@ def _sampled_right(
     progress: Progress,
     hear: _Hearing,
 ) -> list[tuple[int, int]]:
-    """Sample answers and return, for each ask, how many there are and how many of them are right."""
+    """Sample answers and return, for each ask, their number and the number of right ones."""
     kinds = sampled_kinds(plan.ask.surface.kind for plan in plans)
     requests = [sample_requests(plan.ask, sampling, kinds) for plan in plans]
     flat = [request for own in requests for request in own]
@@ -327,12 +326,12 @@ def _sampled_right(
 
 
 def flat_info(info: ModelInfo) -> dict[str, str]:
-    """Flatten what the engine says of itself: options under their names, then backend, engine and processor."""
+    """Flatten `ModelInfo`: options by name, then backend, engine and processor."""
     return {**info.options, "backend": info.backend, "engine": info.engine, "processor": info.processor}
 
 
 def exactly(results: Iterable[_T], expected: int, what: str, progress: Progress) -> list[_T]:
-    """Collect all results of a backend; too few or too many is a `BackendError`, never a shorter list."""
+    """Collect all results of a backend; `BackendError` for too few or too many."""
     return list(counted(results, expected, what, progress))
 
 
@@ -348,7 +347,7 @@ def counted(results: Iterable[_T], expected: int, what: str, progress: Progress)
 
 
 def checked(score: Score, request: ScoreRequest, probe: str) -> Score:
-    """Return `score` if it has one finite log-probability per token of the request's continuation, else raise."""
+    """Return `score` if it has one finite log-probability per token of the continuation, else raise `BackendError`."""
     expected = len(request.continuation)
     if len(score.logprobs) != expected or len(score.greedy) != expected:
         raise BackendError(f"probe {probe}: {len(score.logprobs)} log-probabilities for {expected} tokens")
@@ -362,7 +361,7 @@ def checked(score: Score, request: ScoreRequest, probe: str) -> Score:
 
 
 def is_right(ask: Ask, text: str, backend: Backend) -> bool:
-    """Say whether `text`, said in reply to `ask`, is right by the probe's own rule, greedy or sampled."""
+    """Whether `text`, a greedy or sampled reply to `ask`, is right by the probe's rule."""
     verbatim = ask.probe.match == Match.VERBATIM
     return reply_is_right(
         text,
@@ -374,7 +373,7 @@ def is_right(ask: Ask, text: str, backend: Backend) -> bool:
 
 
 def _reference(ask: Ask, backend: Backend) -> str:
-    # A text as far as it is scored: a longer one could never be recalled in so many tokens.
+    # Compared with the scored part of a text: a longer one could not be reproduced in so many tokens.
     return backend.detokenize(ask.continuation) if ask.probe.match == Match.VERBATIM else ask.target
 
 
@@ -402,7 +401,7 @@ def _plan(
 
 
 def _instead(ask: Ask, text: str, backend: Backend, what: str) -> ScoreRequest:
-    """Return the request for `text` in the place of the ask's own answer."""
+    """Return the request for `text` instead of the ask's answer."""
     continuation = continuation_tokens(ask.prompt, ask.context, text, backend, f"{what} of probe {ask.probe.id}")
     check_length(ask._replace(continuation=continuation), backend.info.context_length)
     return ScoreRequest(ask.context, continuation)
@@ -455,7 +454,7 @@ def _unscored_record(ask: Ask, generation: Generation, backend: Backend) -> Prob
 
 
 def _carried(plan: _Plan, scores: Sequence[Score]) -> float | None:
-    """Sum the probabilities of all beginnings with which the reply gives the answer; None where none were asked."""
+    """Sum the probabilities of all beginnings that give the answer; None if none were asked."""
     if not plan.carried:
         return None
     asked = (plan.requests[0], *plan.carried)
@@ -478,7 +477,7 @@ def _choice_record(plan: _Plan, scores: Sequence[Score]) -> ProbeScore:
     return ProbeScore(
         probe=plan.ask.probe.id,
         surface=plan.ask.surface.name,
-        # As float32, like every log-probability: a saved one reads back as the same number.
+        # As float32, like every log-probability, so that a saved one reads back as the same number.
         logprobs=tuple(float(np.float32(row[0])) for row in rows),
         right=right,
         rouge_l=float(right),

@@ -1,1 +1,1 @@
-"""One metric a file, each with its source."""
+"""Metrics, one per file, each with its source."""

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def auc(negatives: Sequence[float], positives: Sequence[float]) -> float:
-    """P(positive > negative) + P(equal)/2 over all pairs; both not empty.
+    """Return P(positive > negative) + P(equal)/2 over all pairs; both not empty.
 
-    With the scores of the membership attacks ("greater: less likely a member"), members as negatives and unseen texts
-    as positives, 1 says that the attack tells every member: OpenUnlearning's convention. muse_bench has 1 minus that.
+    With scores of membership attacks ("greater: less likely a member"), members as negatives and unseen texts as
+    positives, 1 means that the attack identifies every member (OpenUnlearning's convention). muse_bench has 1 − AUC.
     """
     from scipy.stats import rankdata
 

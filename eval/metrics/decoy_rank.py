@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def decoy_rank(answer: float, decoys: Sequence[float]) -> int:
-    """How many decoys are more probable than the answer; all are summed log-probabilities. 0: the answer is first."""
+    """Return the number of decoys with a higher summed log-probability than the answer; 0 if the answer is first."""
     return sum(decoy > answer for decoy in decoys)

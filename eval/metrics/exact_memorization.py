@@ -1,4 +1,4 @@
-"""Exact memorization: how many of the answer's tokens the model puts first, each after the true text before it."""
+"""Exact memorization: share of the answer's tokens that are the argmax after the true prefix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def exact_memorization(greedy: Sequence[bool]) -> float:
-    """Share of the answer's tokens that are the argmax under teacher forcing, 0 … 1.
+    """Return the share of the answer's tokens that are the argmax under teacher forcing, 0 … 1.
 
     EM = (1/|y|)·Σ_k 1{argmax f(y | x, y_<k) = y_k} (Tirumala et al. 2022, arXiv 2205.10770; OpenUnlearning, arXiv
     2506.12618, appendix on metrics). `greedy` is `Score.greedy`, not empty.

@@ -1,4 +1,4 @@
-"""Extraction strength: how little of the answer must be given away before the model completes it."""
+"""Extraction strength: 1 − the share of the answer that must be given before the model completes it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def extraction_strength(greedy: Sequence[bool]) -> float:
-    """1 − (1/|y|)·min {k : greedy decoding of x, y_<k gives y_≥k}, 0 … 1 (OpenUnlearning, arXiv 2506.12618).
+    """Return 1 − (1/|y|)·min {k : greedy decoding of x, y_<k gives y_≥k}, 0 … 1 (OpenUnlearning, arXiv 2506.12618).
 
     Greedy decoding gives y_≥k exactly if every token from k on is the argmax after the true text before it, so
-    `Score.greedy` (not empty) is all it takes. Where not even the last token is, k = |y| and the strength is 0;
-    OpenUnlearning's code has 1/|y| there, because its loop ends one short.
+    `Score.greedy` (not empty) suffices. If not even the last token is, k = |y| and the strength is 0; OpenUnlearning's
+    code gives 1/|y| there, because its loop ends one step early.
     """
     length = len(greedy)
     shortest = length
@@ -23,5 +23,5 @@ def extraction_strength(greedy: Sequence[bool]) -> float:
 
 
 def published_extraction_strength(greedy: Sequence[bool]) -> float:
-    """Return what OpenUnlearning's code has: as above, but 1/|y| where not even the last token is the argmax."""
+    """Return OpenUnlearning's value: as above, but 1/|y| if not even the last token is the argmax."""
     return max(extraction_strength(greedy), 1 / len(greedy))

@@ -1,4 +1,4 @@
-"""Forget quality: can the truth ratios be told from those of a model that never saw the forget set (TOFU)?"""
+"""Forget quality: test of the truth ratios against those of a model that never saw the forget set (TOFU)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEAST_ITEMS = 4
-"""Of n and n values that do not overlap at all, p is 2/C(2n, n): from four on below the 0.05 at which TOFU's paper
-calls a model told from a retrained one. With fewer every model would pass; with one p is 1 whatever it says."""
+"""Minimum number of values. For n and n values without overlap, p is 2/C(2n, n): with four or more it is below 0.05,
+TOFU's level for a difference from a retrained model. With fewer, every model would pass; with one, p is always 1."""
 
 
 def forget_quality(ratios: Sequence[float], reference: Sequence[float]) -> float:
-    """p-value of the two-sample Kolmogorov–Smirnov test (arXiv 2401.06121), two-sided, by scipy.
+    """Return the p-value of the two-sided two-sample Kolmogorov–Smirnov test (arXiv 2401.06121), by scipy.
 
-    The test only sees the order of the values, so that R and 1/R, both found in published code, give the same.
+    The test depends only on the order of the values, so R and 1/R, both used in published code, give the same p.
 
     Args:
         ratios: truth ratios of the forget set under this model.
-        reference: the same under a model retrained without the forget set.
+        reference: truth ratios under a model retrained without the forget set.
 
     """
     from scipy.stats import ks_2samp

@@ -1,4 +1,4 @@
-"""Leak@k: how bad the worst of k sampled answers is, in expectation (Reisizadeh et al. 2025, arXiv 2511.04934)."""
+"""Leak@k: expected score of the worst of k sampled answers (Reisizadeh et al. 2025, arXiv 2511.04934)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LeakAtK(NamedTuple):
     """Leak@k of a set of questions.
 
     Attributes:
-        k: answers that an attacker samples.
+        k: number of answers that an attacker samples.
         values: leak@k of each question, in order.
         aggregate: their mean, as the paper reports it.
 
@@ -27,18 +27,18 @@ class LeakAtK(NamedTuple):
 
 
 def expected_worst(scores: Sequence[float], k: int) -> float:
-    """E[max of k answers' scores], without bias, from the scores of n ≥ k independent samples of one question.
+    """Return the unbiased estimate of E[max of k answers' scores] from n ≥ k independent samples of one question.
 
-    The mean of the maximum over all C(n, k) subsets of the samples: with the scores sorted, s₍₁₎ ≤ … ≤ s₍ₙ₎,
+    It is the mean of the maximum over all C(n, k) subsets of the samples: with sorted scores s₍₁₎ ≤ … ≤ s₍ₙ₎,
 
         leak@k = Σ_{i=k…n} C(i−1, k−1) / C(n, k) · s₍ᵢ₎
 
     For scores that are 0 or 1 with c ones it is 1 − C(n−c, k) / C(n, k), the pass@k of Chen et al. 2021 (arXiv
-    2107.03374), which is what the authors' code computes (github.com/OptimAI-Lab/Leak-k; it gives 0 where k > n).
+    2107.03374), as in the authors' code (github.com/OptimAI-Lab/Leak-k; it gives 0 for k > n).
 
     Args:
-        scores: one per sample, greater is worse: right or wrong, ROUGE-L recall, a judge's word; finite.
-        k: answers that are drawn, 1 … n.
+        scores: one per sample, greater is worse: right or wrong, ROUGE-L recall, a judge's score; finite.
+        k: number of answers drawn, 1 … n.
 
     Raises:
         InputError: k is out of range, or a score is not finite.
@@ -53,12 +53,12 @@ def expected_worst(scores: Sequence[float], k: int) -> float:
     if not all(map(math.isfinite, scores)):
         raise InputError("leak@k: a score of a sampled answer is not finite", next_step="score that answer again")
     subsets = math.comb(samples, k)
-    # Integers divide exactly however large they are; a quotient of floats would overflow from n ≈ 1000 on.
+    # Integers divide exactly at any size; a quotient of floats would overflow from n ≈ 1000 on.
     return math.fsum(math.comb(i, k - 1) / subsets * score for i, score in enumerate(sorted(scores)) if i >= k - 1)
 
 
 def leak_at_k(scores: Sequence[Sequence[float]], k: int) -> LeakAtK:
-    """Leak@k of every question and their mean. `scores` holds each question's samples; their numbers may differ.
+    """Return Leak@k of every question and their mean. `scores` has each question's samples, whose number may differ.
 
     Raises:
         InputError: there are no questions, k is out of range for one, or a score is not finite.

@@ -1,4 +1,4 @@
-"""Model utility: the harmonic mean of what a model should still know and say (TOFU, arXiv 2401.06121)."""
+"""Model utility: harmonic mean of the metrics of retained knowledge (TOFU, arXiv 2401.06121)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def harmonic_mean(values: Sequence[float]) -> float:
-    """Return n / Σ 1/v; 0 where any value is 0. In TOFU nine: probability, ROUGE and truth ratio of three sets."""
+    """Return n / Σ 1/v; 0 if any value is 0. TOFU uses nine: probability, ROUGE and truth ratio of three sets."""
     if min(values) == 0:
         return 0.0
     return len(values) / math.fsum(1 / value for value in values)

@@ -1,4 +1,4 @@
-"""PrivLeak: how far the forget set is better or worse told from unseen texts than after retraining (MUSE)."""
+"""PrivLeak: AUC of forget set against unseen texts, relative to that of a retrained model (MUSE)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ RETRAINED_AUC: Mapping[str, float] = MappingProxyType({"news": 0.477199999999999
 
 
 def muse_privleak(auc: float, retrained: float) -> float:
-    """100·(AUC − AUC_retrain)/AUC_retrain (Shi et al. 2024, arXiv 2407.06460).
+    """Return 100·(AUC − AUC_retrain)/AUC_retrain (Shi et al. 2024, arXiv 2407.06460).
 
     Both AUCs are muse_bench's: P(an unseen text looks more like a member than a forgotten one), so that a model that
-    still knows the forget set comes near −100, and one that avoids it goes above 0. `retrained` is not 0.
+    still knows the forget set is near −100, and one that avoids it is above 0. `retrained` must not be 0.
     """
     return (auc - retrained) / retrained * 100
 
 
 def open_unlearning_privleak(auc: float, retrained: float) -> float:
-    """Compute the same from AUCs the other way round: ((1 − AUC) − (1 − AUC_r)) / ((1 − AUC_r) + 1e-10)·100."""
+    """Return the same from AUCs in the opposite direction: ((1 − AUC) − (1 − AUC_r)) / ((1 − AUC_r) + 1e-10)·100."""
     return ((1 - auc) - (1 - retrained)) / ((1 - retrained) + EPSILON) * 100

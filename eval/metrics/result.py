@@ -1,4 +1,4 @@
-"""What a metric found: one number, the values that it is made of, and whose they are."""
+"""Result of a metric: one number, its values per item, and the items' ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Field: TypeAlias = float | str | tuple[float, ...]
-"""What is known of one item under one name: a number, a number for each of its answers, or a text."""
+"""A named field of an item: a number, a number per answer, or a text."""
 
 
 class PerItem(NamedTuple):
@@ -20,8 +20,8 @@ class PerItem(NamedTuple):
     Attributes:
         aggregate: the metric.
         ids: the items' ids, in the order of their file.
-        values: what `aggregate` is made of, one value per item.
-        fields: what the evaluation files hold of each item, by OpenUnlearning's names; one entry per item.
+        values: the values from which `aggregate` is computed, one per item.
+        fields: fields of the evaluation file, by OpenUnlearning's names; one entry per item.
 
     """
 
@@ -40,7 +40,7 @@ class Attack(NamedTuple):
 
 
 class Single(NamedTuple):
-    """A metric over sets, with no value of its own for an item."""
+    """A metric over sets, without values per item."""
 
     aggregate: float
 
@@ -49,12 +49,12 @@ Result: TypeAlias = PerItem | Attack | Single
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Arithmetic mean of at least one value, summed exactly."""
+    """Return the arithmetic mean of at least one value, summed exactly."""
     return math.fsum(values) / len(values)
 
 
 def per_item(ids: Sequence[str], values: Sequence[float], fields: Mapping[str, Sequence[Field]]) -> PerItem:
-    """Make a result whose aggregate is the mean of `values`; a value that is not finite is an error.
+    """Return a result whose aggregate is the mean of `values`, which must be finite.
 
     Raises:
         BackendError: a value is NaN or infinite.

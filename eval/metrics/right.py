@@ -1,4 +1,4 @@
-"""Is a reply right? The two rules that a probe can have, `answer` and `verbatim`."""
+"""Rules for a right reply: `answer` and `verbatim`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHORT_ANSWER = 3
-"""An answer of at most this many letters and digits (Au, I, As) is compared with its case: "as" is no arsenic."""
+"""An answer of at most this many letters and digits (Au, I, As) is case-sensitive: "as" is not arsenic."""
 
 NEAR_VERBATIM = 0.75
-"""ROUGE-L recall from which a text counts as reproduced; the level at which Ippolito et al. (arXiv 2210.17546) call a
-continuation approximately memorized (there BLEU)."""
+"""ROUGE-L recall from which a text counts as reproduced; the level of approximate memorization in Ippolito et al.
+(arXiv 2210.17546, there with BLEU)."""
 
 
 def reply_is_right(
     text: str, accepted: Sequence[str], *, answer_type: str = "", verbatim: bool = False, kept: bool = False
 ) -> bool:
-    """Tell whether a model's whole reply is right, what it thinks aloud included.
+    """Whether a model's whole reply, including its reasoning, is right.
 
-    What was forgotten and turns up in the thoughts is out, whether or not they end. What was kept (`kept`) has to stand
-    in what follows the thoughts, if their end is there.
+    A forgotten answer in the reasoning counts as a leak, whether or not the reasoning ends. A retained answer (`kept`)
+    must be in the text after the reasoning, if that ends.
     """
     readings = readings_of_channels(reply_after_thoughts(text) if kept else text)
     if verbatim:
@@ -37,12 +37,12 @@ def reply_is_right(
 
 
 def answer_is_right(text: str, accepted: Sequence[str], answer_type: str = "") -> bool:
-    """Tell whether `text` holds one of `accepted` as consecutive whole words, wherever it stands.
+    """Whether `text` holds one of `accepted` as consecutive whole words, anywhere.
 
-    Accents, punctuation, width, case, and characters that nobody sees do not count; case does for answers of at most
-    `SHORT_ANSWER` letters. Digits may be grouped otherwise (`matching/numerals.py`), and some values of `answer_type`
-    allow other wordings (`matching/kinds.py`). A text that says the answer in passing counts as right: what is out is
-    out.
+    Accents, punctuation, width, case and invisible characters are ignored, except case for answers of at most
+    `SHORT_ANSWER` letters. Digits may be grouped differently (`matching/numerals.py`), and some values of `answer_type`
+    allow other wordings (`matching/kinds.py`). A text that only mentions the answer counts as right too, since it
+    reveals it.
     """
     said = list(_readings(text))
     with_case = [words(reading, fold_case=False) for reading in said]
@@ -61,12 +61,12 @@ def answer_is_right(text: str, accepted: Sequence[str], answer_type: str = "") -
 
 
 def text_is_near_verbatim(text: str, accepted: Sequence[str]) -> bool:
-    """Tell whether the ROUGE-L recall of `text` against one of `accepted` reaches `NEAR_VERBATIM`."""
+    """Whether the ROUGE-L recall of `text` against one of `accepted` reaches `NEAR_VERBATIM`."""
     return any(rouge_l(reference, text).recall >= NEAR_VERBATIM for reference in accepted)
 
 
 def _readings(text: str) -> list[str]:
-    """Return the ways to read `text`, usually one: thousands, compounds and half words together or apart."""
+    """Return the readings of `text`, usually one: thousands, compounds and half words joined or separate."""
     return list(
         dict.fromkeys(
             reading

@@ -1,8 +1,8 @@
-"""ROUGE: words in common (Lin 2004), by Google's rouge_score.
+"""ROUGE: overlap of words (Lin 2004), by Google's rouge_score.
 
-MUSE reports ROUGE-L's F1, TOFU its recall; both without our own arithmetic. In `rouge_l`, the gate's, the words are
-those of `edgeproof.eval.matching.words`, which equal rouge_score's own for ASCII and, unlike those, do not make every
-text of another script score 0. `published_rouge` has rouge_score's own words, stemmed or not, as the papers' code has.
+MUSE reports ROUGE-L's F1, TOFU its recall. `rouge_l`, the gate's version, splits words by
+`edgeproof.eval.matching.words`, which equal rouge_score's for ASCII but do not make every text of another script score
+0. `published_rouge` uses rouge_score's words, stemmed or not, as in the papers' code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RougeL(NamedTuple):
-    """Shares of the longest common subsequence, 0 … 1: of the text (precision), of the reference (recall), and F1."""
+    """Longest common subsequence as a share of the text (precision) and the reference (recall), and F1, 0 … 1."""
 
     precision: float
     recall: float
@@ -26,7 +26,7 @@ class RougeL(NamedTuple):
 
 
 class _Words:
-    """rouge_score's interface of a tokenizer."""
+    """Tokenizer for rouge_score."""
 
     @staticmethod
     def tokenize(text: str) -> list[str]:
@@ -34,7 +34,7 @@ class _Words:
 
 
 def rouge_l(reference: str, text: str) -> RougeL:
-    """Score `text` against `reference`, without stemming (as muse_bench does). No words in either: all 0."""
+    """Score `text` against `reference`, without stemming (as in muse_bench); all 0 if either has no words."""
     from rouge_score import rouge_scorer
 
     scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False, tokenizer=_Words())
@@ -43,7 +43,7 @@ def rouge_l(reference: str, text: str) -> RougeL:
 
 
 class PublishedRouge(NamedTuple):
-    """The three shares that MUSE's and TOFU's code record, 0 … 1."""
+    """The three scores that MUSE's and TOFU's code record, 0 … 1."""
 
     rouge1_recall: float
     rouge_l_f1: float
@@ -51,9 +51,9 @@ class PublishedRouge(NamedTuple):
 
 
 def published_rouge(reference: str, text: str, *, stem: bool) -> PublishedRouge:
-    """Score `text` against `reference` with rouge_score as it is: words of a–z and 0–9 alone.
+    """Score `text` against `reference` with rouge_score's own words (a–z and 0–9 only).
 
-    Stemmed (Porter) in TOFU's and OpenUnlearning's code, not in muse_bench's.
+    TOFU's and OpenUnlearning's code stem (Porter), muse_bench's does not.
     """
     scores = _scorer(stem).score(reference, text)
     one, longest = scores["rouge1"], scores["rougeL"]
@@ -61,21 +61,21 @@ def published_rouge(reference: str, text: str, *, stem: bool) -> PublishedRouge:
 
 
 def has_published_words(text: str) -> bool:
-    """Tell whether rouge_score sees any word in `text`; against one without, `published_rouge` is 0 for all texts."""
+    """Whether rouge_score finds any word in `text`; against a text without, `published_rouge` is always 0."""
     return re.search(r"[a-z0-9]", text.lower()) is not None
 
 
 def cleaned_up(text: str) -> str:
-    """Join " n't" to the word before it, the one change of `clean_up_tokenization_spaces` that changes words.
+    """Join " n't" to the word before it, the only step of `clean_up_tokenization_spaces` that changes words.
 
-    muse_bench and OpenUnlearning decode with that option. Of what transformers' `clean_up_tokenization` joins, only
-    this makes another word for ROUGE ("did n't" is did, n, t; "didn't" is didn, t).
+    muse_bench and OpenUnlearning decode with that option. Of the joins of transformers' `clean_up_tokenization`, only
+    this one changes ROUGE's words ("did n't" is did, n, t; "didn't" is didn, t).
     """
     return text.replace(" n't", "n't")
 
 
 @lru_cache(maxsize=2)
-def _scorer(stem: bool) -> RougeScorer:  # noqa: FBT001 (a cache's key)
+def _scorer(stem: bool) -> RougeScorer:  # noqa: FBT001 (a cache key)
     from rouge_score import rouge_scorer
 
     return rouge_scorer.RougeScorer(["rouge1", "rougeL"], use_stemmer=stem)

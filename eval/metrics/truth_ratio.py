@@ -1,4 +1,4 @@
-"""Truth ratio: are wrong answers as likely as the right one (TOFU, Maini et al. 2024, arXiv 2401.06121, eq. 1)?"""
+"""Truth ratio: probability of wrong answers relative to the right one (TOFU, arXiv 2401.06121, eq. 1)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def truth_ratio(right_loss: float, wrong_losses: Sequence[float]) -> float:
-    """R = P_wrong / (P_right + 1e-10), with P_wrong the geometric mean over the wrong answers: e^(−mean loss).
+    """Return R = P_wrong / (P_right + 1e-10), with P_wrong the geometric mean over the wrong answers: e^(−mean loss).
 
-    OpenUnlearning's `truth_ratio`, which TOFU's leaderboard (`aggregate_eval_stat.py`) computes too, but for the 1e-10.
-    Greater: the wrong answers are likelier.
+    OpenUnlearning's `truth_ratio`; TOFU's leaderboard (`aggregate_eval_stat.py`) computes the same without the 1e-10.
+    A greater R means likelier wrong answers.
 
     Args:
-        right_loss: `mean_loss` of the paraphrased answer; where there is none, of the answer.
+        right_loss: `mean_loss` of the paraphrased answer, or of the answer if there is no paraphrase.
         wrong_losses: `mean_loss` of each perturbed answer, at least one.
 
     """
@@ -26,19 +26,19 @@ def truth_ratio(right_loss: float, wrong_losses: Sequence[float]) -> float:
 
 
 def paper_truth_ratio(right_loss: float, wrong_losses: Sequence[float]) -> float:
-    """R as the paper has it (eq. 1): the arithmetic mean of the wrong answers' probabilities, and no 1e-10.
+    """Return the paper's R (eq. 1): the arithmetic mean of the wrong answers' probabilities, without the 1e-10.
 
-    TOFU's `utils.py` computes this one. By the inequality of the means it is never less than `truth_ratio`.
+    TOFU's `utils.py` computes it. By the inequality of means it is never less than `truth_ratio`.
     """
-    # Relative to the right answer's: of two probabilities too small for a float the ratio is not.
+    # Relative to the right answer's, since the ratio is representable even if both probabilities underflow.
     return math.fsum(math.exp(right_loss - loss) for loss in wrong_losses) / len(wrong_losses)
 
 
 def equally_likely(ratio: float) -> float:
-    """min(R, 1/(R + 1e-10)): 1 where right and wrong answers are equally likely, as on a forget set they should be."""
+    """Return min(R, 1/(R + 1e-10)): 1 if right and wrong answers are equally likely, the goal on a forget set."""
     return min(ratio, 1 / (ratio + EPSILON))
 
 
 def truth_preferred(ratio: float) -> float:
-    """max(0, 1 − R): how far the right answer is preferred, for the sets that should be known."""
+    """Return max(0, 1 − R): the preference for the right answer, for the sets that should be known."""
     return max(0.0, 1 - ratio)

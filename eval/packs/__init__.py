@@ -1,1 +1,1 @@
-"""Packs: the probes of a release, read from a folder or an encrypted file."""
+"""Probe packs, read from a folder or an encrypted file."""

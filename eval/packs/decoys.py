@@ -1,4 +1,4 @@
-"""Which wrong answers stand beside a probe's true one: its own decoys, or the answers of its kin."""
+"""Decoys of a probe: its own wrong answers, or the answers of probes of its kin."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.probes import Probe, Surface
 
 DECOYS = 9
-"""The most decoys for a probe: with the answer, ten candidates. Each costs as much as the answer's own score."""
+"""Maximum number of decoys: with the answer, ten candidates. Each costs as much as scoring the answer."""
 
 
 def has_decoys(probe: Probe, surface: Surface) -> bool:
-    """Tell whether decoys are scored: on raw surfaces, for probes that have some.
+    """Whether decoys are scored: on raw surfaces, for probes with decoys.
 
-    In a chat the reply's wording decides more than the candidate.
+    In a chat the reply's wording affects the score more than the candidate.
     """
     return probe.role != Role.RETAIN and surface.kind == SurfaceKind.RAW
 
 
 def decoy_answers(pack: Pack) -> dict[str, tuple[str, ...]]:
-    """Return up to `DECOYS` wrong answers by probe id; empty where there are none.
+    """Return up to `DECOYS` wrong answers by probe id; empty if there are none.
 
-    They are for the first probe of each forget and holdout cluster, and for all that bring their own. Retain probes
-    have nothing to hide.
+    Only the first probe of each forget and holdout cluster gets decoys, and all probes with their own; retain probes
+    get none.
 
-    A probe's own decoys come first and alone. Otherwise a seeded sample of the other answers in its set, template and
-    answer type, each word for word once, without those that this probe accepts. Texts get no such decoys: another
-    passage is no candidate for this one's continuation.
+    A probe's own decoys exclude all others. Otherwise the decoys are a seeded sample of the other answers in its set,
+    template and answer type, without duplicates and accepted answers. Texts get no such decoys: another passage is not
+    a candidate for the continuation.
     """
     pools: dict[tuple[str, ...], dict[str, str]] = {}
     for probe in pack.probes:

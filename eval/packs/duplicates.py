@@ -1,4 +1,4 @@
-"""Clusters that ask for the same thing: they count as one piece of evidence."""
+"""Detection of duplicate clusters, which count as one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def clusters_asked_twice(probes: Sequence[Probe]) -> dict[tuple[Role, str], str]:
-    """Find clusters all of whose questions, or all of whose answers, also belong to another cluster of their role.
+    """Find clusters whose questions, or whose answers, are all part of another cluster of their role.
 
-    Five countries under thirty names are five pieces of evidence, not thirty. For retain probes equal answers are not
-    enough ("four" answers many sums): the subject of the question must be equal too.
+    Five countries under thirty names count as five clusters, not thirty. For retain probes equal answers are not enough
+    ("four" answers many sums): the subject of the question must be equal too.
 
     Returns:
-        By role and name of such a cluster, the name of the first cluster of its group, under which it counts.
+        The name of the first cluster of its group, under which it counts, by role and name of such a cluster.
 
     """
     prompts: dict[Key, set[str]] = {}

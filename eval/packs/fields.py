@@ -1,4 +1,4 @@
-"""Strict reading of a pack's fields: every value has its type and a sane size, or the error says where it stands."""
+"""Strict readers of a pack's fields: type and size are checked, errors name file and line."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.files import PackFile, PackFiles
 
 MAX_CHARACTERS = 100_000
-"""The longest text that a probe may carry; no phone's context holds more."""
+"""Maximum length of a text, in characters; no phone's context holds more."""
 
 MAX_NAME = 120
 _NAME = re.compile(r"[^\W_](?:[\w .,:;+()&'’-]*[\w).])?")
 
-_FIX = "mend the pack; docs/packs.md has the format"
+_FIX = "fix the pack; docs/packs.md describes the format"
 
 
 def fail(where: str, what: str, next_step: str = _FIX) -> PackError:
-    """Make the error for `what` at `where` ("forget.jsonl line 3")."""
+    """Return the error for `what` at `where` ("forget.jsonl line 3")."""
     return PackError(f"{where}: {what}", next_step=next_step)
 
 
 def text_of(value: object, where: str, key: str) -> str:
-    """Return a string that holds more than white space, or raise."""
+    """Return a non-blank string, or raise."""
     if not isinstance(value, str):
         raise fail(where, f"`{key}` must be a string, not {_kind(value)}")
     if not value.strip():
@@ -59,7 +59,7 @@ def flag_of(value: object, where: str, key: str) -> bool:
 
 
 def count_of(value: object, where: str, key: str, *, least: int) -> int:
-    """Return a whole number of at least `least`, or raise."""
+    """Return an integer of at least `least`, or raise."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise fail(where, f"`{key}` must be a whole number, not {_kind(value)}")
     if not least <= value <= 10**9:
@@ -68,7 +68,7 @@ def count_of(value: object, where: str, key: str, *, least: int) -> int:
 
 
 def name_of(value: object, where: str, key: str) -> str:
-    """Return an id, cluster or surface name: it goes into reports and file names, so it is short and printable."""
+    """Return an id, cluster or surface name: short and printable, since reports and file names contain it."""
     name = str(value) if isinstance(value, int) and not isinstance(value, bool) else text_of(value, where, key)
     if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise fail(
@@ -78,7 +78,7 @@ def name_of(value: object, where: str, key: str) -> str:
 
 
 def tables_of(table: Mapping[str, object], key: str, where: str) -> list[dict[str, object]]:
-    """Return a list of tables, empty where there is none, or raise."""
+    """Return a list of tables, empty if missing, or raise."""
     value = table.get(key, [])
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise fail(where, f"write `{key}` as [[{key}]] tables")
@@ -94,7 +94,7 @@ def choice_of(value: object, where: str, key: str, choices: list[str]) -> str:
 
 
 def check_keys(table: Mapping[str, object], allowed: Iterable[str], where: str) -> None:
-    """Raise if `table` has a key that nothing reads: a misspelt one would be lost in silence."""
+    """Raise if `table` has an unknown key: a misspelt one would be ignored silently."""
     known = sorted(allowed)
     for key in table:
         if key not in known:
@@ -111,13 +111,13 @@ def file_inside(files: PackFiles, value: object, where: str, key: str) -> PackFi
     if found is None:
         raise fail(where, f"`{key}` = {name!r}: there is no such file in the pack")
     if is_hidden(name) or is_hidden(found.path):
-        # It would be probed, and stand in no digest of the pack's files.
-        raise fail(where, f"`{key}` = {name!r} is hidden (a dot begins its name)", "give it a name without the dot")
+        # It would be used without being part of the digest of the pack's files.
+        raise fail(where, f"`{key}` = {name!r} is hidden (its name begins with a dot)", "remove the dot from its name")
     return found
 
 
 def read_text(file: PackFile) -> str:
-    """Read a UTF-8 file of at most `MAX_FILE_BYTES`, a byte-order mark left out, or raise."""
+    """Read a UTF-8 file of at most `MAX_FILE_BYTES`, without a byte-order mark, or raise."""
     try:
         content = file.read()
     except OSError as error:
@@ -128,19 +128,19 @@ def read_text(file: PackFile) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise fail(file.name, f"not UTF-8 at byte {error.start}", "save the file as UTF-8") from error
-    # As every text file is read: one kind of line end.
+    # Normalize line ends, as text mode does.
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str, name: str, *, line: int | None = None) -> object:
-    """Parse JSON strictly: no NaN or Infinity, no key twice. `text` is line `line` of the file `name`, or all of it."""
+    """Parse JSON strictly: no NaN, Infinity or duplicate keys. `text` is line `line` of the file `name`, or all."""
     where = name if line is None else f"{name} line {line}"
     try:
         value: object = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         where = f"{name} line {error.lineno if line is None else line}"
         raise fail(where, f"broken JSON: {error.msg} (column {error.colno})") from error
-    except ValueError as error:  # NaN, a key twice, a number of thousands of digits
+    except ValueError as error:  # NaN, a duplicate key, a number of thousands of digits
         raise fail(where, f"broken JSON: {error}") from error
     except RecursionError as error:
         raise fail(where, "broken JSON: nested too deeply") from error
@@ -164,11 +164,11 @@ def _kind(value: object) -> str:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key appears twice in one object")
     return table

@@ -1,11 +1,11 @@
-"""Where a pack's files come from: its folder, or one file that age encrypted, which is opened in memory alone.
+"""Files of a pack: a folder, or an age-encrypted file that is opened in memory only.
 
 ```
 folder/      pack.toml, forget.jsonl, …
 pack.age     tar -C folder -cf - . | age -r age1… -o pack.age
 ```
-Files and folders whose names begin with a dot are no part of a pack, wherever they lie. All others are: those that
-pack.toml names are read, and all of them count for `PackFiles.digest`.
+Files and folders whose names begin with a dot are not part of a pack, at any level. Of the others, those named in
+pack.toml are read, and all are part of `PackFiles.digest`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MAX_FILE_BYTES = 256 * 2**20
-"""The largest probe file; a longer one is a corpus, not a pack."""
+"""Maximum size of a probe file; a larger one is a corpus, not a pack."""
 MAX_ENCRYPTED_BYTES = 512 * 2**20
-"""The largest encrypted pack: it is held in memory twice while it is opened."""
+"""Maximum size of an encrypted pack, which is held in memory twice while it is opened."""
 MAX_MEMBERS = 1_000
 
 _AGE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
@@ -35,24 +35,24 @@ _HOW = "tar -C PACK -cf - . | age -r RECIPIENT -o pack.age"
 
 
 class PackFile(NamedTuple):
-    """A file of a pack: its path inside it, and what gives its bytes."""
+    """A file of a pack: its path inside the pack, and a function that returns its bytes."""
 
     path: str
     read: Callable[[], bytes]
 
     @property
     def name(self) -> str:
-        """Its last part."""
+        """The last part of the path."""
         return PurePosixPath(self.path).name
 
     @property
     def stem(self) -> str:
-        """The same without the ending."""
+        """The name without its suffix."""
         return PurePosixPath(self.path).stem
 
 
 def plain_file(path: Path) -> PackFile:
-    """Give a file that lies by itself, outside of any pack, to what reads a pack's."""
+    """Wrap a file outside of any pack as a `PackFile`."""
     return PackFile(path.name, path.read_bytes)
 
 
@@ -60,21 +60,21 @@ class PackFiles(Protocol):
     """All files of a pack."""
 
     def find(self, name: str) -> PackFile | None:
-        """Return the file of that path; None where there is none. A path that leads outside raises `PackError`."""
+        """Return the file at that path; None if missing. A path that leads outside raises `PackError`."""
 
     def digest(self) -> str:
-        """Give the sha256 of what sha256sum would list of the files, sorted by path; the same for both kinds."""
+        """Return the sha256 of sha256sum's listing of the files, sorted by path; equal for folder and archive."""
 
 
 def open_pack(path: Path, identity: str | None = None) -> PackFiles:
-    """Open a pack's folder, or a file encrypted with age.
+    """Open a pack's folder, or an age-encrypted file.
 
     Args:
         path: the folder or the file.
         identity: age's secret keys, as age-keygen writes them: one AGE-SECRET-KEY-… a line, # for comments.
 
     Raises:
-        PackError: neither of both; no key, a wrong one, a damaged file, or an archive that holds what no pack holds.
+        PackError: `path` is neither; the key is missing or wrong, the file is damaged, or the archive is not a pack.
         UnsupportedError: the library for encrypted packs is not installed.
 
     """
@@ -96,12 +96,12 @@ def open_pack(path: Path, identity: str | None = None) -> PackFiles:
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """A pack that lies in a folder."""
+    """A pack in a folder."""
 
     folder: Path
 
     def find(self, name: str) -> PackFile | None:
-        """Return the file of that path, links followed as long as they stay inside."""
+        """Return the file at that path; links are followed if they stay inside."""
         root = self.folder.resolve()
         path = (root / name).resolve()
         if not path.is_relative_to(root):
@@ -109,19 +109,19 @@ class FolderFiles:
         return PackFile(path.relative_to(root).as_posix(), path.read_bytes) if path.is_file() else None
 
     def digest(self) -> str:
-        """Give the sha256 over all files that are not hidden."""
+        """Return the sha256 over all files that are not hidden."""
         inside = ((file.relative_to(self.folder).as_posix(), file) for file in self.folder.rglob("*") if file.is_file())
         return _digest((name, digest_bytes(file)) for name, file in inside if not is_hidden(name))
 
 
 @dataclass(frozen=True)
 class ArchiveFiles:
-    """A pack that was decrypted: bytes by path."""
+    """A decrypted pack: bytes by path."""
 
     members: Mapping[str, bytes]
 
     def find(self, name: str) -> PackFile | None:
-        """Return the file of that path."""
+        """Return the file at that path."""
         plain = PurePosixPath(name)
         if plain.is_absolute() or ".." in plain.parts:
             raise PackError(f"{name!r} leads outside the pack's folder", next_step="copy the file into the pack")
@@ -129,27 +129,27 @@ class ArchiveFiles:
         return None if content is None else PackFile(plain.as_posix(), functools.partial(bytes, content))
 
     def digest(self) -> str:
-        """Give the sha256 over all files that are not hidden."""
+        """Return the sha256 over all files that are not hidden."""
         return _digest((name, hashlib.sha256(content).hexdigest()) for name, content in self.members.items())
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether the file, or a folder on the way to it, has a name that begins with a dot."""
+    """Whether the name of the file, or of a folder in its path, begins with a dot."""
     return any(part.startswith(".") for part in name.split("/") if part not in {".", ".."})
 
 
 def read_identity(text: str, where: str) -> str:
-    """Check that `text` has age's secret keys in it, and return it; `where` names its source in errors.
+    """Check that `text` holds age's secret keys, and return it; `where` names its source in errors.
 
     Raises:
-        PackError: it has none, or something else.
+        PackError: it holds none, or something else.
 
     """
     keys = _keys(text)
     if not keys or not all(key.startswith("AGE-SECRET-KEY-") for key in keys):
         raise PackError(
             f"{where} holds no age identity (lines that begin with AGE-SECRET-KEY-)",
-            next_step="give what `age-keygen` wrote, or what is in it",
+            next_step="give the file that `age-keygen` wrote, or its content",
         )
     return text
 
@@ -160,7 +160,7 @@ def _keys(text: str) -> list[str]:
 
 
 def _decrypted(content: bytes, name: str, identity: str | None) -> bytes:
-    """Open what age encrypted, binary or armoured."""
+    """Decrypt an age file, binary or armoured."""
     if not content.lstrip().startswith(_AGE):
         raise PackError(
             f"{name} is neither a pack's folder nor encrypted with age", next_step=f"make one: {_HOW} (docs/packs.md)"
@@ -181,23 +181,23 @@ def _decrypted(content: bytes, name: str, identity: str | None) -> bytes:
         identities = [pyrage.x25519.Identity.from_str(key) for key in _keys(identity)]
     except pyrage.IdentityError as error:
         raise PackError(
-            f"the key for {name} is no age identity of the kind X25519: {error}",
-            next_step="give what `age-keygen` wrote; keys of other kinds are not read here",
+            f"the key for {name} is not an age identity of the kind X25519: {error}",
+            next_step="give the file that `age-keygen` wrote; other kinds of keys are not supported",
         ) from error
     try:
         return bytes(pyrage.decrypt(content, identities))
     except pyrage.DecryptError as error:
         raise PackError(
-            f"{name} cannot be decrypted: {error}. It is encrypted to another key, or a byte of it is lost or changed",
+            f"{name} cannot be decrypted: {error}. It is encrypted to another key, or damaged",
             next_step="check the key, and copy the file again",
         ) from error
 
 
 def _members(content: bytes, name: str) -> dict[str, bytes]:
-    """Read a tar archive that holds plain files and folders, and no trick; nothing is written anywhere."""
+    """Read a tar archive of regular files and folders; anything else is refused, and nothing is written."""
     members: dict[str, bytes] = {}
     try:
-        # "r:" refuses compression: what is unpacked is never larger than what was decrypted.
+        # "r:" refuses compression, so the content is never larger than the decrypted file.
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for count, member in enumerate(archive):
                 where = f"{name}, {member.name[:120]!r}"
@@ -213,21 +213,21 @@ def _members(content: bytes, name: str) -> dict[str, bytes]:
                 if is_hidden(path.as_posix()):
                     continue
                 if path.as_posix() in members:
-                    raise PackError(f"{where} stands twice in the archive", next_step=_AGAIN)
+                    raise PackError(f"{where} appears twice in the archive", next_step=_AGAIN)
                 file = archive.extractfile(member)
                 members[path.as_posix()] = found = b"" if file is None else file.read()
                 if len(found) != member.size:
                     raise PackError(f"{where} has {len(found)} of its {member.size} bytes", next_step=_AGAIN)
     except (tarfile.TarError, ValueError, OSError, EOFError, OverflowError) as error:
-        raise PackError(f"{name} was decrypted, and holds no tar archive: {error}", next_step=_AGAIN) from error
+        raise PackError(f"{name} was decrypted, but is not a tar archive: {error}", next_step=_AGAIN) from error
     return _without_top(members)
 
 
-_AGAIN = f"make it of the pack's folder: {_HOW}"
+_AGAIN = f"create it from the pack's folder: {_HOW}"
 
 
 def _without_top(members: dict[str, bytes]) -> dict[str, bytes]:
-    """Take away the one folder that everything is in, where the pack was archived from outside."""
+    """Strip the single top folder, if the pack was archived with it."""
     if "pack.toml" in members:
         return members
     tops = {PurePosixPath(path).parts[0] for path in members}

@@ -1,4 +1,4 @@
-"""Readers of probe files: our own JSON lines, and TOFU's and MUSE's JSON as their authors publish them."""
+"""Readers of probe files: edgeproof's JSON lines, and the published JSON of TOFU and MUSE."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawProbe:
-    """A probe as its file has it; None where the file says nothing and the set's own word counts.
+    """A probe as stored in its file; None for fields that the file lacks and the set defines.
 
-    `extra` holds the fields that only a `cluster = "FIELD"` of the set can ask for.
+    `extra` holds the fields that only `cluster = "FIELD"` of the set uses.
     """
 
     where: str
@@ -41,23 +41,23 @@ class RawProbe:
 
 
 class TextSplit(NamedTuple):
-    """How many words of a bare text are the prompt, and how many after them the answer (muse-privleak)."""
+    """Number of words of a bare text that are the prompt, and number after them that are the answer (muse-privleak)."""
 
     prompt_words: int
     answer_words: int
 
 
 class ProbeFormat(NamedTuple):
-    """A file format and what it means where the set does not say otherwise.
+    """A file format and its defaults for a set.
 
     Attributes:
         read: yields the file's probes in order.
         template: the raw prompt, with {question} in it.
-        message: the user's turn on chat surfaces; None is the rendered template.
+        message: the user's turn on chat surfaces; None for the rendered template.
         match: "answer" or "verbatim".
         cluster: "each", "block:N", or a field's name.
         stop: strings that end a greedy raw answer.
-        max_tokens: length of a greedy raw answer in tokens; None is the answer's own length and a margin.
+        max_tokens: maximum tokens of a greedy raw answer; None for the answer's length and a margin.
 
     """
 
@@ -88,7 +88,7 @@ LINE_KEYS = (
 
 
 def read_jsonl(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
-    """Read our own format: one JSON object a line, keys as in `LINE_KEYS`; others only serve as clusters."""
+    """Read edgeproof's format: one JSON object per line, keys as in `LINE_KEYS`; others can only serve as clusters."""
     for number, line in enumerate(fields.read_text(file).split("\n"), start=1):
         if not line.strip():
             continue
@@ -112,7 +112,7 @@ def read_jsonl(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
 
 
 def read_tofu(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
-    """Read TOFU's perturbed files, a JSON list or one object a line (github.com/locuslab/tofu).
+    """Read TOFU's perturbed files, a JSON list or one object per line (github.com/locuslab/tofu).
 
     `paraphrased_answer` is an alias, `paraphrased_question` a paraphrase, `perturbed_answer` are the decoys.
     """
@@ -135,14 +135,14 @@ def read_muse_knowmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
 
 
 def read_muse_verbmem(file: PackFile, _split: TextSplit) -> Iterator[RawProbe]:
-    """Read MUSE's verbmem files: [{prompt, gt}], the text after the prompt being the answer."""
+    """Read MUSE's verbmem files: [{prompt, gt}]; the text after the prompt is the answer."""
     return (probe for probe, _ in _pairs(file, "prompt", "gt"))
 
 
 def read_muse_privleak(file: PackFile, split: TextSplit) -> Iterator[RawProbe]:
-    """Read MUSE's privleak files: [str]. A text is asked like a verbmem one: its first words, then what follows.
+    """Read MUSE's privleak files: [str]. As for verbmem, a text's first words are the prompt, the next ones the answer.
 
-    A text of fewer words than `split` asks for is cut in the middle.
+    A text with fewer words than `split` is cut in the middle.
     """
     for where, item in _items(file):
         text = fields.text_of(item, where, "text").strip()
@@ -164,11 +164,11 @@ FORMATS: Mapping[str, ProbeFormat] = {
     "muse-verbmem": ProbeFormat(read_muse_verbmem, "{question}", None, "verbatim", "each", (), None),
     "muse-privleak": ProbeFormat(read_muse_privleak, "{question}", None, "verbatim", "each", (), None),
 }
-"""By the name that `format` has in pack.toml. TOFU's files hold 20 questions for each author, one after the other."""
+"""Formats by their name in pack.toml. TOFU's files hold 20 consecutive questions per author."""
 
 
 def _items(file: PackFile) -> Iterator[tuple[str, object]]:
-    """Yield (where, value) for each item of a JSON list, or of one JSON value a line."""
+    """Yield (where, value) for each item of a JSON list, or for one JSON value per line."""
     parse = partial(_parse, file.name)
     return ((f"{file.name} {place}", value) for place, value in json_items(fields.read_text(file), parse))
 

@@ -1,4 +1,4 @@
-"""Names of the kinds of surfaces that code refers to; `asking/kinds/` has every kind and what it does."""
+"""Names of the kinds of surfaces; `asking/kinds/` implements them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class SurfaceKind(StrEnum):
-    """How a surface puts its prompt together (docs/packs.md has an example of each)."""
+    """Kind of a surface, which determines its prompt (docs/packs.md has an example of each)."""
 
     RAW = "raw"
     PARAPHRASE = "paraphrase"

@@ -1,4 +1,4 @@
-"""A pack: the probes of a release, the surfaces on which they are asked, and one digest over both."""
+"""Pack: the probes, the surfaces on which they are asked, and one digest over both."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pack:
-    """All that a measurement asks. `description` and `licence` are for people and not part of `digest`.
+    """The content of a measurement. `description` and `licence` are informative and not part of `digest`.
 
-    `salt` (hex) salts the digests of single probes (`report/disclosure.py`) and is part of `digest`: without it, the
-    digest of a pack of few and guessable answers could be guessed as well. `thinking_tokens` limits how long a chat may
-    think before it replies; None leaves that to the artifact's chat template.
+    `salt` (hex) salts the digests of single probes (`report/disclosure.py`) and is part of `digest`, since the digest
+    of a pack with few and guessable answers could otherwise be guessed. `thinking_tokens` limits the reasoning in a
+    chat; None derives the limit from the artifact's chat template.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Pack:
 
     @cached_property
     def same(self) -> dict[tuple[Role, str], str]:
-        """Clusters, by role and name, that ask for the same thing as another one: the name they count under."""
+        """For clusters that duplicate another one, by role and name: the name under which they count."""
         return clusters_asked_twice(self.probes)
 
     def facts(self) -> tuple[ProbeFacts, ...]:
-        """What judging needs to know of each probe, in order: no texts. The same thing asked twice is one cluster."""
+        """Properties of each probe that judging needs, in order, without texts; duplicate clusters are merged."""
         return tuple(
             ProbeFacts(
                 p.id, p.role, self.same.get((p.role, p.cluster), p.cluster), trained=p.trained, critical=p.critical
@@ -68,15 +68,15 @@ class Pack:
         return {role.value: tuple(surface.name for surface in self.asked(role)) for role in Role if role in roles}
 
     def kinds(self) -> dict[str, str]:
-        """Return the kind of every surface that is asked, by its name."""
+        """Return the kind of every asked surface, by its name."""
         names = {name for own in self.surface_names().values() for name in own}
         return {surface.name: surface.kind for surface in self.surfaces if surface.name in names}
 
     def asked_twice(self) -> dict[str, str]:
-        """Return the clusters that ask for the same thing as another one, as "role/name", and what they count under."""
+        """Return the clusters that duplicate another one, as "role/name", and the name under which they count."""
         return {f"{role}/{cluster}": name for (role, cluster), name in self.same.items()}
 
     def keys(self) -> tuple[tuple[str, str], ...]:
-        """Every (probe id, surface name) that a measurement has, in its order."""
+        """Return every (probe id, surface name) of a measurement, in order."""
         names = self.surface_names()
         return tuple((probe.id, name) for probe in self.probes for name in names[probe.role])

@@ -1,4 +1,4 @@
-"""Probes, and the surfaces on which they are asked."""
+"""Data types of probes and surfaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Match(StrEnum):
-    """When a greedy answer is right; the rules themselves are in `metrics/right.py`."""
+    """Rule for a right greedy answer, implemented in `metrics/right.py`."""
 
     ANSWER = "answer"
     VERBATIM = "verbatim"
@@ -22,15 +22,15 @@ class Match(StrEnum):
 
 @dataclass(frozen=True)
 class Surface:
-    """A way to ask.
+    """A way of asking.
 
     Attributes:
         name: unique in the pack.
         kind: raw, chat, … (`asking/kinds`).
-        template: the kind's own template; None is the probe's prompt (or message) as it is.
-        roles: the probes that are asked this way.
-        index: which of a probe's paraphrases is asked, from 0.
-        shots: solved examples before the question, on few-shot and siblings surfaces; 0 elsewhere.
+        template: the surface's template; None for the probe's prompt (or message) unchanged.
+        roles: roles of the probes that are asked this way.
+        index: index of the probe's paraphrase to ask, from 0.
+        shots: number of solved examples before the question, on few-shot and siblings surfaces; 0 elsewhere.
 
     """
 
@@ -44,29 +44,29 @@ class Surface:
 
 @dataclass(frozen=True)
 class Probe:
-    """A question with its answer, all defaults of its set filled in.
+    """A question with its answer, with all defaults of its set filled in.
 
     Attributes:
         id: unique in the pack.
         role: forget, retain or holdout.
-        cluster: what leaks or not as one.
-        question: what {question} stands for.
-        answer: what is scored after the prompt.
+        cluster: the subject that leaks or does not leak as a whole.
+        question: value of {question}.
+        answer: the text scored after the prompt.
         aliases: other answers that count as right.
-        paraphrases: other ways to put the question.
-        decoys: wrong answers of its own; empty means other probes' answers serve.
-        trained: a retain probe that the adapter was trained on.
-        critical: a forget probe of which not even a rare leak is let through.
+        paraphrases: other wordings of the question.
+        decoys: its own wrong answers; if empty, other probes' answers are used.
+        trained: whether it is a retain probe that the adapter was trained on.
+        critical: whether it is a forget probe for which not even a rare leak is tolerated.
         template: the raw prompt with {question}.
         message: the user's turn on chat surfaces, with {question} or {prompt}.
         answer_type: probes of one set, template and answer type serve as each other's decoys.
         group: name of the set.
         match: the rule by which a greedy answer is right.
         delimiter: between prompt and answer, unless one of them has white space there.
-        few_shot: solved examples in front of raw prompts, "" for none.
+        few_shot: solved examples before raw prompts, "" for none.
         stop: strings that end a greedy raw answer.
-        max_tokens: length of a greedy raw answer; None is the answer's own length and a margin.
-        carriers: sentences in which the answer may come, up to the answer, with {question} or {prompt}.
+        max_tokens: maximum tokens of a greedy raw answer; None for the answer's length and a margin.
+        carriers: carrier sentences up to the answer, with {question} or {prompt}.
 
     """
 
@@ -98,19 +98,19 @@ class Probe:
 
     @property
     def kin(self) -> tuple[str, ...]:
-        """Probes with the same one share a template and an answer type: their pairings can be exchanged."""
+        """Key of probes that share a template and an answer type, so that their answers are exchangeable."""
         return (self.role, self.group, self.template, self.answer_type)
 
 
 def seeded_order(seed: str, keys: Iterable[str]) -> list[str]:
-    """Shuffle `keys` by the order of sha256(seed, key): the same on every Python."""
+    """Shuffle `keys` by sha256(seed, key), independent of the Python version."""
     return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())
 
 
 def seeded_sample(seed: str, keys: Iterable[str], size: int) -> list[str]:
-    """Draw `size` of `keys` without replacement, the first by `seeded_order`.
+    """Draw `size` of `keys` without replacement, the first ones of `seeded_order`.
 
-    The result keeps the order of `keys`; all of them if there are no more than `size`.
+    The result keeps the order of `keys`; it has all of them if there are no more than `size`.
     """
     listed = list(keys)
     kept = set(seeded_order(seed, listed)[:size])

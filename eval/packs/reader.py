@@ -1,4 +1,4 @@
-"""Reads a pack: `pack.toml`, then the probe files that it names. All that can be wrong is found here."""
+"""Reader for packs: `pack.toml`, then the probe files that it names, fully validated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCHEMA = 1
 FILE = "pack.toml"
 MAX_PROBES = 100_000
 LEAST_SALT = 64
-"""Hexadecimal digits: 32 bytes, as long as the digest that it keys (RFC 2104, section 3)."""
+"""Minimum length in hexadecimal digits: 32 bytes, the length of the keyed digest (RFC 2104, section 3)."""
 
 _PACK_KEYS = (
     "schema",
@@ -68,7 +68,7 @@ _SET_KEYS = (
 
 @dataclass(frozen=True)
 class _Set:
-    """A `[[set]]` of pack.toml, checked."""
+    """A validated `[[set]]` of pack.toml."""
 
     where: str
     name: str
@@ -91,17 +91,17 @@ class _Set:
 
 
 def load_pack(path: Path, identity: str | None = None) -> Pack:
-    """Read and check the pack at `path`: a folder, or a file encrypted with age, which `identity` opens.
+    """Read and validate the pack at `path`: a folder, or an age-encrypted file, which `identity` decrypts.
 
     Raises:
-        EdgeproofError: as `pack_files.open_pack` and `read_pack`.
+        EdgeproofError: as for `files.open_pack` and `read_pack`.
 
     """
     return read_pack(open_pack(path, identity), str(path))
 
 
 def read_pack(files: PackFiles, where: str) -> Pack:
-    """Read and check the pack that `files` make up; `where` names it in errors.
+    """Read and validate the pack in `files`; `where` names it in errors.
 
     Raises:
         PackError: no pack.toml; unknown keys; a file outside the folder; broken JSON (with its line); an
@@ -217,7 +217,7 @@ def _cluster_rule(value: object, where: str) -> str:
 
 
 def _probes(chosen: _Set) -> Iterator[Probe]:
-    """Yield the set's probes with all its defaults filled in, sampled where it has a `limit`."""
+    """Yield the set's probes with all its defaults filled in, sampled if it has a `limit`."""
     few_shot, shown = _few_shot(chosen)
     found: dict[str, Probe] = {}
     for index, raw in enumerate(chosen.format.read(chosen.file, chosen.split)):
@@ -238,7 +238,7 @@ def _probes(chosen: _Set) -> Iterator[Probe]:
 
 
 def _few_shot(chosen: _Set) -> tuple[str, frozenset[str]]:
-    """Return the solved examples as MUSE joins them, and their questions."""
+    """Return the solved examples, joined as in MUSE, and their questions."""
     if chosen.few_shot is None:
         return "", frozenset()
     shown = list(chosen.format.read(chosen.few_shot, chosen.split))[: chosen.shots]
@@ -303,7 +303,7 @@ def _cluster(chosen: _Set, raw: RawProbe, index: int, identity: str) -> str:
 
 
 def _check_whole(pack: Pack) -> None:
-    """Check what concerns several probes at once."""
+    """Check the constraints between probes."""
     if not any(probe.role == Role.FORGET for probe in pack.probes):
         raise fields.fail(
             FILE, "the pack has no forget probes: there is nothing to gate", 'add a [[set]] of role "forget"'

@@ -1,4 +1,4 @@
-"""The surfaces of a pack: those that pack.toml names, or the default ones."""
+"""Surfaces of a pack: those in pack.toml, or the defaults."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 _SURFACE_KEYS = ("name", "kind", "template", "roles", "index", "shots")
 INVITING = "Sure, here is the answer:"
-"""What the reply has begun with on the prefix surface that a pack gets by default."""
+"""Beginning of the reply on the default prefix surface."""
 
 
 def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat: bool) -> tuple[Surface, ...]:
-    """Give the surfaces of a pack that names none: what was forgotten is asked every way, what was kept on two.
+    """Return the default surfaces of a pack: all kinds for forget probes, two for retain probes.
 
     Args:
-        probes: those of the pack. A paraphrase is asked of a role that has one for every probe; solved examples and
-            multiple choices, where the pack has enough others to draw them from for each.
-        system_prompt: the pack's; with one the chat is asked after it and, of what was forgotten, plainly too.
-        chat: whether the artifact has a chat template, in the word of the pack.
+        probes: the pack's probes. Paraphrases are asked of roles with one for every probe; solved examples and multiple
+            choices, if the pack has enough others for each probe.
+        system_prompt: the pack's; if given, chats are asked with it and, for forget probes, without it too.
+        chat: whether the artifact has a chat template, according to the pack.
 
     """
     hidden = (Role.FORGET, Role.HOLDOUT)
@@ -62,7 +62,7 @@ def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat
 
 
 def unasked(pack: Pack) -> tuple[str, ...]:
-    """Say what the pack could ask of its forget probes and does not, with the surface to add."""
+    """Return notes on surfaces that the pack could add for its forget probes."""
     return tuple(said for said in (_paraphrases_unasked(pack), _languages_unasked(pack)) if said is not None)
 
 
@@ -73,16 +73,16 @@ def _paraphrases_unasked(pack: Pack) -> str | None:
     if asked or not having:
         return None
     return (
-        f"{having} of {len(forget)} forget probes of the pack {pack.name!r} have paraphrases, and no surface asks "
+        f"{having} of {len(forget)} forget probes of the pack {pack.name!r} have paraphrases, but no surface asks "
         "them: give every one a paraphrase, or name a [[surface]] of that kind with a template"
     )
 
 
 def _languages_unasked(pack: Pack) -> str | None:
-    """Name the paraphrase templates in other words than the probes' own that no chat asks, although chats are asked.
+    """Return a note on paraphrase templates in another language that no chat asks, although other chats are asked.
 
-    A template without a word in common with the probes' prompts and messages is taken for another language's. A chat
-    asks in that language if its template has a word in common with the paraphrase's.
+    A template that shares no word with the probes' prompts and messages counts as another language. A chat asks in that
+    language if its template shares a word with the paraphrase.
     """
     surfaces = pack.asked(Role.FORGET)
     chats = [surface for surface in surfaces if surface.kind in PLAIN_CHATS]
@@ -109,7 +109,7 @@ def _languages_unasked(pack: Pack) -> str | None:
 
 
 def _own_words(pack: Pack) -> frozenset[str]:
-    """Words in which the forget probes are asked: those of templates and messages, else those of the questions."""
+    """Return the words of the forget probes' templates and messages, else those of their questions."""
     forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
     around = frozenset().union(*(_words_of(text) for probe in forget for text in (probe.template, probe.message)))
     return around or frozenset().union(*(_words_of(probe.question) for probe in forget))
@@ -120,7 +120,7 @@ def _words_of(template: str) -> frozenset[str]:
 
 
 def read_surfaces(table: Mapping[str, object], system_prompt: str | None, file: str) -> tuple[Surface, ...] | None:
-    """Read the `[[surface]]` tables of `file`; None where there is none."""
+    """Read the `[[surface]]` tables of `file`; None if there are none."""
     if "surface" not in table:
         return None
     if "chat" in table:

@@ -1,4 +1,4 @@
-"""Templates of prompts: plain text in which {question}, {prompt} or {message} is replaced, and nothing else."""
+"""Prompt templates: plain text with the placeholders {question}, {prompt} and {message}."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_template(template: str, allowed: Sequence[str], where: str, *, require
         required: the placeholders that it must have; "" stands for any one of them.
 
     Raises:
-        PackError: a placeholder that is not allowed, or none where one is required.
+        PackError: a placeholder is not allowed, or a required one is missing.
 
     """
     named = _PLACEHOLDER.findall(template)
@@ -39,10 +39,10 @@ def check_template(template: str, allowed: Sequence[str], where: str, *, require
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Replace each placeholder of `values` once; what comes in is not read as a template again."""
+    """Replace each placeholder by its value; values are not parsed as templates."""
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
 
 
 def words_alone(template: str) -> str:
-    """Drop the placeholders of a template."""
+    """Return a template without its placeholders."""
     return _PLACEHOLDER.sub(" ", template)

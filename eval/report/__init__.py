@@ -1,1 +1,1 @@
-"""Reports: one judgement as JSON, HTML, JUnit, Markdown and terminal output."""
+"""Reports of a judgement: JSON, HTML, JUnit, Markdown, terminal."""

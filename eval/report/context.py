@@ -1,4 +1,4 @@
-"""What a report says of its run beside the judgement: files, digests, command, versions, time."""
+"""Context of a report: files, digests, command, versions and time of its run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportContext:
-    """The run that a report is about.
+    """The run of a report.
 
     Attributes:
         artifact: the artifact's file name, without its folder.
         artifact_files: name and sha256 of each file of the artifact.
         command: the exact command line, split.
-        baseline_sha256: of the baseline file.
-        pack_files_sha256: of the pack's files (`packs/files.py`), of an encrypted one as they were before.
-        policy_file_sha256: of the policy file; None where the defaults were used.
-        manifest_sha256: of the manifest beside the artifact; None where there is none (provenance unknown).
-        versions: of edgeproof and what it ran on, by name.
-        created: when, with a time zone; reports alone carry times.
-        probe_digests: salted digest of each probe by id (`report/disclosure.py`); None where the pack has no salt.
-        survival: what the manifest says is left of the adapters, tensor by tensor; None where it does not say.
+        baseline_sha256: digest of the baseline file.
+        pack_files_sha256: digest of the pack's files (`packs/files.py`), before encryption.
+        policy_file_sha256: digest of the policy file; None for the defaults.
+        manifest_sha256: digest of the manifest beside the artifact; None if missing (provenance unknown).
+        versions: versions of edgeproof and its dependencies, by name.
+        created: time with time zone; only reports contain times.
+        probe_digests: salted digest of each probe by id (`report/disclosure.py`); None if the pack has no salt.
+        survival: the manifest's survival map; None if it has none.
 
     """
 

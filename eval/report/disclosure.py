@@ -1,10 +1,10 @@
-"""One probe shown to one person, who can then find it in a report: salted digests, opened one at a time.
+"""Disclosure of single probes: salted digests in a report that can be opened one at a time.
 
 ```
 salt (pack.toml, secret) ── HMAC(salt, id) ──▶ key of a probe ── HMAC(key, content) ──▶ digest, in the report
 ```
-A digest without a salt would be no secret: whoever guesses an answer could hash the guess and compare. A key opens its
-own probe's digest and says nothing of the others'. HMAC with SHA-256, RFC 2104.
+A digest without a salt would not be secret: anyone could hash a guessed answer and compare. A key opens its own probe's
+digest and reveals nothing about the others. HMAC with SHA-256, RFC 2104.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _CONTENT = (
     "critical",
     "trained",
 )
-"""What a digest is of: the probe itself. Few-shot examples and decoys may be other people's answers."""
+"""Fields in a digest: the probe only, since few-shot examples and decoys may be other people's answers."""
 
 
 @dataclass(frozen=True)
 class Disclosure:
-    """A probe as it is shown: its id, its content as canonical JSON, and the key (hex) that opens its digest."""
+    """A disclosed probe: its id, its content as canonical JSON, and the key (hex) that opens its digest."""
 
     probe: str
     content: str
@@ -53,19 +53,19 @@ class Disclosure:
 
     @property
     def digest(self) -> str:
-        """The digest that a report must have of this probe."""
+        """The digest of this probe in a report."""
         return _hmac(bytes.fromhex(self.key), self.content.encode())
 
 
 def probe_digests(pack: Pack) -> dict[str, str] | None:
-    """Return the digest of each probe by id, in the pack's order; None where the pack has no salt."""
+    """Return the digest of each probe by id, in the pack's order; None if the pack has no salt."""
     if pack.salt is None:
         return None
     return {probe.id: _open(pack.salt, probe).digest for probe in pack.probes}
 
 
 def disclose(pack: Pack, probe: str) -> Disclosure:
-    """Open one probe.
+    """Disclose one probe.
 
     Raises:
         PackError: the pack has no salt, or no such probe.
@@ -74,24 +74,24 @@ def disclose(pack: Pack, probe: str) -> Disclosure:
     if pack.salt is None:
         raise PackError(
             f"the pack {pack.name!r} has no salt, so its reports have no digests of single probes",
-            next_step='add `salt = "…"` to pack.toml (openssl rand -hex 32), record the baseline anew, and gate again',
+            next_step='add `salt = "…"` to pack.toml (openssl rand -hex 32), record the baseline again, and gate again',
         )
     for found in pack.probes:
         if found.id == probe:
             return _open(pack.salt, found)
-    raise PackError(f"the pack {pack.name!r} has no probe {probe!r}", next_step="give the id as the report has it")
+    raise PackError(f"the pack {pack.name!r} has no probe {probe!r}", next_step="give the id as in the report")
 
 
 def to_json(disclosure: Disclosure) -> dict[str, str]:
-    """Give what is handed over."""
+    """Return the disclosure as JSON-compatible types."""
     return {"schema": SCHEMA, "probe": disclosure.probe, "content": disclosure.content, "key": disclosure.key}
 
 
 def read_disclosure(path: Path) -> Disclosure:
-    """Read what was handed over.
+    """Read a disclosure file.
 
     Raises:
-        InputError: no such file, or no disclosure.
+        InputError: the file is missing or not a disclosure.
 
     """
     try:
@@ -101,9 +101,9 @@ def read_disclosure(path: Path) -> Disclosure:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no disclosed probe: {error}", next_step=_MAKE) from error
+        raise InputError(f"{path} is not a disclosed probe: {error}", next_step=_MAKE) from error
     if not fits:
-        raise InputError(f"{path} is no disclosed probe: its parts do not belong together", next_step=_MAKE)
+        raise InputError(f"{path} is not a disclosed probe: its parts do not belong together", next_step=_MAKE)
     return Disclosure(probe, content, key)
 
 
@@ -111,10 +111,10 @@ _MAKE = "make one: export-edge inspect PACK --disclose ID"
 
 
 def find(report: Mapping[str, object], disclosure: Disclosure) -> list[dict[str, object]]:
-    """Return what the report says of this very probe: its rows, one a surface.
+    """Return the report's rows of this probe, one per surface.
 
     Raises:
-        EvidenceError: the report has no digests, none of this probe, or one of another content.
+        EvidenceError: the report has no digests, none of this probe, or one of other content.
 
     """
     digests, rows = report.get("probe_digests"), report.get("probes")
@@ -124,10 +124,10 @@ def find(report: Mapping[str, object], disclosure: Disclosure) -> list[dict[str,
         )
     recorded = digests.get(disclosure.probe)
     if not isinstance(recorded, str) or not hmac.compare_digest(recorded, disclosure.digest):
-        what = "does not name it" if recorded is None else "names one of that id with another content"
+        what = "does not name it" if recorded is None else "has that id with other content"
         raise EvidenceError(
-            f"the probe {disclosure.probe!r} is not the one that was asked: the report {what}",
-            next_step="ask for the probe again, and for the report that it belongs to",
+            f"the probe {disclosure.probe!r} is not the one in the report, which {what}",
+            next_step="request the probe again, with the report that it belongs to",
         )
     return [row for row in rows if isinstance(row, dict) and row.get("probe") == disclosure.probe]
 

@@ -1,6 +1,6 @@
-"""Where things stand in the pictures of report.html: intervals against their limits, artifact against merged.
+"""Geometry of the figures in report.html: intervals against their limits, artifact against merged model.
 
-All places are percentages of a drawing's width or height, so that the page scales lines and never letters.
+All positions are percentages of a figure's width or height, so that the page scales lines but not text.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.judgement import Criterion, ProbeRow
 
 HEADROOM = 1.25
-"""How much wider than its largest number an axis is."""
+"""Ratio of an axis's range to its largest value."""
 CROWDED = 36
-"""Labels nearer to each other than so many percent of the width would overlap on a phone."""
+"""Minimum distance of labels, in percent of the width; closer ones would overlap on a phone."""
 EDGE = 20
-"""Nearer to an edge than so many percent a label is written inwards from its place."""
+"""Distance from an edge, in percent, below which a label is aligned inwards."""
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 PLOT = (9.0, 98.0, 3.0, 88.0)
-"""Left, right, top and bottom of the scatter's plane, in percent."""
+"""Left, right, top and bottom of the scatter plot's area, in percent."""
 
 
 class Tick(NamedTuple):
-    """A label on an axis: its place, its words, and which end of them stands there (SVG's text-anchor)."""
+    """A label on an axis: position, text, and alignment (SVG's text-anchor)."""
 
     place: float
     words: str
@@ -34,7 +34,7 @@ class Tick(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A criterion drawn: `start` to `end` is the interval, 0 to `limit` is what is allowed; None is not drawn."""
+    """Figure of a criterion: `start` to `end` is the interval, 0 to `limit` the allowed range; None is not drawn."""
 
     start: float | None
     end: float | None
@@ -44,7 +44,7 @@ class Interval(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A probe on a surface in the scatter: x is merged, y the artifact."""
+    """A probe on a surface in the scatter plot: x is the merged model, y the artifact."""
 
     x: float
     y: float
@@ -52,7 +52,7 @@ class Point(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """The scatter's points and its ticks; the same on both axes, so that the diagonal is "nothing changed"."""
+    """Points and ticks of the scatter plot, with equal axes, so that the diagonal means "no change"."""
 
     points: tuple[Point, ...]
     x_ticks: tuple[Tick, ...]
@@ -60,7 +60,7 @@ class Scatter(NamedTuple):
 
 
 def interval(criterion: Criterion) -> Interval | None:
-    """Draw a criterion; None where there is nothing to draw."""
+    """Return a criterion's figure; None if there is nothing to draw."""
     estimate, limit = criterion.estimate, criterion.limit
     if estimate is None:
         return None

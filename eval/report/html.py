@@ -1,8 +1,7 @@
-"""Writes a judgement as report.html: one page that asks no network for anything, for people who decide about a release.
+"""Writer for report.html: a self-contained page about a judgement, for release managers.
 
-The words of the page stand in report.html.jinja, its looks in report.css, and its table's sorting in report.js: without
-scripts everything can still be read. Every string that comes from outside (ids, names, answers) passes through `inert`
-and is escaped, whatever the template forgets.
+report.html.jinja has the text, report.css the style, and report.js the sorting of the table; the page is readable
+without scripts. Every external string (ids, names, answers) passes through `inert` and is always escaped.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.judgement import Judgement
 
 LONGEST = 4000
-"""Characters shown of one string; report.json has them all."""
+"""Maximum characters shown of a string; report.json has the complete string."""
 NAMED = 12
-"""Leaking clusters named in the first screen; the table names all."""
+"""Maximum number of leaking clusters named at the top; the table lists all."""
 
 
 def html_report(
     judgement: Judgement, context: ReportContext, *, answers: Mapping[tuple[str, str], str] | None = None
 ) -> bytes:
-    """Give the page, UTF-8. The same judgement and context give the same bytes."""
+    """Return the page, UTF-8. The same judgement and context give the same bytes."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -53,7 +52,7 @@ def html_report(
         judgement=judgement,
         context=context,
         answers=answers,
-        style=Markup(style),  # noqa: S704 (our own file)
+        style=Markup(style),  # noqa: S704 (a file of this package)
         script=Markup(script),  # noqa: S704 (the same)
         style_digest=_source_digest(style),
         script_digest=_source_digest(script),
@@ -87,17 +86,17 @@ def _resource(name: str) -> str:
 
 
 def _source_digest(text: str) -> str:
-    """Give what a Content-Security-Policy names an inline style or script by."""
+    """Return the digest of an inline style or script for the Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _shade(projection: float) -> str:
-    """Give the class of a cell's colour: p0 where nothing is left, p10 where all is."""
+    """Return the CSS class of a cell: p0 if nothing survives, p10 if all does."""
     return f"p{round(10 * min(1.0, max(0.0, projection)))}"
 
 
 def _number(value: float | None, digits: int = 2) -> str:
-    """Give a number for a table's cell: "–" for none, few digits for what is far too large."""
+    """Format a number for a table cell: "–" for None, few digits for very large values."""
     if value is None:
         return "–"
     return f"{value:.{digits}f}" if abs(value) < 1e4 else f"{value:.2e}"

@@ -1,7 +1,7 @@
-"""A judgement as JUnit XML: one case for the verdict, one for each criterion and control, readable in a CI log.
+"""Writer for JUnit XML: one case for the verdict, and one per criterion and control.
 
-A missed criterion is a failure, an undecided one an error: either turns a job red, since only PASS releases. The shape
-is that of the de-facto schema that Jenkins, GitLab and the GitHub actions read.
+A missed criterion is a failure, an undecided one an error: both fail the job, since only PASS releases. The format is
+the de-facto schema of Jenkins, GitLab and GitHub actions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CLASS_NAME = "edgeproof.gate"
 SUBJECTS_NAMED = 50
-"""Leaking clusters that the failing text names; report.json names all."""
+"""Maximum number of leaking clusters named in a failure; report.json lists all."""
 
 
 def junit_xml(
@@ -32,7 +32,7 @@ def junit_xml(
     *,
     answers: Mapping[tuple[str, str], str] | None = None,
 ) -> bytes:
-    """Give the XML document, UTF-8."""
+    """Return the XML document, UTF-8."""
     cases = [
         _verdict_case(judgement, answers),
         *(_criterion_case(criterion, judgement) for criterion in judgement.criteria),
@@ -110,7 +110,7 @@ def _criterion_case(criterion: Criterion, judgement: Judgement) -> Element:
     )
     if criterion.to_decide:
         text += f" To decide: {criterion.to_decide}."
-    # What is undecided without being needed for a PASS holds nothing up.
+    # An undecided criterion that a PASS does not need is not an error.
     if criterion.status == Status.MISSED:
         _problem(
             case, "failure", criterion.status, f"{criterion.title}: {criterion.found}{limit_words(criterion)}", text

@@ -1,4 +1,4 @@
-"""A judgement as Markdown, for the summary of a CI step or a merge request; no text of any probe is in it."""
+"""Writer for the Markdown summary of a judgement, for a CI step or merge request, without texts of probes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.judgement import Judgement
 
 NAMED = 12
-"""Leaking clusters that are named; report.html names all."""
+"""Maximum number of leaking clusters named; report.html lists all."""
 LONGEST = 1000
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~#$!@])")
 
 
 def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
-    """Give the document, UTF-8; names that others chose stand in it as code, where nothing is markup."""
+    """Return the document, UTF-8; external names are formatted as code, so that they cannot contain markup."""
     reasons = "; ".join(str(reason) for reason in (judgement.reason, *judgement.also))
     what = (context.artifact, judgement.format_name, judgement.artifact_sha256)
     lines = [

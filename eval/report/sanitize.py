@@ -1,22 +1,22 @@
-"""Makes other people's strings harmless to show: ids, cluster names and answers can hold anything."""
+"""Sanitizes untrusted strings for display: ids, cluster names, answers."""
 
 from __future__ import annotations
 
 import unicodedata
 
 LONGEST = 200
-"""Characters shown of one string in a terminal or a CI log; report.json has them all."""
+"""Maximum characters shown of a string in a terminal or CI log; report.json has the complete string."""
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Controls (ANSI escapes start with one), invisible format characters (they can turn a line's direction), surrogates,
-private and unassigned characters (some of which XML forbids), line and paragraph separators."""
+"""Escaped characters: controls (which start ANSI escapes), invisible format characters (which can reverse a line's
+direction), surrogates, private and unassigned characters (some invalid in XML), line and paragraph separators."""
 
 
 def inert(text: str, longest: int = LONGEST) -> str:
-    r"""Give `text` in one line with everything unseen as \x1b or \u202e, and no command of a CI system in it.
+    r"""Return `text` on one line, with invisible characters as \x1b or \u202e, and without CI commands.
 
-    GitHub Actions and Azure Pipelines obey log lines with "::error::", "##[command]" or "##vso[…]": a backslash between
-    the two characters takes their meaning away.
+    GitHub Actions and Azure Pipelines execute log lines with "::error::", "##[command]" or "##vso[…]"; a backslash
+    between the two characters prevents that.
     """
     if len(text) > longest:
         text = text[: longest - 1] + "…"

@@ -1,7 +1,7 @@
-"""What an artifact's manifest says is left of the adapters, tensor by tensor: read strictly, laid out by layers.
+"""Survival map in a report: read strictly from the artifact's manifest, arranged by layers.
 
-The exporter quantizes a few rows of every tensor that the adapters touch, with and without them (docs/inspect.md); its
-numbers come here as data. They explain a verdict and are no part of it.
+The exporter quantizes some rows of every tensor that the adapters touch, with and without the adapters
+(docs/inspect.md). The numbers explain a verdict but do not affect it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _LAYER = re.compile(r"(?:^|\.)(?:blk|layers|h)\.\d+\.")
 _TAIL = re.compile(r"\.weight$")
 _EXPERT = re.compile(r"\bexperts\.\d+\b")
 LOST = 0.5
-"""Below this projection most of a tensor's change is gone; the exporter warns from here on, too."""
+"""Projection below which most of a tensor's change is lost; also the exporter's warning level."""
 
 
 class Cell(NamedTuple):
-    """A place in the map: the mean projection of the tensors of one kind in one layer."""
+    """A cell of the map: the mean projection of the tensors of one kind in one layer."""
 
     projection: float
     error: float
@@ -36,11 +36,11 @@ class HeatMap(NamedTuple):
     """Layers × kinds of tensors.
 
     Attributes:
-        kinds: the columns, in the order of the file.
-        rows: layer and a cell for each kind; None where the adapters do not touch that tensor.
+        kinds: the columns, in the file's order.
+        rows: layer, and a cell per kind; None if the adapters do not touch that tensor.
         outside: tensors outside of the layers.
-        lost: how many tensors have lost more than half of their change.
-        worst: the tensor of which the least is left.
+        lost: number of tensors that lost more than half of their change.
+        worst: the tensor with the smallest surviving share.
 
     """
 
@@ -52,10 +52,10 @@ class HeatMap(NamedTuple):
 
 
 def read_survival(manifest: Mapping[str, object] | None) -> AdapterSurvival | None:
-    """Read what `manifest` says; None where it says nothing of single tensors.
+    """Read the survival map of `manifest`; None if it has none per tensor.
 
     Raises:
-        ArtifactError: what it says is damaged.
+        ArtifactError: the map is damaged.
 
     """
     table = None if manifest is None else manifest.get("survival")
@@ -71,7 +71,7 @@ def read_survival(manifest: Mapping[str, object] | None) -> AdapterSurvival | No
 
 
 def heat_map(survival: AdapterSurvival) -> HeatMap:
-    """Lay the tensors out by layer and kind."""
+    """Arrange the tensors by layer and kind."""
     inside = [tensor for tensor in survival.tensors if tensor.layer is not None]
     kinds = tuple(dict.fromkeys(_kind(tensor) for tensor in inside))
     places: dict[tuple[int, str], list[TensorLeft]] = {}

@@ -1,4 +1,4 @@
-"""A judgement on the terminal, for a release manager in ten seconds: the verdict and why, the numbers, what to do."""
+"""Terminal output of a judgement: verdict and reason, numbers, next steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Answers = Mapping[tuple[str, str], str]
 
 PLAIN_WIDTH = 120
-"""Columns where there is no terminal to ask, as in a CI log."""
+"""Default width without a terminal, as in a CI log, in columns."""
 ANSWERS_SHOWN = 12
 SUBJECTS_SHOWN = 12
 
@@ -44,9 +44,9 @@ _PLAIN = str.maketrans(
 def render_terminal(
     judgement: Judgement, artifact: str, *, file: TextIO | None = None, answers: Answers | None = None
 ) -> None:
-    """Print the verdict on `artifact` (a name) to `file`, stderr by default; plain where it is no terminal.
+    """Print the verdict on `artifact` (a name) to `file`, default stderr; without colours if it is not a terminal.
 
-    `answers` are greedy answers by probe and surface; without them no text of any probe is shown.
+    `answers` are greedy answers by probe and surface; without them no texts of probes are shown.
     """
     file = sys.stderr if file is None else file
     console = _console(file)
@@ -88,7 +88,7 @@ def render_comparison(
     file: TextIO | None = None,
     answers: Mapping[str, Answers] | None = None,
 ) -> None:
-    """Print several verdicts side by side, one row each, by label; then the `answers` of each label, if given."""
+    """Print a table of several verdicts, one row per label; then the `answers` of each label, if given."""
     file = sys.stderr if file is None else file
     console = _console(file)
     table = _table("artifact", "verdict", "why", "leaking", "recovered", "cost of quantizing", "of unlearning")
@@ -157,7 +157,7 @@ def _controls_table(judgement: Judgement) -> Table:
 
 
 def _answers_table(judgement: Judgement, answers: Answers) -> Table:
-    """Show answers, leaking forget probes first."""
+    """Return the table of answers, leaking forget probes first."""
     rows = [row for row in judgement.probes if (row.probe, row.surface) in answers]
     rows.sort(key=lambda row: (not row.leaks, row.role != Role.FORGET))
     table = _table("probe", "surface", "leaks", "answer")
@@ -178,7 +178,7 @@ def _table(*columns: str) -> Table:
 
 
 def _text(text: str, style: str = "") -> object:
-    """Make a cell of text that rich takes literally: no markup, no emoji codes, nothing unseen."""
+    """Return a text cell that rich prints literally: without markup, emoji codes or invisible characters."""
     from rich.text import Text
 
     return Text(inert(text), style)
@@ -191,7 +191,7 @@ def _line(console: Console, text: str, style: str = "") -> None:
 
 
 def _console(file: TextIO) -> Console:
-    """Make a console that writes to memory, but with the colours and the width of `file`."""
+    """Return a console that writes to memory, with the colours and width of `file`."""
     from rich.console import Console
 
     terminal = file.isatty()
@@ -211,7 +211,7 @@ def _console(file: TextIO) -> Console:
 
 
 def _emit(console: Console, file: TextIO) -> None:
-    """Write what the console holds, in ASCII where the file's encoding has no better."""
+    """Write the console's content to `file`, in ASCII where its encoding requires it."""
     assert isinstance(console.file, io.StringIO)
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     output = "\n".join(lines) + "\n"

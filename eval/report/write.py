@@ -1,6 +1,6 @@
-"""Writes a judgement down: report.json (docs/report.schema.json), junit.xml, report.html, summary.md.
+"""Writer of all report files: report.json (docs/report.schema.json), junit.xml, report.html, summary.md.
 
-No text of any probe is in them. Texts only come in where the caller hands them over, which is `--show-answers`.
+They hold no texts of probes, except the answers that the caller passes (`--show-answers`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 4}
 
 
 def report_json(judgement: Judgement, context: ReportContext, *, answers: Answers | None = None) -> dict[str, object]:
-    """Give the report as plain data, in the shape of docs/report.schema.json."""
+    """Return the report as JSON data, according to docs/report.schema.json."""
     policy = judgement.policy
     report: dict[str, object] = {
         "schema": SCHEMA,
@@ -103,12 +103,12 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
 
 
 def encode(report: Mapping[str, object]) -> bytes:
-    """Give the one encoding that a report has."""
+    """Return the canonical encoding of a report."""
     return json.dumps(report, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
 def refuse_existing_reports(folder: Path, *, force: bool) -> None:
-    """Raise `OutputError` if `folder` holds what `write_reports` writes and `force` is not given."""
+    """Raise `OutputError` if `folder` holds files of `write_reports` and `force` is not given."""
     for name in (*REPORTS, ATTESTATION):
         refuse_existing(folder / name, force=force)
 
@@ -122,12 +122,12 @@ def write_reports(
     signing_key: Ed25519PrivateKey | None = None,
     force: bool = False,
 ) -> tuple[Path, ...]:
-    """Write report.json, junit.xml, report.html and summary.md into `folder`, made if need be; give their paths.
+    """Write report.json, junit.xml, report.html and summary.md into `folder`, created if missing; return their paths.
 
-    With `signing_key` also attestation.dsse.json; without, one that lies there from before is removed.
+    With `signing_key` also write attestation.dsse.json; without, remove an existing one.
 
     Raises:
-        OutputError: one exists and `force` is not given, or cannot be written; then none of them is left.
+        OutputError: a file exists and `force` is not given, or cannot be written; none of them is then left.
 
     """
     try:
@@ -151,7 +151,7 @@ def write_reports(
 
 
 def _plain(record: object) -> dict[str, object]:
-    """Give a dataclass as JSON's own kinds; enums are strings already."""
+    """Return a dataclass as JSON-compatible types; enums are strings already."""
     assert dataclasses.is_dataclass(record)
     return {field.name: _plain_value(getattr(record, field.name)) for field in dataclasses.fields(record)}
 

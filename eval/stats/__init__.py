@@ -1,1 +1,1 @@
-"""Statistics under the verdict: shares, bounds of means, permutation tests."""
+"""Statistics of the verdict: shares, bounds of means, permutation tests."""

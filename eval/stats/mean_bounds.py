@@ -1,7 +1,7 @@
 """One-sided bounds for a ratio of sums over clusters: a studentised bootstrap, and a finite-sample bound by betting.
 
 ```
-clusters        c0    c1    c2    …             the sampling units: what leaks or fails as one
+clusters        c0    c1    c2    …             the sampling units: subjects that leak or fail as a whole
 numerators      y0    y1    y2                  float64 [clusters]
 denominators    x0    x1    x2                  float64 [clusters]; ones for a plain mean
                             ratio = Σ y / Σ x
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     Float64Array = NDArray[np.float64]
 
 RESAMPLES = 9_999
-"""Bootstrap resamples: (RESAMPLES + 1)·alpha is a whole number for the usual levels, as ranks are."""
+"""Bootstrap resamples: (RESAMPLES + 1)·alpha, a rank, is an integer for the usual levels."""
 CAUTION = 0.7
-"""The bootstrap works at CAUTION·alpha, 3.5 % for a promised 5 %: at 5 % it would break the promise by 1 to 2 points on
-40 skewed clusters, by simulation (tests/eval/stats/test_statistics.py), and keeps it so."""
+"""The bootstrap uses CAUTION·alpha, 3.5 % for a nominal 5 %: at 5 % its error rate would exceed the nominal one by 1 to
+2 points on 40 skewed clusters, by simulation (tests/eval/stats/test_statistics.py); at 3.5 % it does not."""
 MINIMUM_CLUSTERS = 40
-"""With fewer clusters the bootstrap's error rate depends on the values' shape too much to call it 5 %."""
+"""Minimum number of clusters: with fewer, the bootstrap's error rate depends too much on the distribution."""
 SEED = 20_260_213
-"""Of the bootstrap and of random permutations: the same numbers give the same verdict."""
+"""Seed of the bootstrap and of random permutations, so that equal numbers give equal verdicts."""
 BLOCK_CELLS = 1_000_000
-"""Resampled cells held at a time: 8 MB, for the processor's caches."""
+"""Resampled cells per block: 8 MB, to fit into the processor's caches."""
 BETS = np.concatenate([np.linspace(1 / 64, 63 / 64, 63), np.ones(63)])
-"""Shares of the largest allowed bet, mixed with equal weights; half of the capital is put on the largest, which wins
-most where nothing leaks at all."""
+"""Bets as fractions of the largest allowed one, with equal weights; half of the capital is on the largest, which gains
+most if nothing leaks."""
 
 
 class Bounds(NamedTuple):
@@ -46,7 +46,7 @@ class Bounds(NamedTuple):
         lower: one-sided lower bound.
         upper: one-sided upper bound.
         p_above: p-value against "the ratio is at most the limit".
-        method: how the bounds were found, in a few words.
+        method: short description of the method.
 
     """
 
@@ -72,7 +72,7 @@ def bootstrap_bounds(
     Economics and Statistics 90 (2008) 414-427; the ratio's standard error is the linearised one (Cochran, Sampling
     Techniques, 2.11). Second-order correct one-sided, which plain and basic percentile intervals are not (Hall, Annals
     of Statistics 16 (1988) 927-953). A resample whose standard error is 0 counts against both bounds, so a sample
-    with next to no variety gets no narrow bound; one with none at all (every cluster equal) has no error to bound.
+    with almost no variation gets no narrow bound; if all clusters are equal, there is no error to bound.
 
     Raises:
         ValueError: fewer than 2 clusters, or the denominators' sum is not positive.
@@ -97,7 +97,7 @@ def bootstrap_bounds(
     safe_x = np.where(usable, sum_x, 1.0)
     shift = np.where(usable, sum_r / safe_x, 0.0)
     squares = raw - 2 * shift * cross + shift**2 * sum_xx
-    # What rounding leaves of a resample of equal clusters is no error to divide by.
+    # The rounding error of a resample of equal clusters is not a standard error.
     usable &= squares > 1e-9 * raw
     errors = correction * np.sqrt(np.maximum(squares, 0.0)) / safe_x
     studentised = np.where(usable, shift / np.where(usable, errors, 1.0), np.nan)
@@ -108,13 +108,13 @@ def bootstrap_bounds(
     upper = ratio - float(below[rank - 1]) * error
     lower = ratio - float(above[resamples - rank]) * error
     observed = (ratio - limit) / error
-    # Rounded, so that a p-value at the level counts as the bound of the same rank does.
+    # Rounded, so that a p-value at the level is consistent with the bound of the same rank.
     p_above = round((1 + int((above >= observed).sum())) / (resamples + 1) / CAUTION, 12)
     return Bounds(ratio, lower, upper, min(1.0, p_above), "bootstrap-t")
 
 
 def resampled_sums(columns: Float64Array, resamples: int, seed: int) -> Float64Array:
-    """Sum each column over each resample of its rows: [rows, columns] to [resamples, columns], a block at a time."""
+    """Sum each column over each resample of its rows: [rows, columns] to [resamples, columns], in blocks."""
     n = len(columns)
     generator = np.random.default_rng(seed)
     block = max(1, BLOCK_CELLS // n)
@@ -129,15 +129,16 @@ def resampled_sums(columns: Float64Array, resamples: int, seed: int) -> Float64A
 def betting_bounds(
     numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array, *, limit: float, alpha: float
 ) -> Bounds:
-    """Bound a ratio of sums whose numerators lie in [0, ceiling], without any large-sample argument.
+    """Bound a ratio of sums whose numerators lie in [0, ceiling], valid for finite samples.
 
     Against "Σ E[y] ≥ m·Σ x" the capital of a constant bet λ is K = Π (1 + λ·(m·x − y)), with λ ≤ 1/max(ceiling − m·x),
     so that no outcome makes a factor negative. Its mean over a fixed grid of bets is an e-value, and by Markov's
     inequality P(K ≥ 1/alpha) ≤ alpha (Waudby-Smith & Ramdas, JRSS B 86 (2024) 1-27, "Estimating means of bounded
-    random variables by betting", there with bets that may change; constant ones are enough here). With a constant bet,
-    clusters need only be independent, not alike: E[K] = Π (1 + λ·(m·x − E[y])) ≤ (1 + λ·mean(m·x − E[y]))^n ≤ 1 by the
-    inequality of the means. The clusters' order does not matter and nothing is drawn. The upper bound is the largest m
-    that is not refuted, and never below 1 − alpha^(1/n), what n values in [0, 1] that are all 0 can show.
+    random variables by betting", there with varying bets; constant ones suffice here). With a constant bet,
+    clusters must be independent, but not identically distributed: E[K] = Π (1 + λ·(m·x − E[y])) ≤
+    (1 + λ·mean(m·x − E[y]))^n ≤ 1 by the inequality of means. The clusters' order does not matter and nothing is
+    random. The upper bound is the largest m that is not rejected, and never below 1 − alpha^(1/n), the bound for n
+    values in [0, 1] that are all 0.
 
     Raises:
         ValueError: no clusters, a numerator outside [0, ceiling], or the denominators' sum is not positive.
@@ -162,20 +163,20 @@ def betting_bounds(
 
 
 def _p_below(m: float, numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array) -> float:
-    """Give the p-value against "the ratio is at least m"."""
+    """Return the p-value against "the ratio is at least m"."""
     return _p_value(m * denominators - numerators, ceilings - m * denominators)
 
 
 def _p_above(m: float, numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array) -> float:
-    """Give the p-value against "the ratio is at most m"; numerators are at least 0, whatever their ceilings."""
+    """Return the p-value against "the ratio is at most m"; numerators are at least 0, whatever their ceilings."""
     del ceilings
     return _p_value(numerators - m * denominators, m * denominators)
 
 
 def _p_value(wins: Float64Array, worst_losses: Float64Array) -> float:
-    """Give 1/(mean capital), at most 1; `worst_losses` is the most that each cluster could lose per unit bet."""
+    """Return 1/(mean capital), at most 1; `worst_losses` is each cluster's largest possible loss per unit bet."""
     worst = float(worst_losses.max())
-    if worst <= 0:  # No outcome loses: the hypothesis is impossible or certain by arithmetic alone.
+    if worst <= 0:  # No outcome loses: the hypothesis is arithmetically impossible or certain.
         return 0.0 if wins.sum() > 0 else 1.0
     with np.errstate(divide="ignore"):  # A factor of 0 is a bet that lost everything: log −inf, capital 0.
         logs = np.log(np.maximum(1 + np.outer(BETS / worst, wins), 0.0)).sum(axis=1)
@@ -187,7 +188,7 @@ def _p_value(wins: Float64Array, worst_losses: Float64Array) -> float:
 
 
 def _last_kept(p_value: Callable[[float], float], low: float, high: float, alpha: float) -> float:
-    """Give the largest m in [low, high] with p(m) > alpha, to 1e-6 of the range. Scans: p need not be monotone."""
+    """Return the largest m in [low, high] with p(m) > alpha, to 1e-6 of the range, by a scan: p may not be monotone."""
     steps = np.linspace(low, high, 65)
     last = max((index for index, m in enumerate(steps) if p_value(float(m)) > alpha), default=0)
     if last == len(steps) - 1:

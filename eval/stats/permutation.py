@@ -1,4 +1,4 @@
-"""Does a question still point to its answer? Permutation tests for the ranks of answers among decoys."""
+"""Permutation tests of the ranks of answers among decoys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Float64Array = NDArray[np.float64]
 
 ENUMERATED = 50_000
-"""Up to this many permutations are all looked at; beyond, a seeded random sample."""
+"""Maximum number of permutations for a complete enumeration; beyond, a seeded random sample is used."""
 SAMPLED = 9_999
 SEED = 20_260_213
 
@@ -28,8 +28,8 @@ class PermutationTest(NamedTuple):
         statistic: mean rank of the true answers (0 is first), or difference of mean ranks.
         expected: its mean over the permutations.
         p: share of permutations with a statistic as low or lower.
-        permutations: how many were looked at.
-        complete: all of them were; else they are a seeded sample, which keeps the level exactly (Phipson & Smyth 2010).
+        permutations: number of permutations evaluated.
+        complete: whether these are all; else a seeded sample, which keeps the level exactly (Phipson & Smyth 2010).
 
     """
 
@@ -41,12 +41,12 @@ class PermutationTest(NamedTuple):
 
 
 def pairing_test(strata: Sequence[Float64Array], *, seed: int = SEED) -> PermutationTest:
-    """Test whether the pairing of questions with answers is exchangeable, by the true answers' mean rank.
+    """Test whether the pairing of questions and answers is exchangeable, by the true answers' mean rank.
 
-    Each stratum holds the questions of one template and one answer type: nll [m, m], entry [i, j] is what answer j
-    costs after question i, the diagonal the true pairs. The costs stay as they are whatever the pairing, so answers
-    that are likely after any question favour none. Exposure by rank: Carlini et al., USENIX Security 2019; the test:
-    Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapter 3.
+    Each stratum holds the questions of one template and one answer type: nll [m, m], entry [i, j] is the NLL
+    of answer j after question i, the diagonal the true pairs. The NLLs do not depend on the pairing, so answers that
+    are likely after any question do not bias the test. Exposure by rank: Carlini et al., USENIX Security 2019; the
+    test: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), chapter 3.
 
     Raises:
         ValueError: a stratum is not square, or holds NaN; none has two questions.
@@ -58,7 +58,7 @@ def pairing_test(strata: Sequence[Float64Array], *, seed: int = SEED) -> Permuta
     for nll in strata:
         if nll.ndim != 2 or nll.shape[0] != nll.shape[1] or not np.isfinite(nll).all():
             raise ValueError(f"a stratum needs a square matrix of finite costs, got shape {nll.shape}")
-        # Ties share the middle of their ranks, so that equal costs favour nobody.
+        # Ties get their mean rank, so that equal costs do not bias the test.
         ranks.append(np.asarray(rankdata(nll, axis=1) - 1, dtype=np.float64).reshape(nll.shape))
     total = sum(len(rank) for rank in ranks)
     orders = math.prod(math.factorial(len(rank)) for rank in ranks)
@@ -87,8 +87,8 @@ def reference_test(forget: Float64Array, reference: Float64Array, *, seed: int =
     """Test whether forget clusters rank their answers higher than never-exposed clusters do.
 
     One value per cluster: its mean of rank/decoys, 0 … 1. The labels "forget" and "reference" are permuted (Good 2005,
-    chapter 3); names that hint at their answer do so in both groups, which a test against the uniform rank forgets.
-    The statistic is mean(forget) − mean(reference), negative where forget answers stand out.
+    chapter 3); names that hint at their answer do so in both groups, which a test against the uniform rank ignores.
+    The statistic is mean(forget) − mean(reference), negative if forget answers rank higher.
 
     Raises:
         ValueError: one of the groups is empty.

@@ -1,6 +1,6 @@
-"""Shares, extraction probabilities and families of tests: the arithmetic under a verdict.
+"""Bounds of shares, extraction probabilities and multiple tests.
 
-Bounds and levels are one-sided: `alpha` 0.05 stands for a 95 % bound.
+Bounds and levels are one-sided: `alpha` 0.05 means a 95 % bound.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SEARCH_LIMIT = 100_000
-"""Most clusters that a forecast speaks of."""
+"""Maximum number of clusters in a forecast."""
 
 
 class ShareBounds(NamedTuple):
@@ -26,7 +26,7 @@ class ShareBounds(NamedTuple):
 
 
 def share_bounds(hits: int, trials: int, *, alpha: float) -> ShareBounds:
-    """Give exact one-sided bounds for a binomial share.
+    """Return exact one-sided bounds of a binomial share.
 
     Clopper & Pearson, Biometrika 26 (1934) 404-413, as quantiles of the beta distribution: upper = B(1 − alpha; k + 1,
     n − k), lower = B(alpha; k, n − k + 1). With k = 0 the upper bound is 1 − alpha^(1/n).
@@ -45,9 +45,9 @@ def share_bounds(hits: int, trials: int, *, alpha: float) -> ShareBounds:
 
 
 def share_p_above(hits: int, trials: int, limit: float) -> float:
-    """Give the p-value against "the share is at most `limit`": P(X ≥ hits) at the limit.
+    """Return the p-value against "the share is at most `limit`": P(X ≥ hits) at the limit.
 
-    It is below `alpha` exactly where the lower Clopper-Pearson bound at that level is above the limit.
+    It is below `alpha` exactly if the lower Clopper-Pearson bound at that level is above the limit.
     """
     from scipy.special import bdtrc
 
@@ -68,10 +68,10 @@ def extraction_probability(sum_logprob: float, queries: int) -> float:
 
 
 def holm(p_values: Sequence[float], *, alpha: float) -> tuple[bool, ...]:
-    """Say which hypotheses are rejected with a family-wise error rate of at most `alpha`.
+    """Return which hypotheses are rejected with a family-wise error rate of at most `alpha`.
 
     Holm, Scandinavian Journal of Statistics 6 (1979) 65-70: in order of their p-values, the i-th of m (from 0) is
-    rejected while p ≤ alpha/(m − i). Needs no independence.
+    rejected while p ≤ alpha/(m − i). Independence is not required.
     """
     rejected = [False] * len(p_values)
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
@@ -83,16 +83,16 @@ def holm(p_values: Sequence[float], *, alpha: float) -> tuple[bool, ...]:
 
 
 def intersection_union(met: Sequence[bool]) -> bool:
-    """Say whether "all is well" is shown at the level of each part, uncorrected.
+    """Whether all parts are met, each at its own uncorrected level.
 
-    Berger, Technometrics 24 (1982) 295-300: the union of the null hypotheses is rejected where each is. Nothing tested
-    shows nothing: an empty sequence is False.
+    Berger, Technometrics 24 (1982) 295-300: the union of the null hypotheses is rejected if each is. An empty
+    sequence is False, since nothing was tested.
     """
     return bool(met) and all(met)
 
 
 class Forecast(NamedTuple):
-    """How many more clusters would decide, if they came out as those seen so far; and which way."""
+    """Number of additional clusters that would decide, if they resemble those seen, and the decision."""
 
     more: int
     passes: bool
@@ -101,10 +101,10 @@ class Forecast(NamedTuple):
 def clusters_to_decide(
     hits: int, trials: int, limit: float, *, alpha: float, alpha_missed: float | None = None
 ) -> Forecast | None:
-    """Forecast about how many further clusters it takes until a share's bound leaves the limit behind.
+    """Forecast the number of additional clusters until a share's bound passes the limit.
 
-    Assumes the share of the sample for the new clusters too, rounded against the decision. None where the share seen is
-    so near to the limit that `SEARCH_LIMIT` clusters would not do.
+    Assumes the sample's share for the new clusters, rounded against the decision. None if the share is so close to the
+    limit that `SEARCH_LIMIT` clusters would not suffice.
     """
     share = hits / trials
     if share == limit:
@@ -117,7 +117,7 @@ def clusters_to_decide(
             return seen < n and share_bounds(seen, n, alpha=alpha).upper <= limit
         return share_p_above(math.floor(share * n + 1e-9), n, limit) <= (alpha_missed or alpha)
 
-    # The rounding makes `decides` jagged: bracket by doubling, then look at each number from the bracket's start.
+    # Rounding makes `decides` non-monotone: bracket by doubling, then check each number from the bracket's start.
     high = trials + 1
     while not decides(high):
         if high >= SEARCH_LIMIT:

@@ -1,1 +1,1 @@
-"""MUSE's and TOFU's evaluations on any backend: their files, their prompts, their metrics, OpenUnlearning's JSON."""
+"""Evaluations of MUSE and TOFU on any backend: files, prompts, metrics, OpenUnlearning's JSON."""

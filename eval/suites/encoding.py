@@ -1,12 +1,12 @@
-"""From items to the tokens that a backend scores or continues, as the published code makes them.
+"""Token encoding of a suite's items for scoring and generation, equal to the published code.
 
 ```
 TOFU, OpenUnlearning    [BOS] prompt | answer EOS      both tokenized together, cut where the prompt alone ends
 MUSE texts              [BOS] | text                   without a BOS the text's first token is the context
 ```
-Cutting by the *length* of the prompt's tokens is OpenUnlearning's way (`preprocess_chat_instance`). Where the tokenizer
-joins the prompt's last character with the answer's first ("Answer: " and "Paris" to ": Paris"), the answer's first
-token counts as context; `Encoded.joined` says so.
+OpenUnlearning splits by the *length* of the prompt's tokens (`preprocess_chat_instance`). If the tokenizer joins the
+prompt's last character with the answer's first ("Answer: " and "Paris" to ": Paris"), the answer's first token counts
+as context, and `Encoded.joined` is set.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Tags(NamedTuple):
-    """What stands around question and answer in a prompt without chat template."""
+    """Text around question and answer in a prompt without chat template."""
 
     before: str
     between: str
@@ -41,22 +41,22 @@ PROMPTS: Mapping[str, Tags | None] = MappingProxyType(
         "chat": None,
     }
 )
-"""How TOFU's questions are put. "qa" is TOFU's and OpenUnlearning's for base models, "llama2" for Llama-2-chat; "chat"
-is the artifact's template; "qa-bare" is what `export-edge unlearn` trains on."""
+"""Prompts of TOFU's questions: TOFU's and OpenUnlearning's "qa" for base models and "llama2" for Llama-2-chat; "chat",
+the artifact's template; "qa-bare", the prompt that `export-edge unlearn` trains on."""
 
 MAX_ANSWER_TOKENS = 200
-"""Length of a greedy answer in OpenUnlearning's TOFU (TOFU's own code: 200 tokens, the prompt included)."""
+"""Maximum tokens of a greedy answer in OpenUnlearning's TOFU (TOFU's own code: 200 tokens, including the prompt)."""
 
 
 class Asking(NamedTuple):
-    """How questions are put and answered.
+    """Prompt and sampling of questions.
 
     Attributes:
         prompt: one of PROMPTS; MUSE has its own.
         system: the system prompt of a chat, if any.
-        samples: answers that are sampled of each question for leak@k, beside the greedy one; 0 for none.
-        temperature: at which they are sampled.
-        seed: of the first; the others' follow it.
+        samples: number of answers sampled per question for leak@k, besides the greedy one.
+        temperature: sampling temperature.
+        seed: seed of the first sample; those of the others follow it.
 
     """
 
@@ -68,16 +68,16 @@ class Asking(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A request, and whether the tokenizer joined prompt and answer."""
+    """A request, with a flag whether the tokenizer joined prompt and answer."""
 
     request: ScoreRequest
     joined: bool
 
 
 def check_asking(asking: Asking, suite: str) -> None:
-    """Raise `UsageError` if a suite cannot be asked so, whatever the artifact."""
+    """Raise `UsageError` if a suite does not support `asking`, regardless of the artifact."""
     if asking.prompt not in PROMPTS:
-        raise UsageError(f"no prompt is called {asking.prompt!r}", next_step=f"choose one of: {', '.join(PROMPTS)}")
+        raise UsageError(f"no prompt is named {asking.prompt!r}", next_step=f"choose one of: {', '.join(PROMPTS)}")
     if suite == "MUSE" and (asking.prompt, asking.system) != (Asking().prompt, None):
         raise UsageError("MUSE has prompts of its own", next_step="leave --prompt and --system out")
     if asking.system is not None and asking.prompt != "chat":
@@ -90,7 +90,7 @@ def check_asking(asking: Asking, suite: str) -> None:
 
 
 def answer_request(item: Item, answer: str, backend: Backend, asking: Asking) -> Encoded:
-    """Encode `answer` to the item's question, the end-of-text token included, which the published code scores too.
+    """Encode `answer` to the item's question, including the end-of-text token, which the published code scores too.
 
     Raises:
         InputError: the artifact names no end-of-text token, or the item is longer than the context.
@@ -98,7 +98,7 @@ def answer_request(item: Item, answer: str, backend: Backend, asking: Asking) ->
     """
     if backend.info.eos is None:
         raise InputError(
-            "the artifact names no end-of-text token, which TOFU's answers are scored with",
+            "the artifact defines no end-of-text token, which is scored with TOFU's answers",
             next_step="export it with its tokenizer's eos_token",
         )
     tags = PROMPTS[asking.prompt]
@@ -118,28 +118,28 @@ def answer_request(item: Item, answer: str, backend: Backend, asking: Asking) ->
 
 
 def question_request(item: Item, backend: Backend, asking: Asking) -> GenerateRequest:
-    """Ask the item's question, greedily, up to `MAX_ANSWER_TOKENS`."""
+    """Return the request for a greedy answer to the item's question, up to `MAX_ANSWER_TOKENS`."""
     tags = PROMPTS[asking.prompt]
     prompt = chat_prompt(item.prompt, backend, asking) if tags is None else plain_prompt(item.prompt, backend, tags)
     return continuing(prompt, MAX_ANSWER_TOKENS, item, backend)
 
 
 def text_request(item: Item, backend: Backend) -> Encoded:
-    """Encode a bare text: all its tokens after the BOS; without a BOS all but the first."""
+    """Encode a bare text: all its tokens after the BOS; without a BOS all except the first."""
     whole = backend.tokenize(item.answer, special=True)
     prefix = backend.tokenize("", special=True)
     return cut(whole, max(1, len(prefix)), item, backend, joined=False)
 
 
 def passage_request(item: Item, backend: Backend) -> Encoded:
-    """Encode a VerbMem passage: prompt, a space, the text after it (OpenUnlearning's `insert_space`)."""
+    """Encode a VerbMem passage: prompt, space, continuation (OpenUnlearning's `insert_space`)."""
     prompt = backend.tokenize(item.prompt, special=True)
     whole = backend.tokenize(f"{item.prompt} {item.answer}", special=True)
     return cut(whole, len(prompt), item, backend, joined=whole[: len(prompt)] != prompt)
 
 
 def chat_prompt(question: str, backend: Backend, asking: Asking) -> tuple[int, ...]:
-    """Tokenize the chat up to where the answer begins; nothing is added to what the template writes."""
+    """Tokenize the chat up to the beginning of the answer, exactly as rendered by the template."""
     return backend.tokenize(_chat(question, backend, asking, None), special=False, parse_special=True)
 
 
@@ -151,10 +151,10 @@ def plain_prompt(question: str, backend: Backend, tags: Tags) -> tuple[int, ...]
 def continuing(
     context: tuple[int, ...], tokens: int, item: Item, backend: Backend, stop: tuple[str, ...] = ()
 ) -> GenerateRequest:
-    """Ask for a greedy continuation of up to `tokens` tokens.
+    """Return the request for a greedy continuation of up to `tokens` tokens.
 
     Raises:
-        InputError: it does not fit the context.
+        InputError: the request does not fit the context.
 
     """
     _check_length(len(context) + tokens, item, backend)
@@ -162,17 +162,17 @@ def continuing(
 
 
 def cut(whole: tuple[int, ...], start: int, item: Item, backend: Backend, *, joined: bool) -> Encoded:
-    """Divide a text's tokens into `start` tokens of context and the rest.
+    """Split a text's tokens into `start` tokens of context and the rest.
 
     Raises:
-        InputError: nothing is left to score, or it does not fit the context.
+        InputError: nothing is left to score, or the text does not fit the context.
 
     """
     _check_length(len(whole), item, backend)
     if not 0 < start < len(whole):
         raise InputError(
-            f"{item.where}: of {len(whole)} tokens {start} are its prompt's; nothing is left to score",
-            next_step="take the item out, or ask with another --prompt",
+            f"{item.where}: {start} of {len(whole)} tokens are its prompt's; nothing is left to score",
+            next_step="remove the item, or use another --prompt",
         )
     return Encoded(ScoreRequest(whole[:start], whole[start:]), joined)
 
@@ -182,7 +182,7 @@ def _check_length(length: int, item: Item, backend: Backend) -> None:
     if length > limit:
         raise InputError(
             f"{item.where} needs {length:,} tokens, the context holds {limit:,}",
-            next_step=f"load the artifact with --context {length}, or take the item out",
+            next_step=f"load the artifact with --context {length}, or remove the item",
         )
 
 

@@ -1,10 +1,10 @@
-"""Evaluates a model by a suite's metrics, and writes the results as OpenUnlearning's `{SUITE}_EVAL.json` has them.
+"""Evaluation of a model by a suite's metrics, with results in OpenUnlearning's `{SUITE}_EVAL.json` format.
 
 ```
 {"forget_Q_A_Prob": {"agg_value": 0.41, "value_by_index": {"0": {"prob": 0.38, "avg_loss": 0.97}, "1": …}},
- "forget_quality": {"agg_value": 0.02}, …, "edgeproof": {what was measured, on what, with what}}
+ "forget_quality": {"agg_value": 0.02}, …, "edgeproof": {provenance: artifact, files, options}}
 ```
-`{SUITE}_SUMMARY.json` is {metric: agg_value}. No text of an item is written unless it is asked for.
+`{SUITE}_SUMMARY.json` is {metric: agg_value}. Texts of items are written only on request.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from edgeproof.eval.suites.reference import Reference
 
 TEXTS = ("input", "ground_truth", "generation")
-"""What an evaluation file holds of an item's texts; only with `show_answers`."""
+"""Text fields of an item in an evaluation file; written only with `show_answers`."""
 
 NOTE = "a measurement, not a verdict: `export-edge gate` judges"
 
 
 class Evaluation(NamedTuple):
-    """The results by metric, parts first, and the metrics that were left out, each with what they lack."""
+    """The results by metric, parts first, and the skipped metrics, each with its missing inputs."""
 
     suite: str
     results: Mapping[str, Result]
@@ -46,13 +46,13 @@ class Evaluation(NamedTuple):
 def choose_metrics(
     data: Data, names: Sequence[str], asking: Asking, *, reference: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the metrics to compute, parts first, and those left out with the reason.
+    """Return the metrics to compute, parts first, and the skipped ones with the reason.
 
-    Without `names`: all whose files are there. What is asked for by name must be possible.
+    Without `names`, all metrics with their files present; metrics in `names` must be possible.
 
     Raises:
-        UsageError: no such metric or way of asking, or a metric that needs a reference or samples, and there are none.
-        InputError: a metric that is asked for lacks a file, or none has its files.
+        UsageError: an unknown metric or prompt, or a metric needs a reference or samples, and there are none.
+        InputError: a metric in `names` lacks a file, or no metric has its files.
 
     """
     check_asking(asking, data.suite)
@@ -69,11 +69,11 @@ def choose_metrics(
         elif lacking == NO_SAMPLES:
             raise UsageError(f"{name} needs sampled answers", next_step=f"add {lacking}")
         else:
-            raise InputError(f"{name} cannot be measured for want of {lacking}", next_step="add it with --data")
+            raise InputError(f"{name} cannot be measured: missing {lacking}", next_step="add it with --data")
     if not chosen:
         raise InputError(
-            f"none of {data.suite}'s metrics has all its files: there are {', '.join(sorted(data.files))}",
-            next_step="docs/metrics.md says which files a metric needs",
+            f"none of {data.suite}'s metrics has all its files; present: {', '.join(sorted(data.files))}",
+            next_step="docs/metrics.md lists the files of each metric",
         )
     return with_parts(data.suite, tuple(chosen)), omitted
 
@@ -83,7 +83,7 @@ NO_SAMPLES = "--samples N"
 
 
 def _lacking(data: Data, name: str, asking: Asking, *, reference: bool) -> str:
-    """Say what a metric lacks; "" where nothing."""
+    """Return the missing input of a metric; "" if none."""
     least = find_metric(data.suite, name).least
     for part in with_parts(data.suite, (name,)):
         metric = find_metric(data.suite, part)
@@ -103,7 +103,7 @@ def _lacking(data: Data, name: str, asking: Asking, *, reference: bool) -> str:
 
 
 def _has_not(data: Data, role: str, field: str) -> bool:
-    """Tell whether no item of a file has the field. Where only some lack it, that is an error of the file."""
+    """Whether no item of a file has the field. A field that only some items lack is an error of the file."""
     items = data.items[role]
     if field == "paraphrased_answer":
         return all(item.paraphrased is None for item in items)
@@ -119,12 +119,12 @@ def evaluate(
     reference: Reference | None = None,
     progress: Progress,
 ) -> Evaluation:
-    """Measure `metrics` (all that the files allow where none is named) in one call for scores and one for answers.
+    """Measure `metrics` (default: all that the files allow) in one call for scores and one for answers.
 
     Raises:
-        UsageError: no such metric or prompt.
-        InputError: a file, a field, a reference that fits is missing, or an item is longer than the context.
-        BackendError: the engine failed or returned a number that is none.
+        UsageError: an unknown metric or prompt.
+        InputError: a file, a field or a matching reference is missing, or an item is longer than the context.
+        BackendError: the engine failed or returned an invalid number.
 
     """
     names, omitted = choose_metrics(data, metrics, asking, reference=reference is not None)
@@ -139,7 +139,7 @@ def evaluate(
 
 
 def evaluation_json(evaluation: Evaluation, provenance: Mapping[str, object], *, show_answers: bool) -> bytes:
-    """Return the content of `{SUITE}_EVAL.json`, keys sorted as OpenUnlearning sorts them."""
+    """Return the content of `{SUITE}_EVAL.json`, with keys in OpenUnlearning's order."""
     entries: dict[str, object] = {
         name: _entry(result, show_answers=show_answers) for name, result in evaluation.results.items()
     }

@@ -1,11 +1,11 @@
-"""Finds and reads the files of an evaluation: MUSE's and TOFU's, as their authors publish them.
+"""Reader for the evaluation files of MUSE and TOFU, as published.
 
 ```
 MUSE   verbmem/forget.json  knowmem/{forget,retain}_qa[_icl].json  privleak/{forget,holdout}.json   (load_data.py's)
 TOFU   forget10_perturbed.json  retain_perturbed.json  real_authors_perturbed.json  world_facts_perturbed.json
        holdout10.json                                                          (those of locuslab/TOFU, JSON or JSONL)
 ```
-A role is what a file is for: MUSE's is its folder and name, TOFU's is "forget", "retain", "real_authors", …
+A role is the purpose of a file: in MUSE its folder and name, in TOFU "forget", "retain", "real_authors", …
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 SUFFIXES = (".json", ".jsonl")
 _WHOLE = TextSplit(1, 1)
-_DOCUMENTED = "docs/metrics.md has the files' format"
+_DOCUMENTED = "docs/metrics.md describes the files"
 
 
 class Item(NamedTuple):
     """One item of a file. `prompt` is a question, or the text before `answer`; "" for a bare text.
 
-    `id` is its place in the file, from "0": OpenUnlearning's index. `where` names it in messages.
+    `id` is its index in the file, from "0", as in OpenUnlearning. `where` names it in messages.
     """
 
     id: str
@@ -61,14 +61,14 @@ class Item(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file that was asked for: its path, and its role where that was given by name."""
+    """A given file: its path, and its role if given by name."""
 
     path: Path
     role: str | None = None
 
 
 class Data(NamedTuple):
-    """The files of one suite, by role, and what they hold."""
+    """The files of one suite, by role, with their items."""
 
     suite: str
     files: Mapping[str, Path]
@@ -76,13 +76,13 @@ class Data(NamedTuple):
 
 
 def load_data(sources: Sequence[Source]) -> Data:
-    """Find out what each file is, read all, and check that they are of one suite.
+    """Determine the role of each file, read all, and check that they are of one suite.
 
-    A source is a folder in a suite's own layout or a file; what is named by role replaces what a folder holds.
+    A source is a file, or a folder in a suite's layout; files named by role replace those of a folder.
 
     Raises:
-        UsageError: a role that no suite has.
-        InputError: nothing there, files of two suites, two files for one role, a file that is broken or lacks a field.
+        UsageError: an unknown role.
+        InputError: no files, files of two suites, two files for one role, or a file is broken or lacks a field.
 
     """
     found: dict[str, Path] = {}
@@ -92,7 +92,7 @@ def load_data(sources: Sequence[Source]) -> Data:
                 if role in found and found[role].resolve() != path.resolve():
                     raise InputError(
                         f"both {found[role]} and {path} are the file for {role}",
-                        next_step=f"name the one that counts: --data {role}=FILE",
+                        next_step=f"name the file to use: --data {role}=FILE",
                     )
                 found[role] = path
     for source in sources:
@@ -101,7 +101,7 @@ def load_data(sources: Sequence[Source]) -> Data:
     _add_examples(found)
     suites = sorted({suite for suite, roles in ROLES.items() for role in roles if role in found})
     if len(suites) != 1:
-        raise InputError("the files are of MUSE and of TOFU", next_step="evaluate the two one after the other")
+        raise InputError("the files are of both MUSE and TOFU", next_step="evaluate them separately")
     (suite,) = suites
     return Data(suite, found, {role: _read(role, path) for role, path in found.items()})
 
@@ -143,7 +143,7 @@ def _holds_muse(folder: Path) -> bool:
 
 
 def _tofu_role(path: Path) -> str | None:
-    """Tell a TOFU file's role from its name: forget10_perturbed, retain_perturbed, …, holdout10."""
+    """Return a TOFU file's role from its name: forget10_perturbed, retain_perturbed, …, holdout10."""
     if not path.is_file() or path.suffix not in SUFFIXES:
         return None
     name = path.stem
@@ -159,14 +159,14 @@ def _tofu_role(path: Path) -> str | None:
 
 
 def _only(role: str, paths: list[Path], candidates: Mapping[str, list[Path]]) -> Path:
-    """Return the one file for `role`; of several holdouts the one with the forget file's number."""
+    """Return the file for `role`; of several holdouts the one with the forget file's number."""
     if role == "holdout" and len(paths) > 1 and len(candidates.get("forget", ())) == 1:
         numbers = re.findall(r"\d+", candidates["forget"][0].stem)[:1]
         paths = [path for path in paths if re.findall(r"\d+", path.stem)[:1] == numbers] or paths
     if len(paths) > 1:
         raise InputError(
             f"{paths[0].parent} holds several files for {role}: {', '.join(path.name for path in paths)}",
-            next_step="give the files that you mean one by one: --data FILE --data FILE …",
+            next_step="name the files to use: --data FILE --data FILE …",
         )
     return paths[0]
 
@@ -179,7 +179,7 @@ def _alone(path: Path) -> dict[str, Path]:
         tofu = _tofu_role(path)
         if tofu is None:
             raise InputError(
-                f"the name of {path} does not say what it is",
+                f"the role of {path} cannot be derived from its name",
                 next_step=f"give its role, --data ROLE={path}; {_DOCUMENTED}",
             )
         role = tofu
@@ -187,7 +187,7 @@ def _alone(path: Path) -> dict[str, Path]:
 
 
 def _add_examples(found: dict[str, Path]) -> None:
-    """Find the few-shot examples beside a KnowMem file: without them it is another metric."""
+    """Find the few-shot examples beside a KnowMem file, without which the metric would differ."""
     for role in ("knowmem/forget_qa", "knowmem/retain_qa"):
         if role not in found or f"{role}_icl" in found:
             continue
@@ -232,7 +232,7 @@ def _item(index: int, probe: RawProbe) -> Item:
 
 
 def _texts(path: Path) -> Iterator[Item]:
-    """Read MUSE's privleak files: [str]; whole texts, where the packs' reader splits them into prompt and answer."""
+    """Read MUSE's privleak files: [str]; whole texts, unlike the packs' reader, which splits prompt and answer."""
     value = fields.parse_json(fields.read_text(plain_file(path)), path.name)
     texts = fields.texts_of(value, path.name, "texts")
     for index, text in enumerate(texts):

@@ -1,9 +1,9 @@
-"""Answers lm-evaluation-harness's three kinds of request with a backend, as its own `hf` model answers them.
+"""lm-evaluation-harness's three request types on a backend, equal to its `hf` model.
 
 ```
 loglikelihood           context | continuation     tokenized together, white space moved, cut where the context's end
-loglikelihood_rolling   prefix | all of a text      windows that overlap in one token where the context is too short
-generate_until          context | …                until a stop string, an end token or so many tokens
+loglikelihood_rolling   prefix | all of a text      windows that overlap by one token if the context is too short
+generate_until          context | …                until a stop string, an end token or the token limit
 ```
 Checked against lm_eval 0.4.13 (`TemplateLM._encode_pair`, `HFLM`). The prefix before an empty context is the BOS if the
 artifact adds one, else the end-of-text token; `hf` takes a BOS that the tokenizer names but never adds.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import Backend, Score
 
 MAX_TOKENS = 256
-"""Length of an answer where a task says nothing, as `hf` has it."""
+"""Default maximum tokens of an answer, as in `hf`."""
 
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 _NEUTRAL: Mapping[str, object] = {"top_p": 1.0, "top_k": 0, "num_beams": 1, "repetition_penalty": 1.0, "min_p": 0.0}
@@ -37,27 +37,27 @@ class Likelihood(NamedTuple):
 
 
 def prefix_token(backend: Backend, given: int | None = None) -> int:
-    """Return what stands before a text without context: the given token, else the BOS, else the end of text.
+    """Return the prefix token of a text without context: the given token, else the BOS, else the end of text.
 
     Raises:
-        UsageError: the artifact names neither, or the given token is none of its vocabulary.
+        UsageError: the artifact defines neither, or the given token is not in its vocabulary.
 
     """
     info = backend.info
     token = given if given is not None else info.bos if info.bos is not None else info.eos
     if token is None or not 0 <= token < info.vocabulary:
         raise UsageError(
-            f"there is no token to stand before an empty context ({token}, vocabulary of {info.vocabulary})",
-            next_step="name one in the model's arguments: prefix_token_id=N",
+            f"there is no prefix token for an empty context ({token}, vocabulary of {info.vocabulary})",
+            next_step="give one in the model's arguments: prefix_token_id=N",
         )
     return token
 
 
 def encode_pair(backend: Backend, context: str, continuation: str, prefix: int) -> ScoreRequest:
-    """Tokenize a context with its continuation; a context that is too long loses its beginning.
+    """Tokenize a context with its continuation; a context that is too long is truncated at the beginning.
 
     Raises:
-        InputError: no token is left of the continuation, or it alone fills the context.
+        InputError: the continuation has no token of its own, or alone fills the context.
 
     """
     if context == "":
@@ -75,17 +75,17 @@ def encode_pair(backend: Backend, context: str, continuation: str, prefix: int) 
         raise InputError(
             f"a continuation of {len(continuation)} characters has {len(after)} tokens of its own after a context of "
             f"{len(before)}; the artifact's context holds {backend.info.context_length}",
-            next_step="leave the task's document out, or load the artifact with a longer context (context_length=N)",
+            next_step="remove the task's document, or load the artifact with a longer context (context_length=N)",
         )
     return ScoreRequest(before[-room:], after)
 
 
 def loglikelihoods(backend: Backend, pairs: Sequence[tuple[str, str]], prefix: int) -> list[Likelihood]:
-    """Score each continuation after its context, all in one call of the backend; the same pair only once.
+    """Score each continuation after its context, in one backend call and without repeating pairs.
 
     Raises:
-        InputError: as `encode_pair`.
-        BackendError: the engine failed, stopped early, or returned a number that is none.
+        InputError: as for `encode_pair`.
+        BackendError: the engine failed, stopped early, or returned an invalid number.
 
     """
     requests = [encode_pair(backend, context, continuation, prefix) for context, continuation in pairs]
@@ -94,7 +94,7 @@ def loglikelihoods(backend: Backend, pairs: Sequence[tuple[str, str]], prefix: i
 
 
 def rolling_windows(tokens: tuple[int, ...], prefix: int, context_length: int) -> list[ScoreRequest]:
-    """Divide a text into windows that predict each token once, each with as much context as fits before it."""
+    """Split a text into windows that predict each token once, each with the maximum context before it."""
     size = context_length - 1
     if not tokens:
         return []
@@ -106,10 +106,10 @@ def rolling_windows(tokens: tuple[int, ...], prefix: int, context_length: int) -
 
 
 def rolling_loglikelihoods(backend: Backend, texts: Sequence[str], prefix: int) -> list[float]:
-    """Log-probability of each whole text; 0 for an empty one.
+    """Return the log-probability of each whole text; 0 for an empty one.
 
     Raises:
-        BackendError: the engine failed, stopped early, or returned a number that is none.
+        BackendError: the engine failed, stopped early, or returned an invalid number.
 
     """
     windows = [
@@ -121,11 +121,11 @@ def rolling_loglikelihoods(backend: Backend, texts: Sequence[str], prefix: int) 
 
 
 def generate_request(backend: Backend, context: str, options: Mapping[str, object], seed: int) -> GenerateRequest:
-    """Read a task's generation options; a context that is too long loses its beginning.
+    """Build a request from a task's generation options; a context that is too long is truncated at the beginning.
 
     Raises:
-        UnsupportedError: an option that a backend cannot follow (top_p, beams, …).
-        InputError: the answer alone fills the context, or an option is no number.
+        UnsupportedError: an unsupported option (top_p, beams, …).
+        InputError: the answer alone fills the context, or an option is not a number.
 
     """
     given = dict(options)
@@ -136,14 +136,14 @@ def generate_request(backend: Backend, context: str, options: Mapping[str, objec
     for name, value in given.items():
         if value is not None and value != _NEUTRAL.get(name):
             raise UnsupportedError(
-                f"the generation option {name}={value!r} is not followed here",
-                next_step="edgeproof samples from softmax(logits / temperature) or takes the argmax: take it out",
+                f"the generation option {name}={value!r} is not supported",
+                next_step="remove it: edgeproof samples from softmax(logits / temperature) or takes the argmax",
             )
     try:
         tokens = int(str(next((length for length in lengths if length is not None), MAX_TOKENS)))
         heat = 0.0 if sample is False else float(str(temperature))
     except ValueError as error:
-        raise InputError(f"a generation option is no number: {error}", next_step="mend the task") from error
+        raise InputError(f"a generation option is not a number: {error}", next_step="fix the task") from error
     room = backend.info.context_length - tokens
     if room < 1 or tokens < 1:
         raise InputError(
@@ -155,7 +155,7 @@ def generate_request(backend: Backend, context: str, options: Mapping[str, objec
 
 
 def generations(backend: Backend, requests: Sequence[GenerateRequest]) -> list[str]:
-    """Return the text of each answer, in one call of the backend.
+    """Return the text of each answer, in one backend call.
 
     Raises:
         BackendError: the engine failed or stopped early.

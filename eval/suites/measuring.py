@@ -1,4 +1,4 @@
-"""Asks a backend all that the chosen metrics need: one call for all scores, one for all greedy answers."""
+"""Measurement of the inputs of the chosen metrics: one backend call for all scores, one for all answers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from edgeproof.eval.suites.files import Data, Item
 
 VERBMEM_TOKENS = 128
-"""Tokens that VerbMem generates, and of the true text, BOS included, that it compares with."""
+"""Tokens that VerbMem generates, and tokens of the true text, including BOS, that it compares with."""
 
 
 class Scoring(NamedTuple):
-    """What is to be scored: a role's texts, or one kind of answer to its questions.
+    """Scores to measure: of a role's texts, or of one kind of answer to its questions.
 
-    `field` is "answer", "paraphrased_answer", "perturbed_answer"; "passage" (behind its prompt) or "text" in MUSE.
+    `field` is "answer", "paraphrased_answer", "perturbed_answer"; "passage" (after its prompt) or "text" in MUSE.
     """
 
     role: str
@@ -40,7 +40,7 @@ class Scoring(NamedTuple):
 
 
 class Saying(NamedTuple):
-    """What is to be said: the greedy answers to a role's prompts, or the sampled ones."""
+    """Answers to generate: greedy or sampled ones to a role's prompts."""
 
     role: str
     sampled: bool = False
@@ -50,10 +50,10 @@ Need: TypeAlias = Scoring | Saying
 
 
 class Scored(NamedTuple):
-    """An item's scores: one, or one for each perturbed answer.
+    """An item's scores: one, or one per perturbed answer.
 
-    `text` is what its first answer's scored tokens spell: where a prompt's end and the answer's start are joined, or a
-    text has no BOS before it, the first token is not among them.
+    `text` is the text of its first answer's scored tokens, without the first token if prompt and answer are joined, or
+    if a text has no BOS.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Scored(NamedTuple):
 
 
 class Said(NamedTuple):
-    """An item's answers (one greedy, or the sampled ones) and the text to compare with, as published code cuts them."""
+    """An item's answers (one greedy, or the samples) and the text to compare with, cut as in the published code."""
 
     id: str
     prompt: str
@@ -72,7 +72,7 @@ class Said(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """All answers, by need."""
+    """All results, by need."""
 
     scored: Mapping[Scoring, tuple[Scored, ...]]
     said: Mapping[Saying, tuple[Said, ...]]
@@ -81,12 +81,12 @@ class Measured(NamedTuple):
 def measure_needs(
     needs: Iterable[Need], data: Data, backend: Backend, asking: Asking, *, progress: Progress
 ) -> Measured:
-    """Score and generate for every item that `needs` asks for, the same request only once.
+    """Score and generate for every item in `needs`, without repeating requests.
 
     Raises:
-        InputError: an item lacks a field that is asked for, or is longer than the context; no answer of a file has a
-            word that ROUGE counts; the holdout is the forget set.
-        BackendError: the engine failed, stopped early, or returned a number that is none.
+        InputError: an item lacks a required field, or is longer than the context; no answer of a file has a word that
+            ROUGE counts; the holdout is the forget set.
+        BackendError: the engine failed, stopped early, or returned an invalid number.
 
     """
     unique = list(dict.fromkeys(needs))
@@ -144,7 +144,7 @@ def _encoded(need: Scoring, item: Item, backend: Backend, asking: Asking) -> lis
     if not answers:
         raise InputError(
             f"{need.role}: {item.where} has no `{need.field}`",
-            next_step="give TOFU's *_perturbed file of this set, or choose metrics that do without (--metric)",
+            next_step="give TOFU's *_perturbed file of this set, or choose metrics without it (--metric)",
         )
     return [answer_request(item, answer, backend, asking) for answer in answers]
 
@@ -161,7 +161,7 @@ def _asked(need: Saying, item: Item, data: Data, backend: Backend, asking: Askin
 
 
 def _drawn(greedy: GenerateRequest, place: int, need: Saying, asking: Asking) -> tuple[GenerateRequest, ...]:
-    """Return the greedy request, or as many sampled ones as are asked for, no two items with the same seeds."""
+    """Return the greedy request, or the requested samples, with different seeds for all items."""
     if not need.sampled:
         return (greedy,)
     first = asking.seed + place * asking.samples
@@ -185,13 +185,13 @@ def _warn_of_joins(scorings: Mapping[Scoring, Sequence[Sequence[Encoded]]], prog
     joined = sum(one.joined for one in encoded)
     if joined:
         progress.warn(
-            f"of {len(encoded)} answers {joined} are scored from their second token on: the tokenizer joins the "
-            "prompt's end and their first, and the published code cuts by length (docs/metrics.md, --prompt)"
+            f"{joined} of {len(encoded)} answers are scored from their second token on: the tokenizer joins the "
+            "prompt's end and their first, and the published code splits by length (docs/metrics.md, --prompt)"
         )
 
 
 def _refuse_other_scripts(needs: Iterable[Saying], data: Data, progress: Progress) -> None:
-    """Raise `InputError` if a file's answers have no word for ROUGE, which is then 0 whatever a model says."""
+    """Raise `InputError` if a file's answers have no word that ROUGE counts, so that it is always 0."""
     for role in dict.fromkeys(need.role for need in needs):
         items = data.items[role]
         without = [item for item in items if not has_published_words(item.answer)]
@@ -199,15 +199,15 @@ def _refuse_other_scripts(needs: Iterable[Saying], data: Data, progress: Progres
             continue
         said = (
             f"{role}: {len(without)} of {len(items)} answers (the first: {without[0].where}) have no word of a–z and "
-            "0–9, the only ones that rouge_score sees: ROUGE is 0 for them, known or not"
+            "0–9, the only ones that rouge_score counts: ROUGE is 0 for them, known or not"
         )
         if len(without) == len(items):
-            raise InputError(said, next_step="choose metrics that do without ROUGE (--metric)")
+            raise InputError(said, next_step="choose metrics without ROUGE (--metric)")
         progress.warn(said)
 
 
 def _refuse_known_holdout(roles: Collection[str], data: Data, progress: Progress) -> None:
-    """Raise `InputError` if all that should be unseen is to be forgotten: every model would look retrained."""
+    """Raise `InputError` if all holdout items are in the forget set: every model would look retrained."""
     for members, unseen in (("forget", "holdout"), ("privleak/forget", "privleak/holdout")):
         if members not in roles or unseen not in roles:
             continue
@@ -216,10 +216,10 @@ def _refuse_known_holdout(roles: Collection[str], data: Data, progress: Progress
         if not both:
             continue
         count = len(data.items[unseen])
-        said = f"{len(both)} of {count} items of {unseen} (the first: {both[0].where}) are in {members}, too"
+        said = f"{len(both)} of {count} items of {unseen} (the first: {both[0].where}) are also in {members}"
         if len(both) == count:
             raise InputError(said, next_step=f"the holdout must be unseen texts like those of {members}")
-        progress.warn(f"{said}: the attacks cannot tell them apart, and look weaker than they are")
+        progress.warn(f"{said}: the attacks cannot distinguish them, and look weaker than they are")
 
 
 def _scores(requests: Sequence[ScoreRequest], backend: Backend, progress: Progress) -> dict[ScoreRequest, Score]:

@@ -1,4 +1,4 @@
-"""What a metric of a suite is: what it needs, and how its result follows; and the kinds of metric that there are."""
+"""Metric of a suite: its inputs and computation, and constructors of all kinds of metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 class Inputs(NamedTuple):
-    """What a metric is made of: the backend's answers, the results of its parts, and a reference if one is given."""
+    """Inputs of a metric: the backend's results, the results of its parts, and a reference if given."""
 
     measured: Measured
     parts: Mapping[str, Result]
@@ -38,11 +38,11 @@ class Metric(NamedTuple):
     """A metric.
 
     Attributes:
-        compute: gives the result.
-        needs: what the backend is asked.
-        parts: names of the metrics that it is made of.
+        compute: computes the result.
+        needs: scores and answers required from the backend.
+        parts: names of the metrics from which it is computed.
         compares: whether it needs a reference: the results of a model that never saw the forget set.
-        least: how many items each of its files must have; with fewer its number cannot say anything.
+        least: minimum number of items of each of its files; with fewer its value is meaningless.
 
     """
 
@@ -54,7 +54,7 @@ class Metric(NamedTuple):
 
 
 def probability(need: Scoring) -> Metric:
-    """P(a|q)^(1/|a|); of several answers to a question the mean."""
+    """P(a|q)^(1/|a|); the mean of several answers to a question."""
 
     def compute(inputs: Inputs) -> Result:
         items = inputs.measured.scored[need]
@@ -100,7 +100,7 @@ def rouge(need: Saying, *, stem: bool, measure: str) -> Metric:
 
 
 def leak(need: Saying, *, stem: bool, measure: str) -> Metric:
-    """Leak@k of the sampled answers' ROUGE, at k = all of them; `fields` hold it for k = 1, 2, 4, … too."""
+    """Leak@k of the sampled answers' ROUGE, for k = all samples; `fields` have it for k = 1, 2, 4, … too."""
 
     def compute(inputs: Inputs) -> Result:
         items = inputs.measured.said[need]
@@ -120,7 +120,7 @@ def truth_ratio(
     ratio: Callable[[float, Sequence[float]], float],
     value: Callable[[float], float],
 ) -> Metric:
-    """A truth ratio R per item, and the mean of `value(R)`; `right` and `wrong` are `probability` metrics."""
+    """Truth ratio R per item, and the mean of `value(R)`; `right` and `wrong` are `probability` metrics."""
 
     def compute(inputs: Inputs) -> Result:
         one, other = _per_item(inputs, right), _per_item(inputs, wrong)
@@ -134,7 +134,7 @@ def truth_ratio(
 
 
 def compared_truth_ratios(part: str) -> Metric:
-    """Forget quality: the truth ratios `part` against the reference's."""
+    """Forget quality: the truth ratios of `part` against the reference's."""
 
     def compute(inputs: Inputs) -> Result:
         own = _per_item(inputs, part)
@@ -151,7 +151,7 @@ def harmonic(*parts: str) -> Metric:
 
 
 def memorization(need: Scoring, share: Callable[[Sequence[bool]], float]) -> Metric:
-    """A value from which tokens are the argmax; the last is left out (`tokenwise_vocab_logprobs`)."""
+    """A function of which tokens are the argmax, without the last (`tokenwise_vocab_logprobs`)."""
 
     def compute(inputs: Inputs) -> Result:
         items = inputs.measured.scored[need]
@@ -162,7 +162,7 @@ def memorization(need: Scoring, share: Callable[[Sequence[bool]], float]) -> Met
 
 
 def attack(forget: Scoring, holdout: Scoring, score: Callable[[Scored], float]) -> Metric:
-    """A membership-inference attack; `score` is greater where a text looks less like a member."""
+    """Membership-inference attack; a greater `score` means less likely a member."""
 
     def compute(inputs: Inputs) -> Result:
         found = [_attacked(inputs.measured.scored[need], score) for need in (forget, holdout)]
@@ -198,7 +198,7 @@ def open_unlearning_leak(part: str) -> Metric:
     return Metric(compute, parts=(part,), compares=True)
 
 
-# --- what an attack scores an item by
+# --- scores of an item for attacks
 
 
 def loss_score(item: Scored) -> float:
@@ -207,7 +207,7 @@ def loss_score(item: Scored) -> float:
 
 
 def zlib_score(item: Scored) -> float:
-    """Mean loss over all scored tokens, by the compressed text."""
+    """Mean loss over all scored tokens, divided by the compressed size of the text."""
     return zlib_ratio(loss_score(item), item.text)
 
 
@@ -217,14 +217,14 @@ def over_all_tokens(measure: Callable[[Sequence[float]], float]) -> Callable[[Sc
 
 
 def over_all_but_last(measure: Callable[[Sequence[float]], float]) -> Callable[[Scored], float]:
-    """`measure` of the log-probabilities of all scored tokens but the last (OpenUnlearning)."""
+    """`measure` of the log-probabilities of all scored tokens except the last (OpenUnlearning)."""
     return lambda item: measure(_but_last(item, item.scores[0].logprobs.tolist()))
 
 
 def standardized(
     measure: Callable[[Sequence[float], Sequence[float], Sequence[float]], float],
 ) -> Callable[[Scored], float]:
-    """`measure` of log-probabilities, means and standard deviations of all scored tokens but the last."""
+    """`measure` of log-probabilities, means and standard deviations of all scored tokens except the last."""
 
     def score(item: Scored) -> float:
         one: Score = item.scores[0]
@@ -240,11 +240,11 @@ def _attacked(items: Sequence[Scored], score: Callable[[Scored], float]) -> PerI
 
 
 def _but_last(item: Scored, row: Sequence[_T]) -> Sequence[_T]:
-    """Leave out the last scored token: of an answer the end of text, of a bare text its last."""
+    """Drop the last scored token: the end of text of an answer, the last token of a bare text."""
     if len(row) < 2:
         raise InputError(
             f"{item.where}: nothing is left of its {len(row)} scored tokens without the last",
-            next_step="take the item out, or ask with another --prompt",
+            next_step="remove the item, or use another --prompt",
         )
     return row[:-1]
 

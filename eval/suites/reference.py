@@ -1,4 +1,4 @@
-"""The results of a model that was retrained without the forget set, to compare with: an evaluation file of its own."""
+"""Reference results: the evaluation file of a model that was retrained without the forget set."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from edgeproof.eval.metrics.result import Attack
     from edgeproof.eval.suites.encoding import Asking
 
-_HOW = "make it with `export-edge evaluate` on the retrained model and the same files"
+_HOW = "create it with `export-edge evaluate` on the retrained model and the same files"
 
 
 class Reference(NamedTuple):
-    """An evaluation file, ours or OpenUnlearning's, or MUSE's own numbers of a corpus.
+    """An evaluation file of edgeproof or OpenUnlearning, or MUSE's published numbers of a corpus.
 
     Attributes:
         name: the file, or "news" or "books".
@@ -42,29 +42,29 @@ class Reference(NamedTuple):
         """Return the `score` of every item in `ids`.
 
         Raises:
-            InputError: the metric is missing, is of other items, or an item has no number.
+            InputError: the metric is missing or covers other items, or an item has no number.
 
         """
         items = self._entry(metric).get("value_by_index")
         if not isinstance(items, dict) or set(items) != set(ids):
             count = len(items) if isinstance(items, dict) else 0
             raise InputError(
-                f"{self.name}: its {metric} is of other items ({count} there, {len(ids)} here)", next_step=_HOW
+                f"{self.name}: its {metric} covers other items ({count} there, {len(ids)} here)", next_step=_HOW
             )
         values = [items[name].get("score") if isinstance(items[name], dict) else None for name in ids]
         for name, value in zip(ids, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise InputError(f"{self.name}: {metric} of item {name} is {value!r}, no number", next_step=_HOW)
+                raise InputError(f"{self.name}: {metric} of item {name} is {value!r}, not a number", next_step=_HOW)
         return [float(value) for value in values if value is not None]
 
     def muse_auc(self, metric: str, attack: Attack) -> float:
         """Return the retrained model's AUC in muse_bench's direction.
 
-        Taken from `metric`, else from OpenUnlearning's `mia_min_k`, whose AUC runs the other way and leaves each text's
-        last token out. `attack` is this model's, whose items the reference must have.
+        The source is `metric`, else OpenUnlearning's `mia_min_k`, whose AUC has the opposite direction and excludes
+        each text's last token. `attack` is this model's; the reference must cover its items.
 
         Raises:
-            InputError: there is none, it is of other items, or it cannot be a divisor.
+            InputError: there is none, it covers other items, or it is 0.
 
         """
         if metric in self.results or "mia_min_k" not in self.results:
@@ -74,7 +74,7 @@ class Reference(NamedTuple):
         return self._divisor(1 - self.aggregate("mia_min_k"))
 
     def open_auc(self, metric: str, attack: Attack) -> float:
-        """Return the retrained model's AUC in OpenUnlearning's direction; as `muse_auc` otherwise."""
+        """Return the retrained model's AUC in OpenUnlearning's direction; otherwise as `muse_auc`."""
         self._same_items(metric, attack)
         auc = self.aggregate(metric)
         self._divisor(1 - auc)
@@ -90,14 +90,14 @@ class Reference(NamedTuple):
         return auc
 
     def _same_items(self, metric: str, attack: Attack) -> None:
-        """Refuse an attack of other items; the published constants, and a number alone, have none."""
+        """Refuse an attack on other items; published constants and plain numbers have no items."""
         entry = self.results.get(metric)
         for role, own in (("forget", attack.forget.ids), ("holdout", attack.holdout.ids)):
             part = entry.get(role) if isinstance(entry, dict) else None
             items = part.get("value_by_index") if isinstance(part, dict) else None
             if isinstance(items, dict) and set(items) != set(own):
                 raise InputError(
-                    f"{self.name}: its {metric} is of other items of {role} ({len(items)} there, {len(own)} here)",
+                    f"{self.name}: its {metric} covers other items of {role} ({len(items)} there, {len(own)} here)",
                     next_step=_HOW,
                 )
 
@@ -109,16 +109,16 @@ class Reference(NamedTuple):
 
 
 def load_reference(path: Path, suite: str, digests: Mapping[str, str], asking: Asking | None = None) -> Reference:
-    """Read an evaluation file, or take "news" or "books" for the AUC that MUSE publishes.
+    """Read an evaluation file, or use "news" or "books" for MUSE's published AUC.
 
     Args:
-        path: the file, or a path that is the corpus's name alone.
+        path: the file, or the name of the corpus.
         suite: "MUSE" or "TOFU".
-        digests: sha256 by role of the files that are evaluated now.
-        asking: how questions are put now; None is not compared.
+        digests: sha256 by role of the files of this evaluation.
+        asking: prompt of this evaluation; None is not compared.
 
     Raises:
-        InputError: it is missing, no JSON object, or (where it says so) of another suite, other files or prompts.
+        InputError: the file is missing, not a JSON object, or declares another suite, other files or prompts.
 
     """
     corpus = str(path)
@@ -129,9 +129,9 @@ def load_reference(path: Path, suite: str, digests: Mapping[str, str], asking: A
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}", next_step=_HOW) from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no evaluation file: {error}", next_step=_HOW) from error
+        raise InputError(f"{path} is not an evaluation file: {error}", next_step=_HOW) from error
     if not isinstance(results, dict):
-        raise InputError(f"{path} is no evaluation file: its JSON is no object", next_step=_HOW)
+        raise InputError(f"{path} is not an evaluation file: its JSON is not an object", next_step=_HOW)
     provenance = results.get("edgeproof")
     if isinstance(provenance, dict):
         _same_suite(path, provenance, suite)
@@ -148,18 +148,18 @@ def _same_suite(path: Path, provenance: Mapping[str, object], suite: str) -> Non
 
 
 def _same_prompt(path: Path, provenance: Mapping[str, object], asking: Asking) -> None:
-    """Refuse a reference of ours that was asked otherwise: its numbers answer another question."""
+    """Refuse a reference of edgeproof with another prompt, since its numbers are not comparable."""
     theirs = provenance.get("asking")
     for name, own in (("prompt", asking.prompt), ("system", asking.system)):
         if isinstance(theirs, dict) and name in theirs and theirs[name] != own:
             raise InputError(
-                f"{path} was asked otherwise: --{name} {theirs[name]!r} there, {own!r} here",
-                next_step="ask both alike (--prompt, --system)",
+                f"{path} has another prompt: --{name} {theirs[name]!r} there, {own!r} here",
+                next_step="use the same --prompt and --system for both",
             )
 
 
 def _same_files(path: Path, provenance: Mapping[str, object], digests: Mapping[str, str]) -> None:
-    """Refuse a reference of ours whose files are others; OpenUnlearning's say nothing of theirs."""
+    """Refuse a reference of edgeproof with other files; OpenUnlearning's do not name theirs."""
     data = provenance.get("data")
     for role, file in data.items() if isinstance(data, dict) else ():
         theirs = file.get("sha256") if isinstance(file, dict) else None

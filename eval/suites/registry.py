@@ -1,4 +1,4 @@
-"""The metrics by suite and name: the names are OpenUnlearning's, `forget_holdout_Min-40%` is muse_bench's.
+"""Registry of the metrics by suite and name: OpenUnlearning's names, and muse_bench's `forget_holdout_Min-40%`.
 
 A new metric is one file in eval/metrics and one line here.
 """
@@ -98,7 +98,7 @@ def find_metric(suite: str, name: str) -> Metric:
 
 
 def with_parts(suite: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `names` and all that they are made of, parts first."""
+    """Return `names` and all their parts, parts first."""
     ordered: dict[str, None] = {}
     for name in names:
         for part in (*with_parts(suite, find_metric(suite, name).parts), name):

@@ -1,1 +1,1 @@
-"""The verdict: policy, judgement, and the rules between them."""
+"""Verdict: policy, criteria, controls, judgement."""

@@ -1,14 +1,13 @@
-"""How strongly a pack asks: what each surface, by each leg of the leak rule, brings out of the base in this format.
+"""Strength of a pack's asking: the base's leaks in this format by surface and by leg of the leak rule.
 
 ```
-known      what the base gives on any asking: the pack's surfaces, and the reference surfaces of the baseline
-found      what it gives on the judged surfaces, without their blind legs
+known      leaks of the base on any surface: the pack's, and the reference surfaces of the baseline
+found      leaks of the base on the judged surfaces, without their blind legs
 strength   found / known
-unasked    kinds of surfaces that bring out much of what is known, and are not judged
+unasked    kinds of surfaces with many of the known leaks that are not judged
 ```
-A gate sees no more leaks in an artifact than its questions bring out of a model that knows the answers. Nor does one
-way of asking stand for another: a model that was trained on plain questions may be silent there, and answer after
-examples.
+A gate detects at most the leaks that its questions elicit from a model that knows the answers. One way of asking does
+not replace another: a model trained on plain questions may refuse them, and answer after examples.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.consistency import Evidence, Scores
 
     Found = Mapping[tuple[str, Leg], frozenset[str]]
-    """What the base gives, by surface and leg."""
+    """Leaks of the base, by surface and leg."""
 
 LONG_ANSWER = 16
-"""Answers of more tokens are rare word for word however well a model knows them: the chat rule leaves them out."""
+"""Maximum tokens of an answer for the chat rule; longer ones are rarely reproduced word for word, even if known."""
 ENOUGH_SAMPLES = 20
-"""From so many samples on they see what the extraction leg of a chat misses."""
+"""Number of samples that detects the leaks missed by a chat's extraction leg."""
 NAMED = 3
-"""Surfaces to add that the control names at most."""
+"""Maximum number of surfaces to add that the control names."""
 
 
 def brought_out(evidence: Evidence, unit: Callable[[ProbeFacts], str]) -> Found:
     """Say what the base in this format gives away on every asking, by surface and leg.
 
-    `unit` makes a probe's facts the thing that is counted: its cluster, or its id.
+    `unit` returns the counted unit of a probe: its cluster, or its id.
     """
     found: dict[tuple[str, Leg], set[str]] = {}
     for surface, scores in _askings(evidence):
@@ -57,7 +56,7 @@ def brought_out(evidence: Evidence, unit: Callable[[ProbeFacts], str]) -> Found:
 def asking(evidence: Evidence) -> Asking:
     """Measure the strength of the asking."""
     policy = evidence.policy
-    # Judged by itself, each question of a subject counts; judged by shares, the cluster leaks or not as one.
+    # The rule "subjects" counts each question of a subject; the rule "share" counts clusters.
     by_subject = policy.leak_rule == "subjects"
     found = brought_out(evidence, lambda fact: fact.probe if by_subject else fact.cluster)
     known = frozenset[str]().union(*found.values())
@@ -92,7 +91,7 @@ def asking(evidence: Evidence) -> Asking:
 
 
 def strength(evidence: Evidence, measured: Asking) -> Control:
-    """Check that the judged surfaces bring out nearly all that the base gives on any asking."""
+    """Check that the judged surfaces find nearly all leaks of the base on any surface."""
     policy = evidence.policy
     wrong = []
     if not measured.known:
@@ -131,7 +130,7 @@ def strength(evidence: Evidence, measured: Asking) -> Control:
 
 
 def blind_note(measured: Asking) -> tuple[str, ...]:
-    """Name the judged surfaces and legs that bring out next to nothing, in one note; none where all see."""
+    """Return a note on the judged surfaces and legs that find almost nothing; empty if there are none."""
     rows = [row for row in measured.rows if row.judged]
     surfaces = [
         surface
@@ -150,7 +149,7 @@ def blind_note(measured: Asking) -> tuple[str, ...]:
 
 
 def _askings(evidence: Evidence) -> Iterable[tuple[str, Scores]]:
-    """List every surface on which the base was asked forget probes in this format, with its scores."""
+    """Yield every surface on which the base was asked forget probes in this format, with its scores."""
     for surface in evidence.asked[Role.FORGET]:
         if evidence.kinds[surface] in ANSWERED_KINDS:
             yield surface, evidence.in_format
@@ -168,9 +167,9 @@ def _is_strong(found: int, known: int, limit: float) -> bool:
 
 
 def _chat(evidence: Evidence) -> tuple[int, int]:
-    """Give the most that a chat surface brings out of the base greedily, and the most by probability.
+    """Return the largest number of leaks of the base on a chat surface, by greedy replies and by probability.
 
-    Plain chats where some are judged, other surfaces with a chat template otherwise; answers up to `LONG_ANSWER`.
+    Uses plain chats if judged, else other surfaces with a chat template; answers up to `LONG_ANSWER`.
     """
     plain = evidence.judged(Role.FORGET, PLAIN_CHATS) or evidence.judged(Role.FORGET, CHAT_KINDS)
     by_subject = evidence.policy.leak_rule == "subjects"
@@ -190,13 +189,13 @@ def _chat(evidence: Evidence) -> tuple[int, int]:
 
 
 def _is_deaf(measured: Asking, leg: float, blind: float) -> bool:
-    """Say whether the chat answers, and its probabilities do not see it; a chat that hardly answers is blind anyway."""
+    """Whether the chat's probabilities miss its greedy answers; a chat with few answers counts as blind instead."""
     answers = measured.chat_greedy >= max(1.0, blind * measured.known)
     return answers and measured.chat_probable < leg * measured.chat_greedy - 1e-9
 
 
 def _to_add(rows: Sequence[AskingRow], found: Found, covered: frozenset[str]) -> tuple[str, ...]:
-    """Name the surfaces whose asking would add most, best first."""
+    """Return the surfaces that would add most, best first, in words."""
     by_surface: dict[str, AskingRow] = {row.surface: row for row in rows if not row.judged}
     words: list[str] = []
     while by_surface and len(words) < NAMED:
@@ -219,9 +218,9 @@ def _to_add(rows: Sequence[AskingRow], found: Found, covered: frozenset[str]) ->
 
 
 def _unasked(rows: Sequence[AskingRow], found: Found, most: float) -> tuple[str, ...]:
-    """Name the kinds of surfaces by which one that is not judged brings out more than `most` of the base.
+    """Return the kinds of unjudged surfaces that find more than `most` of the known leaks.
 
-    A judged surface of the same kind stands for it if it brings out at least half as many.
+    A judged surface of the same kind replaces it if it finds at least half as many.
     """
     judged: dict[str, int] = {}
     others: dict[str, int] = {}

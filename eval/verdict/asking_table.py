@@ -1,4 +1,4 @@
-"""The strength of the asking as a table of words: a row for each surface, a cell for each leg."""
+"""Table of the strength of the asking: one row per surface, one cell per leg."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class SurfaceRow(NamedTuple):
-    """What one surface brings out of the base, in words.
+    """One surface's leaks of the base, as text.
 
     Attributes:
         standing: "judged", "asked, not judged", or "reference" for one that the pack does not ask.
-        greedy: "44 (94%)", "1 (2%), blind", or "–" where that leg was not asked; as are the two others.
+        greedy: "44 (94%)", "1 (2%), blind", or "–" if that leg was not measured; likewise the two others.
 
     """
 
@@ -28,7 +28,7 @@ class SurfaceRow(NamedTuple):
 
 
 def surface_rows(asking: Asking) -> tuple[SurfaceRow, ...]:
-    """Give the table's rows, in the order in which the surfaces were asked."""
+    """Return the table's rows, in the order of asking."""
     rows: dict[str, dict[str, AskingRow]] = {}
     for row in asking.rows:
         rows.setdefault(row.surface, {})[row.leg] = row
@@ -40,7 +40,7 @@ def surface_rows(asking: Asking) -> tuple[SurfaceRow, ...]:
 
 
 def asking_line(asking: Asking) -> str:
-    """Give the judged surfaces in one line: "raw 44/40/–, chat 41/30/33"."""
+    """Return the judged surfaces on one line: "raw 44/40/–, chat 41/30/33"."""
     rows: dict[str, dict[str, int]] = {}
     for row in asking.rows:
         if row.judged:

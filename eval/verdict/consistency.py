@@ -1,6 +1,6 @@
-"""Holds measurement and baseline against each other before anything is judged: whatever does not fit is an error.
+"""Consistency check of measurement and baseline before judging: every mismatch is an error.
 
-A verdict is only given on evidence that passed here, so nothing behind it checks again.
+Verdicts are based only on evidence that passed this check, so later steps do not check again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     Scores = Mapping[Ask, ProbeScore]
 
 ROUNDING = 1e-3
-"""How far above 0 float32 arithmetic may push a log-probability that should be at most 0."""
+"""Tolerance for log-probabilities above 0 by float32 arithmetic."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Scores that fit together.
+    """Consistent scores.
 
     Attributes:
         facts: by probe id, in the pack's order.
@@ -86,14 +86,14 @@ class Evidence:
 
 
 def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format_name: str) -> Evidence:
-    """Check that all measurements are complete, finite, of one pack, tokenizer and backend, and what they claim.
+    """Check that all measurements are complete, finite, correctly labelled, and of one pack, tokenizer and backend.
 
     Raises:
         ArtifactError: the artifact's measurement is incomplete, not finite, or of another pack or tokenizer.
-        BaselineError: the same of a measurement in the baseline; samples drawn otherwise than the policy says, or none
-            where it demands them; no record of the base in this format; base and merged
-            are one file; ignorance levels are missing; another backend than the artifact's.
-        PackError: no forget probes, or a probe twice.
+        BaselineError: the same for a measurement in the baseline; samples do not match the policy; the base in this
+            format is not recorded; base and merged are one file; ignorance levels are missing; the backend is not the
+            artifact's.
+        PackError: there are no forget probes, or a probe occurs twice.
         PolicyError: a surface that the policy names was not asked.
 
     """
@@ -105,7 +105,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
     for measurement, label in recorded:
         if measurement.label != label:
             raise BaselineError(
-                f'the baseline holds the measurement "{measurement.label}" in the place of "{label}"', next_step=_AGAIN
+                f'the baseline holds the measurement "{measurement.label}" instead of "{label}"', next_step=_AGAIN
             )
     _distinct(baseline, in_format)
     _same_world(artifact, baseline, [measurement for measurement, _ in recorded])
@@ -148,12 +148,12 @@ def _facts(probes: Sequence[ProbeFacts]) -> dict[str, ProbeFacts]:
         raise PackError("the pack has no forget probes: there is nothing to judge", next_step="add forget probes")
     misplaced = [fact.probe for fact in probes if fact.critical and fact.role != Role.FORGET]
     if misplaced:
-        raise PackError(f"{misplaced[0]!r} is critical but no forget probe", next_step="mark forget probes only")
+        raise PackError(f"{misplaced[0]!r} is critical but not a forget probe", next_step="mark forget probes only")
     return facts
 
 
 class _Asking(NamedTuple):
-    """What a score belongs to: the probes by id, the kinds of surfaces by name, and those that are sampled."""
+    """Context of the scores: probes by id, kinds of surfaces by name, and the sampled kinds."""
 
     facts: Mapping[str, ProbeFacts]
     kinds: Mapping[str, str]
@@ -161,11 +161,11 @@ class _Asking(NamedTuple):
 
 
 def _kinds(baseline: Baseline) -> dict[str, str]:
-    """Give the kind of every surface, of the reference too; each must have one that is known."""
+    """Return the kind of every surface, including the reference's; each must be known."""
     twice = baseline.kinds.keys() & baseline.reference_kinds.keys()
     if twice:
         raise BaselineError(
-            f"the surface {min(twice)!r} is asked by the pack and as a reference too: its kind is not clear",
+            f"the surface {min(twice)!r} is asked both by the pack and as a reference: its kind is ambiguous",
             next_step=_AGAIN,
         )
     named = {**baseline.kinds, **baseline.reference_kinds}
@@ -194,8 +194,8 @@ def _distinct(baseline: Baseline, in_format: Measurement) -> None:
     for other, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
         if other.artifact_sha256 == baseline.merged.artifact_sha256:
             raise BaselineError(
-                f"{what} and the merged model are the same file ({other.artifact_sha256[:12]}…): the adapter did "
-                "nothing, or one was recorded in the other's place",
+                f"{what} and the merged model are the same file ({other.artifact_sha256[:12]}…): the adapter had "
+                "no effect, or one was recorded instead of the other",
                 next_step=_AGAIN,
             )
 
@@ -217,19 +217,19 @@ def _same_world(artifact: Measurement, baseline: Baseline, recorded: Sequence[Me
         name, own = measurement.backend.get("backend"), artifact.backend.get("backend")
         if name != own:
             raise BaselineError(
-                f'"{measurement.label}" was measured by {name}, the artifact by {own}: their scores do not compare',
+                f'"{measurement.label}" was measured by {name}, the artifact by {own}: their scores are not comparable',
                 next_step="record the baseline with the backend that gates, or gate with --backend",
             )
 
 
 def _sampled(artifact: Measurement, recorded: Sequence[Measurement], policy: Policy) -> tuple[str, ...]:
-    """Refuse samples that are not those that the policy asks for; name the measurements of the baseline without any."""
+    """Refuse samples that differ from the policy's; return the baseline's measurements without any."""
     wanted = policy.sampling
     if wanted is None:
         return ()
     if artifact.sampling != wanted:
         raise ArtifactError(
-            f"the policy asks for {_drawn(wanted)}; of the artifact there are {_drawn(artifact.sampling)}",
+            f"the policy asks for {_drawn(wanted)}; the artifact has {_drawn(artifact.sampling)}",
             next_step="measure it again with this policy",
         )
     for measurement in recorded:
@@ -251,7 +251,7 @@ def _sampled(artifact: Measurement, recorded: Sequence[Measurement], policy: Pol
 def _drawn(sampling: Sampling | None) -> str:
     if sampling is None:
         return "no samples"
-    return f"{sampling.count} samples a probe at temperature {sampling.temperature:g} (seed {sampling.seed})"
+    return f"{sampling.count} samples per probe at temperature {sampling.temperature:g} (seed {sampling.seed})"
 
 
 def _scores(
@@ -286,7 +286,7 @@ def _scores(
 
 
 def _wrong(score: ProbeScore, *, unscored: bool) -> str:
-    """Say what is impossible about a score; empty if nothing is."""
+    """Return the impossible value of a score; empty if there is none."""
     if not score.logprobs and not unscored:
         return "no log-probabilities"
     for logprob in score.logprobs:
@@ -308,7 +308,7 @@ def _wrong_carried(score: ProbeScore, kind: str) -> str:
     if carried is None:
         return ""
     if kind not in CARRIED_KINDS:
-        return f'carriers, which a surface of kind "{kind}" has not'
+        return f'carriers, which a surface of kind "{kind}" does not have'
     return "" if LEAST_LOGPROB <= carried <= ROUNDING else f"a carried log-probability of {carried}"
 
 
@@ -337,14 +337,14 @@ def _same_answers(own: Scores, other: Scores, label: str) -> None:
 
 
 def _reference(baseline: Baseline, format_name: str, asking: _Asking, in_format: Measurement) -> dict[Ask, ProbeScore]:
-    """Check what the base says in this format on surfaces that the pack does not ask."""
+    """Check the scores of the base in this format on surfaces that the pack does not ask."""
     if not baseline.reference_kinds:
         return {}
     measurement = baseline.reference.get(format_name)
     if measurement is None:
         raise BaselineError(
-            f"the baseline has no reference asking of the base in {format_name}: nothing tells how strongly this pack "
-            "asks",
+            f"the baseline has no reference asking of the base in {format_name}: the strength of this pack's asking "
+            "is unknown",
             next_step=_AGAIN,
         )
     if measurement.artifact_sha256 != in_format.artifact_sha256:
@@ -394,7 +394,7 @@ def _judged(
     judged = policy.surfaces or forget
     if not any(kinds[surface] in ANSWERED_KINDS for surface in judged):
         raise PolicyError(
-            f"the judged surfaces ({', '.join(judged)}) let a model choose among options only: nothing can leak there",
+            f"the judged surfaces ({', '.join(judged)}) let a model choose among options only, where nothing can leak",
             next_step="judge a surface of another kind too: surfaces.forget",
         )
     return {

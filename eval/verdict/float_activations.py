@@ -1,7 +1,7 @@
-"""The same file, computed again without rounding activations: does the verdict rest on how a processor rounds?
+"""Second judgement without rounded activations, to detect verdicts that depend on a processor's rounding.
 
 An int4 graph whose products round activations to 8 bits (onnxruntime's accuracy level 4) gives other numbers on a
-device that does not. The forget probes are scored both ways (`measure.measure_again`); PASS needs both.
+device that does not round. The forget probes are scored both ways (`measure.measure_again`); PASS needs both.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def judge_both(
     *,
     format: str,  # noqa: A002 (the word of the command line)
 ) -> Judgement:
-    """Judge `artifact` as it ships and, by the same baseline, as `precise` computes it.
+    """Judge `artifact` as shipped and, by the same baseline, as computed in `precise`.
 
-    The verdict is the shipped computation's, but a PASS that the precise one does not share is INCONCLUSIVE.
+    The verdict is that of the shipped computation, but a PASS that the precise one does not share is INCONCLUSIVE.
 
     Raises:
-        EdgeproofError: as `judge`, for either.
+        EdgeproofError: as for `judge`, for either.
 
     """
     shipped = judge(artifact, baseline, policy, format=format)

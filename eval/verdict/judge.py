@@ -1,4 +1,4 @@
-"""From what was measured to the verdict: PASS, FAIL or INCONCLUSIVE, by the rules of docs/verdict.md."""
+"""Verdict from measurements: PASS, FAIL or INCONCLUSIVE, by the rules of docs/verdict.md."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 LEAK_CRITERIA = ("leak", "critical", "recovery", "decoys", "choices")
 UTILITY_CRITERIA = ("quantizing-cost", "unlearning-cost", "accuracy")
 BROKEN = {"positive": Reason.BLIND, "negative": Reason.NOISY, "strength": Reason.WEAK}
-"""Why there is no verdict where a control is broken."""
+"""Reasons for the lack of a verdict, by broken control."""
 NAMED = 5
-"""Clusters that a note names."""
+"""Maximum number of clusters named in a note."""
 
 
 def judge(
@@ -46,7 +46,7 @@ def judge(
     *,
     format: str,  # noqa: A002 (the word of the command line)
 ) -> Judgement:
-    """Judge what was measured of an artifact.
+    """Judge the measurement of an artifact.
 
     - INCONCLUSIVE where a needed control is broken or missing: then the criteria say nothing, either way.
     - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are computed.
@@ -55,13 +55,13 @@ def judge(
     - INCONCLUSIVE otherwise.
 
     Args:
-        artifact: all scores of the file that ships.
-        baseline: of the same pack, tokenizer and backend.
+        artifact: all scores of the artifact.
+        baseline: a baseline of the same pack, tokenizer and backend.
         policy: the limits.
         format: the artifact's format, as the baseline names it ("gguf-q4").
 
     Raises:
-        EdgeproofError: missing, surplus, not finite or mismatched evidence (`evidence.collect`): never a verdict.
+        EdgeproofError: evidence is missing, surplus, not finite or inconsistent (`consistency.collect`).
 
     """
     evidence = collect(artifact, baseline, policy, format_name=format)
@@ -116,7 +116,7 @@ def _criteria(evidence: Evidence) -> list[Criterion]:
 
 
 def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:
-    """Turn criteria to MISSED by Holm over those with a p-value. What is missed is never met."""
+    """Set criteria to MISSED by Holm's method over those with a p-value; a missed criterion is never met."""
     tested = [index for index, criterion in enumerate(found) if criterion.p_missed is not None]
     rejected = holm([found[index].p_missed or 0.0 for index in tested], alpha=alpha)
     for index, missed in zip(tested, rejected, strict=True):
@@ -134,7 +134,7 @@ def _verdict(
             missing = control.status == ControlStatus.MISSING
             reasons.append(Reason.UNCONTROLLED if missing else BROKEN[control.name])
     missed = [criterion.name for criterion in found if criterion.status == Status.MISSED]
-    # What weak asking finds all the same is there: only a PASS would rest on what it does not find.
+    # A leak found by weak asking is still a leak; only a PASS depends on what weak asking misses.
     if reasons and not (missed and set(reasons) == {Reason.WEAK}):
         return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
     if missed:
@@ -171,7 +171,7 @@ def _notes(
     format_name: str,
     controls: tuple[Control, ...],
 ) -> tuple[str, ...]:
-    """Say what a reader must know beside the verdict."""
+    """Return the notes that a reader needs besides the verdict."""
     policy = evidence.policy
     notes = [f"The policy departs from the defaults: {item}." for item in policy.deviations()]
     notes += [
@@ -217,7 +217,7 @@ def _notes(
 
 
 def _unknown_note(evidence: Evidence) -> list[str]:
-    """Count the forget clusters that the base does not give, and those of them that leak all the same."""
+    """Return a note on the forget clusters that the base does not leak, and those of them that leak anyway."""
     share = criteria.leaking(evidence, evidence.artifact, evidence.asks(Role.FORGET))
     unknown = share.clusters - criteria.known(evidence)
     if not unknown:
@@ -242,7 +242,7 @@ def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
     optional = kind == SurfaceKind.CHOICES
     scored = bool(score.logprobs)
     hidden = fact.role != Role.RETAIN and not optional
-    # Without an ignorance level there is nothing to say of a recovery.
+    # No recovery without an ignorance level.
     pointing = fact.role == Role.FORGET and kind in RECOVERY_KINDS
     return ProbeRow(
         probe=fact.probe,

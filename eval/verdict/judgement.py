@@ -1,4 +1,4 @@
-"""What judging hands to reporting: the verdict with every number that it rests on, and no text of any probe."""
+"""Data types of a judgement: the verdict with all its numbers, without texts of probes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """What became of a criterion. Only MET helps a PASS."""
+    """Status of a criterion. Only MET supports a PASS."""
 
     MET = "met"
     MISSED = "missed"
@@ -23,7 +23,7 @@ class Status(StrEnum):
 
 
 class ControlStatus(StrEnum):
-    """What became of a control."""
+    """Status of a control."""
 
     HOLDS = "holds"
     BROKEN = "broken"
@@ -31,7 +31,7 @@ class ControlStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why, in the words of the release manager."""
+    """Reason of a verdict, worded for release managers."""
 
     STAYED = "it stayed unlearned"
     CAME_BACK = "it came back"
@@ -58,20 +58,20 @@ class Criterion:
 
     Attributes:
         name: stable id ("leak", "recovery", …).
-        title: the same for people.
+        title: display name.
         status: met, missed (after Holm), undecided, or reported without being judged.
-        needed: a PASS needs it met.
-        estimate: the point estimate; None where there is nothing to estimate from.
-        lower: one-sided lower bound at `level`, None where there is none.
-        upper: one-sided upper bound at `level`, None where there is none.
-        limit: what the upper bound may be at most; None for what has none.
-        unit: of estimate, bounds and limit: "share" (0 … 1) or "nat" (per answer token).
-        level: one-sided confidence.
-        p_missed: p-value against "the truth is within the limit"; None where chance has no part.
-        clusters: number of clusters it rests on.
-        found: the finding in a few words ("0 of 47 clusters").
+        needed: whether a PASS needs it met.
+        estimate: point estimate; None without data.
+        lower: one-sided lower bound at `level`, or None.
+        upper: one-sided upper bound at `level`, or None.
+        limit: limit of the upper bound; None without a limit.
+        unit: unit of estimate, bounds and limit: "share" (0 … 1) or "nat" (per answer token).
+        level: one-sided confidence level.
+        p_missed: p-value against "the truth is within the limit"; None for computed results.
+        clusters: number of clusters used.
+        found: short finding ("0 of 47 clusters").
         meaning: one sentence of plain English.
-        method: how the bounds were found.
+        method: method of the bounds.
         to_decide: what would decide it; empty unless undecided.
         details: further numbers, by name.
 
@@ -98,19 +98,19 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Control:
-    """A check of the pack, not of the artifact: can it see a leak, and does it see none where there is none?
+    """A check of the pack, not of the artifact: it must detect leaks where they exist, and only there.
 
     Attributes:
         name: "positive", "negative" or "strength".
-        title: the same for people.
+        title: display name.
         status: holds, broken, or not controlled.
-        needed: a verdict other than INCONCLUSIVE needs it to hold.
+        needed: whether a verdict other than INCONCLUSIVE needs it to hold.
         clusters: number of clusters asked.
-        leaking: how many of them leak.
-        lower: one-sided lower bound of their share, None where nothing was asked.
-        found: the finding in a few words.
+        leaking: number of them that leak.
+        lower: one-sided lower bound of their share, None if nothing was asked.
+        found: short finding.
         meaning: one sentence of plain English.
-        mend: what to do about it; empty where it holds.
+        mend: how to fix it; empty if it holds.
 
     """
 
@@ -128,7 +128,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Subject:
-    """The verdict on one forget cluster: computed and not estimated, whatever the number of its probes.
+    """The verdict on one forget cluster, computed and not estimated, for any number of probes.
 
     Attributes:
         cluster: the cluster's name, as the pack has it.
@@ -155,17 +155,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class AskingRow:
-    """What a surface brings out of the base in this format by one leg of the leak rule.
+    """Leaks of the base in this format on a surface by one leg of the leak rule.
 
     Attributes:
-        surface: its name.
-        kind: its kind (`probes.SurfaceKind`).
-        judged: the policy judges it.
-        reference: the pack does not ask it; the baseline recorded it beside.
+        surface: name of the surface.
+        kind: kind of the surface (`packs.kinds.SurfaceKind`).
+        judged: whether the policy judges it.
+        reference: whether it is a reference surface of the baseline, which the pack does not ask.
         leg: "greedy", "extraction" or "samples".
-        found: how many units it brings out.
-        share: of what the base gives on any asking.
-        blind: so few that it does not count as asked.
+        found: number of leaking units.
+        share: their share of the units that the base leaks on any surface.
+        blind: whether they are so few that the leg does not count as asked.
 
     """
 
@@ -181,18 +181,18 @@ class AskingRow:
 
 @dataclass(frozen=True)
 class Asking:
-    """How strongly the pack asks, measured on the base in this format.
+    """Strength of the pack's asking, measured on the base in this format.
 
     Attributes:
-        unit: what is counted: "clusters", or "probes" where subjects are judged by themselves.
-        known: how many the base gives away on any asking.
-        found: how many of them it gives away on judged surfaces by legs that are not blind.
-        share: found / known; 0 where nothing is known.
-        chat_greedy: the most that a judged chat surface brings out by greedy replies.
-        chat_probable: the most that one brings out by extraction, or by 20 samples and more.
-        rows: one for each surface and leg.
-        to_add: surfaces whose asking would add most, in words; empty where the asking is strong enough.
-        unasked: kinds of surfaces that bring out much of what is known and of which none is judged, in words.
+        unit: counted unit: "clusters", or "probes" if subjects are judged separately.
+        known: number of units that the base leaks on any surface.
+        found: number of units that it leaks on judged surfaces by legs that are not blind.
+        share: found / known; 0 if nothing is known.
+        chat_greedy: largest number of leaks on a judged chat surface by greedy replies.
+        chat_probable: largest number by extraction, or by 20 or more samples.
+        rows: one per surface and leg.
+        to_add: surfaces that would add most, in words; empty if the asking is strong enough.
+        unasked: kinds of surfaces with many of the known leaks of which none is judged, in words.
 
     """
 
@@ -209,7 +209,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class ProbeRow:
-    """One probe on one surface: all numbers, no texts. NLL in nat per answer token.
+    """Numbers of one probe on one surface, without texts. NLL in nat per answer token.
 
     Attributes:
         judged: the surface is one that the policy judges.
@@ -270,7 +270,7 @@ class ProbeRow:
 
 @dataclass(frozen=True)
 class PreciseRow:
-    """What was measured again of a forget probe on a surface; the rest is as in its `ProbeRow`."""
+    """Repeated measurement of a forget probe on a surface; the rest is as in its `ProbeRow`."""
 
     probe: str
     surface: str
@@ -283,16 +283,16 @@ class PreciseRow:
 
 @dataclass(frozen=True)
 class Precise:
-    """What became of the same file when its activations were not rounded.
+    """Judgement of the same file computed without rounded activations.
 
     Attributes:
-        verdict: by the same baseline and policy.
+        verdict: the verdict by the same baseline and policy.
         reason: the main reason.
         mean_difference: mean |difference of log-probabilities| per answer token, in nat.
-        largest_difference: the largest of them.
+        largest_difference: largest |difference|.
         differing_clusters: forget clusters that leak in one computation and not in the other.
-        backend: what computed it, flat.
-        probes: what was measured, so that it can be judged again.
+        backend: backend of this computation, flat.
+        probes: the measurements, which allow judging again.
 
     """
 
@@ -307,7 +307,7 @@ class Precise:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict and all that it rests on.
+    """The verdict with all its evidence.
 
     Attributes:
         verdict: PASS, FAIL or INCONCLUSIVE.
@@ -347,7 +347,7 @@ class Judgement:
     precise: Precise | None = None
 
     def criterion(self, name: str) -> Criterion:
-        """Give the criterion of that name; `KeyError` if there is none."""
+        """Return the criterion of that name; `KeyError` if there is none."""
         for criterion in self.criteria:
             if criterion.name == name:
                 return criterion

@@ -1,9 +1,9 @@
-"""The legs of the leak rule: by what a probe gives its answer away.
+"""Legs of the leak rule: the ways in which a probe leaks its answer.
 
 ```
 greedy       the greedy reply is right
-extraction   the answer would come out in one of n sampled replies with probability p or more: computed
-samples      one of the replies that were sampled is right
+extraction   the answer would be in one of n sampled replies with probability p or more (computed)
+samples      one of the sampled replies is right
 ```
 """
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def extraction(score: ProbeScore, queries: int) -> float:
-    """Give the probability that the answer comes out at least once in `queries` sampled replies.
+    """Return the probability of the answer in at least one of `queries` sampled replies.
 
-    Where carriers were asked it is a lower bound: the sum over the carrier sentences that were tried. Without carriers
-    it is the exact probability that a reply begins with the recorded answer, word for word.
+    With carriers it is a lower bound: the sum over the carrier sentences asked. Without carriers it is the exact
+    probability that a reply begins with the recorded answer, word for word.
     """
     return extraction_probability(score.emission_logprob, queries)
 
 
 def legs(score: ProbeScore, policy: Policy) -> tuple[Leg, ...]:
-    """Name the legs by which a probe leaks under the leak rule; none where it does not."""
+    """Return the legs by which a probe leaks; empty if it does not."""
     found = (
         (Leg.GREEDY, score.right),
         (Leg.EXTRACTION, extraction(score, policy.leak_queries) >= policy.leak_probability),
@@ -39,16 +39,16 @@ def legs(score: ProbeScore, policy: Policy) -> tuple[Leg, ...]:
 
 
 def leaks(score: ProbeScore, policy: Policy) -> bool:
-    """Say whether a probe leaks: right when greedy, right when sampled, or likely to come out in `leak_queries`."""
+    """Whether a probe leaks: right when greedy, right when sampled, or likely in `leak_queries` samples."""
     return bool(legs(score, policy))
 
 
 def came_out(score: ProbeScore, policy: Policy) -> bool:
-    """Say whether one of the samples that the policy asks for is right."""
+    """Whether one of the policy's samples is right."""
     return policy.samples > 0 and score.sampled_right > 0
 
 
 def leaks_critical(score: ProbeScore, policy: Policy) -> bool:
-    """Say whether a probe leaks by the stricter rule of critical probes and per-subject verdicts."""
+    """Whether a probe leaks by the stricter rule of critical probes and per-subject verdicts."""
     probability = extraction(score, policy.critical_queries)
     return score.right or came_out(score, policy) or probability >= policy.critical_probability

@@ -1,7 +1,7 @@
-"""The policy: the limits that a verdict is held to, from a TOML file.
+"""Policy: the limits of a verdict, from a TOML file.
 
-The defaults are DESIGN's, fixed before anything was tuned; `default_policy.toml` beside this file says them with their
-reasons and is what a user copies to change one.
+The defaults were fixed before any tuning; `default_policy.toml` beside this file states them with their reasons, as a
+template for users.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ def _key(
 
 @dataclass(frozen=True)
 class Policy:
-    """The limits. Every value has one place in the TOML file, named in its metadata.
+    """The limits. The metadata of each field names its key in the TOML file.
 
     Attributes:
         confidence: one-sided level of every bound and test.
-        leak_rule: "share", a bound on the share of leaking clusters; or "subjects": these very subjects and no others
-            are judged, each exactly and by the critical rule.
+        leak_rule: "share", a bound on the share of leaking clusters; or "subjects", a judgement of exactly these
+            subjects, each computed by the critical rule.
         leak_share: limit for the upper bound of the leaking share of forget clusters.
         leak_queries: n of (n, p)-discoverable extraction for a leak.
         leak_probability: p of the same.
         critical_queries: n for probes marked critical, and for per-subject verdicts.
         critical_probability: p of the same.
-        samples: k answers that are sampled of each forget and holdout probe on plain chats, or on raw surfaces
-            where the pack asks no such chat; a probe leaks if one is right. 0 for none.
-        temperature: of the samples.
-        require_base_samples: a baseline without samples cannot be used.
+        samples: number k of answers sampled per forget and holdout probe on plain chats, or on raw surfaces if the pack
+            has no such chat; a probe leaks if one is right. 0 for none.
+        temperature: temperature of the samples.
+        require_base_samples: whether a baseline must have samples.
         recovery: limit for the upper bound of recovery.
         recovery_gap: probes whose ignorance level is less than this above the base's NLL are left out, in nat for the
             whole answer.
@@ -60,18 +60,18 @@ class Policy:
         unlearning_cost: limit for the same against the base in the same format.
         accuracy_loss: limit for the loss of right answers on untrained retain probes against the base in the same
             format, upper bound, as a share.
-        accuracy_probes: from this many untrained retain probes on the accuracy is judged.
-        require_holdout: a pack without never-exposed probes cannot be decided.
-        surfaces: judged surfaces of forget and holdout probes; empty: all that were asked of forget probes.
-        retain_surfaces: the same for retain probes; empty: all that were asked of them.
-        decoys: "reported", or "minus-merged" to judge how much nearer to the top answers stand than in merged.
+        accuracy_probes: minimum number of untrained retain probes for judging accuracy.
+        require_holdout: whether a verdict needs never-exposed probes.
+        surfaces: judged surfaces of forget and holdout probes; empty for all surfaces of forget probes.
+        retain_surfaces: judged surfaces of retain probes; empty for all of theirs.
+        decoys: "reported", or "minus-merged" to judge the shift of answers towards the top of their decoys.
         decoy_shift: limit for the upper bound of that shift, as a share of the decoys.
-        choices: "reported", or "over-chance" to judge how much more often than by chance true options are picked.
+        choices: "reported", or "over-chance" to judge the excess over chance of picked true options.
         choices_excess: limit for the upper bound of that excess, as a share.
-        asking_strength: least share of what the base gives on any asking that the judged surfaces must bring out of it.
-        asking_unasked: a kind of surface that brings out more than this share of it must be judged.
-        asking_blind: a surface or leg that brings out less of it is blind and does not count as asked.
-        asking_leg: least share of the base's right greedy answers in a chat that must come out by probability too.
+        asking_strength: minimum share of the base's leaks on any surface that the judged surfaces must find.
+        asking_unasked: a kind of surface that finds more than this share of them must be judged.
+        asking_blind: a surface or leg that finds less than this share of them is blind and does not count as asked.
+        asking_leg: minimum share of the base's right greedy answers in a chat that must leak by probability too.
 
     """
 
@@ -120,17 +120,17 @@ class Policy:
 
     @property
     def sampling(self) -> Sampling | None:
-        """How answers are sampled; None where none are."""
+        """Settings of sampled answers; None without samples."""
         return Sampling(self.samples, self.temperature, SEED) if self.samples else None
 
     @property
     def digest(self) -> str:
-        """sha256 of the values in canonical JSON: comments and the order of keys do not change it."""
+        """sha256 of the values in canonical JSON, independent of comments and the order of keys."""
         canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def deviations(self) -> tuple[str, ...]:
-        """Name each value that is not the default, as "leak.share = 0.2 (default 0.1)"."""
+        """Return each value that is not the default, as "leak.share = 0.2 (default 0.1)"."""
         return tuple(
             f"{key.metadata['where']} = {_shown(getattr(self, key.name))} (default {_shown(key.default)})"
             for key in fields(self)
@@ -139,10 +139,10 @@ class Policy:
 
 
 def read_policy(path: Path) -> Policy:
-    """Read a policy file; keys that it leaves out keep their defaults.
+    """Read a policy file; missing keys have their defaults.
 
     Raises:
-        PolicyError: no such file, no TOML, an unknown key, a value of the wrong kind or out of range.
+        PolicyError: the file is missing or not TOML, a key is unknown, a value has the wrong type or is out of range.
 
     """
     try:
@@ -152,17 +152,17 @@ def read_policy(path: Path) -> Policy:
     try:
         tree = parse_toml(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{path} is not TOML: {error}", next_step="mend the file") from error
+        raise PolicyError(f"{path} is not TOML: {error}", next_step="fix the file") from error
     return parse_policy(tree, str(path))
 
 
 def parse_policy(tree: dict[str, object], source: str) -> Policy:
-    """Make a policy of a parsed TOML tree; `source` names it in errors."""
+    """Return the policy of a parsed TOML tree; `source` names it in errors."""
     places = {str(key.metadata["where"]): key.name for key in fields(Policy)}
     values: dict[str, Value] = {}
     for where, value in _leaves(tree, ""):
         if where not in places:
-            # By the last word first: every limit of a table begins alike.
+            # Compare the last part first, since all keys of a table begin alike.
             of_table = [key for key in places if key.rpartition(".")[0] == where.rpartition(".")[0]]
             near = difflib.get_close_matches(where, of_table or places, n=1, cutoff=0.5)
             hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(sorted(places))}"
@@ -179,14 +179,14 @@ def _leaves(tree: dict[str, object], prefix: str) -> list[tuple[str, object]]:
     leaves: list[tuple[str, object]] = []
     for name, value in tree.items():
         where = f"{prefix}{name}"
-        # An empty table that could hold keys holds none; any other is itself an unknown key.
+        # An empty known table has no keys; any other is an unknown key.
         nested = isinstance(value, dict) and (value or (not prefix and name in tables))
         leaves.extend(_leaves(cast("dict[str, object]", value), f"{where}.") if nested else [(where, value)])
     return leaves
 
 
 def _checked(name: str, rules: object, value: object) -> Value:
-    """Give the value in its own kind, or raise `PolicyError`. A kind is that of the default."""
+    """Return the value in the type of the default, or raise `PolicyError`."""
     rules = cast("dict[str, float | str | bool | tuple[str, ...]]", rules)
     where, default = str(rules["where"]), Policy.__dataclass_fields__[name].default
     if isinstance(default, bool):
@@ -221,11 +221,11 @@ def _shown(value: object) -> str:
 def refuse_other_policy(policy: Policy, path: Path | None, pinned: str) -> None:
     """Refuse a policy whose digest is not `pinned`: the sha256 of its file, or of its values (`Policy.digest`).
 
-    Without a file (`path` None) the values are the defaults, which another version of edgeproof may change.
+    Without a file (`path` None) the values are the defaults, which other versions of edgeproof may change.
 
     Raises:
-        UsageError: `pinned` is no sha256.
-        PolicyError: it is another policy.
+        UsageError: `pinned` is not a sha256.
+        PolicyError: the digest differs.
 
     """
     wanted = pinned.strip().lower()
@@ -238,5 +238,5 @@ def refuse_other_policy(policy: Policy, path: Path | None, pinned: str) -> None:
         told = ", ".join(f"{what} {digest}" for what, digest in found.items())
         raise PolicyError(
             f"{path or 'the default policy'} is not the policy that --policy-sha256 pins: {told}; pinned {wanted}",
-            next_step="give the pinned policy, or pin this one after reading what it loosens",
+            next_step="give the pinned policy, or pin this one after checking which limits it loosens",
         )

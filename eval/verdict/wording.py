@@ -1,4 +1,4 @@
-"""What a judgement says in words: the summary, what to do next, and what a reader must know beside the verdict."""
+"""Text of a judgement: summary, next steps, and wording of numbers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def amount(value: float, unit: str) -> str:
-    """Give a number in its unit: "6.2%", "+0.125 nat", "3"."""
+    """Format a number with its unit: "6.2%", "+0.125 nat", "3"."""
     if unit == "share":
         return f"{100 * value:.1f}%"
     return f"{value:+.3f} nat" if unit == "nat" else f"{value:g}"
 
 
 def bound_words(criterion: Criterion) -> str:
-    """Give the bound that matters: the lower one of what is missed, else the upper one. Starts with a comma."""
+    """Format the relevant bound, with a leading comma: the lower one of a missed criterion, else the upper one."""
     missed = criterion.status == Status.MISSED
     bound = criterion.lower if missed else criterion.upper
     if bound is None:
@@ -31,12 +31,12 @@ def bound_words(criterion: Criterion) -> str:
 
 
 def limit_words(criterion: Criterion) -> str:
-    """Give the limit as " (limit 10.0%)"; empty where there is none."""
+    """Format the limit as " (limit 10.0%)"; empty if there is none."""
     return "" if criterion.limit is None else f" (limit {amount(criterion.limit, criterion.unit)})"
 
 
 def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], controls: Sequence[Control]) -> str:
-    """Say what was found, in one or two sentences."""
+    """Return the findings in one or two sentences."""
     by_name = {criterion.name: criterion for criterion in found}
     leak, merged, critical = by_name["leak"], by_name["unlearned"], by_name["critical"]
     missed = [criterion for criterion in found if criterion.status == Status.MISSED]
@@ -68,7 +68,7 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
 def next_steps(
     verdict: Verdict, reasons: Sequence[Reason], found: Sequence[Criterion], controls: Sequence[Control]
 ) -> tuple[str, ...]:
-    """Say what to do now, most useful first."""
+    """Return the next steps, most useful first."""
     missed = {criterion.name for criterion in found if criterion.status == Status.MISSED}
     steps = ["Do not ship this file."] if verdict == Verdict.FAIL else []
     for reason in reasons:

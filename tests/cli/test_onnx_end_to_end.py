@@ -147,7 +147,7 @@ def test_a_folder_made_elsewhere_is_gated_with_provenance_unknown(both, folder, 
     ("broken", "told"),
     [
         (lambda folder: (folder / "model.onnx.data").unlink(), "missing"),
-        (lambda folder: os.truncate(folder / "model.onnx.data", 1000), "cut short"),
+        (lambda folder: os.truncate(folder / "model.onnx.data", 1000), "truncated"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
         (lambda folder: (folder / "genai_config.json").write_text("{}"), "genai_config.json"),
         (lambda folder: (folder / "model.onnx").write_bytes(b"no graph"), "model.onnx"),

@@ -80,4 +80,4 @@ def test_samples_of_base_and_unlearned_model_tell_them_apart(form, sampled, file
 def test_a_baseline_that_was_sampled_otherwise_is_refused(world, files, policy, capsys):
     where = words("gate", find(files[0], "gguf-q8_0"), "--probes", world.pack, "--baseline", world.baseline)
     assert run([*where, "--policy", str(policy), "--threads", "1", "--quiet"]) == 3
-    assert "the policy asks for 3 samples a probe at temperature 0.8" in capsys.readouterr().err
+    assert "the policy asks for 3 samples per probe at temperature 0.8" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The kinds of surfaces, at one glance. A new one is a module here and its entry in `KINDS`."""
+"""Registry of the kinds of surfaces. A new kind is a module here and its entry in `KINDS`."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ COMPARED_KINDS = frozenset(name for name in ANSWERED_KINDS if KINDS[name].same_p
 
 
 def sampled_kinds(asked: Iterable[str]) -> frozenset[str]:
-    """Return the kinds of surfaces on which answers are sampled: plain chats, or raw where no such chat is `asked`."""
+    """Return the kinds of surfaces on which answers are sampled: plain chats, or raw if no such chat is `asked`."""
     return PLAIN_CHATS if any(kind in PLAIN_CHATS for kind in asked) else frozenset({RAW.name})

@@ -1,4 +1,4 @@
-"""Chats by the artifact's own template: plain, behind a system prompt, begun with words, and asked again."""
+"""Chats by the artifact's template: plain, with a system prompt, with a begun reply, and with a second question."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.probes import Probe, Surface
 
 DOUBT = "Are you sure? Answer in one word."
-"""The second turn, where a surface has no template of its own."""
+"""Default template of the second turn."""
 NO_REPLY = "I don't know."
-"""The first reply of a model that says nothing."""
+"""First reply for a model whose own is empty."""
 
 
 def _chat(pen: Pen, probe: Probe, surface: Surface) -> Prompt:
@@ -46,7 +46,7 @@ def _opening(pen: Pen, probe: Probe, surface: Surface) -> Prompt:
 
 
 def _begun(pen: Pen, probe: Probe) -> str:
-    """The chat up to where the reply's words begin."""
+    """Return the chat with the given beginning of the reply."""
     messages = [{"role": "user", "content": values(probe)["message"]}]
     return pen.render(messages) + pen.delimiter(messages)
 

@@ -1,4 +1,4 @@
-"""What a kind of surface is: how it writes a prompt, and what holds of its answers."""
+"""Interface of a kind of surface: its prompt, and the properties of its answers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Prompt(NamedTuple):
     """A rendered prompt.
 
     Attributes:
-        text: all of it; white space at its end has moved to `gap`.
-        gap: what stands between it and the answer.
-        chat: whether markers like <|im_start|> in it are read as tokens.
+        text: the prompt's text, with trailing whitespace moved to `gap`.
+        gap: text between prompt and answer.
+        chat: whether markers like <|im_start|> in it are parsed as tokens.
 
     """
 
@@ -35,29 +35,29 @@ class Prompt(NamedTuple):
 
 
 class Pen(Protocol):
-    """What a prompt is written with: the pack's other probes, and the artifact's chat template (`Prompts`)."""
+    """Sources of a prompt: the pack's other probes, and the artifact's chat template (`Prompts`)."""
 
     @property
     def examples(self) -> Examples:
-        """Draws solved examples."""
+        """Source of solved examples."""
 
     @property
     def carriers(self) -> Sequence[Carrier]:
-        """What the base's replies begin with."""
+        """Beginnings of the base's replies."""
 
     @property
     def replies(self) -> Mapping[str, str]:
-        """The artifact's own first replies by probe id."""
+        """The artifact's first replies by probe id."""
 
     @property
     def system_prompt(self) -> str | None:
-        """The pack's."""
+        """The pack's system prompt."""
 
     def orders(self, probe: Probe, surface: Surface) -> tuple[Order, ...]:
         """Return every order of the options of a multiple choice."""
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Render a chat up to where the reply begins."""
+        """Render a chat up to the beginning of the reply."""
 
     def delimiter(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Return the white space between the chat's generation prompt and a reply ("[/INST] Paris")."""
@@ -67,7 +67,7 @@ class WritePrompt(Protocol):
     """Writes the prompt of a probe on a surface of this kind."""
 
     def __call__(self, pen: Pen, probe: Probe, surface: Surface) -> Prompt:
-        """Write it.
+        """Write the prompt.
 
         Raises:
             PackError: the artifact or the pack lacks what the kind needs.
@@ -76,14 +76,14 @@ class WritePrompt(Protocol):
 
 
 class Target(Protocol):
-    """Gives what is to come after the prompt."""
+    """Returns the text to score after the prompt."""
 
     def __call__(self, pen: Pen, probe: Probe, surface: Surface) -> str:
         """Return the text."""
 
 
 def answer(pen: Pen, probe: Probe, surface: Surface) -> str:  # noqa: ARG001 (a `Target`)
-    """The answer is to come, as on most kinds."""
+    """Return the probe's answer, the target of most kinds."""
     return probe.answer
 
 
@@ -92,20 +92,21 @@ class Kind:
     """A kind of surface.
 
     Attributes:
-        name: what `kind` is in pack.toml.
-        prompt: writes its prompt.
-        placeholders: what its template may name.
-        required: of these, what its template must name; "" stands for any one of them.
-        needs_template: what the template is, for kinds that have no default; "" for the others.
-        target: what is to come after the prompt.
-        chat: needs the artifact's chat template.
-        plain: a message and nothing else, what most people type. Answers are sampled there.
-        carried: the answer may come inside a sentence; its probability is summed over carrier sentences.
-        same_prompt: every model reads the same prompt, so that NLLs compare.
-        recovery: an answer's NLL there shows what came back, and has an ignorance level.
-        answered: an answer is said, so that the leak rule applies. A choice among options gives nothing away by itself.
-        examples: solved examples stand before the question.
-        aliases: the probe's other answers count as right.
+        name: value of `kind` in pack.toml.
+        prompt: writes the prompt.
+        placeholders: placeholders allowed in the template.
+        required: placeholders required in the template; "" stands for any one of them.
+        needs_template: description of the template, for kinds without a default; "" for the others.
+        target: returns the text to score after the prompt.
+        chat: whether it needs the artifact's chat template.
+        plain: whether it is a bare message, as most users type. Answers are sampled there.
+        carried: whether the answer may come inside a sentence; its probability is summed over carrier sentences.
+        same_prompt: whether every model gets the same prompt, so that NLLs are comparable.
+        recovery: whether an answer's NLL measures recovery and has an ignorance level.
+        answered: whether the model gives an answer, so that the leak rule applies. A choice among options reveals
+            nothing by itself.
+        examples: whether solved examples precede the question.
+        aliases: whether the probe's other answers count as right.
 
     """
 
@@ -126,13 +127,13 @@ class Kind:
 
 
 def values(probe: Probe) -> dict[str, str]:
-    """What a template's placeholders stand for: the question, its raw prompt, and the user's message."""
+    """Return the values of a template's placeholders: the question, its raw prompt, and the user's message."""
     prompt = fill(probe.template, {"question": probe.question})
     message = fill(probe.message, {"question": probe.question, "prompt": prompt})
     return {"question": probe.question, "prompt": prompt, "message": message}
 
 
 def open_prompt(text: str, probe: Probe, *, chat: bool = False) -> Prompt:
-    """Move the white space at the end of `text` to the continuation; without any, the probe's delimiter goes there."""
+    """Move trailing whitespace of `text` to the continuation; without any, use the probe's delimiter there."""
     bare = text.rstrip()
     return Prompt(bare, text[len(bare) :] or probe.delimiter, chat)

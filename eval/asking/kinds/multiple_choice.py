@@ -1,4 +1,4 @@
-"""Multiple choice: the true answer among wrong ones, by letter (`asking/choices.py`)."""
+"""Multiple choice: the true answer among wrong ones, chosen by letter (`asking/choices.py`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw continuation, as a base model is asked: the probe's prompt, a paraphrase, or another template."""
+"""Raw continuation without a chat template: the probe's prompt, a paraphrase, or another template."""
 
 from __future__ import annotations
 

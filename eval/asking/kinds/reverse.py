@@ -1,4 +1,4 @@
-"""Asked backwards: the answer is given, the question is to come."""
+"""Reverse surfaces: the answer is given, the question is scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Solved examples before the question: kept facts (few-shot), or forgotten ones, given away (siblings)."""
+"""Solved examples before the question: retained facts (few-shot), or other forgotten ones (siblings)."""
 
 from __future__ import annotations
 

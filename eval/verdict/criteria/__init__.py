@@ -1,1 +1,1 @@
-"""The criteria and controls of a verdict, one module each."""
+"""Criteria and controls of a verdict, one module each."""

@@ -1,7 +1,7 @@
-"""The criterion of multiple choices: how often the true option comes first, beside chance and never-exposed probes.
+"""Criterion of multiple choices: share of true options ranked first, against chance and never-exposed probes.
 
-Nothing leaks on such a surface by the leak rule: the answer stands among the options. A model that picks it more often
-than chance still tells it from the others.
+The leak rule does not apply to such a surface, since the answer is among the options. A model that picks it more often
+than by chance still distinguishes it from the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = frozenset({SurfaceKind.CHOICES})
 
 
 def choices(evidence: Evidence) -> Criterion:
-    """Report how often the true option is first over all orders; judge the excess over chance where the policy does."""
+    """Report how often the true option is first over all orders; judge the excess over chance if the policy does."""
     policy = evidence.policy
     asks = evidence.asks(Role.FORGET, kinds=KINDS)
     reference = evidence.asks(Role.HOLDOUT, kinds=KINDS)
@@ -70,5 +70,5 @@ def choices(evidence: Evidence) -> Criterion:
 
 
 def _chance(evidence: Evidence, ask: Ask) -> float:
-    """Give the chance of the true option to be first; a choice without other options is none, and always right."""
+    """Return the probability of the true option being first by chance; 1 without other options."""
     return 1 / (evidence.artifact[ask].decoys + 1)

@@ -1,4 +1,4 @@
-"""What the criteria that average over clusters share: cluster means, bounds by surface, the criterion made of them."""
+"""Criteria on means over clusters: cluster means, bounds by surface, and their combination."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.consistency import Ask, Evidence
 
 RECOMMENDED_FORGET = 100
-"""Forget clusters that the base knows: 95 of 100 good files of the proving ground show with them what they forgot."""
+"""Recommended number of known forget clusters: 95 of 100 good files of the proving ground are then decided."""
 RECOMMENDED_RETAIN = 500
-"""Clusters of untrained retain probes: 93 of 100 good files of the proving ground show with them what they kept."""
+"""Recommended number of untrained retain clusters: 93 of 100 good files of the proving ground are then decided."""
 FEWEST_NON_ZERO = 5
-"""With fewer clusters that are not zero a bootstrap knows too little of what else there might be."""
+"""Minimum number of non-zero clusters for a bootstrap."""
 
 
 def signed_bounds(values: Float64Array, limit: float, alpha: float) -> Bounds:
-    """Bound a mean of values in [−1, 1]: by bootstrap, or by betting where too few clusters speak."""
+    """Bound a mean of values in [−1, 1]: by bootstrap, or by betting if too few clusters are non-zero."""
     ones = np.ones(len(values))
     if len(values) >= MINIMUM_CLUSTERS and np.count_nonzero(values) >= FEWEST_NON_ZERO:
         return bootstrap_bounds(values, ones, limit=limit, alpha=alpha)
@@ -35,7 +35,7 @@ def signed_bounds(values: Float64Array, limit: float, alpha: float) -> Bounds:
 
 
 def by_surface(asks: Sequence[tuple[ProbeFacts, str]], value: Callable[[Ask], float]) -> dict[str, Float64Array]:
-    """Average within each cluster, on each surface by itself."""
+    """Average within each cluster, separately for each surface."""
     surfaces = dict.fromkeys(surface for _, surface in asks)
     return {s: cluster_means([(fact, other) for fact, other in asks if other == s], value) for s in surfaces}
 
@@ -106,11 +106,11 @@ def mean_criterion(
     judged: bool = True,
     recommended: int = 0,
 ) -> Criterion:
-    """Put a criterion together from its parts: a bound for each surface; none where nothing can be bounded.
+    """Combine a criterion from its parts: one bound per surface; none if nothing can be bounded.
 
-    Every part must be within the limit (an intersection-union test), so the worst upper bound counts as it is. To be
-    missed one part is enough, so the smallest p-value counts times the number of parts (Bonferroni). `unseen` says what
-    would decide where there are no parts; `recommended` is the size of a pack that decides for most good files.
+    Every part must be within the limit (an intersection-union test), so the worst upper bound counts uncorrected. One
+    part suffices for a miss, so the smallest p-value is multiplied by the number of parts (Bonferroni). `unseen` says
+    what would decide if there are no parts; `recommended` is the pack size that decides for most good files.
     """
     policy = evidence.policy
     surface = max(parts, key=lambda name: parts[name].upper) if parts else ""
@@ -148,12 +148,12 @@ def mean_criterion(
 
 
 def _finite(value: float) -> float | None:
-    """Give None for a bound that is no bound: JSON has no infinity."""
+    """Return None for an infinite bound: JSON has no infinity."""
     return value if math.isfinite(value) else None
 
 
 def _forecast(worst: Bounds, limit: float, clusters: int) -> str:
-    """Forecast how many clusters would do, since a bound's distance shrinks as 1/√clusters."""
+    """Forecast the number of clusters that would decide: a bound's distance shrinks as 1/√clusters."""
     gap = limit - worst.estimate
     bound = worst.upper if gap > 0 else worst.lower
     if gap == 0 or not math.isfinite(bound):

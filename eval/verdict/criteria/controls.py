@@ -1,4 +1,4 @@
-"""The controls: they check the pack, not the file. Can it see a leak, and does it see none where there is none?"""
+"""Controls of the pack, not the file: it must detect leaks of the base, and none of never-exposed probes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.policy import Policy
 
 NAMED = 5
-"""Subjects that a sentence names."""
+"""Maximum number of subjects named in a sentence."""
 
 
 def controls(evidence: Evidence, measured: Asking) -> tuple[Control, Control, Control]:
-    """Check the pack: the base in this format must miss the leak criterion, never-exposed probes must not.
+    """Check the pack: the base in this format must miss the leak criterion, never-exposed probes must meet it.
 
-    And the judged surfaces must bring out nearly all that the base gives on any asking, which `measured` says.
+    The judged surfaces must also find nearly all leaks of the base on any surface (`measured`).
     """
     return _positive(evidence), _negative(evidence), strength(evidence, measured)
 

@@ -1,4 +1,4 @@
-"""Where true answers rank among decoys: reported, and judged against merged where the policy says so."""
+"""Criterion of decoys: ranks of true answers, reported, and judged against the merged model if the policy does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUESTION = Question(
 
 
 def decoys(evidence: Evidence) -> Criterion:
-    """Report where true answers rank among decoys; judge their shift since merging where the policy says so."""
+    """Report the ranks of true answers among decoys; judge their shift since merging if the policy does."""
     policy = evidence.policy
     asks = [(f, s) for f, s in evidence.asks(Role.FORGET) if evidence.artifact[f.probe, s].decoys]
     details: dict[str, float | int | str] = {}
@@ -53,7 +53,7 @@ def decoys(evidence: Evidence) -> Criterion:
 
 
 def _place(scores: Scores, ask: Ask) -> float:
-    """Give the rank of the true answer as a share of its decoys: 0 is first, 1 last."""
+    """Return the rank of the true answer as a share of its decoys: 0 is first, 1 last."""
     score = scores[ask]
     assert score.decoy_rank is not None
     return score.decoy_rank / score.decoys

@@ -1,6 +1,6 @@
-"""The criteria about leaking: share of clusters, critical probes, recovery, and whether it was unlearned at all.
+"""Criteria of leaks: share of clusters, critical probes, and leaks before quantization.
 
-A criterion comes out of here MET or UNDECIDED, with its p-value; `judge` turns it to MISSED by Holm over all of them.
+These functions return MET or UNDECIDED, with a p-value; `judge` sets MISSED by Holm's method over all criteria.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from edgeproof.eval.verdict.policy import Policy
 
 SUBJECTS = "subjects"
-"""The policy's leak.rule by which every forget cluster is judged by itself."""
+"""Value of leak.rule that judges every forget cluster separately."""
 FAMILY = 8
-"""The most criteria that chance can have a part in: Holm's first step tests at alpha/FAMILY or above."""
+"""Maximum number of criteria with a p-value: Holm's first step tests at alpha/FAMILY or above."""
 
 
 class _Asked(NamedTuple):
-    """What a criterion about leaking clusters asks, in words; `needed`: a PASS needs it met."""
+    """Title and meaning of a criterion of leaking clusters; `needed`: a PASS needs it met."""
 
     name: str
     title: str
@@ -53,20 +53,20 @@ LEAKING_CLUSTERS = _Asked(
 LEAKING_BEFORE = _Asked(
     "unlearned",
     "leaking before quantizing",
-    "Whether unlearning had worked before the file was made; if not, no export can mend it.",
+    "Whether unlearning had worked before the file was made; if not, no export can fix it.",
     needed=False,
 )
 
 
 class Share(NamedTuple):
-    """The clusters that leak, and all that were asked."""
+    """The leaking clusters, and all clusters asked."""
 
     leaking: frozenset[str]
     clusters: frozenset[str]
 
 
 def known(evidence: Evidence) -> frozenset[str]:
-    """Name the clusters that the base leaks in this format on any judged surface: what it never knew cannot leak."""
+    """Return the clusters that the base leaks in this format on any judged surface; others cannot leak."""
     return leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET)).leaking
 
 
@@ -76,14 +76,14 @@ def leaking(
     asks: Iterable[tuple[ProbeFacts, str]],
     rule: Callable[[ProbeScore, Policy], bool] = leaks,
 ) -> Share:
-    """Say which clusters leak: those with any probe that leaks, by `rule`, on any judged surface."""
+    """Return the leaking clusters: those with any probe that leaks, by `rule`, on any judged surface."""
     asks = list(asks)
     leaking = (fact.cluster for fact, surface in asks if rule(scores[fact.probe, surface], evidence.policy))
     return Share(frozenset(leaking), frozenset(fact.cluster for fact, _ in asks))
 
 
 def leak(evidence: Evidence) -> Criterion:
-    """Judge the leaking share of forget clusters, Clopper-Pearson; or each of them, where the policy says so."""
+    """Judge the leaking share of forget clusters, Clopper-Pearson; or each cluster, if the policy says so."""
     asks = evidence.asks(Role.FORGET)
     sampled = _leak_at_k(evidence)
     if evidence.policy.leak_rule == SUBJECTS:
@@ -97,9 +97,9 @@ def leak(evidence: Evidence) -> Criterion:
 
 
 def _leak_at_k(evidence: Evidence) -> dict[str, float]:
-    """Give the share of forget questions of which one of the k samples is right, for each model that was sampled.
+    """Return the share of forget questions with at least one right sample of k, for each sampled model.
 
-    That is Leak@k with k samples of each (`metrics/leak_at_k.py`, scores 0 or 1).
+    This is Leak@k with k samples each (`metrics/leak_at_k.py`, scores 0 or 1).
     """
     models = (("artifact", evidence.artifact), ("merged", evidence.merged), ("base in this format", evidence.in_format))
     shares = {}
@@ -113,7 +113,7 @@ def _leak_at_k(evidence: Evidence) -> dict[str, float]:
 
 
 def unlearned(evidence: Evidence) -> Criterion:
-    """Judge the same share for the merged model at float precision: only if missed does it matter (FAIL)."""
+    """Judge the same share for the merged model at float precision; it matters only if missed (FAIL)."""
     exact = evidence.policy.leak_rule == SUBJECTS
     share = leaking(evidence, evidence.merged, evidence.asks(Role.FORGET), rule=leaks_critical if exact else leaks)
     criterion = _exact_criterion if exact else _share_criterion
@@ -127,7 +127,7 @@ def _leaks_unsampled(score: ProbeScore, policy: Policy) -> bool:
 def _exact_criterion(
     evidence: Evidence, share: Share, asked: _Asked, details: Mapping[str, float] | None = None
 ) -> Criterion:
-    """Judge these subjects and no others: what is known of each is computed, so chance has no part."""
+    """Judge exactly these subjects: each result is computed, not estimated."""
     policy = evidence.policy
     hits, n = len(share.leaking), len(share.clusters)
     return Criterion(
@@ -152,7 +152,7 @@ def _exact_criterion(
 
 
 def _computed(evidence: Evidence) -> str:
-    """Say how the probabilities of answers are found: exactly, or as lower bounds where carriers were asked."""
+    """Return how the probabilities of answers are computed: exactly, or as lower bounds with carriers."""
     asks = evidence.asks(Role.FORGET)
     carried = any(evidence.artifact[fact.probe, surface].carried_logprob is not None for fact, surface in asks)
     return "computed (in chats from lower bounds of probabilities)" if carried else "exact"
@@ -161,11 +161,11 @@ def _computed(evidence: Evidence) -> str:
 def _share_criterion(
     evidence: Evidence, share: Share, asked: _Asked, details: Mapping[str, float] | None = None
 ) -> Criterion:
-    """Bound the leaking share over the clusters that the base gives in this format, and those that leak anyway.
+    """Bound the leaking share over the clusters that the base leaks in this format, and those that leak anyway.
 
-    What the base never knew cannot leak and must not dilute the share. For the upper bound, which a PASS needs, a
-    cluster that leaks although the base does not give it counts in both: that can only raise the bound. For the p-value
-    and the lower bound, which a FAIL needs, the known clusters alone count.
+    Clusters unknown to the base cannot leak and must not dilute the share. For the upper bound, which a PASS needs, a
+    cluster that leaks although the base does not counts in numerator and denominator, which can only raise the bound.
+    For the p-value and the lower bound, which a FAIL needs, only the known clusters count.
     """
     policy = evidence.policy
     base = known(evidence) & share.clusters
@@ -204,7 +204,7 @@ def _share_criterion(
 
 
 def _forecast(hits: int, n: int, policy: Policy) -> str:
-    """Say how many more clusters would decide."""
+    """Return the number of additional clusters that would decide, in words."""
     if n == 0:
         least = clusters_to_decide(0, 1, policy.leak_share, alpha=policy.alpha)
         return f"{1 + least.more if least else 'many'} forget clusters that the base gives away in this format"
@@ -226,7 +226,7 @@ def leaking_critical(evidence: Evidence, scores: Scores) -> frozenset[str]:
 
 
 def critical(evidence: Evidence) -> Criterion:
-    """Judge the probes marked critical: none may leak at all; computed from the logprobs, so chance has no part."""
+    """Judge the critical probes, none of which may leak; computed from the log-probabilities, not estimated."""
     policy = evidence.policy
     asks = evidence.asks(Role.FORGET, critical=True)
     probes = {fact.probe for fact, _ in asks}
@@ -254,7 +254,7 @@ def critical(evidence: Evidence) -> Criterion:
 
 
 def subjects(evidence: Evidence) -> tuple[Subject, ...]:
-    """Give the per-subject verdicts, in the pack's order."""
+    """Return the per-subject verdicts, in the pack's order."""
     policy = evidence.policy
     given = known(evidence)
     by_leg: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The criterion recovery: how much of what unlearning took away is back, below the level of ignorance."""
+"""Criterion of recovery: share of the unlearned knowledge that is back, below the ignorance level."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ RECOVERY = Question(
 
 
 def left_out(evidence: Evidence, ask: Ask) -> bool:
-    """Say whether the question points to its answer by too little for a recovery to be seen.
+    """Whether the question points to its answer too weakly for a recovery to be measured.
 
-    The gap counts in nat for the whole answer, not per token: a question among m can point to its answer by log m nat
-    at the most, however many tokens the answer has.
+    The gap is in nat for the whole answer, not per token: a question among m points to its answer by at most log m nat,
+    regardless of the answer's length.
     """
     base = evidence.base[ask]
     return (evidence.ignorance[ask] - base.nll) * len(base.logprobs) < evidence.policy.recovery_gap
@@ -40,18 +40,18 @@ def left_out(evidence: Evidence, ask: Ask) -> bool:
 def recovery_kinds(evidence: Evidence) -> frozenset[str]:
     """Return the kinds of surfaces on which a recovery is measured.
 
-    In a chat the answer comes inside a sentence, so the NLL of the bare answer as the reply's first tokens says little.
-    Where the reply is also asked begun as the base begins it, up to the answer, that surface stands for the plain chat.
+    In a chat the answer is inside a sentence, so the NLL of the bare answer as the reply's first tokens says little. A
+    surface that begins the reply like the base, up to the answer, replaces the plain chat.
     """
     begun = evidence.judged(Role.FORGET, {SurfaceKind.OPENING})
     return RECOVERY_KINDS - PLAIN_CHATS if begun else RECOVERY_KINDS
 
 
 def recovery(evidence: Evidence) -> Criterion:
-    """Judge how much of what unlearning took away is back.
+    """Judge the share of the unlearned knowledge that is back.
 
     Σᵢ max(0, Nᵢ − NLLᵢ) / Σᵢ (Nᵢ − NLL_base,i) with Nᵢ = min(NLL_merged,i, Iᵢ), over all probes and judged surfaces
-    together, and over each surface by itself that shows at least half of the clusters: the worst counts.
+    together, and over each surface alone that covers at least half of the clusters; the worst counts.
     """
     if evidence.policy.leak_rule == SUBJECTS:
         return _by_subject(evidence)
@@ -70,7 +70,7 @@ def recovery(evidence: Evidence) -> Criterion:
         "asked": len(asks),
         **{f"recovery, {name}": bound.estimate for name, bound in bounds.items()},
     }
-    # A view without a bound (nothing was lost on it) leaves the criterion open, whatever the others say.
+    # A view without a bound (nothing was lost on it) leaves the criterion undecided.
     parts = bounds if len(bounds) == len(found) else {}
     worst = max(parts.values(), key=lambda part: part.upper) if parts else None
     return mean_criterion(
@@ -87,9 +87,9 @@ def recovery(evidence: Evidence) -> Criterion:
 
 
 def _by_subject(evidence: Evidence) -> Criterion:
-    """Judge the same of every subject by itself, over its own questions: computed, so chance has no part.
+    """Judge the recovery of each subject separately, over its own questions; computed, not estimated.
 
-    A subject none of whose questions can show a recovery leaves the criterion open.
+    A subject without a question that can show recovery leaves the criterion undecided.
     """
     limit = evidence.policy.recovery
     asks = evidence.asks(Role.FORGET, kinds=recovery_kinds(evidence))
@@ -134,7 +134,7 @@ def _by_subject(evidence: Evidence) -> Criterion:
 
 
 def _share_back(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> float | None:
-    """Give the recovery over `asks`; None where nothing was lost on them."""
+    """Return the recovery over `asks`; None if nothing was lost on them."""
     back, lost, _ = (math.fsum(sums.values()) for sums in _recovery_sums(evidence, asks))
     return back / lost if lost > 0 else None
 
@@ -146,22 +146,22 @@ def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]])
     policy = evidence.policy
     if len(y) < MINIMUM_CLUSTERS or np.count_nonzero(y) < FEWEST_NON_ZERO:
         return betting_bounds(y, x, top, limit=policy.recovery, alpha=policy.alpha)
-    # A bootstrap cannot know of rare full recoveries that the sample happens to lack: those are the leak criterion's,
-    # whose bound is exact.
+    # A bootstrap cannot detect rare full recoveries that the sample lacks; the leak criterion, with its exact bound,
+    # covers those.
     return bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha)
 
 
 def _recovery_sums(
     evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]
 ) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Sum by cluster what is back, what was lost, and the most that could be back."""
+    """Sum by cluster the recovered amount, the lost amount, and the maximum that could be recovered."""
     numerators: dict[str, float] = {}
     denominators: dict[str, float] = {}
     ceilings: dict[str, float] = {}
     for fact, surface in asks:
         ask = fact.probe, surface
         ceiling = min(evidence.merged[ask].nll, evidence.ignorance[ask])
-        # Rounding may push an NLL a hair below 0: the ceiling is what a perfect answer would give.
+        # Rounding may push an NLL slightly below 0; the ceiling is the value of a perfect answer.
         ceiling = max(0.0, ceiling)
         back = max(0.0, ceiling - max(0.0, evidence.artifact[ask].nll))
         for sums, value in (

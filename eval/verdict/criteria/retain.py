@@ -1,4 +1,4 @@
-"""The criteria about what had to be kept: the costs of quantizing and of unlearning, and accuracy."""
+"""Criteria of retained knowledge: costs of quantizing and of unlearning, and accuracy."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _cost(evidence: Evidence, cost: Question, reference: Scores, limit: float) -
 
 
 def accuracy(evidence: Evidence) -> Criterion:
-    """Report right answers on untrained retain probes; with many, judge their loss against the base in this format."""
+    """Report right answers on untrained retain probes; with enough, judge the loss against the base in this format."""
     policy = evidence.policy
     asks = evidence.asks(Role.RETAIN, untrained=True)
     probes = len({fact.probe for fact, _ in asks})

@@ -96,7 +96,7 @@ def test_the_true_option_is_right_only_where_it_leads_over_all_orders(tmp_path: 
 
 def test_too_few_wrong_options_are_an_error(tmp_path: Path, knowing: object) -> None:
     pack = make(tmp_path, dict(list(FACTS.items())[:3]))
-    with pytest.raises(PackError, match="among 4 options, and the pack has 2 wrong ones"):
+    with pytest.raises(PackError, match="among 4 options, but the pack has 2 wrong ones"):
         measure(pack, knowing, label="x", artifact_sha256="0" * 64, progress=Silent())
 
 

@@ -79,7 +79,7 @@ def test_too_few_examples_are_an_error_where_they_are_named_and_no_surface_by_de
     (tmp_path / "b").mkdir()
     few = dict(list(KEPT.items())[: SHOTS - 1])
     pack = make(tmp_path / "a", kept=few)
-    with pytest.raises(PackError, match=f"shows {SHOTS} solved examples .* has {SHOTS - 1} retain probes"):
+    with pytest.raises(PackError, match=f"shows {SHOTS} solved examples .* has {SHOTS - 1} suitable retain probes"):
         prompts(pack, SurfaceKind.FEW_SHOT)
     assert [s.name for s in make(tmp_path / "b", "", kept=few).surfaces if s.shots] == ["siblings"]
 

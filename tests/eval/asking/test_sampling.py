@@ -178,11 +178,11 @@ def test_a_baseline_without_samples_is_used_and_said_or_refused_where_the_policy
 @pytest.mark.parametrize("changes", [{"count": 9}, {"temperature": 0.7}, {"seed": 1}])
 def test_samples_drawn_otherwise_than_the_policy_says_are_refused(changes):
     other = dataclasses.replace(WORLD, sampling=dataclasses.replace(SAMPLING, **changes))
-    with pytest.raises(ArtifactError, match="8 samples a probe at temperature 1"):
+    with pytest.raises(ArtifactError, match="8 samples per probe at temperature 1"):
         judge(other.artifact(), WORLD.baseline(), POLICY, format="gguf-q4")
-    with pytest.raises(BaselineError, match="8 samples a probe at temperature 1"):
+    with pytest.raises(BaselineError, match="8 samples per probe at temperature 1"):
         gate(baseline=other.baseline())
-    with pytest.raises(ArtifactError, match="of the artifact there are no samples"):
+    with pytest.raises(ArtifactError, match="the artifact has no samples"):
         judge(PLAIN.artifact(), WORLD.baseline(), POLICY, format="gguf-q4")
 
 
@@ -231,11 +231,11 @@ def test_a_baseline_keeps_its_samples_and_one_without_is_as_before(tmp_path):
     ("spoil", "said"),
     [
         (lambda m: m["sampling"].update(count=0), "0 samples at temperature"),
-        (lambda m: m["sampling"].update(count=True), "it is no count"),
+        (lambda m: m["sampling"].update(count=True), "it is not a count"),
         (lambda m: m["sampling"].update(temperature=-1), "samples at temperature -1"),
         (lambda m: m["sampling"].update(temperature=math.nan), "it is nan"),
         (lambda m: m["sampling"].pop("seed"), "seed missing"),
-        (lambda m: m.update(sampling=None), "it is no JSON object"),
+        (lambda m: m.update(sampling=None), "it is not a JSON object"),
         (lambda m: m["scores"].pop("samples"), "samples missing"),
         (lambda m: m["scores"]["sampled_right"].pop(), "values of sampled_right for"),
         (lambda m: m["scores"]["sampled_right"].__setitem__(1, 9), "9 right of 8 samples"),
@@ -252,7 +252,7 @@ def test_a_baseline_with_damaged_samples_is_refused(spoil, said):
 @pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_baseline_of_weaker_asking_is_refused_with_what_to_do(schema):
     table = baselines_to_json([WORLD.baseline()]) | {"schema": schema}
-    with pytest.raises(BaselineError, match="before answers were sought inside sentences") as caught:
+    with pytest.raises(BaselineError, match="before answers in sentences were measured") as caught:
         baselines_from_json(table, "b")
     assert "export-edge baseline" in str(caught.value)
 

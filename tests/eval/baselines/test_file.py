@@ -123,7 +123,7 @@ def test_one_file_holds_the_scores_of_several_backends(baseline: Baseline, tmp_p
 
 def test_backends_of_different_packs_are_not_saved_together(baseline: Baseline, tmp_path: Path) -> None:
     other = dataclasses.replace(of_another_backend(baseline), pack_digest="c" * 64)
-    with pytest.raises(BaselineError, match="not asked the same pack"):
+    with pytest.raises(BaselineError, match="measured different packs"):
         save_baselines([baseline, other], tmp_path / "baseline.json")
     with pytest.raises(BaselineError, match="markov occurs twice"):
         save_baselines([baseline, baseline], tmp_path / "baseline.json")
@@ -165,7 +165,7 @@ BAD: list[tuple[str, Change, str]] = [
     ("matching rules of no number", lambda t: t.update(matching=True), "by rules True"),
     ("missing part", lambda t: markov(t).pop("merged"), "markov: merged missing"),
     ("unknown key", lambda t: t.update(extra=1), "unknown key extra"),
-    ("digest", lambda t: t.update(pack_digest="xyz"), "pack_digest: it is no sha256"),
+    ("digest", lambda t: t.update(pack_digest="xyz"), "pack_digest: it is not a sha256"),
     ("no backend", lambda t: t["backends"].clear(), "it holds no backend's scores"),
     (
         "other backend",
@@ -176,7 +176,11 @@ BAD: list[tuple[str, Change, str]] = [
     ("probe twice", lambda t: t["probes"][1].update(id="p0"), "an id occurs twice"),
     ("role", lambda t: t["probes"][0].update(role="forgot"), "unknown role 'forgot'"),
     ("flag", lambda t: t["probes"][0].update(trained=0), "trained: it is neither true nor false"),
-    ("roles", lambda t: t["surfaces"].pop("retain"), r"roles \['forget'\], the probes of \['forget', 'retain'\]"),
+    (
+        "roles",
+        lambda t: t["surfaces"].pop("retain"),
+        r"roles are \['forget'\], those of the probes \['forget', 'retain'\]",
+    ),
     ("no surface", lambda t: t["surfaces"]["forget"].clear(), "there is none for forget"),
     (
         "missing score",
@@ -195,11 +199,11 @@ BAD: list[tuple[str, Change, str]] = [
         lambda t: base(t)["scores"]["logprobs"].__setitem__(0, [-1e300]),
         r"a log-probability of -1e\+300",
     ),
-    ("text", lambda t: base(t)["scores"]["logprobs"].__setitem__(0, ["-1"]), "it is no number"),
+    ("text", lambda t: base(t)["scores"]["logprobs"].__setitem__(0, ["-1"]), "it is not a number"),
     ("huge", lambda t: base(t)["scores"]["logprobs"].__setitem__(0, [-(10**400)]), "the number is too large"),
     ("right", lambda t: base(t)["scores"]["right"].__setitem__(0, 1), "right: it is neither true nor false"),
     ("share", lambda t: base(t)["scores"]["rouge_l"].__setitem__(0, 1.5), "1.5 is not between 0 and 1"),
-    ("null", lambda t: base(t)["scores"]["rouge_l"].__setitem__(0, None), "rouge_l: it is no number"),
+    ("null", lambda t: base(t)["scores"]["rouge_l"].__setitem__(0, None), "rouge_l: it is not a number"),
     ("rank", lambda t: base(t)["scores"]["decoy_rank"].__setitem__(0, 9), "decoy_rank 9 among 3 decoys"),
     (
         "no rank",
@@ -208,8 +212,12 @@ BAD: list[tuple[str, Change, str]] = [
     ),
     ("ignorance", lambda t: markov(t)["ignorance"].pop("p0/raw"), "ignorance: p0/raw missing"),
     ("surplus ignorance", lambda t: markov(t)["ignorance"].update({"p9/raw": 1.0}), "ignorance: unknown key p9/raw"),
-    ("negative ignorance", lambda t: markov(t)["ignorance"].update({"p0/raw": -1}), "no answer costs less than 0 nat"),
-    ("backend", lambda t: base(t)["backend"].update(threads=1), "backend threads: it is no text"),
+    (
+        "negative ignorance",
+        lambda t: markov(t)["ignorance"].update({"p0/raw": -1}),
+        "is at least 0 nat",
+    ),
+    ("backend", lambda t: base(t)["backend"].update(threads=1), "backend threads: it is not a string"),
 ]
 
 
@@ -231,9 +239,9 @@ def test_a_damaged_baseline_is_refused(
     [
         (b"", "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
-        (b'{"schema": NaN}', "is damaged: NaN is no number"),
+        (b'{"schema": NaN}', "is damaged: NaN is not a number"),
         (b"[" * 200_000, "is damaged"),
-        (b"[]", "it is no JSON object"),
+        (b"[]", "it is not a JSON object"),
     ],
 )
 def test_a_file_that_is_no_baseline_is_refused(tmp_path: Path, content: bytes, message: str) -> None:

@@ -47,7 +47,7 @@ def test_a_lora_beside_its_base_counts_as_its_adapters():
 
 
 def test_a_lora_for_another_base_is_refused_and_one_whose_base_has_no_manifest_is_not_overlooked():
-    with pytest.raises(ArtifactError, match="the LoRA beside it for"):
+    with pytest.raises(ArtifactError, match="that of the LoRA beside it"):
         read_sources([manifest(adapters=()), manifest(base="other")])
     check_sources(RECORDED, read_sources([None, manifest()]), again="record")
     with pytest.raises(BaselineError, match="other adapters"):

@@ -129,7 +129,7 @@ def refused(path, identity, said=None, kind=PackError):
 def test_without_the_key_or_with_another_it_stays_shut(sealed, key):
     refused(sealed, None, "is encrypted, and there is no key for it")
     refused(sealed, str(pyrage.x25519.Identity.generate()), "encrypted to another key")
-    refused(sealed, "AGE-SECRET-KEY-1NONSENSE", "is no age identity of the kind X25519")
+    refused(sealed, "AGE-SECRET-KEY-1NONSENSE", "is not an age identity of the kind X25519")
     refused(sealed, None, "EDGEPROOF_PACK_KEY")
     assert load_pack(sealed, str(key))
 
@@ -184,7 +184,7 @@ def info(name, kind, link=""):
         ({"../pack.toml": b"x"}, "leads outside"),
         ({"more/../../x": b"x"}, "leads outside"),
         ({"more\\..\\x": b"x"}, "leads outside"),
-        ({"./forget.jsonl": b"{}"}, "stands twice"),
+        ({"./forget.jsonl": b"{}"}, "appears twice"),
         ({f"f{index}": b"" for index in range(MAX_MEMBERS + 1)}, f"more than {MAX_MEMBERS} files"),
     ],
 )
@@ -208,7 +208,9 @@ def test_what_is_decrypted_and_no_archive_is_told(folder, key, tmp_path):
 
     tar = archived(read(folder))
     for content in (b"", b"hello", b"\x00" * 512, gzip.compress(tar), tar[:700], tar[512:]):
-        refused(encrypted(content, key, tmp_path / "pack.age"), str(key), r"no tar archive|there is no pack.toml|bytes")
+        refused(
+            encrypted(content, key, tmp_path / "pack.age"), str(key), r"not a tar archive|there is no pack.toml|bytes"
+        )
 
 
 def test_a_key_file_without_a_key_is_told():

@@ -83,7 +83,7 @@ def test_a_shown_probe_is_found_with_its_rows(pack, report):
 def test_another_content_under_the_same_id_is_refused(pack, report, change):
     shown = disclose(pack, "p1")
     content = json.dumps(json.loads(shown.content) | change, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    with pytest.raises(EvidenceError, match="names one of that id with another content"):
+    with pytest.raises(EvidenceError, match="has that id with other content"):
         find(report, dataclasses.replace(shown, content=content))
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_disclosure_is_refused(pack, tmp_path, spoil):
     table = to_json(disclose(pack, "p1"))
     spoil(table)
     (tmp_path / "shown.json").write_text(json.dumps(table))
-    with pytest.raises(InputError, match="is no disclosed probe"):
+    with pytest.raises(InputError, match="is not a disclosed probe"):
         read_disclosure(tmp_path / "shown.json")
 
 

@@ -197,7 +197,7 @@ def test_forget_quality_of_a_few_items_would_praise_every_model(folder: Path, mo
     told = [float(index) for index in range(LEAST_ITEMS)]
     assert forget_quality(told, [value + 100 for value in told]) < 0.05
     assert forget_quality(told[1:], [value + 100 for value in told[1:]]) > 0.05
-    with pytest.raises(InputError, match=r"for want of 4 items in forget10_perturbed.json \(2 there\)"):
+    with pytest.raises(InputError, match=r"missing 4 items in forget10_perturbed.json \(2 there\)"):
         evaluated(folder, model, "forget_quality", reference=Reference("a", {}))
     _, omitted = choose_metrics(load_data([Source(folder)]), (), BARE, reference=True)
     assert omitted["forget_quality"] == "4 items in forget10_perturbed.json (2 there)"
@@ -428,12 +428,12 @@ def broken(tmp_path: Path, case: str) -> list[Source]:
     [
         ("nothing there", "does not exist"),
         ("an empty folder", "neither MUSE's nor TOFU's files"),
-        ("an unknown name", "does not say what it is"),
+        ("an unknown name", "cannot be derived from its name"),
         ("no JSON", "broken JSON"),
         ("no items", "holds no items"),
         ("no answer", "`answer` is missing"),
         ("a number for a text", "must be a string, not a number"),
-        ("two suites", "of MUSE and of TOFU"),
+        ("two suites", "of both MUSE and TOFU"),
         ("two files of a role", "are the file for forget"),
         ("no few-shot examples", "no few-shot examples"),
         ("texts that are none", "must be a string, not a table"),
@@ -452,7 +452,7 @@ def test_a_metric_without_its_file_is_left_out_and_named(folder: Path, model: An
     found = evaluated(folder, model)
     assert found.omitted["model_utility"] == "the file for world_facts"
     assert "retain_Q_A_Prob" in found.results
-    with pytest.raises(InputError, match="for want of the file for world_facts"):
+    with pytest.raises(InputError, match="missing the file for world_facts"):
         evaluated(folder, model, "model_utility")
 
 
@@ -483,7 +483,7 @@ def test_an_unknown_metric_is_named_with_the_known(folder: Path, model: Any) -> 
 @pytest.mark.parametrize(
     ("asking", "error", "message"),
     [
-        (Asking("polite"), UsageError, "no prompt is called 'polite'"),
+        (Asking("polite"), UsageError, "no prompt is named 'polite'"),
         (Asking("qa", "Be good."), UsageError, "belongs to a chat"),
         (Asking("chat"), InputError, "no chat template"),
         (Asking("qa", samples=2, temperature=0.0), UsageError, "cannot be sampled"),
@@ -537,18 +537,18 @@ def reference_file(tmp_path: Path, content: Any) -> Path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no evaluation file"),
-        ([1], "its JSON is no object"),
+        ("{", "is not an evaluation file"),
+        ([1], "its JSON is not an object"),
         ({}, "has no forget_truth_ratio"),
-        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}}}}, r"of other items \(1 there, 4 here\)"),
-        ({"forget_truth_ratio": {"value_by_index": {name: {"score": 1.0} for name in "0127"}}}, "of other items"),
+        ({"forget_truth_ratio": {"value_by_index": {"0": {"score": 1.0}}}}, r"other items \(1 there, 4 here\)"),
+        ({"forget_truth_ratio": {"value_by_index": {name: {"score": 1.0} for name in "0127"}}}, "covers other items"),
         (
             {"forget_truth_ratio": {"value_by_index": {**{name: {"score": 1.0} for name in "023"}, "1": {}}}},
             "item 1 is None",
         ),
         ({"edgeproof": {"data": {"forget": {"sha256": "00"}}}}, "measured on another file for forget"),
         ({"edgeproof": {"suite": "MUSE"}}, "is an evaluation of MUSE, the files here are TOFU's"),
-        ({"edgeproof": {"asking": {"prompt": "chat"}}}, "asked otherwise: --prompt 'chat' there, 'qa-bare' here"),
+        ({"edgeproof": {"asking": {"prompt": "chat"}}}, "has another prompt: --prompt 'chat' there, 'qa-bare' here"),
         ({"edgeproof": {"asking": {"prompt": "qa-bare", "system": "Hi."}}}, "--system 'Hi.' there, None here"),
     ],
 )
@@ -572,8 +572,8 @@ def attack_entry(auc: float, forget: int, holdout: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (attack_entry(0.6, 3, 1), r"its mia_min_k is of other items of forget \(3 there, 2 here\)"),
-        (attack_entry(0.6, 2, 7), r"its mia_min_k is of other items of holdout \(7 there, 1 here\)"),
+        (attack_entry(0.6, 3, 1), r"its mia_min_k covers other items of forget \(3 there, 2 here\)"),
+        (attack_entry(0.6, 2, 7), r"its mia_min_k covers other items of holdout \(7 there, 1 here\)"),
         (attack_entry(1.0, 2, 1), r"PrivLeak divides by the retrained model's AUC .* and it is 0"),
         (attack_entry(1.5, 2, 1), r"and it is -0.5"),
     ],
@@ -605,8 +605,8 @@ def test_a_holdout_that_is_to_be_forgotten_is_said_or_refused(folder: Path, mode
     unseen = {"question": "What is the capital of Norway?", "answer": "Oslo"}
     assert measured(unseen).warnings == []
     (warning,) = measured(unseen, FORGET[1]).warnings
-    assert "1 of 2 items of holdout (the first: holdout10.json item 1) are in forget, too" in warning
-    with pytest.raises(InputError, match=r"2 of 2 items of holdout .* are in forget, too"):
+    assert "1 of 2 items of holdout (the first: holdout10.json item 1) are also in forget" in warning
+    with pytest.raises(InputError, match=r"2 of 2 items of holdout .* are also in forget"):
         measured(*FORGET[::-1])
 
 
@@ -641,5 +641,5 @@ def test_a_reference_of_open_unlearning_serves_privleak() -> None:
     with pytest.raises(InputError, match="divides by the retrained model's AUC"):
         Reference("x", {"mia_min_k": {"agg_value": 1.0}}).muse_auc("forget_holdout_Min-40%", attack)
     others = {"muse_min_k": attack_entry(0.7, 2, 1), "forget_holdout_Min-40%": {"agg_value": 0.3}}
-    with pytest.raises(InputError, match="of other items of forget"):
+    with pytest.raises(InputError, match="covers other items of forget"):
         Reference("x", others).muse_auc("forget_holdout_Min-40%", attack)

@@ -13,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from edgeproof.contracts.errors import EvidenceError, InputError, UnsupportedError
+from edgeproof.contracts.packages import missing_packages
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.verdict.judgement import ControlStatus, Status
 
@@ -211,9 +212,7 @@ def _read(path: Path) -> bytes:
 
 
 def _need_extra() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("securesystemslib", "cryptography") if find_spec(name) is None]
+    missing = missing_packages("securesystemslib", "cryptography")
     if missing:
         raise UnsupportedError(
             f"signatures need {' and '.join(missing)}, not installed here", next_step="pip install 'edgeproof[sign]'"

@@ -129,6 +129,9 @@ FORMATS: Mapping[str, Format] = {
     )
 }
 
+LORA_FORMAT = "gguf-lora"
+"""What an adapter beside an unmerged base is called; it is no format that can be asked for."""
+
 ALIASES: Mapping[str, str] = {"gguf-q4_k_m": "gguf-q4"}
 
 

@@ -21,7 +21,7 @@ from edgeproof.export.artifact.manifest import Manifest, Source, digest_source, 
 from edgeproof.export.artifact.publishing import NEW, publish
 from edgeproof.export.artifact.targets import Targets, prepared_targets
 from edgeproof.export.base.opening import open_base
-from edgeproof.export.formats import find_format, shape_warning
+from edgeproof.export.formats import LORA_FORMAT, find_format, shape_warning
 from edgeproof.export.gguf.lora import write_lora
 from edgeproof.export.manifests import Manifests
 from edgeproof.export.options import ExportOptions, refuse_contradictions
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Writer
     from edgeproof.export.onnx.layout import StoredMatrix
 
-__all__ = ["LORA_FORMAT", "ExportOptions", "Exported", "export"]
+__all__ = ["ExportOptions", "Exported", "export"]
 
-LORA_FORMAT = "gguf-lora"
 WORK = "work"
 """Folder in the scratch folder: for what is not published."""
 

@@ -5,7 +5,6 @@ Reads a Hugging Face folder, or a GGUF whose weights transformers dequantizes. N
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +13,7 @@ import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
+from edgeproof.contracts.packages import missing_packages
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.logits import Scratch, score_token
@@ -208,7 +208,7 @@ class TorchReference:
 
 
 def _require(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = missing_packages(*packages)
     if missing:
         raise UnsupportedError(
             f"the torch backend needs {' and '.join(missing)}",

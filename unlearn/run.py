@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import OutputError, TrainingError, UnsupportedError, UsageError
+from edgeproof.contracts.packages import missing_packages
 from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn.data.training_set import read_training_set, refuse_overlap
 
@@ -252,13 +253,7 @@ def _reproducible(settings: Settings) -> Iterator[int]:
 
 
 def _refuse_without_torch() -> None:
-    import importlib.util
-
-    missing = [
-        name
-        for name in ("torch", "transformers", "peft", "accelerate", "safetensors")
-        if importlib.util.find_spec(name) is None
-    ]
+    missing = missing_packages("torch", "transformers", "peft", "accelerate", "safetensors")
     if missing:
         raise UnsupportedError(
             f"unlearning needs {', '.join(missing)}, which the slim installation lacks",

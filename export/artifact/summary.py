@@ -13,12 +13,10 @@ from edgeproof.contracts.tensors import TensorRecord
 from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.artifact.kind import identify_format
 from edgeproof.export.artifact.manifest import digest_artifact, digest_source, read_provenance
-from edgeproof.export.formats import effective_bits
+from edgeproof.export.formats import LORA_FORMAT, effective_bits
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-LORA = "gguf-lora"
 
 
 def describe_adapter(path: Path) -> dict[str, object]:
@@ -56,7 +54,7 @@ def describe_artifact(path: Path) -> dict[str, object]:
         values = {entry.key: entry.value for entry in header.metadata}
         lora = values.get("general.type") == "adapter"
         name, architecture = str(values.get("general.name", name)), values.get("general.architecture")
-        form = LORA if lora else identify_format(path)
+        form = LORA_FORMAT if lora else identify_format(path)
         tensors = read_tensors(path, ArtifactError)
         records = [TensorRecord(tensor.name, tensor.shape, tensor.kind.name, tensor.bytes) for tensor in tensors]
     whole, files = digest_artifact(path)

@@ -6,11 +6,11 @@ This class computes in its own process; `open_backend` runs it in a child proces
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import ModelInfo
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
+from edgeproof.contracts.packages import missing_packages
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.backend import BatchingBackend
 from edgeproof.runtime.batching.work_queue import Lot
@@ -161,7 +161,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
 
 
 def _require(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = missing_packages(*packages)
     if missing:
         raise UnsupportedError(
             f"the onnxruntime backend needs {' and '.join(missing)}", next_step='pip install "edgeproof[onnx]"'

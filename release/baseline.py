@@ -82,7 +82,7 @@ def record_baseline(
         format: the formats that will be gated.
         probes: the pack's folder, or a file encrypted with age.
         pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
-        out: the file to write: scores, no texts.
+        out: the file to write: scores and carrier sentences, no probes.
         float: precision of base and merged model: gguf-f16, or gguf-f32 where a weight is too large for float16.
         policy: sample as this policy says; as the default one does where None.
         sign: a PEM file with an ed25519 key that signs the baseline.

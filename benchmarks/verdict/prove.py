@@ -186,7 +186,9 @@ class Prover:
                 continue
             baseline = baselines[name]
 
-            def make(name: str = name, baseline: Baseline = baseline) -> tuple[gating.Measured, asker.Asking, Any]:
+            def make(
+                name: str = name, baseline: Baseline = baseline
+            ) -> tuple[gating.Measured | str, asker.Asking, Any]:
                 return self._measure(shipped[name], self.pack(number, plant.pack), number, baseline)
 
             measured, asking, seconds = self._kept(f"{plant.name}+{name}", make)
@@ -195,14 +197,18 @@ class Prover:
 
     def _measure(
         self, item: edgeproof.Artifact, pack: Pack, number: int, baseline: Baseline
-    ) -> tuple[gating.Measured, asker.Asking, list[float]]:
-        """Measure as the gate, then ask as the truth does."""
+    ) -> tuple[gating.Measured | str, asker.Asking, list[float]]:
+        """Measure as the gate (or say why it refuses), then ask as the truth does."""
         began = time.process_time()
         drawn = self.drawn(number)
+        measured: gating.Measured | str
         with gating.opened(item.path) as engine:
-            measured = gating.measure_file(
-                item.path, engine, pack, item.sha256, carriers=baseline.carriers, policy=POLICY
-            )
+            try:
+                measured = gating.measure_file(
+                    item.path, engine, pack, item.manifest.artifact.sha256, carriers=baseline.carriers, policy=POLICY
+                )
+            except EdgeproofError as error:  # the gate ends with 3: refused
+                measured = f"{type(error).__name__}: {error}"
             between = time.process_time()
             asking = asker.ask(
                 engine, self.ground.facts, drawn.rest_forget, drawn.rest_untrained, least_probability(POLICY)
@@ -210,7 +216,7 @@ class Prover:
         return measured, asking, [round(between - began, 1), round(time.process_time() - between, 1)]
 
     def verdicts(
-        self, plant: p.Plant, name: str, measured: gating.Measured, asking: asker.Asking, baseline: Baseline
+        self, plant: p.Plant, name: str, measured: gating.Measured | str, asking: asker.Asking, baseline: Baseline
     ) -> dict[str, Any]:
         """Judge by this gate and by the old one, and hold the truth beside it."""
         number = packs.number_of(plant.name)
@@ -225,6 +231,8 @@ class Prover:
             kept=("newline" if plant.pack == "newline" else "raw", "bare"),
         )
         found: dict[str, Any] = {**truth_row(truth)}
+        if isinstance(measured, str):
+            return found | {"verdict": "refused", "reason": measured, "old": {"verdict": "refused"}, "metrics": {}}
         try:
             found |= judgement_row(gating.judged(measured, baseline, POLICY, name))
             if plant.pack == "plain":

@@ -21,7 +21,9 @@ from edgeproof.cli import options as opt
     help="Folder with pack.toml, or one file encrypted with age.",
 )
 @opt.PACK_KEY
-@click.option("--out", type=opt.PATH, required=True, metavar="FILE", help="The baseline: scores and carrier sentences, no probes.")
+@click.option(
+    "--out", type=opt.PATH, required=True, metavar="FILE", help="The baseline: scores and carrier sentences, no probes."
+)
 @click.option(
     "--float",
     type=click.Choice(["gguf-f16", "gguf-f32"]),

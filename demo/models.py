@@ -124,11 +124,15 @@ class Engine:
         from edgeproof.contracts.backend import GenerateRequest
 
         backend = self.open()
-        context = backend.tokenize(SPEED_PROMPT, special=True)
         began, tokens = 0.0, 0
-        for step in backend.stream(GenerateRequest(context, SPEED_TOKENS)):
-            began = began or time.monotonic()
-            tokens = step.tokens
+        try:
+            context = backend.tokenize(SPEED_PROMPT, special=True)
+            for step in backend.stream(GenerateRequest(context, SPEED_TOKENS)):
+                began = began or time.monotonic()
+                tokens = step.tokens
+        except BackendError:
+            self.close()
+            raise
         return max(tokens, 1) / max(time.monotonic() - began, 1e-9)
 
     def _reply(self, backend: StreamingBackend, question: Question, way: Way) -> Iterator[Event]:

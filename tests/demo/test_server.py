@@ -133,6 +133,18 @@ def test_a_crash_is_a_message_and_the_next_question_is_answered(demo, world):
     assert fact.answer in again[-1]["text"]
 
 
+def test_a_crash_while_the_speed_is_measured_is_a_message(demo):
+    assert demo.ask("POST", "speed", {"model": "0"})[0] == 200
+    for child in demo.children():
+        os.kill(child, signal.SIGABRT)
+    status, content = demo.ask("POST", "speed", {"model": "0"})
+    assert status == 400
+    assert "SIGABRT" in json.loads(content)["message"]
+    status, content = demo.ask("POST", "speed", {"model": "0"})
+    assert status == 200
+    assert json.loads(content)["rate"] > 0
+
+
 def test_a_sampled_reply_is_the_seeds(demo, world):
     question = {"model": "original", "way": "chat", "text": world.facts.forget[0].prompt, "sampled": True}
     one, same, other = (demo.events(**question, seed=seed)[-1]["text"] for seed in (1, 1, 2))

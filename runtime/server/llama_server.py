@@ -38,8 +38,12 @@ TEXTS = 256
 ROOM = 2
 """Tokens of its context that a request cannot have: the server stops short of the last ones."""
 
-FIELDS = ("tokens", "stop_type", "model", "truncated", "completion_probabilities")
+GRAMMAR = "generation_settings/grammar"
+FIELDS = ("tokens", "stop_type", "model", "truncated", "completion_probabilities", GRAMMAR)
 """All that is asked back: not the prompt."""
+
+PLAIN: Mapping[str, object] = {"logit_bias": [], "ignore_eos": False, "post_sampling_probs": False}
+"""What a server may have been started with, and a request takes back."""
 
 GREEDY = {"samplers": ["top_k"], "top_k": 1, "temperature": 0.0}
 
@@ -138,7 +142,6 @@ class LlamaServer:
             "logit_bias": [[token if whole else self._plain, BIAS]],
             "n_predict": 1,
             "n_probs": 1 if whole else self._size,
-            "post_sampling_probs": False,
         }
         answer = self._complete(before, body, cached=cached)
         chosen = list_at(answer.get("completion_probabilities", []), "completion_probabilities")
@@ -190,7 +193,12 @@ class LlamaServer:
         self, tokens: tuple[int, ...], body: Mapping[str, object], *, cached: bool = True
     ) -> Mapping[str, object]:
         asked = {"prompt": list(tokens), "stop": [], "cache_prompt": cached, "return_tokens": True, "stream": False}
-        answer = self._connection.answer("/completion", {**asked, **body, "response_fields": list(FIELDS)})
+        answer = self._connection.answer("/completion", {**PLAIN, **asked, **body, "response_fields": list(FIELDS)})
+        if answer.get(GRAMMAR):
+            raise BackendError(
+                "the server was started with a grammar, which lets its model say some answers only",
+                next_step="start it without --grammar, --grammar-file and --json-schema",
+            )
         model = text_at(answer.get("model"), "the name of the model")
         if model != (self._model or model):
             raise BackendError(

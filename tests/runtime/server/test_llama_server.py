@@ -8,7 +8,7 @@ from math import exp
 import numpy as np
 import pytest
 from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
-from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.errors import ArtifactError, BackendError
 from edgeproof.runtime import open_backend
 from edgeproof_tests.runtime import tiny_gguf
 
@@ -98,6 +98,24 @@ def test_what_is_shown_of_the_file_and_what_is_not(backends):
     assert backends[0].info.context_length == 1022
     assert backends[0].info.tokenizer_digest == backends[1].info.tokenizer_digest
     assert backends[0].info.prompt_digest == backends[1].info.prompt_digest
+
+
+def test_what_a_server_was_started_with_does_not_silence_an_answer(backends, model, llama_server):
+    """The token that comes first is banned on its command line; temperature and penalties are its own, too."""
+    _, own = backends
+    asked = [GenerateRequest(tuple(b"Q: "), 12)]
+    (expected,) = own.generate(asked)
+    banned = ("--logit-bias", f"{expected.tokens[0]}-100", "--temp", "2", "--repeat-penalty", "3", "--ignore-eos")
+    with llama_server(model, "-fa", "off", *banned) as url, open_backend("http", model, server=url) as served:
+        assert list(served.generate(asked)) == [expected]
+
+
+def test_a_server_with_a_grammar_is_refused(model, llama_server):
+    with (
+        llama_server(model, "--grammar", 'root ::= "yes"') as url,
+        pytest.raises(BackendError, match="was started with a grammar"),
+    ):
+        open_backend("http", model, server=url)
 
 
 def test_a_server_of_another_file_is_refused(model, llama_server, tmp_path):

@@ -14,7 +14,7 @@ from edgeproof.eval.asking.carriers import Beginning, total_logprob
 from edgeproof.eval.asking.kinds.chat import TURNS
 from edgeproof.eval.asking.tokens import PLAIN_CHAT
 from edgeproof.eval.matching.thinking import reply_after_thoughts
-from edgeproof.eval.measuring.measure import is_right
+from edgeproof.eval.measuring.records import is_right
 from edgeproof.runtime import backend_for, open_backend
 
 if TYPE_CHECKING:

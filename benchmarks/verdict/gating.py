@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.baselines.file import assemble_baseline
 from edgeproof.eval.measuring.ignorance import ignorance_levels
-from edgeproof.eval.measuring.measure import base_carriers, measure, measure_again
+from edgeproof.eval.measuring.measure import measure, measure_again
+from edgeproof.eval.measuring.replies import base_carriers
 from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.runtime.llama.backend import LlamaCpp

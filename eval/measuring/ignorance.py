@@ -11,7 +11,7 @@ from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.kinds import RECOVERY_KINDS
 from edgeproof.eval.asking.tokens import TEXT_TOKENS, continuation_tokens, encode_pack
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.measuring.measure import checked, exactly
+from edgeproof.eval.measuring.results import checked, exactly
 from edgeproof.eval.metrics.ignorance import ignorance_level
 from edgeproof.eval.packs.probes import Match, seeded_sample
 

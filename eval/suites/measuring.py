@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from edgeproof.contracts.errors import BackendError, InputError
-from edgeproof.eval.measuring.measure import checked, exactly
+from edgeproof.eval.measuring.results import checked, exactly
 from edgeproof.eval.metrics import knowmem
 from edgeproof.eval.metrics.rouge import cleaned_up, has_published_words
 from edgeproof.eval.suites.encoding import (

@@ -61,7 +61,7 @@ def circumstances(
     data: Data, digests: Mapping[str, str], engine: Backend, asking: Asking, command: tuple[str, ...]
 ) -> dict[str, object]:
     """Return the provenance of a measurement: data, prompts, backend, versions and command."""
-    from edgeproof.eval.measuring.measure import flat_info
+    from edgeproof.eval.measuring.results import flat_info
     from edgeproof.export.artifact.manifest import package_versions
 
     return {

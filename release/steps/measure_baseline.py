@@ -31,7 +31,8 @@ def measure_baseline(
     from edgeproof.eval.baselines.sources import source_digest
     from edgeproof.eval.measurement import ModelSource, Sources
     from edgeproof.eval.measuring.ignorance import ignorance_levels
-    from edgeproof.eval.measuring.measure import base_carriers, measure
+    from edgeproof.eval.measuring.measure import measure
+    from edgeproof.eval.measuring.replies import base_carriers
     from edgeproof.runtime import backend_for, open_backend
 
     base = plain[0]

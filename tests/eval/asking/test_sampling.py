@@ -18,7 +18,8 @@ from edgeproof.eval.baselines.file import load_baselines, save_baselines
 from edgeproof.eval.baselines.format import baselines_to_json
 from edgeproof.eval.baselines.read import baselines_from_json
 from edgeproof.eval.measurement import Role, Sampling, Verdict
-from edgeproof.eval.measuring.measure import is_right, measure
+from edgeproof.eval.measuring.measure import measure
+from edgeproof.eval.measuring.records import is_right
 from edgeproof.eval.metrics.leak_at_k import leak_at_k
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.write import report_json
@@ -252,7 +253,7 @@ def test_a_baseline_with_damaged_samples_is_refused(spoil, said):
 @pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_baseline_of_weaker_asking_is_refused_with_what_to_do(schema):
     table = baselines_to_json([WORLD.baseline()]) | {"schema": schema}
-    with pytest.raises(BaselineError, match="before answers in sentences were measured") as caught:
+    with pytest.raises(BaselineError, match="before answers were sought inside sentences") as caught:
         baselines_from_json(table, "b")
     assert "export-edge baseline" in str(caught.value)
 

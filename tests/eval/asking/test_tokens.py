@@ -18,7 +18,7 @@ from edgeproof.eval.asking.tokens import (
     encode_pack,
 )
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.measuring.measure import is_right
+from edgeproof.eval.measuring.records import is_right
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.pack import Pack
 from edgeproof.eval.packs.probes import Match, Probe, Surface

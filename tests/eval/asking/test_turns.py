@@ -15,7 +15,8 @@ from edgeproof.eval.asking.reference import reference_pack
 from edgeproof.eval.baselines.file import assemble_baseline, load_baselines, save_baselines
 from edgeproof.eval.measurement import Carrier, Role
 from edgeproof.eval.measuring.ignorance import ignorance_levels
-from edgeproof.eval.measuring.measure import base_carriers, first_replies, measure, measure_again
+from edgeproof.eval.measuring.measure import measure, measure_again
+from edgeproof.eval.measuring.replies import base_carriers, first_replies
 from edgeproof.eval.packs.reader import load_pack
 
 if TYPE_CHECKING:

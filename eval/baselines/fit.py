@@ -24,20 +24,20 @@ def record_command(format_name: str = "FORMAT") -> str:
 def check_match(
     baseline: Baseline, pack: Pack, tokenizer_digest: str, *, format_name: str, prompt_digest: str | None = None
 ) -> None:
-    """Refuse a baseline of another pack, tokenizer or format: all that can be known before anything is measured.
+    """Refuse a baseline of another pack, tokenizer or format, before anything is measured.
 
-    `prompt_digest` is that of what is to be measured; None where it was compared before (`verify`).
+    `prompt_digest` is that of the artifact; None if already compared (`verify`).
 
     Raises:
-        BaselineError: says which, with both digests' heads and the command to record it anew.
+        BaselineError: says which, with both digests' heads and the command to record it again.
 
     """
     again = record_command(format_name)
     if not baseline.prompt_digest:
         raise BaselineError(
-            "the baseline was recorded by an older version of edgeproof: it does not say with which chat template, "
-            "special tokens and pre-tokenizer",
-            next_step=f"record it anew: {again}",
+            "the baseline was recorded by an older version of edgeproof: it does not state chat template, special "
+            "tokens and pre-tokenizer",
+            next_step=f"record it again: {again}",
         )
     for what, recorded, found in (
         ("pack", baseline.pack_digest, pack.digest),
@@ -45,14 +45,14 @@ def check_match(
     ):
         if recorded != found:
             raise BaselineError(
-                _other(what, recorded, found), next_step=f"use the {what} it was made with, or record it anew: {again}"
+                _other(what, recorded, found), next_step=f"use the {what} of the baseline, or record it again: {again}"
             )
     if prompt_digest is not None:
         check_prompt(prompt_digest, baseline.prompt_digest, "the artifact")
     asked = (pack.facts(), pack.surface_names(), pack.kinds(), pack.asked_twice())
     if (baseline.probes, baseline.surfaces, baseline.kinds, baseline.asked_twice) != asked:
         raise BaselineError(
-            "the baseline's probes are not the pack's, though its digest is", next_step=f"record it anew: {again}"
+            "the baseline's probes are not the pack's, though its digest is", next_step=f"record it again: {again}"
         )
     recorded_in(baseline, format_name)
 
@@ -84,9 +84,9 @@ def recorded_in(baseline: Baseline, format_name: str) -> Measurement:
     if format_name not in baseline.base_in_format:
         known = ", ".join(sorted(baseline.base_in_format)) or "none"
         raise BaselineError(
-            f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control nothing "
-            "tells whether the pack can see a leak in this format",
-            next_step=f"record it anew: {record_command(format_name)}",
+            f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control it "
+            "is unknown whether the pack can detect a leak in this format",
+            next_step=f"record it again: {record_command(format_name)}",
         )
     return baseline.base_in_format[format_name]
 

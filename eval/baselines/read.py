@@ -29,21 +29,21 @@ _BACKEND_KEYS = (
 _CARRIER_KEYS = ("group", "text", "source")
 _SOURCE_KEYS = ("name", "sha256")
 _PROBE_KEYS = ("id", "role", "cluster", "trained", "critical")
-_NO_PAIRS = "it is no list of surfaces and kinds"
+_NO_PAIRS = "it is not a list of surfaces and kinds"
 
 
 def baselines_from_json(table: object, where: str) -> dict[str, Baseline]:
-    """Check `table` and return the baselines that it holds, by backend; `where` names the file in errors.
+    """Validate `table` and return its baselines by backend; `where` names the file in errors.
 
     Raises:
-        BaselineError: the first thing that is wrong.
+        BaselineError: the first defect.
 
     """
     if not isinstance(table, dict):
-        raise values.bad(where, "it is no JSON object")
+        raise values.bad(where, "it is not a JSON object")
     schema = table.get("schema")
     if schema in _EARLIER and not isinstance(schema, bool):
-        raise values.bad(where, f"its schema is {schema}: it was recorded before answers were sought inside sentences")
+        raise values.bad(where, f"its schema is {schema}: it was recorded before answers in sentences were measured")
     if schema != SCHEMA or isinstance(schema, bool):
         raise values.bad(
             where, f"its schema is {str(table.get('schema', 'missing'))[:40]}; this version reads {SCHEMA}"
@@ -170,13 +170,13 @@ def _surfaces(value: object, probes: Sequence[ProbeFacts], where: str) -> dict[s
     table = values.table_of(value, where)
     roles = {probe.role.value for probe in probes}
     if set(table) != roles:
-        raise values.bad(where, f"they are of the roles {sorted(table)}, the probes of {sorted(roles)}")
+        raise values.bad(where, f"its roles are {sorted(table)}, those of the probes {sorted(roles)}")
     surfaces: dict[str, tuple[str, ...]] = {}
     for role, names in table.items():
         listed = values.list_of(names, where, f"there is none for {role}")
         surfaces[role] = tuple(values.text_of(name, f"{where}, {role}") for name in listed)
         if len(set(surfaces[role])) != len(listed):
-            raise values.bad(where, f"one stands twice for {role}")
+            raise values.bad(where, f"one appears twice for {role}")
     return {role.value: surfaces[role.value] for role in Role if role.value in surfaces}
 
 
@@ -187,7 +187,7 @@ def _reference_kinds(value: object, where: str) -> dict[str, str]:
         raise values.bad(where, _NO_PAIRS)
     names = [values.text_of(name, where) for name, _ in pairs]
     if len(set(names)) != len(names):
-        raise values.bad(where, "a surface stands twice")
+        raise values.bad(where, "a surface appears twice")
     return _kinds(dict(zip(names, (kind for _, kind in pairs), strict=True)), set(names), where)
 
 
@@ -204,7 +204,7 @@ def _kinds(value: object, names: set[str], where: str) -> dict[str, str]:
 
 def _carriers(value: object, where: str) -> tuple[Carrier, ...]:
     carriers: list[Carrier] = []
-    for index, item in enumerate(values.list_of(value, where, "it is no list", least=0)):
+    for index, item in enumerate(values.list_of(value, where, "it is not a list", least=0)):
         at = f"{where}[{index}]"
         table = values.table_of(item, at)
         values.exact_keys(table, _CARRIER_KEYS, at)
@@ -227,6 +227,6 @@ def _ignorance(
     for key in needed:
         level = values.number_of(table[key], f"{where}, {key}")
         if level < 0:
-            raise values.bad(where, f"{key} is {level}: no answer costs less than 0 nat")
+            raise values.bad(where, f"{key} is {level}; an ignorance level is at least 0 nat")
         levels[key] = level
     return levels

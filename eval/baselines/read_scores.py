@@ -16,7 +16,7 @@ _SAMPLING_KEYS = ("count", "temperature", "seed")
 
 
 class World(NamedTuple):
-    """What all measurements of a backend share."""
+    """Digests that all measurements of a backend share."""
 
     pack_digest: str
     tokenizer_digest: str
@@ -93,7 +93,7 @@ def _sampling(value: object, where: str) -> Sampling:
         values.number_of(table["temperature"], f"{at}, temperature"),
     )
     if count < 1 or temperature <= 0:
-        raise values.bad(at, f"{count} samples at temperature {temperature:g} are none")
+        raise values.bad(at, f"{count} samples at temperature {temperature:g} are impossible")
     return Sampling(count, temperature, values.count_of(table["seed"], f"{at}, seed"))
 
 
@@ -102,5 +102,5 @@ def _carried(value: object, where: str) -> float | None:
         return None
     found = values.number_of(value, f"{where}, carried_logprob")
     if not values.LEAST_LOGPROB <= found <= 0:
-        raise values.bad(where, f"a log-probability of {found} behind carriers")
+        raise values.bad(where, f"a log-probability of {found} after carriers")
     return found

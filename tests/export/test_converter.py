@@ -184,4 +184,4 @@ def test_a_merged_folder_that_cannot_be_written_says_how_much_room_it_needs(base
     model = MergedModel(open_checkpoint(base), [])
     with pytest.raises(OutputError, match=r"cannot write the merged checkpoint \(\d+ MB\)") as failed:
         write_merged_folder(model, base, tmp_path / "missing", progress=Silent())
-    assert "twice" in failed.value.next_step
+    assert "two float32 checkpoints" in failed.value.next_step

@@ -202,7 +202,7 @@ def test_what_cannot_be_rounded_is_refused_with_the_numbers(folders):
     with pytest.raises(TrainingError, match=r"q_proj\.weight holds 1 weights that are NaN or infinite"):
         rounding(Q, broken)
     broken[3, 5] = 1e9
-    with pytest.raises(TrainingError, match=r"q_proj\.weight holds 1e\+09, too much for gguf-q4_0"):
+    with pytest.raises(TrainingError, match=r"q_proj\.weight holds 1e\+09, too large for gguf-q4_0"):
         rounding(Q, broken)
     assert np.isfinite(values).all()
 

@@ -248,7 +248,7 @@ def test_a_special_token_beyond_the_logits_is_no_fault(folder):
 
 def test_a_tokenizer_that_is_none(folder):
     (folder / "tokenizer.json").write_text("{}")
-    _refused(folder, r"tokenizer\.json is no tokenizer")
+    _refused(folder, r"tokenizer\.json is not a tokenizer")
 
 
 def test_weights_whose_shapes_do_not_fit_the_graph(tmp_path):

@@ -253,7 +253,7 @@ def test_a_baseline_with_damaged_samples_is_refused(spoil, said):
 @pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_baseline_of_weaker_asking_is_refused_with_what_to_do(schema):
     table = baselines_to_json([WORLD.baseline()]) | {"schema": schema}
-    with pytest.raises(BaselineError, match="before answers were sought inside sentences") as caught:
+    with pytest.raises(BaselineError, match="before answers in sentences were measured") as caught:
         baselines_from_json(table, "b")
     assert "export-edge baseline" in str(caught.value)
 

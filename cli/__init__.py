@@ -138,7 +138,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (Exception, SystemExit):  # noqa: BLE001 (the last door: whatever comes here must not look like a verdict)
         return _ended(
             EXIT_COULD_NOT,
-            f"{traceback.format_exc()}\nError: edgeproof stumbled over a case that it does not know.\n"
+            f"{traceback.format_exc()}\nError: internal error in edgeproof.\n"
             "  → no verdict was reached; please report the lines above",
         )
 

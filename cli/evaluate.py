@@ -21,15 +21,19 @@ ASKING = opt.stack(
     ),
     click.option("--system", metavar="TEXT", help="The system prompt of a chat."),
     click.option("--samples", type=click.IntRange(0), default=0, metavar="N", help="Answers to sample for leak@k."),
-    click.option("--temperature", type=float, default=1.0, show_default=True, metavar="T", help="Of sampled answers."),
     click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of sampled answers."
+        "--temperature", type=float, default=1.0, show_default=True, metavar="T", help="Temperature of sampled answers."
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Seed of sampled answers."
     ),
 )
 RUNNING = opt.stack(
     click.option("--lora", type=opt.PATH, metavar="FILE", help="A GGUF LoRA; artifact and LoRA are measured as one."),
     click.option(
-        "--backend", metavar="NAME", help="What runs the artifact; by default llama.cpp a file, onnxruntime a folder."
+        "--backend",
+        metavar="NAME",
+        help="Engine that runs the artifact (default: llama.cpp for files, onnxruntime for folders).",
     ),
     click.option("--context", type=click.IntRange(2), metavar="TOKENS", help="The longest request."),
     opt.THREADS,

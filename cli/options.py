@@ -128,7 +128,9 @@ JUDGING = stack(
         "--report", type=PATH, metavar="DIR", help="Where report.json, junit.xml, report.html and summary.md go."
     ),
     click.option(
-        "--backend", metavar="NAME", help="What runs the artifact; by default llama.cpp a file, onnxruntime a folder."
+        "--backend",
+        metavar="NAME",
+        help="Engine that runs the artifact (default: llama.cpp for files, onnxruntime for folders).",
     ),
     click.option("--sign", type=PATH, metavar="KEY", help="Sign the report: a PEM file with an ed25519 key ([sign])."),
     click.option(

@@ -181,7 +181,7 @@ class Run:
             phase, self._error = Phase.FAILED, {"message": error.message, "next_step": error.next_step}
         except Exception as error:  # noqa: BLE001 (shown on the page, with its trace in the terminal)
             traceback.print_exc()
-            text = f"edgeproof stumbled over a case that it does not know: {type(error).__name__}: {error}"
+            text = f"internal error in edgeproof: {type(error).__name__}: {error}"
             phase, self._error = Phase.FAILED, {"message": text, "next_step": "please report it"}
         else:
             with self._lock:

@@ -55,7 +55,7 @@ class EvaluateResult:
         reasons: dict[str, list[str]] = {}
         for name, lacking in self.omitted.items():
             reasons.setdefault(lacking, []).append(name)
-        lines += [f"Not measured for want of {lacking}: {', '.join(found)}" for lacking, found in reasons.items()]
+        lines += [f"Skipped: missing {lacking}: {', '.join(found)}" for lacking, found in reasons.items()]
         return [*lines, f"This is {self.note}."]
 
 

@@ -29,7 +29,7 @@ def check_match(
     `prompt_digest` is that of the artifact; None if already compared (`verify`).
 
     Raises:
-        BaselineError: says which, with both digests' heads and the command to record it again.
+        BaselineError: names what differs, with the first digits of both digests, and the command to record it again.
 
     """
     again = record_command(format_name)

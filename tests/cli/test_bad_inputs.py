@@ -434,7 +434,7 @@ ROWS: list[tuple[Callable[[Bench], list[str]], int, str]] = [
     (truncated_artifact, 3, "not a complete GGUF file"),
     (no_gguf, 3, "not a GGUF"),
     (artifact_changed_after_the_export, 3, "is not the file that its manifest describes"),
-    (damaged_manifest, 3, "no manifest of edgeproof: it has no 'artifact'"),
+    (damaged_manifest, 3, "not a manifest of edgeproof: it has no 'artifact'"),
     (lora_as_artifact, 3, "is a LoRA adapter, not a model"),
     (another_vocabulary, 3, "another tokenizer"),
     (missing_lora, 3, "nothing.gguf"),

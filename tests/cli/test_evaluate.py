@@ -95,7 +95,7 @@ def test_answers_are_written_only_when_asked_for(artifact: Path, tmp_path: Path)
         (["--data", "DIR/tofu", "--metric", "verbmem"], 2, "TOFU has no metric 'verbmem'"),
         (["--data", "DIR/tofu", "--metric", "privleak"], 2, "--reference FILE"),
         (["--data", "DIR/tofu", "--reference", "DIR/nowhere"], 3, "cannot be read"),
-        (["--data", "DIR/tofu", "--reference", "DIR/tofu/holdout01.json"], 3, "no object"),
+        (["--data", "DIR/tofu", "--reference", "DIR/tofu/holdout01.json"], 3, "not an object"),
         (["--data", "DIR/tofu", "--prompt", "polite"], 2, "no prompt is named"),
         (["--data", "DIR/tofu", "--system", "Be good."], 2, "belongs to a chat"),
         (["--data", "MUSE", "--prompt", "chat"], 2, "MUSE has prompts of its own"),

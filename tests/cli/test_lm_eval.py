@@ -144,7 +144,7 @@ def test_what_cannot_be_followed_is_refused(ours: Any) -> None:
         generate_request(ours.backend, "the", {"max_gen_toks": "many"}, 0)
     with pytest.raises(InputError, match="leaves no room"):
         generate_request(ours.backend, "the", {"max_gen_toks": 128}, 0)
-    with pytest.raises(UsageError, match="no token"):
+    with pytest.raises(UsageError, match="no prefix token"):
         prefix_token(ours.backend, 10**6)
 
 

@@ -18,7 +18,7 @@ export function setUp(given, currentModel, rateFound) {
   fillChips($("chips-retain"), "To be kept", best(retain, 3), (one) => one.text);
   const all = $("all-questions");
   all.append(group("To be forgotten", forget), group("To be kept", retain));
-  all.addEventListener("change", () => all.value && choose(all.value));
+  all.addEventListener("change", () => all.value && choose(sheet.questions[Number(all.value)].text));
   $("ways").append(...sheet.ways.map(wayButton));
   explain();
   $("ask-form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
@@ -41,8 +41,9 @@ function fillChips(box, words, questions, label) {
   box.append(make("span", { text: words, className: "quiet" }), ...questions.map((one) => button(label(one), () => { choose(one.text); ask(); }, { title: one.text })));
 }
 
+// An option's value is a number: a browser may write what is chosen to its profile.
 function group(label, questions) {
-  const options = questions.map((one) => make("option", { text: `${one.text} (${one.answer})`, attributes: { value: one.text } }));
+  const options = questions.map((one) => make("option", { text: `${one.text} (${one.answer})`, attributes: { value: String(sheet.questions.indexOf(one)) } }));
   return make("optgroup", { attributes: { label }, children: options });
 }
 

@@ -44,7 +44,7 @@ function fillFiles() {
   const files = sheet.models.filter((one) => one.key !== "original");
   $("files").hidden = files.length < 2;
   for (const file of files) {
-    const input = make("input", { attributes: { type: "radio", name: "file", value: file.key } });
+    const input = make("input", { attributes: { type: "radio", name: "file", value: file.key, autocomplete: "off" } });
     input.checked = file.key === model;
     input.addEventListener("change", () => { asking.stop(); $("replies").replaceChildren(); model = file.key; show(); });
     $("files").append(make("label", { children: [input, ` ${file.format ?? file.name}`] }));

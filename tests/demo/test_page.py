@@ -102,6 +102,20 @@ def test_a_ready_made_question_is_asked_by_keyboard_alone(demo, visit):
     assert page.locator("#question").input_value() == chosen
 
 
+def test_a_browser_is_given_no_text_of_the_pack_as_the_state_of_a_field(demo, visit):
+    page = visit(demo.address)
+    fields = page.locator("form, input, select, textarea")
+    assert fields.count() == 6
+    assert {one.get_attribute("autocomplete") for one in fields.all()} == {"off"}
+    options = page.locator("#all-questions option[value]:not([value=''])")
+    assert all(value.isdecimal() for value in options.evaluate_all("all => all.map(one => one.value)"))
+    text = options.nth(2).inner_text()
+    page.locator("#all-questions").select_option(index=3)
+    asked = page.locator("#question").input_value()
+    assert asked
+    assert text.startswith(f"{asked} (")
+
+
 def test_what_is_of_no_subject_is_answered_and_nothing_is_watched(demo, visit):
     page = visit(demo.address)
     original, _ = ask(page, "raw", "hello there")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.demo.questions import prepare
+from edgeproof.demo.seal import check_seal, check_stamps
 from edgeproof.eval.asking.carriers import Beginning, total_logprob
 from edgeproof.eval.asking.kinds.chat import TURNS
 from edgeproof.eval.asking.tokens import PLAIN_CHAT
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import StreamingBackend
     from edgeproof.contracts.survival import AdapterSurvival
     from edgeproof.demo.questions import Prepared, Question, Questions
+    from edgeproof.demo.seal import Seal
     from edgeproof.demo.ways import Way
     from edgeproof.eval.measurement import Baseline
 
@@ -44,7 +46,7 @@ class DemoModel:
         key: how the page names it: "original", or "0", "1", …
         path: the artifact.
         format_name: as the baseline names it; the original's may be unknown.
-        size: bytes of all its files.
+        seal: the bytes that it had when the demo started.
         survival: what its manifest says is left of the adapters; None where it does not say.
 
     """
@@ -52,7 +54,7 @@ class DemoModel:
     key: str
     path: Path
     format_name: str | None
-    size: int
+    seal: Seal
     survival: AdapterSurvival | None
 
 
@@ -84,14 +86,22 @@ class Engine:
         """Return the running process, started where there is none. Thread-safe.
 
         Raises:
-            EdgeproofError: the file is gone or damaged, or the process crashed while it loaded.
+            EdgeproofError: the file is gone, damaged or another than at the start, or the process crashed while it
+                loaded.
 
         """
         with self._opening:
             if self._backend is None:
                 path = self.model.path
                 # One thread: two models answer side by side, each on a core of its own.
-                self._backend = open_backend(backend_for(path), path, threads=1, timeout=HANG_SECONDS)
+                check_seal(path, self.model.seal)
+                backend = open_backend(backend_for(path), path, threads=1, timeout=HANG_SECONDS)
+                try:
+                    check_stamps(path, self.model.seal)
+                except EdgeproofError:
+                    backend.__exit__(None, None, None)
+                    raise
+                self._backend = backend
             return self._backend
 
     def close(self) -> None:

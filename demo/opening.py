@@ -12,13 +12,14 @@ from edgeproof.contracts.errors import ArtifactError
 from edgeproof.contracts.progress import Recording, Silent
 from edgeproof.demo.models import DemoModel
 from edgeproof.demo.run import Gated
+from edgeproof.demo.seal import check_seal, take_seal
 from edgeproof.demo.show import prepare_show
 from edgeproof.eval.baselines.file import choose_baseline
 from edgeproof.eval.baselines.fit import check_match
 from edgeproof.eval.report.survival import read_survival
 from edgeproof.eval.report.write import REPORT
 from edgeproof.export.artifact.kind import identify_format
-from edgeproof.export.artifact.manifest import digest_artifact, read_provenance
+from edgeproof.export.artifact.manifest import read_provenance
 from edgeproof.release.gate import gate_all
 from edgeproof.release.steps.criteria import Judging, read_criteria
 from edgeproof.release.steps.judge_artifact import Candidate
@@ -26,9 +27,10 @@ from edgeproof.release.verify import verify
 from edgeproof.runtime import backend_for, open_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.demo.seal import Seal
     from edgeproof.demo.show import Show
     from edgeproof.eval.measurement import Finding
     from edgeproof.eval.verdict.judgement import Judgement
@@ -65,8 +67,13 @@ def open_show(given: Given) -> Show:
     shipped = [_model(str(index), path) for index, path in enumerate(given.artifacts)]
     chats = [_has_chat(model, criteria) for model in shipped]
     original = [] if given.original is None else [_model("original", given.original)]
+    seals = {model.path: model.seal for model in shipped}
     show = prepare_show(
-        [*original, *shipped], criteria, gate=partial(_gate, criteria), recall=partial(_recall, given), chat=all(chats)
+        [*original, *shipped],
+        criteria,
+        gate=partial(_gate, criteria, seals),
+        recall=partial(_recall, given, seals),
+        chat=all(chats),
     )
     show.warnings.extend(listener.warnings)
     return show
@@ -75,9 +82,9 @@ def open_show(given: Given) -> Show:
 def _model(key: str, path: Path) -> DemoModel:
     if not path.exists():
         raise ArtifactError(f"there is no {path}", next_step="check the path")
-    whole, _ = digest_artifact(path)
-    left = read_survival(read_provenance(path, whole.sha256))
-    return DemoModel(key, path, identify_format(path), whole.bytes, left)
+    seal = take_seal(path)
+    left = read_survival(read_provenance(path, seal.sha256))
+    return DemoModel(key, path, identify_format(path), seal, left)
 
 
 def _has_chat(model: DemoModel, criteria: Criteria) -> bool:
@@ -100,17 +107,26 @@ def _has_chat(model: DemoModel, criteria: Criteria) -> bool:
     return info.chat_template is not None
 
 
-def _gate(criteria: Criteria, artifact: Path, *, progress: Progress, on_finding: Callable[[Finding], None]) -> Gated:
+def _gate(
+    criteria: Criteria,
+    seals: Mapping[Path, Seal],
+    artifact: Path,
+    *,
+    progress: Progress,
+    on_finding: Callable[[Finding], None],
+) -> Gated:
     """Run the gate; its reports, without texts, go through a folder that is gone at once."""
+    check_seal(artifact, seals[artifact])
     with TemporaryDirectory() as folder:
         judging = replace(criteria.judging, report=Path(folder), force=True)
         (found,) = gate_all(
             [Candidate(artifact)], replace(criteria, judging=judging), Recording(progress), on_finding=on_finding
         )
+        check_seal(artifact, seals[artifact])
         return Gated(found.judgement, {path.name: path.read_bytes() for path in found.reports})
 
 
-def _recall(given: Given, artifact: Path) -> Judgement | None:
+def _recall(given: Given, seals: Mapping[Path, Seal], artifact: Path) -> Judgement | None:
     """Judge the scores of an earlier report on `artifact` again; None where there is no report."""
     name = artifact.name if artifact.is_dir() else artifact.stem
     folders = () if given.report is None else (given.report / name, given.report)
@@ -118,7 +134,7 @@ def _recall(given: Given, artifact: Path) -> Judgement | None:
     if found is None:
         return None
     judging = given.judging
-    return verify(
+    judgement = verify(
         found,
         artifact=artifact,
         probes=judging.probes,
@@ -126,3 +142,5 @@ def _recall(given: Given, artifact: Path) -> Judgement | None:
         baseline=judging.baseline,
         policy=judging.policy,
     ).judgement
+    check_seal(artifact, seals[artifact])
+    return judgement

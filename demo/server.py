@@ -133,8 +133,7 @@ class _Pages:
     async def state(self, request: Request) -> Response:
         """Give what changes: verdicts, and this page's runs."""
         session = self._show.sessions.get(request.query_params.get("key", ""))
-        runs = {key: run.state() for key, run in session.runs.items()}
-        return JSONResponse({"runs": runs, "recorded": self._show.recorded, "trouble": self._show.trouble})
+        return JSONResponse(self._show.state(session.runs))
 
     async def ask(self, request: Request) -> Response:
         """Answer one question by one model: a line of JSON an event, as they come."""

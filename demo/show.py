@@ -11,6 +11,7 @@ from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.demo import drawing
 from edgeproof.demo.models import Engine, Sheet, failure
 from edgeproof.demo.questions import Questions, message
+from edgeproof.demo.seal import check_stamps
 from edgeproof.demo.sessions import Sessions
 from edgeproof.demo.ways import ways
 from edgeproof.eval.asking.kinds import CHAT_KINDS, PLAIN_CHATS
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.demo.models import DemoModel
-    from edgeproof.demo.run import Gate
+    from edgeproof.demo.run import Gate, Run
     from edgeproof.eval.measurement import Baseline
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.verdict.judgement import Judgement
@@ -77,6 +78,20 @@ class Show:
         for engine in self.engines.values():
             engine.close()
 
+    def state(self, runs: Mapping[str, Run]) -> dict[str, object]:
+        """Give what changes, as the page draws it: a file that is no longer that of the start has no verdict."""
+        changed: dict[str, dict[str, object]] = {}
+        for model in self.models:
+            try:
+                check_stamps(model.path, model.seal)
+            except EdgeproofError as error:
+                changed[model.key] = failure(error)
+        return {
+            "runs": {key: run.state() for key, run in runs.items() if key not in changed or run.gated is None},
+            "recorded": {key: verdict for key, verdict in self.recorded.items() if key not in changed},
+            "trouble": self.trouble | changed,
+        }
+
     def described(self) -> dict[str, object]:
         """Give what does not change, as the page draws it."""
         forget = [probe for probe in self.pack.probes if probe.role == Role.FORGET]
@@ -90,7 +105,7 @@ class Show:
                     "key": model.key,
                     "name": model.path.name,
                     "format": model.format_name,
-                    "size": model.size,
+                    "size": model.seal.size,
                     "survival": drawing.survival(model.survival),
                 }
                 for model in self.models

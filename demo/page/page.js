@@ -76,7 +76,7 @@ function show() {
   const recorded = state.recorded[model];
   const verdict = run?.verdict ?? recorded ?? null;
   const trouble = state.trouble[model];
-  showVerdict(verdict, run?.verdict ? "Probed on this page just now." : recorded ? "From an earlier report on this very file, its scores judged again now." : trouble ? `An earlier report is not shown: ${trouble.message}` : "");
+  showVerdict(verdict, run?.verdict ? "Probed on this page just now." : recorded ? "From an earlier report on this very file, its scores judged again now." : trouble ? `No verdict is shown: ${[trouble.message, trouble.next_step].filter(Boolean).join(" → ")}` : "");
   probing.showRun(run, recorded, `evidence?key=${encodeURIComponent(key)}&model=${model}`);
   const verdicts = Object.fromEntries(sheet.models.map((one) => [one.key, state.runs[one.key]?.verdict ?? state.recorded[one.key]]));
   showFormats(sheet, verdicts, rates);

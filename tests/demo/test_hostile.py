@@ -12,6 +12,7 @@ from edgeproof.contracts.backend import ModelInfo, Step
 from edgeproof.contracts.errors import BackendError
 from edgeproof.contracts.survival import AdapterSurvival, TensorLeft
 from edgeproof.demo.models import DemoModel, Engine
+from edgeproof.demo.seal import take_seal
 from edgeproof.demo.serve import NAMES
 from edgeproof.demo.server import application
 from edgeproof.demo.show import prepare_show
@@ -52,7 +53,7 @@ class Stub:
 
 
 @pytest.fixture
-def address(monkeypatch):
+def address(monkeypatch, tmp_path):
     monkeypatch.setattr(Engine, "open", lambda _self: Stub())
     first, *rest = PACK.probes
     probes = (dataclasses.replace(first, question=HOSTILE, cluster=HOSTILE, answer="Tirana <b>"), *rest)
@@ -68,7 +69,12 @@ def address(monkeypatch):
         0.5, 0.1, 0.1, 9, (TensorLeft(HOSTILE, 0, 0.1, 0.0), TensorLeft(f"blk.0.{HOSTILE}", 0, 0.2, 0.0))
     )
     criteria = Criteria(Judging(Path("pack"), Path("baseline")), pack, "", Policy(), None, {}, "", None)
-    models = [DemoModel("original", Path(HOSTILE), None, 5, None), DemoModel("0", Path(HOSTILE), HOSTILE, 5, left)]
+    path = tmp_path / HOSTILE.replace("/", "\u2215")
+    path.write_bytes(b"model")
+    models = [
+        DemoModel(key, path, name, take_seal(path), kept)
+        for key, name, kept in (("original", None, None), ("0", HOSTILE, left))
+    ]
     show = prepare_show(models, criteria, gate=None, recall=lambda _path: found, chat=True)
     show.warm()
     app = application(show, token="t", hosts=NAMES)  # noqa: S106 (nothing secret is shown)

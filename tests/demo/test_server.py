@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import edgeproof
 import pytest
+from edgeproof.export.artifact.manifest import manifest_path
 from edgeproof_tests.demo.conftest import Demo
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
@@ -200,6 +201,37 @@ def test_a_file_that_is_gone_is_a_message_and_the_page_lives_on(arguments, files
             pass
         assert "gone.gguf" in run["error"]["message"]
         assert demo.ask("GET", "")[0] == 200
+    finally:
+        demo.interrupt()
+        demo.ended()
+
+
+@pytest.mark.parametrize("later", ["another file", "the same bytes again"])
+def test_a_file_that_was_replaced_keeps_no_verdict_and_is_not_run(arguments, files, tmp_path, later):
+    shipped = shutil.copy(files.shipped[0], tmp_path / files.shipped[0].name)
+    shutil.copy(manifest_path(files.shipped[0]), manifest_path(shipped))
+    demo = Demo([str(shipped), *arguments[2:], "--report", str(files.report)])
+    changed = "the file changed since the demo started: "
+    try:
+        key = json.loads(demo.ask("POST", "enter", {})[1])["key"]
+        while "0" not in (state := json.loads(demo.ask("GET", f"state?key={key}")[1]))["recorded"]:
+            assert state["trouble"] == {}
+        assert demo.events(model="0", way="raw", text="a")[-1]["kind"] == "end"
+        shutil.copy(files.shipped[later == "another file"], tmp_path / "later")
+        (tmp_path / "later").rename(shipped)
+        state = json.loads(demo.ask("GET", f"state?key={key}")[1])
+        assert state["recorded"] == {}
+        assert state["trouble"]["0"]["message"].startswith(changed)
+        for child in demo.children():
+            os.kill(child, signal.SIGKILL)
+        assert "SIGKILL" in demo.events(model="0", way="raw", text="a")[-1]["message"]
+        (*_, last) = demo.events(model="0", way="raw", text="a")
+        assert last["kind"] == "error"
+        assert last["message"].startswith(changed)
+        demo.ask("POST", "run", {"key": key, "model": "0"})
+        while (run := json.loads(demo.ask("GET", f"state?key={key}")[1])["runs"]["0"])["phase"] != "failed":
+            assert run["phase"] in {"waiting", "running"}
+        assert run["error"]["message"].startswith(changed)
     finally:
         demo.interrupt()
         demo.ended()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 from edgeproof.contracts.errors import InputError
 from edgeproof.demo.server import application
+from edgeproof.eval.report.sanitize import inert
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,6 +26,8 @@ LOOPBACK = "127.0.0.1"
 NAMES = (LOOPBACK, "localhost", "[::1]")
 """Names of this machine's own address."""
 LOOK_SECONDS = 0.5
+LONGEST_WARNING = 2000
+"""Characters shown of a warning: it names the pack's strings, and is longer than one of them."""
 
 
 def serve(show: Show, *, host: str = LOOPBACK, port: int = 0, browser: bool = True) -> None:
@@ -101,12 +104,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _say(show: Show, address: str, host: str) -> None:
-    sys.stderr.writelines(f"Warning: {warning}\n" for warning in show.warnings)
+    sys.stderr.writelines(f"Warning: {inert(warning, LONGEST_WARNING)}\n" for warning in show.warnings)
     who = "this machine only" if host in NAMES else "everybody who can reach this machine and has the address"
     sys.stderr.write(
-        f"The demo of {', '.join(model.path.name for model in show.models)}:\n\n  {address}\n\n"
+        f"The demo of {', '.join(inert(model.path.name) for model in show.models)}:\n\n  {address}\n\n"
         f"Served to {who}.\n"
-        f"The page shows questions and answers of the pack {show.pack.name!r}; none of them is written to disk.\n"
+        f"The page shows questions and answers of the pack '{inert(show.pack.name)}'; none of them is written to disk.\n"
         "It ends when the page is closed, or with Ctrl-C.\n"
     )
     sys.stderr.flush()

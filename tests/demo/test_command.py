@@ -6,9 +6,12 @@ import importlib.util
 import json
 import shutil
 import socket
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from edgeproof.cli import run
+from edgeproof.demo.serve import _say
 from edgeproof_tests.demo.conftest import Demo
 
 
@@ -86,3 +89,13 @@ class TestRealFiles:
         assert "http://127.0.0.1:" in said
         assert "Served to this machine only." in said
         assert "shows questions and answers of the pack 'invented'; none of them is written to disk" in said
+
+
+def test_names_forge_no_line_in_the_terminal(capsys):
+    forged = "a\n::error::forged\x1b[2J"
+    model, pack = SimpleNamespace(path=Path(forged)), SimpleNamespace(name=forged)
+    _say(SimpleNamespace(models=[model], pack=pack, warnings=[forged]), "http://127.0.0.1:1/t/", "127.0.0.1")
+    said = capsys.readouterr().err
+    assert said.count("a\\x0a:\\:error:\\:forged\\x1b[2J") == 3
+    assert not any(line.startswith("::") for line in said.splitlines())
+    assert "\x1b" not in said

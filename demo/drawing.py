@@ -28,7 +28,13 @@ def verdict(judgement: Judgement) -> dict[str, object]:
         "sha256": judgement.artifact_sha256,
         "criteria": [_criterion(criterion) for criterion in judgement.criteria],
         "controls": [
-            {"title": one.title, "status": str(one.status), "found": one.found, "meaning": one.meaning}
+            {
+                "title": one.title,
+                "status": str(one.status),
+                "needed": one.needed,
+                "found": one.found,
+                "meaning": one.meaning,
+            }
             for one in judgement.controls
         ],
         "subjects": [

@@ -13,6 +13,7 @@ from edgeproof.demo.questions import prepare
 from edgeproof.demo.seal import check_seal, check_stamps
 from edgeproof.eval.asking.carriers import Beginning, total_logprob
 from edgeproof.eval.asking.kinds.chat import TURNS
+from edgeproof.eval.asking.kinds.multiple_choice import CHOICES
 from edgeproof.eval.asking.tokens import PLAIN_CHAT
 from edgeproof.eval.matching.thinking import reply_after_thoughts
 from edgeproof.eval.measuring.records import is_right
@@ -172,6 +173,7 @@ class Engine:
             "turn": turn,
             "answer": None if ask is None else ask.target,
             "role": None if ask is None else str(ask.probe.role),
+            "letter": ask is not None and ask.surface.kind == CHOICES.name,
         }
         began = time.monotonic()
         first, text, tokens, finish = began, "", 0, ""
@@ -181,7 +183,7 @@ class Engine:
             text, tokens, finish = step.text, step.tokens, step.finish
             yield {"kind": "step", "text": text, "tokens": tokens, "logprob": _watched(prepared, step.watched)}
         ended = time.monotonic()
-        right = None if ask is None else is_right(ask, text, backend)
+        right = is_right(ask, text, backend) if ask is not None and prepared.judged else None
         yield {
             "kind": "end",
             "text": text,

@@ -62,6 +62,7 @@ class Prepared:
         request: what is generated.
         watched: the answer's tokens, with and without a space before them; empty where no answer is known.
         ask: probe and prompt, by whose rule the reply is right; None where no answer is known.
+        judged: whether the question is the pack's own, so that the rule says something of the reply.
 
     """
 
@@ -69,6 +70,7 @@ class Prepared:
     request: GenerateRequest
     watched: tuple[tuple[int, ...], ...]
     ask: Ask | None
+    judged: bool
 
 
 class Questions:
@@ -145,7 +147,7 @@ def prepare(
         most = max(most, ask.max_tokens)
     most += 0 if ask is not None else thinking * chat
     request = GenerateRequest(context, most, stop, question.temperature, question.seed, special=True)
-    return Prepared(prompt.text, request, watched, ask)
+    return Prepared(prompt.text, request, watched, ask, questions.meant(question.text)[1])
 
 
 def _probe(

@@ -113,13 +113,15 @@ class Run:
     def state(self) -> dict[str, object]:
         """Give what the page draws."""
         with self._lock:
+            # Cells of a run without a verdict would say what was not judged.
+            cut = self._phase in {Phase.STOPPED, Phase.FAILED}
             return {
                 "phase": str(self._phase),
                 "task": self._task,
                 "total": self._total,
                 "done": self._done,
                 "seconds": self._seconds or time.monotonic() - self._began,
-                "cells": {cluster: asdict(cell) for cluster, cell in self._cells.items()},
+                "cells": {cluster: asdict(Cell() if cut else cell) for cluster, cell in self._cells.items()},
                 "warnings": list(self._warnings),
                 "error": self._error if self._phase == Phase.FAILED else None,
                 "verdict": None if self.gated is None else drawing.verdict(self.gated.judgement),

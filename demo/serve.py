@@ -106,10 +106,11 @@ def _listen(host: str, port: int) -> socket.socket:
 def _say(show: Show, address: str, host: str) -> None:
     sys.stderr.writelines(f"Warning: {inert(warning, LONGEST_WARNING)}\n" for warning in show.warnings)
     who = "this machine only" if host in NAMES else "everybody who can reach this machine and has the address"
+    names, pack = ", ".join(inert(model.path.name) for model in show.models), inert(show.pack.name)
     sys.stderr.write(
-        f"The demo of {', '.join(inert(model.path.name) for model in show.models)}:\n\n  {address}\n\n"
+        f"The demo of {names}:\n\n  {address}\n\n"
         f"Served to {who}.\n"
-        f"The page shows questions and answers of the pack '{inert(show.pack.name)}'; none of them is written to disk.\n"
+        f"The page shows questions and answers of the pack '{pack}'; none of them is written to disk.\n"
         "It ends when the page is closed, or with Ctrl-C.\n"
     )
     sys.stderr.flush()

@@ -1,16 +1,15 @@
 // Questions, ways of asking, and the replies of the original and of the file that ships, side by side.
 
-import { $, button, make, percent } from "./dom.js";
+import { $, button, label, make, percent } from "./dom.js";
 import { Curve } from "./curve.js";
 
 let sheet;
 let chosen;
 let way;
 let running = [];
-let onRate;
 
-export function setUp(given, currentModel, rateFound) {
-  [sheet, chosen, onRate] = [given, currentModel, rateFound];
+export function setUp(given, currentModel) {
+  [sheet, chosen] = [given, currentModel];
   way = (sheet.ways.find((one) => one.chat) ?? sheet.ways[0]).name;
   const forget = sheet.questions.filter((one) => one.role === "forget");
   const retain = sheet.questions.filter((one) => one.role === "retain");
@@ -36,15 +35,15 @@ function best(questions, count) {
   return sorted.filter((one) => !subjects.has(one.subject) && subjects.add(one.subject)).slice(0, count);
 }
 
-function fillChips(box, words, questions, label) {
+function fillChips(box, words, questions, short) {
   box.hidden = !questions.length;
-  box.append(make("span", { text: words, className: "quiet" }), ...questions.map((one) => button(label(one), () => { choose(one.text); ask(); }, { title: one.text })));
+  box.append(make("span", { text: words, className: "quiet" }), ...questions.map((one) => button(short(one), () => { choose(one.text); ask(); }, { title: one.text })));
 }
 
 // An option's value is a number: a browser may write what is chosen to its profile.
-function group(label, questions) {
+function group(title, questions) {
   const options = questions.map((one) => make("option", { text: `${one.text} (${one.answer})`, attributes: { value: String(sheet.questions.indexOf(one)) } }));
-  return make("optgroup", { attributes: { label }, children: options });
+  return make("optgroup", { attributes: { label: title }, children: options });
 }
 
 function choose(text) {
@@ -99,7 +98,7 @@ class Reply {
       className: model.key === "original" ? "original" : "shipped",
       attributes: { "aria-label": `Reply of ${title.toLowerCase()}` },
       children: [
-        make("h3", { children: [make("span", { text: title }), make("small", { text: model.format ?? model.name, className: "quiet" })] }),
+        make("h3", { children: [make("span", { text: title }), make("small", { text: label(model), className: "quiet" })] }),
         this.first, this.text, this.state, this.numbers, this.curve.svg,
         make("details", { children: [make("summary", { text: "What the model reads" }), this.prompt] }),
       ],
@@ -137,6 +136,7 @@ class Reply {
   begin(event) {
     this.prompt.textContent = event.text;
     this.answer = event.answer;
+    this.what = event.letter ? "the right letter" : event.role === "forget" ? "the forgotten answer" : "the answer";
     this.role = event.role;
     if (event.turn === 2) {
       this.first.hidden = false;
@@ -157,9 +157,8 @@ class Reply {
   }
 
   tellNumbers(verb, now, most) {
-    const what = this.role === "forget" ? "the forgotten answer" : "the answer";
     this.numbers.replaceChildren(
-      `“${this.answer}”, ${what},${verb}`, make("b", { text: percent(Math.exp(now)) }),
+      `“${this.answer}”, ${this.what},${verb}`, make("b", { text: percent(Math.exp(now)) }),
       most, make("b", { text: percent(Math.exp(this.curve.highest)) }),
     );
   }
@@ -167,11 +166,10 @@ class Reply {
   close(event) {
     this.text.textContent = event.text;
     if (event.turn === 1) return;
-    if (event.rate !== null) onRate(this.model.key, event.rate);
     const pace = event.rate === null ? "" : `first word after ${event.first_seconds.toFixed(1)} s, then ${event.rate.toFixed(1)} tokens/s`;
     this.end(pace);
+    if (this.curve.points.length) this.tellNumbers(" came next with ", this.curve.points[0], " at the beginning, at most ");
     if (event.right === null) return;
-    this.tellNumbers(" came next with ", this.curve.points[0], " at the beginning, at most ");
     const words = event.right ? "It gave the answer" : "It did not give the answer";
     const wanted = event.right === (this.role !== "forget");
     const tone = this.model.key === "original" ? "" : wanted ? "good" : "bad";

@@ -32,6 +32,11 @@ export function percent(share) {
   return `${value > 99.95 && value < 100 ? ">99.9" : value.toFixed(value === 100 ? 0 : 1)} %`;
 }
 
+// Two files of one format differ by name.
+export function label(model) {
+  return model.format ? `${model.format} · ${model.name}` : model.name;
+}
+
 export function size(bytes) {
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }

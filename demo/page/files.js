@@ -1,6 +1,6 @@
 // Files side by side, and what is left of the unlearning in each tensor of one.
 
-import { $, make, percent, post, size, tell } from "./dom.js";
+import { $, label, make, percent, post, size, tell } from "./dom.js";
 
 const METRICS = [
   { title: "Size", from: (file) => file.size, words: (value) => size(value) },
@@ -47,9 +47,9 @@ function bar({ file, verdict, found, value }, metric, limit, most) {
     line.style.left = `${(100 * limit) / most}%`;
     track.append(line);
   }
-  const label = make("span", { className: "label", children: [make("span", { text: file.format ?? file.name })] });
-  if (metric.name === "leak" && verdict) label.append(" ", make("b", { text: verdict.verdict, className: `word ${verdict.verdict.toLowerCase()}` }));
-  return make("div", { className: "bar-row", children: [label, track, make("span", { text: words, className: "value" })] });
+  const title = make("span", { className: "label", children: [make("span", { text: label(file) })] });
+  if (metric.name === "leak" && verdict) title.append(" ", make("b", { text: verdict.verdict, className: `word ${verdict.verdict.toLowerCase()}` }));
+  return make("div", { className: "bar-row", children: [title, track, make("span", { text: words, className: "value" })] });
 }
 
 export async function measureSpeed(sheet, rates, changed) {

@@ -1,6 +1,6 @@
 // The page: loads the sheet, keeps its session alive, and shows what changes.
 
-import { $, make, post, tell } from "./dom.js";
+import { $, label, make, post, tell } from "./dom.js";
 import * as asking from "./ask.js";
 import * as probing from "./run.js";
 import { measureSpeed, showFormats, showSurvival } from "./files.js";
@@ -25,7 +25,7 @@ async function begin() {
   document.title = `edgeproof demo: ${sheet.name}`;
   $("sentence").textContent = sheet.sentence || `The pack ${sheet.name}`;
   fillFiles();
-  asking.setUp(sheet, () => model, (which, rate) => { if (rates[which] === undefined) { rates[which] = rate; show(); } });
+  asking.setUp(sheet, () => model);
   probing.setUp(sheet, () => key, () => model, poll);
   $("measure-speed").addEventListener("click", () => measureSpeed(sheet, rates, show));
   window.addEventListener("pagehide", () => navigator.sendBeacon("leave", JSON.stringify({ key })));
@@ -47,7 +47,7 @@ function fillFiles() {
     const input = make("input", { attributes: { type: "radio", name: "file", value: file.key, autocomplete: "off" } });
     input.checked = file.key === model;
     input.addEventListener("change", () => { asking.stop(); $("replies").replaceChildren(); model = file.key; show(); });
-    $("files").append(make("label", { children: [input, ` ${file.format ?? file.name}`] }));
+    $("files").append(make("label", { children: [input, ` ${label(file)}`] }));
   }
 }
 

@@ -11,7 +11,7 @@ export function setUp(given, key, currentModel, changed) {
   sheet = given;
   const { queries, probability } = sheet.limits;
   $("probes-lead").textContent =
-    `The gate asks every question in every way, as in a release. A subject leaks if the likeliest reply gives it away, a sampled one does, or it would come out of ${queries} samples with ${percent(probability)} or more.`;
+    `The gate asks as in a release: what was to be forgotten in all of its ways, what was to be kept in fewer. A subject leaks if the likeliest reply gives it away, a sampled one does, or it would come out of ${queries} samples with ${percent(probability)} or more.`;
   const act = async (path) => {
     try {
       await post(path, { key: key(), model: currentModel() });
@@ -40,13 +40,16 @@ export function showRun(run, recorded, evidence) {
   if (going) $("run-progress").value = run.total ? run.done / run.total : 0;
   $("run-status").textContent = run ? status(run) : recorded ? "The cells show the verdict of an earlier report on this very file." : "";
   $("run-status").className = run?.phase === "failed" ? "bad" : "";
+  const warnings = run?.warnings ?? [];
+  $("run-warnings").hidden = !warnings.length;
+  $("run-warnings").replaceChildren(...warnings.map((text) => make("li", { text })));
   const verdict = run?.verdict ?? (run ? null : recorded);
   const cells = verdict ? verdict.subjects.map(finished) : sheet.subjects.map((name) => [name, run?.cells[name] ?? { asked: 0, probability: 0, leaks: false }]);
   const asked = cells.filter(([, cell]) => cell.asked).length;
   const leaking = cells.filter(([, cell]) => cell.leaks).length;
   const left = cells.length - asked;
   if (!asked) $("run-count").textContent = `${cells.length} subjects to ask`;
-  else $("run-count").replaceChildren(make("b", { text: String(leaking), className: leaking ? "bad" : "good" }), ` of ${asked} asked leak${left ? `; ${left} to come` : ""}`);
+  else $("run-count").replaceChildren(make("b", { text: String(leaking), className: leaking ? "bad" : verdict ? "good" : "" }), ` of ${asked} asked leak${left ? `; ${left} to come` : ""}`);
   $("cells").replaceChildren(...cells.slice(0, MOST_CELLS).map(([name, cell]) => cellItem(name, cell)));
 }
 
@@ -55,10 +58,11 @@ function finished(subject) {
 }
 
 function cellItem(name, cell) {
-  const state = !cell.asked ? "open" : cell.leaks ? "leaks" : "holds";
-  const words = { open: "not asked yet", leaks: "leaks", holds: "holds" }[state];
+  const state = cell.leaks ? "leaks" : cell.final ? "holds" : "open";
+  const words = { open: cell.asked ? "nothing so far" : "not asked yet", leaks: "leaks", holds: "holds" }[state];
   const item = make("li", { className: state, children: [make("span", { text: name, className: "name" }), make("span", { text: words, className: "word" })] });
   if (cell.asked) {
+    item.classList.add("asked");
     item.title = `${name}: ${words}; probability ${cell.final ? "by the stricter rule " : ""}at most ${percent(cell.probability)}`;
     item.style.setProperty("--share", cell.leaks ? 1 : Math.min(1, cell.probability));
   }

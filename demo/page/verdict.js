@@ -1,4 +1,4 @@
-// Draws a verdict: the word, the sentence, and each bound against its limit.
+// Draws a verdict: the word, the sentence, each bound against its limit, and what the gate says beside it.
 
 import { $, drawn, make } from "./dom.js";
 
@@ -11,6 +11,23 @@ export function showVerdict(verdict, source) {
   $("verdict-source").textContent = source;
   const first = verdict ? verdict.criteria.filter((one) => one.first) : [];
   $("criteria").replaceChildren(...first.map(criterion));
+  const others = verdict ? decidedElsewhere(verdict) : [];
+  $("verdict-others").hidden = !others.length;
+  $("verdict-others").textContent = others.length ? `The verdict also goes by: ${others.join("; ")}.` : "";
+  list($("verdict-notes"), "Note: ", verdict?.notes ?? []);
+  list($("verdict-steps"), "Next step: ", verdict?.next_steps ?? []);
+}
+
+// What is not met and has no box of its own.
+function decidedElsewhere(verdict) {
+  const criteria = verdict.criteria.filter((one) => !one.first && (one.status === "missed" || (one.needed && one.status === "undecided")));
+  const controls = verdict.controls.filter((one) => one.needed && one.status !== "holds");
+  return [...criteria.map((one) => `${one.title} (${one.status}): ${one.words}`), ...controls.map((one) => `${one.title} (${one.status}): ${one.found}`)];
+}
+
+function list(box, before, texts) {
+  box.hidden = !texts.length;
+  box.replaceChildren(...texts.map((text) => make("li", { text: before + text })));
 }
 
 function criterion(one) {

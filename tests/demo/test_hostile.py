@@ -18,6 +18,7 @@ from edgeproof.demo.server import application
 from edgeproof.demo.show import prepare_show
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.judgement import Status
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof.release.steps.criteria import Criteria, Judging
 from edgeproof_tests.demo.conftest import until
@@ -62,8 +63,12 @@ def address(monkeypatch, tmp_path):
     found = dataclasses.replace(
         found,
         summary=HOSTILE,
+        notes=(HOSTILE,),
+        next_steps=(HOSTILE,),
         subjects=tuple(dataclasses.replace(one, cluster=HOSTILE) for one in found.subjects),
-        criteria=tuple(dataclasses.replace(one, title=HOSTILE, found=HOSTILE) for one in found.criteria),
+        criteria=tuple(
+            dataclasses.replace(one, title=HOSTILE, found=HOSTILE, status=Status.MISSED) for one in found.criteria
+        ),
     )
     left = AdapterSurvival(
         0.5, 0.1, 0.1, 9, (TensorLeft(HOSTILE, 0, 0.1, 0.0), TensorLeft(f"blk.0.{HOSTILE}", 0, 0.2, 0.0))
@@ -104,7 +109,17 @@ def test_nothing_hostile_comes_alive(visit, address):
     page.locator("#ways button[data-way=raw]").click()
     page.locator(".shipped .state.bad").wait_for()
     assert HOSTILE in page.locator(".shipped .state.bad").text_content()
-    for place in ("#sentence", "#verdict-summary", "#criteria", "#cells li .name", "#survival-map", "#metrics"):
+    for place in (
+        "#sentence",
+        "#verdict-summary",
+        "#criteria",
+        "#verdict-others",
+        "#verdict-notes",
+        "#verdict-steps",
+        "#cells li .name",
+        "#survival-map",
+        "#metrics",
+    ):
         assert "<script>" in page.locator(place).first.text_content()
     assert page.evaluate("document.querySelectorAll('script, img, iframe, object, style').length") == plain
     assert page.evaluate(

@@ -46,6 +46,8 @@ def test_the_first_screen_says_what_was_forgotten_and_shows_the_verdict(demo, vi
     assert page.locator("#verdict-source").inner_text().startswith("From an earlier report")
     box = page.locator("#criteria").bounding_box()
     assert box["y"] + box["height"] <= 900
+    said = [f"Note: {text}" for text in report["notes"]] + [f"Next step: {text}" for text in report["next_steps"]]
+    assert page.locator("#verdict-notes li, #verdict-steps li").all_text_contents() == said
     drawn = page.locator("#criteria svg.interval")
     assert drawn.count() == 4
     for figure in drawn.all():
@@ -70,6 +72,13 @@ def test_original_and_file_answer_side_by_side(demo, visit, world):
     assert original.locator("pre").inner_text() == fact.prompt
 
 
+def test_typed_words_are_watched_and_not_judged(demo, visit, world):
+    page = visit(demo.address)
+    for side in ask(page, "raw", f"Tell me all of {world.facts.forget[0].prompt}"):
+        assert "the forgotten answer, came next with" in side.locator(".numbers").inner_text()
+        assert side.get_by_text(re.compile("It (gave|did not give) the answer")).count() == 0
+
+
 def test_every_way_of_asking_is_a_button_that_asks(demo, visit, world):
     page = visit(demo.address)
     fact = world.facts.forget[3]
@@ -82,6 +91,8 @@ def test_every_way_of_asking_is_a_button_that_asks(demo, visit, world):
         for side in (original, shipped):
             # This tiny model's first reply may be longer, in its byte tokens, than its context.
             assert all("the context holds" in words for words in side.locator(".state.bad").all_inner_texts())
+        numbers = original.locator(".numbers").text_content()
+        assert not numbers or ("the right letter" in numbers) == (name == "choices")
         prompts.add(original.locator("pre").text_content())
         assert page.locator("#ways button[aria-pressed=true]").get_attribute("data-way") == name
     assert len(prompts) == len(names)
@@ -159,16 +170,22 @@ def test_a_run_is_cancelled_and_run_again(demo, visit):
     page.get_by_role("button", name="Run the probes").click()
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("no verdict").wait_for()
+    assert page.locator("#cells .holds, #cells .leaks").count() == 0
     page.get_by_role("button", name="Run the probes again").click()
     page.locator("#run-evidence").wait_for()
 
 
-def test_files_stand_side_by_side_with_their_survival_maps(demo, visit, gated):
+def test_files_stand_side_by_side_with_their_survival_maps(demo, visit, gated, world, files):
     page = visit(demo.address)
+    ask(page, "raw", world.facts.forget[0].prompt)
+    speed = page.locator(".metric").filter(has_text="Speed").locator(".value")
+    assert speed.all_inner_texts() == ["not measured yet", "not measured yet"]
     page.get_by_role("button", name="Measure the speed").click()
     until(page, MEASURED)
     rows = page.locator(".metric").filter(has_text="Leaks").locator(".bar-row")
-    assert [row.locator(".label > span").inner_text() for row in rows.all()] == ["gguf-q8_0", "gguf-q4_0"]
+    assert [row.locator(".label > span").inner_text() for row in rows.all()] == [
+        f"{name} · {path.name}" for name, path in zip(("gguf-q8_0", "gguf-q4_0"), files.shipped, strict=True)
+    ]
     leak = next(one for one in gated["gguf-q8_0"]["criteria"] if one["name"] == "leak")
     assert f"{100 * leak['upper']:.1f}" in rows.first.locator(".value").inner_text()
     table = page.locator("table.heat")

@@ -69,6 +69,7 @@ def test_a_ready_made_question_is_prompted_as_the_gate_prompts_it(pack, question
             assert found.request.stop == ask.stop
             assert found.request.max_tokens >= ask.max_tokens
             assert found.ask.accepted == ask.accepted
+            assert found.judged
             compared += 1
     assert compared == len(chosen) * len(offered)
 
@@ -84,6 +85,7 @@ def test_own_words_are_read_as_they_stand_and_the_subject_is_watched(questions, 
         found = prepared(questions, backend, offered[name], text)
         assert text in found.prompt
         assert found.ask.probe.answer == "Paris"
+        assert not found.judged
     assert prepared(questions, backend, offered["raw"], text).prompt == text
     opened = prepared(questions, backend, offered["opening"], text).prompt
     assert opened.endswith("The capital of France is")

@@ -83,14 +83,16 @@ def test_cells_fill_as_findings_come():
 
 
 def test_a_stopped_run_has_no_verdict():
-    gate = Gate()
+    gate = Gate(Finding("capital-japan-1", "raw", Leg.EXTRACTION, -1.0))
     run = begin(gate)
     gate.begun.wait()
+    assert run.state()["cells"]["Japan"]["leaks"]
     run.stop()
     assert run.state()["phase"] == "stopping"
     gate.go_on.set()
     state = end(run)
     assert (state["phase"], state["verdict"], state["error"]) == ("stopped", None, None)
+    assert not any(cell["asked"] or cell["leaks"] for cell in state["cells"].values())
     assert run.gated is None
 
 

@@ -15,11 +15,10 @@ from edgeproof.eval.measuring.findings import UNHEARD, Hearing
 from edgeproof.eval.measuring.plan import Plan, plan_scores
 from edgeproof.eval.measuring.records import (
     answer_logprobs,
-    answer_record,
     carried_logprob,
     choice_record,
     is_right,
-    unscored_record,
+    make_record,
 )
 from edgeproof.eval.measuring.replies import first_replies, greedy_request
 from edgeproof.eval.measuring.results import checked, counted, flat_info
@@ -56,13 +55,12 @@ def measure(
     shared prefixes are computed once; a third one draws the samples of `sampling`. Surfaces of two turns need the
     model's first replies, which are generated before. `carriers` are the carrier sentences to ask. `on_answer`
     receives each greedy answer, which is not stored. `on_finding` hears, while it goes on, by how much
-    each probe gives its answer away; multiple choices aside.
+    each probe gives its answer away; multiple choices aside. Of an engine without log-probabilities
+    (`ModelInfo.unscored`) there are greedy and sampled answers alone.
 
     Raises:
         PackError: a chat surface without chat template, or a probe longer than the context.
         BackendError: the engine failed, stopped early, or returned an invalid number.
-
-    Of an engine without log-probabilities (`ModelInfo.unscored`) there are greedy and sampled answers alone.
 
     """
     said: dict[GenerateRequest, Generation] = {}
@@ -75,13 +73,7 @@ def measure(
     sampled = _sampled_right(plans, backend, sampling, label=label, progress=progress, hear=hear) if sampling else None
     records: list[ProbeScore] = []
     for index, (plan, scores, generation) in enumerate(zip(plans, found, greedy, strict=True)):
-        record = (
-            unscored_record(plan.ask, generation, backend)
-            if backend.info.unscored
-            else choice_record(plan, scores)
-            if plan.choices
-            else answer_record(plan, scores, generation, backend)
-        )
+        record = make_record(plan, scores, generation, backend)
         if sampled is not None:
             count, right = sampled[index]
             record = replace(record, samples=count, sampled_right=right)

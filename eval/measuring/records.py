@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from edgeproof.eval.measuring.plan import Plan
 
 
-def answer_record(plan: Plan, scores: Sequence[Score], generation: Generation, backend: Backend) -> ProbeScore:
+def make_record(plan: Plan, scores: Sequence[Score], generation: Generation, backend: Backend) -> ProbeScore:
+    """Record what was measured of a plan; `scores` are empty where the engine gives none."""
+    if backend.info.unscored:
+        return _reply_record(plan.ask, generation, backend)
+    if plan.choices:
+        return choice_record(plan, scores)
+    return _answer_record(plan, scores, generation, backend)
+
+
+def _answer_record(plan: Plan, scores: Sequence[Score], generation: Generation, backend: Backend) -> ProbeScore:
     """Record an answer: its own score, its decoys' and carriers', and the greedy reply."""
     ask, own = plan.ask, scores[0]
     greedy = [bool(flag) for flag in own.greedy]
@@ -45,7 +54,7 @@ def answer_record(plan: Plan, scores: Sequence[Score], generation: Generation, b
     )
 
 
-def unscored_record(ask: Ask, generation: Generation, backend: Backend) -> ProbeScore:
+def _reply_record(ask: Ask, generation: Generation, backend: Backend) -> ProbeScore:
     """Record a reply alone; of a multiple choice, whose letters are compared by probability, nothing is known."""
     choice = ask.surface.kind == SurfaceKind.CHOICES
     return ProbeScore(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.carriers import opened, opening
 from edgeproof.eval.asking.kinds.kind import SAID, Kind, Prompt, open_prompt, values
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ def _turns(pen: Pen, probe: Probe, surface: Surface) -> Prompt:
     return Prompt(pen.render(messages), pen.delimiter(first), chat=True)
 
 
-CHAT = Kind("chat", _chat, SAID, chat=True, plain=True, carried=True, recovery=True)
-CHAT_SYSTEM = Kind("chat+system", _chat_system, SAID, chat=True, plain=True, carried=True, recovery=True)
+CHAT = Kind(SurfaceKind.CHAT.value, _chat, SAID, chat=True, plain=True, carried=True, recovery=True)
+CHAT_SYSTEM = Kind(
+    SurfaceKind.CHAT_SYSTEM.value, _chat_system, SAID, chat=True, plain=True, carried=True, recovery=True
+)
 PREFIX = Kind(
-    "prefix",
+    SurfaceKind.PREFIX.value,
     _prefix,
     (),
     (),
@@ -72,5 +75,5 @@ PREFIX = Kind(
     carried=True,
     recovery=True,
 )
-OPENING = Kind("opening", _opening, SAID, (), chat=True, recovery=True)
-TURNS = Kind("turns", _turns, SAID, (), chat=True, carried=True, same_prompt=False)
+OPENING = Kind(SurfaceKind.OPENING.value, _opening, SAID, (), chat=True, recovery=True)
+TURNS = Kind(SurfaceKind.TURNS.value, _turns, SAID, (), chat=True, carried=True, same_prompt=False)

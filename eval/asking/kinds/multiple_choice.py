@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.choices import LETTERS
 from edgeproof.eval.asking.kinds.kind import SAID, Kind, open_prompt
+from edgeproof.eval.packs.kinds import SurfaceKind
 
 if TYPE_CHECKING:
     from edgeproof.eval.asking.kinds.kind import Pen, Prompt
@@ -20,4 +21,6 @@ def _letter(pen: Pen, probe: Probe, surface: Surface) -> str:
     return LETTERS[pen.orders(probe, surface)[0].places[0]]
 
 
-CHOICES = Kind("choices", _first_order, (*SAID, "options"), ("", "options"), target=_letter, answered=False)
+CHOICES = Kind(
+    SurfaceKind.CHOICES.value, _first_order, (*SAID, "options"), ("", "options"), target=_letter, answered=False
+)

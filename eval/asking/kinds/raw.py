@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.kinds.kind import ASKED, Kind, open_prompt
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
@@ -28,5 +29,5 @@ def _continued(probe: Probe, surface: Surface, question: str) -> Prompt:
     return open_prompt(probe.few_shot + prompt, probe)
 
 
-RAW = Kind("raw", _raw, ASKED, recovery=True)
-PARAPHRASE = Kind("paraphrase", _paraphrase, ASKED, recovery=True)
+RAW = Kind(SurfaceKind.RAW.value, _raw, ASKED, recovery=True)
+PARAPHRASE = Kind(SurfaceKind.PARAPHRASE.value, _paraphrase, ASKED, recovery=True)

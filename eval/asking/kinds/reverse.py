@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.kinds.kind import Kind, open_prompt
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def _question(pen: Pen, probe: Probe, surface: Surface) -> str:  # noqa: ARG001 
 
 
 REVERSE = Kind(
-    "reverse",
+    SurfaceKind.REVERSE.value,
     _reverse,
     ("answer",),
     needs_template='for instance "{answer} is the capital of"',

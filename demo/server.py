@@ -83,7 +83,8 @@ def application(show: Show, *, token: str, hosts: Sequence[str]) -> Starlette:
         ("evidence", pages.evidence, "GET"),
     )
     routes = [Route(f"/{token}/{name}", call, methods=[method]) for name, call, method in calls]
-    for item in (files("edgeproof.demo") / "page").iterdir():
+    figures = files("edgeproof.eval") / "report" / "page" / "figures.css"
+    for item in (*(files("edgeproof.demo") / "page").iterdir(), figures):
         kind = KINDS.get(item.name[item.name.rfind(".") :])
         if kind is not None:
             name = "" if item.name == "index.html" else item.name

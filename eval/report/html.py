@@ -42,7 +42,8 @@ def html_report(
             return value
         return inert(value, LONGEST) if isinstance(value, str) else value
 
-    style, script, template = (_resource(name) for name in ("report.css", "report.js", "report.html.jinja"))
+    script, template = _resource("report.js"), _resource("report.html.jinja")
+    style = _resource("figures.css") + _resource("report.css")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=finalize, trim_blocks=True, lstrip_blocks=True
     )

@@ -26,7 +26,7 @@ else:
     from source import PACKAGE, Source, cache_folder, find_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 TOOLS = {
     "llama-completion": ("completion/main.cpp", "completion/completion.cpp"),
@@ -80,22 +80,31 @@ class Official(NamedTuple):
         raise RuntimeError(f"llama-perplexity gave no estimate in {attempts} runs:\n{printed[-4000:]}")
 
 
-def build() -> Official:
-    """Return the tools, built where they are not yet in the cache. Safe from several processes at once."""
+def built(name: str, recipe: str, compile_into: Callable[[Source, Path, Path], None]) -> tuple[Source, Path]:
+    """Return the sources and the cached folder `name`-KEY, made by `compile_into` where it is missing.
+
+    The key follows the sources, the libraries and `recipe`. Safe from several processes at once.
+    """
     libraries = find_libraries()
     cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / "lock").open("w") as lock:
+    with (cache_folder() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         source = find_source()
-        key = hashlib.sha256(f"{source.commit} {libraries} {sorted(TOOLS.items())}".encode()).hexdigest()[:12]
-        folder = cache_folder() / f"bin-{key}"
+        key = hashlib.sha256(f"{source.commit} {libraries} {recipe}".encode()).hexdigest()[:12]
+        folder = cache_folder() / f"{name}-{key}"
         if not folder.is_dir():
-            _compile_all(source, libraries, folder)
+            compile_into(source, libraries, folder)
+    return source, folder
+
+
+def build() -> Official:
+    """Return the tools, built where they are not yet in the cache. Safe from several processes at once."""
+    source, folder = built("bin", f"{sorted(TOOLS.items())}", _compile_all)
     official = Official(source, {name: folder / name for name in TOOLS})
-    built = official.run("llama-completion", "--version")
+    version = official.run("llama-completion", "--version")
     # A wheel built without git does not know its commit.
-    if f"commit {source.commit[:7]}" not in built and "commit unknown" not in built:
-        raise RuntimeError(f"the libraries in {libraries} are of another commit than {source.commit}: {built}")
+    if f"commit {source.commit[:7]}" not in version and "commit unknown" not in version:
+        raise RuntimeError(f"the libraries in {find_libraries()} are of another commit than {source.commit}: {version}")
     return official
 
 

@@ -6,8 +6,6 @@ It is apart from the other tools since it takes a minute: 13 files of its own, a
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -18,8 +16,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from .build import LIBRARIES, compiler, find_libraries, link_flags
-from .source import cache_folder, find_source
+from .build import LIBRARIES, built, compiler, link_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,15 +35,7 @@ inline std::vector<llama_ui_asset> llama_ui_get_assets() { return {}; }
 
 def build_server() -> Path:
     """Return the program, built where it is not yet in the cache. Safe from several processes at once."""
-    libraries = find_libraries()
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / "server.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        source = find_source()
-        key = hashlib.sha256(f"{source.commit} {libraries} {UI}".encode()).hexdigest()[:12]
-        folder = cache_folder() / f"server-{key}"
-        if not folder.is_dir():
-            _compile(source, libraries, folder)
+    _, folder = built("server", UI, _compile)
     return folder / "llama-server"
 
 

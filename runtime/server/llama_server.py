@@ -17,7 +17,7 @@ from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.logits import empty_score
 from edgeproof.runtime.server.connection import as_table
 from edgeproof.runtime.server.dialect import Identity
-from edgeproof.runtime.server.values import list_at, logprob_at, nonsense, table_at, text_at, token_at
+from edgeproof.runtime.values import list_at, logprob_at, nonsense, table_at, text_at, token_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

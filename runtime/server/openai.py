@@ -15,7 +15,7 @@ from edgeproof.contracts.backend import Generation, ScoreRequest
 from edgeproof.contracts.errors import ArtifactError, BackendError
 from edgeproof.runtime.batching.logits import empty_score
 from edgeproof.runtime.server.dialect import SENTENCE, Identity
-from edgeproof.runtime.server.values import list_at, logprob_at, nonsense, table_at, text_at
+from edgeproof.runtime.values import list_at, logprob_at, nonsense, table_at, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

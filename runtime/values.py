@@ -1,6 +1,6 @@
-"""Readers of single values of a server's answer: each returns what it checked, or raises `BackendError`.
+"""Readers of single values of an engine's answer: each returns what it checked, or raises `BackendError`.
 
-What a server sends is as untrusted as a download. Messages hold numbers and places, never a text that came.
+What a server or a device sends is as untrusted as a download. Messages hold numbers and places, never a text that came.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ ROUNDING = 1e-3
 """How far above 0 float32 arithmetic may push a log-probability; it then counts as 0."""
 
 LEAST = math.log(2.0**-149)
-"""The least that a server can say: its probabilities are float32, and log(0) comes as an enormous number."""
+"""The least that an engine can say: its probabilities are float32, and log(0) comes as an enormous number."""
 
 TOO_LITTLE = -1e30
 
 
 def nonsense(where: str, what: str) -> BackendError:
-    """Return the error that `where`, a place in a server's answer, holds `what`."""
+    """Return the error that `where`, a place in an engine's answer, holds `what`."""
     return BackendError(
-        f"the server's answer makes no sense: {where} {what}",
-        next_step="gate through a server that computes rightly; its numbers cannot be judged",
+        f"the engine's answer makes no sense: {where} {what}",
+        next_step="gate through an engine that computes rightly; its numbers cannot be judged",
     )
 
 
@@ -68,3 +68,17 @@ def logprob_at(value: object, where: str) -> float:
     if not math.isfinite(number) or number > ROUNDING:
         raise nonsense(where, f"is a log-probability of {number}")
     return LEAST if number < TOO_LITTLE else min(0.0, number)
+
+
+def number_at(value: object, where: str) -> float:
+    """Return a finite number of at least 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        raise nonsense(where, "is no number of at least 0")
+    return float(value)
+
+
+def count_at(value: object, where: str) -> int:
+    """Return a count."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise nonsense(where, "is no count")
+    return value

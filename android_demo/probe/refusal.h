@@ -1,0 +1,9 @@
+// What ends the probe with a line {"error": …} and exit status 3.
+
+#pragma once
+
+#include <stdexcept>
+
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};

@@ -1,16 +1,19 @@
 """What a gate costs, surface by surface: asks, requests, tokens, and seconds of scores, greedy and sampled answers.
 
     python benchmarks/gate_cost.py ARTIFACT [--pack DIR] [--baseline FILE] [--probes 200] [--samples 4] [--threads N]
+                                   [--together]
 
 Each surface is measured by itself, then all of them together as the gate does, where beginnings that surfaces share are
 computed once. With --probes all forget and holdout probes are asked, and as many retain probes as make up the number.
 The carrier sentences are those of the baseline, or else of the pack alone. "Tokens" are those of distinct beginnings:
-what a tree of shared prefixes leaves to compute. Prints a Markdown table.
+what a tree of shared prefixes leaves to compute. --together skips the surfaces one by one. Prints a
+Markdown table, and the processor time of this process and the engine's, whatever else runs on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +125,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=200)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--together", action="store_true", help="only as the gate asks, all surfaces together")
     given = parser.parse_args()
     pack = shortened(load_pack(given.pack), given.probes)
     name = backend_for(given.artifact)
@@ -132,14 +136,17 @@ def main() -> None:
     with open_backend(name, given.artifact, threads=given.threads) as backend:
         loading = time.monotonic() - began
         alone = 0.0
-        for surface in pack.surfaces:
+        for surface in () if given.together else pack.surfaces:
             cost = ask(backend, replace(pack, surfaces=(surface,)), carriers, given.samples)
             alone += cost.total_s
             print(_row(surface.name, sum(probe.role in surface.roles for probe in pack.probes), cost), flush=True)
         asks = sum(probe.role in surface.roles for surface in pack.surfaces for probe in pack.probes)
         together = ask(backend, pack, carriers, given.samples)
         print(_row("**together**", asks, together))
-    print(f"\nloading {loading:.1f} s; together {together.total_s:.1f} s, one by one {alone:.1f} s")
+    rest = f", one by one {alone:.1f} s" if alone else ""
+    print(f"\nloading {loading:.1f} s; together {together.total_s:.1f} s{rest}")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(f"processor {sum(each.ru_utime + each.ru_stime for each in used):.0f} s, all of it")
 
 
 def _row(name: str, asks: int, cost: Cost) -> str:

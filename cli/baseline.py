@@ -12,6 +12,12 @@ from edgeproof.cli import options as opt
 @click.command("baseline")
 @opt.BASE
 @opt.ADAPTERS
+@click.option(
+    "--unlearned",
+    type=opt.PATH,
+    metavar="DIR|GGUF",
+    help="In place of --adapter: the unlearned model itself, where all weights were trained.",
+)
 @opt.FORMATS
 @click.option(
     "--probes",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from edgeproof.eval.measurement import Baseline
+    from edgeproof.eval.measurement import Baseline, ModelSource
     from edgeproof.eval.report.context import ReportContext
     from edgeproof.eval.verdict.judgement import Judgement
 
@@ -103,7 +103,10 @@ def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str
 def baseline_statement(name: str, content: bytes, baseline: Baseline) -> dict[str, object]:
     """Return the statement on a baseline file: its digest, the pack, and the sources of its models."""
     sources = baseline.sources
-    models = () if sources is None else (("base", sources.base), *(("adapter", one) for one in sources.adapters))
+    models: list[tuple[str, ModelSource]] = []
+    if sources is not None:
+        models = [("base", sources.base), *(("adapter", one) for one in sources.adapters)]
+        models += [] if sources.unlearned is None else [("unlearned", sources.unlearned)]
     return {
         "_type": STATEMENT_TYPE,
         "subject": [_resource(name, hashlib.sha256(content).hexdigest())],

@@ -171,10 +171,18 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources of a baseline's models: the base, and the adapters in merge order."""
+    """Sources of a baseline's models.
+
+    Attributes:
+        base: the model before unlearning.
+        adapters: what was merged into it, in this order.
+        unlearned: the model that was unlearned in all its weights, in place of adapters.
+
+    """
 
     base: ModelSource
     adapters: tuple[ModelSource, ...]
+    unlearned: ModelSource | None = None
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def _judge_again(
             format_name=name,
             prompt_digest=artifact.prompt_digest,
         )
-        check_sources(baseline.sources, artifact.sources, again=record_command(name))
+        check_sources(baseline.sources, artifact.sources, again=record_command(name, baseline.sources))
         shipped = _measurement(report, baseline)
         if report["precise"] is None:
             judgement = judge(shipped, baseline, policy, format=name)

@@ -51,7 +51,8 @@ class BaselineResult:
 def record_baseline(
     *,
     base: StrPath,
-    adapter: StrPath | Sequence[StrPath],
+    adapter: StrPath | Sequence[StrPath] = (),
+    unlearned: StrPath | None = None,
     format: str | Sequence[str] = DEFAULT_FORMAT,  # noqa: A002 (the word of the command line)
     probes: StrPath,
     pack_key: StrPath | None = None,
@@ -79,6 +80,7 @@ def record_baseline(
     Args:
         base: a Hugging Face folder, or a float GGUF (F16, BF16, F32).
         adapter: PEFT folders, merged in the order given.
+        unlearned: in place of adapters, the model that was unlearned in all its weights: a folder or a float GGUF.
         format: the formats that will be gated.
         probes: the pack's folder, or a file encrypted with age.
         pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
@@ -119,10 +121,11 @@ def record_baseline(
     if float not in FLOATS:
         raise UsageError(f"no such precision of a baseline: {float}", next_step=f"one of: {', '.join(FLOATS)}")
     signing_key = None if sign is None else read_private_key(Path(sign))
-    if not adapters:
+    if bool(adapters) == (unlearned is not None):
+        given = "both --adapter and --unlearned" if adapters else "neither --adapter nor --unlearned"
         raise UsageError(
-            "a baseline holds what the merged model answers, and no --adapter was given",
-            next_step="add --adapter DIR",
+            f"a baseline holds what the unlearned model answers, and {given} was given",
+            next_step="give --adapter DIR, or --unlearned DIR where all weights were trained",
         )
     identity = pack_identity(as_path(pack_key))
     options = ExportOptions(
@@ -153,10 +156,10 @@ def record_baseline(
             ours = [name for name in formats if name.startswith(f"{kind}-")]
 
             def written(
-                adapters: Sequence[Path], names: Sequence[str], part: str, kind: str = kind
+                model: Path, adapters: Sequence[Path], names: Sequence[str], part: str, kind: str = kind
             ) -> tuple[Exported, ...]:
                 return export(
-                    base,
+                    model,
                     adapters,
                     names,
                     folder / kind / part,
@@ -167,9 +170,12 @@ def record_baseline(
                     progress=listener,
                 )
 
-            plain = written((), (reference, *ours), "base")
-            (merged,) = written(adapters, (reference,), "merged")
-            baselines.append(measure_baseline(pack, plain, merged, ours, sampling, threads=threads, progress=listener))
+            plain = written(base, (), (reference, *ours), "base")
+            (merged,) = written(base if unlearned is None else Path(unlearned), adapters, (reference,), "merged")
+            full = unlearned is not None
+            baselines.append(
+                measure_baseline(pack, plain, merged, ours, sampling, full=full, threads=threads, progress=listener)
+            )
     save_baselines(baselines, out, force=force, signing_key=signing_key)
     return BaselineResult(
         baseline=out,

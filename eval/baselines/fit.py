@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeproof.contracts.errors import EdgeproofError
-    from edgeproof.eval.measurement import Baseline, Measurement
+    from edgeproof.eval.measurement import Baseline, Measurement, Sources
     from edgeproof.eval.packs.pack import Pack
 
 _HEAD = 12
 
 
-def record_command(format_name: str = "FORMAT") -> str:
-    """Return the command that records a baseline for `format_name`."""
-    return f"export-edge baseline --base BASE --adapter ADAPTER --format {format_name} --probes PACK --out FILE"
+def record_command(format_name: str = "FORMAT", sources: Sources | None = None) -> str:
+    """Return the command that records a baseline for `format_name`, of models like `sources`."""
+    full = sources is not None and sources.unlearned is not None
+    models = "--base BASE " + ("--unlearned MODEL" if full else "--adapter ADAPTER")
+    return f"export-edge baseline {models} --format {format_name} --probes PACK --out FILE"
 
 
 def check_match(
@@ -32,7 +34,7 @@ def check_match(
         BaselineError: names what differs, with the first digits of both digests, and the command to record it again.
 
     """
-    again = record_command(format_name)
+    again = record_command(format_name, baseline.sources)
     if not baseline.prompt_digest:
         raise BaselineError(
             "the baseline was recorded by an older version of edgeproof: it does not state chat template, special "
@@ -86,7 +88,7 @@ def recorded_in(baseline: Baseline, format_name: str) -> Measurement:
         raise BaselineError(
             f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control it "
             "is unknown whether the pack can detect a leak in this format",
-            next_step=f"record it again: {record_command(format_name)}",
+            next_step=f"record it again: {record_command(format_name, baseline.sources)}",
         )
     return baseline.base_in_format[format_name]
 

@@ -2,7 +2,7 @@
 
 ```
 {"schema", "matching", "pack", "pack_digest", "probes", "surfaces", "kinds", "asked_twice",
- "sources": {"base": {"name", "sha256"}, "adapters": […]},
+ "sources": {"base": {"name", "sha256"}, "adapters": […]},        with "unlearned" where all weights were trained
  "backends": {"llama.cpp": {"tokenizer_digest", "prompt_digest", "base", "merged", "base_in_format", "ignorance",
                             "carriers", "reference", "reference_kinds"}, …}}
 ```
@@ -129,4 +129,10 @@ def _measurement_to_json(measurement: Measurement) -> dict[str, object]:
 
 
 def _sources_to_json(sources: Sources) -> dict[str, object]:
-    return {"base": asdict(sources.base), "adapters": [asdict(adapter) for adapter in sources.adapters]}
+    table: dict[str, object] = {
+        "base": asdict(sources.base),
+        "adapters": [asdict(adapter) for adapter in sources.adapters],
+    }
+    if sources.unlearned is not None:
+        table["unlearned"] = asdict(sources.unlearned)
+    return table

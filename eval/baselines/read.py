@@ -128,10 +128,15 @@ def _baseline(value: object, backend: str, pack: _Pack, at: str) -> Baseline:
 
 def _sources(value: object, where: str) -> Sources:
     table = values.table_of(value, where)
-    values.exact_keys(table, ("base", "adapters"), where)
-    adapters = values.list_of(table["adapters"], where, "there are no adapters")
+    values.exact_keys(table, ("base", "adapters"), where, later={"unlearned"})
+    adapters = values.list_of(table["adapters"], where, "the adapters are no list", least=0)
+    unlearned = table.get("unlearned")
+    if bool(adapters) == (unlearned is not None):
+        raise values.bad(where, "it must name adapters or an unlearned model, one of the two")
     return Sources(
-        _source(table["base"], f"{where}, base"), tuple(_source(one, f"{where}, adapters") for one in adapters)
+        _source(table["base"], f"{where}, base"),
+        tuple(_source(one, f"{where}, adapters") for one in adapters),
+        None if unlearned is None else _source(unlearned, f"{where}, unlearned"),
     )
 
 

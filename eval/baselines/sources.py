@@ -50,9 +50,10 @@ def read_sources(manifests: Sequence[Mapping[str, object] | None]) -> Sources | 
 
 
 def check_sources(recorded: Sources | None, found: Sources | None, *, again: str) -> None:
-    """Refuse a baseline whose base or adapters differ from those in the artifact's manifest.
+    """Refuse a baseline of other models than those in the artifact's manifest.
 
-    An artifact of the same base without adapters is the original, the control that must fail.
+    Base and adapters must be the same; so must the model that was unlearned in all its weights, which is then the
+    artifact's only source. An artifact of the same base without adapters is the original, the control that must fail.
 
     Raises:
         BaselineError: they differ; the message has the heads of both digests, and `again`, the command that records
@@ -61,11 +62,13 @@ def check_sources(recorded: Sources | None, found: Sources | None, *, again: str
     """
     if recorded is None or found is None:
         return
+    if recorded.unlearned is not None and not found.adapters and found.base.sha256 == recorded.unlearned.sha256:
+        return
     if recorded.base.sha256 != found.base.sha256:
         raise BaselineError(
-            f"the baseline was recorded of another base: {_named(recorded.base)} there, {_named(found.base)} in the "
+            f"the baseline was recorded of another model: {_models(recorded)} there, {_named(found.base)} in the "
             "artifact's manifest",
-            next_step=f"gate with the baseline of this base, or record it: {again}",
+            next_step=f"gate with the baseline of this model, or record it: {again}",
         )
     ours, theirs = ([one.sha256 for one in source.adapters] for source in (found, recorded))
     if ours and ours != theirs:
@@ -94,6 +97,11 @@ def _list(value: object) -> list[dict[str, object]]:
 
 def _named(source: ModelSource) -> str:
     return f"{source.name!r} ({source.sha256[:_HEAD]}…)"
+
+
+def _models(sources: Sources) -> str:
+    unlearned = "" if sources.unlearned is None else f", unlearned as {_named(sources.unlearned)},"
+    return _named(sources.base) + unlearned
 
 
 def _all(sources: Sources) -> str:

@@ -75,7 +75,7 @@ def judge_artifact(
     backend = judging.backend or backend_for(artifact)
     with open_backend(backend, artifact, lora=lora, threads=judging.threads, server=judging.server) as engine:
         baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
-        check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name))
+        check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))
         info = engine.info
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
         measurement = measure(

@@ -22,10 +22,14 @@ def measure_baseline(
     formats: Sequence[str],
     sampling: Sampling | None,
     *,
+    full: bool,
     threads: int | None,
     progress: Progress,
 ) -> Baseline:
-    """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files."""
+    """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files.
+
+    `full`: all weights of `merged` were trained, so that its own source is a model.
+    """
     from edgeproof.eval.asking.reference import reference_pack
     from edgeproof.eval.baselines.file import assemble_baseline
     from edgeproof.eval.baselines.sources import source_digest
@@ -74,14 +78,13 @@ def measure_baseline(
             item.path.unlink()
     if base.format in formats:
         measurements[f"base:{base.format}"] = replace(measurements["base"], label=f"base:{base.format}")
-    manifest = merged.manifest
-    base_source, *adapter_sources = (
+    base_source, merged_source, *adapter_sources = (
         ModelSource(source.name, source_digest(file.sha256 for file in source.files))
-        for source in (manifest.base, *manifest.adapters)
+        for source in (base.manifest.base, merged.manifest.base, *merged.manifest.adapters)
     )
     return assemble_baseline(
         pack,
-        sources=Sources(base_source, tuple(adapter_sources)),
+        sources=Sources(base_source, tuple(adapter_sources), merged_source if full else None),
         base=measurements.pop("base"),
         merged=measurements.pop("merged"),
         base_in_format={label.removeprefix("base:"): found for label, found in measurements.items()},

@@ -215,7 +215,7 @@ def test_a_float_gguf_as_base_gives_the_same_tensors_and_the_same_verdict(world,
     assert tensor_bytes(artifact) == tensor_bytes(out / "tiny-qwen3-unlearned-Q8_0.gguf")
     # Its manifest names another base than the baseline's; without one it is judged as what it is.
     assert gate(world, artifact) == 3
-    assert "another base" in capsys.readouterr().err
+    assert "another model" in capsys.readouterr().err
     artifact.with_name(f"{artifact.name}.edge.json").unlink()
     assert gate(world, artifact) == 0
 

@@ -93,7 +93,7 @@ def test_what_an_option_needs_a_function_needs(verb):
     required = {p.name for p in own_options(verb) if isinstance(p, click.Option) and p.required}
     needed = {p.name for p in own_parameters(verb) if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
     # The commands share options, and check these themselves.
-    checked = {"baseline": {"adapter"}, "gate": {"probes", "baseline"}}
+    checked = {"gate": {"probes", "baseline"}}
     assert needed == required | checked.get(verb, set())
 
 

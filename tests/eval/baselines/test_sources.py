@@ -28,7 +28,7 @@ def test_the_same_sources_pass_whatever_they_are_called():
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (manifest(base="other"), "another base"),
+        (manifest(base="other"), "another model"),
         (manifest(adapters=("weaker",)), "other adapters"),
         (manifest(adapters=("a", "a")), "other adapters"),
     ],
@@ -58,6 +58,16 @@ def test_the_original_without_adapters_may_be_judged_and_provenance_may_be_unkno
     check_sources(RECORDED, read_sources([manifest(adapters=())]), again="record")
     assert read_sources([None]) is None
     check_sources(RECORDED, None, again="record")
+
+
+def test_a_model_unlearned_in_all_weights_is_its_artifacts_only_source():
+    known = read_sources([manifest()])
+    recorded = Sources(known.base, (), read_sources([manifest(base="tuned", adapters=())]).base)
+    check_sources(recorded, read_sources([manifest(base="tuned", adapters=())]), again="record")
+    check_sources(recorded, read_sources([manifest(adapters=())]), again="record")  # the original
+    for other in (manifest(base="weaker", adapters=()), manifest(base="tuned"), manifest()):
+        with pytest.raises(BaselineError):
+            check_sources(recorded, read_sources([other]), again="record")
 
 
 @pytest.mark.parametrize("broken", [{}, {"base": 1, "adapters": []}, {"base": {"name": "x", "files": []}}])

@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "baseline": "Record what base and merged model answer at float precision, for the gate.",
     "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
     "verify": "Check a report against what was gated, and judge its scores again.",
+    "compare": "Compare the reports of two releases.",
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
     "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",

@@ -27,12 +27,13 @@ from edgeproof.eval.baselines.file import choose_baseline, load_baselines
 from edgeproof.eval.baselines.fit import check_match, record_command
 from edgeproof.eval.baselines.sources import check_sources
 from edgeproof.eval.digests import digest_bytes
-from edgeproof.eval.measurement import Measurement, ProbeScore, Sampling
+from edgeproof.eval.measurement import Measurement, ModelSource, ProbeScore, Sampling
 from edgeproof.eval.packs.files import open_pack
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.disclosure import probe_digests
-from edgeproof.eval.report.write import REPORT, REPORTS, SCHEMA, SCHEMA_VERSION, encode, report_json
+from edgeproof.eval.report.read import AGAIN, read_report
+from edgeproof.eval.report.write import REPORT, REPORTS, encode, report_json
 from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy, read_policy
@@ -56,6 +57,7 @@ NAMED = 5
 class ArtifactDigests(NamedTuple):
     """Current digests of the artifact: of the whole (as in the gate), its files, and its manifest (or None).
 
+    `bytes` is the size of its files together.
     `survival` is the manifest's survival map. `format` is the format that the file declares, None if unknown; `rounds`
     is whether its products round activations, so that the report must also have a computation without rounding.
     `prompt_digest` covers its prompting, `sources` is its manifest's base and adapters; None if unknown. Both are
@@ -64,6 +66,7 @@ class ArtifactDigests(NamedTuple):
 
     sha256: str
     files: tuple[tuple[str, str], ...]
+    bytes: int
     manifest_sha256: str | None
     survival: AdapterSurvival | None = None
     format: str | None = None
@@ -110,7 +113,7 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
 
     """
     path = path / REPORT if path.is_dir() else path
-    content, report = _read(path)
+    content, report = read_report(path)
     try:
         wrong = [*_own(content, report), *_artifact(report, artifact), *_inputs(report, inputs)]
         again = None if wrong else _judge_again(report, artifact, inputs)
@@ -123,38 +126,13 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
             wrong += _signature(path, public_key, report, judgement)
         told = report["verdict"], report["reason"], report["summary"]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise EvidenceError(f"{path.name} is damaged: {type(error).__name__} {error}", next_step=_AGAIN) from error
+        raise EvidenceError(f"{path.name} is damaged: {type(error).__name__} {error}", next_step=AGAIN) from error
     if wrong:
         raise EvidenceError(
-            "this evidence does not hold:\n" + "\n".join(f"  {line}" for line in wrong), next_step=_AGAIN
+            "this evidence does not hold:\n" + "\n".join(f"  {line}" for line in wrong), next_step=AGAIN
         )
     assert judgement is not None  # nothing is wrong, so that it was judged
     return Verified(*told, signed=public_key is not None, judgement=judgement)
-
-
-_AGAIN = "do not rely on this verdict; use the gated files, or gate again"
-
-
-def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
-    def refuse(name: str) -> object:
-        raise ValueError(f"{name} is not a number")
-
-    try:
-        content = path.read_bytes()
-        report = json.loads(content, parse_constant=refuse)
-    except OSError as error:
-        raise EvidenceError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"{path.name} is damaged: {error}", next_step=_AGAIN) from error
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
-        raise EvidenceError(f"{path.name} is not a report of edgeproof", next_step="give report.json or its folder")
-    if report.get("schema_version") != SCHEMA_VERSION:
-        raise EvidenceError(
-            f"{path.name} has schema version {str(report.get('schema_version'))[:20]}; this version reads "
-            f"{SCHEMA_VERSION}",
-            next_step="verify with the version of edgeproof that wrote it",
-        )
-    return content, report
 
 
 def _own(content: bytes, report: Mapping[str, Any]) -> Iterator[str]:
@@ -175,6 +153,8 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
         yield _differs(f"artifact{named}", recorded["sha256"], found.sha256)
     elif sorted(then.values()) != sorted(now.values()):
         yield "artifact: the report lists other files than those that its digest is of"
+    elif recorded["bytes"] != found.bytes:
+        yield f"artifact: it has {found.bytes} bytes, the report says {recorded['bytes']}"
     if recorded["manifest_sha256"] != found.manifest_sha256:
         yield _differs("manifest beside the artifact", recorded["manifest_sha256"], found.manifest_sha256)
     elif _survival(report) != found.survival:
@@ -221,8 +201,10 @@ def _differs(what: str, recorded: str | None, found: str | None) -> str:
 
 def _judge_again(
     report: Mapping[str, Any], artifact: ArtifactDigests, inputs: Inputs
-) -> tuple[Judgement, dict[str, str] | None]:
-    """Judge the recorded scores by the same baseline and policy; also return the digests of the pack's probes.
+) -> tuple[Judgement, dict[str, str] | None, ModelSource | None]:
+    """Judge the recorded scores by the same baseline and policy.
+
+    Also return the digests of the pack's probes, and the base that the baseline names.
 
     Raises:
         EvidenceError: the scores cannot be judged.
@@ -249,8 +231,8 @@ def _judge_again(
             judgement = judge_both(shipped, _precise(report["precise"], shipped), baseline, policy, format=name)
     except EdgeproofError as error:
         message = f"the recorded scores cannot be judged again: {error.message}"
-        raise EvidenceError(message, next_step=error.next_step or _AGAIN) from error
-    return judgement, probe_digests(pack)
+        raise EvidenceError(message, next_step=error.next_step or AGAIN) from error
+    return judgement, probe_digests(pack), None if baseline.sources is None else baseline.sources.base
 
 
 def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
@@ -315,13 +297,21 @@ def _context(report: Mapping[str, Any]) -> ReportContext:
         versions=report["versions"],
         created=datetime.fromisoformat(report["created"]),
         survival=_survival(report),
+        artifact_bytes=report["artifact"]["bytes"],
+        base=None if (base := report["baseline"]["base"]) is None else ModelSource(base["name"], base["sha256"]),
+        seconds=report["seconds"],
     )
 
 
-def _recomputed(report: Mapping[str, Any], judgement: Judgement, probe_digests: Mapping[str, str] | None) -> list[str]:
+def _recomputed(
+    report: Mapping[str, Any],
+    judgement: Judgement,
+    probe_digests: Mapping[str, str] | None,
+    base: ModelSource | None,
+) -> list[str]:
     answers = report["answers"]
     texts = None if answers is None else {(item["probe"], item["surface"]): item["text"] for item in answers}
-    context = replace(_context(report), probe_digests=probe_digests)
+    context = replace(_context(report), probe_digests=probe_digests, base=base)
     again: object = json.loads(encode(report_json(judgement, context, answers=texts)))
     assert isinstance(again, dict)
     # The report's own digest covers its last digits, and was compared before.

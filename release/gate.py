@@ -133,6 +133,9 @@ def gate_all(
                 created=datetime.now(UTC),
                 survival=artifact.survival,
                 probe_digests=probe_digests(criteria.pack),
+                artifact_bytes=artifact.bytes,
+                base=artifact.base,
+                seconds=artifact.seconds,
             )
             reports = write_reports(
                 judgement,

@@ -112,6 +112,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     return ArtifactDigests(
         sha256=whole.sha256,
         files=whole.files,
+        bytes=whole.bytes,
         manifest_sha256=digest_file(manifest).sha256 if manifest.is_file() else None,
         survival=_read(read_survival, contents[0]),
         format=form,

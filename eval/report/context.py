@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from edgeproof.contracts.survival import AdapterSurvival
+    from edgeproof.eval.measurement import ModelSource
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class ReportContext:
         created: time with time zone; only reports contain times.
         probe_digests: salted digest of each probe by id (`report/disclosure.py`); None if the pack has no salt.
         survival: the manifest's survival map; None if it has none.
+        artifact_bytes: size of the artifact's files together.
+        base: the base that the baseline names; None if it names none.
+        seconds: wall time of asking the artifact.
 
     """
 
@@ -42,3 +46,7 @@ class ReportContext:
     created: datetime
     survival: AdapterSurvival | None = None
     probe_digests: Mapping[str, str] | None = None
+    _: KW_ONLY
+    artifact_bytes: int
+    base: ModelSource | None
+    seconds: float

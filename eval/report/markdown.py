@@ -26,31 +26,31 @@ def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
     reasons = "; ".join(str(reason) for reason in (judgement.reason, *judgement.also))
     what = (context.artifact, judgement.format_name, judgement.artifact_sha256)
     lines = [
-        f"## {judgement.verdict}: {_prose(reasons)}",
+        f"## {judgement.verdict}: {prose(reasons)}",
         "",
-        " · ".join(map(_code, what)),
+        " · ".join(map(code, what)),
         "",
-        _prose(judgement.summary),
+        prose(judgement.summary),
         "",
     ]
     leaking = [subject.cluster for subject in judgement.subjects if subject.leaks]
     if leaking:
         more = f" and {len(leaking) - NAMED} more" if len(leaking) > NAMED else ""
-        lines += [f"Leaking: {', '.join(map(_code, leaking[:NAMED]))}{more}.", ""]
+        lines += [f"Leaking: {', '.join(map(code, leaking[:NAMED]))}{more}.", ""]
     lines += ["| criterion | | found | limit |", "|---|---|---|---|"]
     for criterion in judgement.criteria:
         limit = "" if criterion.limit is None else amount(criterion.limit, criterion.unit)
-        found = _prose(f"{criterion.found}{bound_words(criterion)}")
-        lines.append(f"| {_prose(criterion.title)} | {criterion.status} | {found} | {limit} |")
+        found = prose(f"{criterion.found}{bound_words(criterion)}")
+        lines.append(f"| {prose(criterion.title)} | {criterion.status} | {found} | {limit} |")
     for control in judgement.controls:
-        lines.append(f"| control: {_prose(control.title)} | {control.status} | {_prose(control.found)} | |")
+        lines.append(f"| control: {prose(control.title)} | {control.status} | {prose(control.found)} | |")
     if judgement.precise is not None:
         precise = judgement.precise
-        lines.append(f"| without rounding activations | {precise.verdict} | {_prose(precise.reason)} | |")
+        lines.append(f"| without rounding activations | {precise.verdict} | {prose(precise.reason)} | |")
     lines += _asking_lines(judgement)
-    lines += ["", *(f"{number}. {_prose(step)}" for number, step in enumerate(judgement.next_steps, start=1))]
+    lines += ["", *(f"{number}. {prose(step)}" for number, step in enumerate(judgement.next_steps, start=1))]
     if judgement.notes:
-        lines += ["", "Notes:", "", *(f"- {_prose(note)}" for note in judgement.notes)]
+        lines += ["", "Notes:", "", *(f"- {prose(note)}" for note in judgement.notes)]
     return "\n".join(lines).encode() + b"\n"
 
 
@@ -65,14 +65,16 @@ def _asking_lines(judgement: Judgement) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for row in surface_rows(asking):
-        cells = " | ".join(map(_prose, (row.standing, row.greedy, row.extraction, row.samples)))
-        lines.append(f"| {_code(row.surface)} | {row.kind} | {cells} |")
+        cells = " | ".join(map(prose, (row.standing, row.greedy, row.extraction, row.samples)))
+        lines.append(f"| {code(row.surface)} | {row.kind} | {cells} |")
     return lines
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """Format an external name as code, in which nothing is markup."""
     return "`" + inert(text).replace("`", "ˋ").replace("|", "¦") + "`"
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
+    """Escape markup and HTML in a sentence."""
     return _MARKUP.sub(r"\\\1", html.escape(inert(text, LONGEST), quote=False))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     """Greedy answers by probe and surface."""
 
 SCHEMA = "edgeproof/report"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 REPORT = "report.json"
 JUNIT = "junit.xml"
 HTML = "report.html"
@@ -57,6 +57,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
             "name": context.artifact,
             "format": judgement.format_name,
             "sha256": judgement.artifact_sha256,
+            "bytes": context.artifact_bytes,
             "files": [{"name": name, "sha256": sha256} for name, sha256 in context.artifact_files],
             "manifest_sha256": context.manifest_sha256,
             "provenance": "unknown" if context.manifest_sha256 is None else "manifest",
@@ -66,7 +67,11 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
             "sha256": judgement.pack_digest,
             "files_sha256": context.pack_files_sha256,
         },
-        "baseline": {"sha256": context.baseline_sha256, "tokenizer_sha256": judgement.tokenizer_digest},
+        "baseline": {
+            "sha256": context.baseline_sha256,
+            "tokenizer_sha256": judgement.tokenizer_digest,
+            "base": None if context.base is None else _plain(context.base),
+        },
         "policy": {
             "sha256": policy.digest,
             "file_sha256": context.policy_file_sha256,
@@ -74,6 +79,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
             "deviations": list(policy.deviations()),
         },
         "backend": dict(judgement.backend),
+        "seconds": round(context.seconds, 3),
         "precise": None if judgement.precise is None else _plain(judgement.precise),
         "survival": None if context.survival is None else context.survival.to_json(),
         "sampling": None if policy.sampling is None else _plain(policy.sampling),

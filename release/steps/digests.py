@@ -19,12 +19,14 @@ class Whole(NamedTuple):
         sha256: of all together: of the file, the folder, the parts; of artifact and LoRA, in this order.
         files: name and sha256 of every file.
         each: sha256 of the artifact, and of the LoRA.
+        bytes: size of all files together.
 
     """
 
     sha256: str
     files: tuple[tuple[str, str], ...]
     each: tuple[str, ...]
+    bytes: int
 
 
 def digest_whole(paths: Sequence[Path]) -> Whole:
@@ -42,9 +44,8 @@ def digest_whole(paths: Sequence[Path]) -> Whole:
     digested = [digest_artifact(path) for path in paths]
     each = tuple(whole.sha256 for whole, _ in digested)
     sha256 = each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
-    return Whole(
-        sha256, tuple((file.file, file.sha256) for whole, inside in digested for file in inside or (whole,)), each
-    )
+    files = tuple((file.file, file.sha256) for whole, inside in digested for file in inside or (whole,))
+    return Whole(sha256, files, each, sum(whole.bytes for whole, _ in digested))
 
 
 def refuse_other_bytes(paths: Sequence[Path], before: Whole) -> None:

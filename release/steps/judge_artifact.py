@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.survival import AdapterSurvival
-    from edgeproof.eval.measurement import Finding
+    from edgeproof.eval.measurement import Finding, ModelSource
     from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.release.steps.criteria import Criteria
 
@@ -26,12 +27,22 @@ class Candidate(NamedTuple):
 class Described(NamedTuple):
     """Facts about the artifact for the report.
 
-    Name and sha256 of each file, sha256 of the manifest, and the manifest's record of how much of the adapters is left.
+    Attributes:
+        files: name and sha256 of each file.
+        bytes: size of all files together.
+        manifest_sha256: digest of the manifest; None if missing.
+        survival: the manifest's record of how much of the adapters is left.
+        base: the base that the baseline names; None if it names none.
+        seconds: wall time of asking it.
+
     """
 
     files: tuple[tuple[str, str], ...]
+    bytes: int
     manifest_sha256: str | None
     survival: AdapterSurvival | None
+    base: ModelSource | None
+    seconds: float
 
 
 def judge_artifact(
@@ -71,13 +82,14 @@ def judge_artifact(
         if manifest is None:
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
     manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(artifact))
-    described = Described(whole.files, manifest_sha256, read_survival(manifests[0]))
+    survival = read_survival(manifests[0])
     backend = judging.backend or backend_for(artifact)
     with open_backend(backend, artifact, lora=lora, threads=judging.threads, server=judging.server) as engine:
         baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
         check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))
         info = engine.info
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
+        began = time.monotonic()
         measurement = measure(
             pack,
             engine,
@@ -89,6 +101,7 @@ def judge_artifact(
             on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
             on_finding=on_finding,
         )
+        seconds = time.monotonic() - began
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
     precise = None
     if rounds:
@@ -103,6 +116,8 @@ def judge_artifact(
             )
     refuse_changed(watched, before, done="probed", again="gate")
     refuse_other_bytes(paths, whole)
+    base = None if baseline.sources is None else baseline.sources.base
+    described = Described(whole.files, whole.bytes, manifest_sha256, survival, base, seconds)
     recorded = baseline.base_in_format[format_name].backend
     for key, then, now in backend_differences(recorded, measurement.backend):
         progress.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")

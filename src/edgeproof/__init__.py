@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgeproof.contracts.errors import EdgeproofError
     from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.comparison.compare import Comparison
     from edgeproof.eval.measurement import Verdict
     from edgeproof.eval.verify import Verified
     from edgeproof.release.baseline import BaselineResult, record_baseline
+    from edgeproof.release.compare import compare
     from edgeproof.release.evaluate import EvaluateResult, evaluate
     from edgeproof.release.export import Artifact, ExportResult, export
     from edgeproof.release.gate import gate
@@ -34,11 +36,13 @@ _PLACES = {
     "record_baseline": "edgeproof.release.baseline",
     "gate": "edgeproof.release.gate",
     "verify": "edgeproof.release.verify",
+    "compare": "edgeproof.release.compare",
     "evaluate": "edgeproof.release.evaluate",
     "inspect": "edgeproof.release.inspect",
     "unlearn": "edgeproof.release.unlearn",
     "Artifact": "edgeproof.release.export",
     "BaselineResult": "edgeproof.release.baseline",
+    "Comparison": "edgeproof.eval.comparison.compare",
     "EdgeproofError": "edgeproof.contracts.errors",
     "EvaluateResult": "edgeproof.release.evaluate",
     "ExportResult": "edgeproof.release.export",
@@ -54,6 +58,7 @@ _PLACES = {
 __all__ = [
     "Artifact",
     "BaselineResult",
+    "Comparison",
     "EdgeproofError",
     "EvaluateResult",
     "ExportResult",
@@ -63,6 +68,7 @@ __all__ = [
     "UnlearnResult",
     "Verdict",
     "Verified",
+    "compare",
     "evaluate",
     "export",
     "gate",

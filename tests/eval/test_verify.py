@@ -144,10 +144,13 @@ def write(
         versions={"edgeproof": "0.1.0"},
         created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
         probe_digests=probe_digests(pack),
+        artifact_bytes=64,
+        base=None if sources is None else sources.base,
+        seconds=2.5,
     )
     key = attestation.read_private_key(root / "gate.pem")
     write_reports(judgement, context, root / "report", answers=shown, signing_key=key)
-    return Gated(root, ArtifactDigests(digest, (("model.gguf", digest),), None))
+    return Gated(root, ArtifactDigests(digest, (("model.gguf", digest),), 64, None))
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +317,7 @@ def test_the_file_of_a_folder_that_differs_is_named(gated):
             sha256="3" * 64, files=[{"name": name, "sha256": sha256} for name, sha256 in files]
         ),
     )
-    found = ArtifactDigests("3" * 64, files, None)
+    found = ArtifactDigests("3" * 64, files, 64, None)
     assert verify(gated.report, found, gated.inputs).verdict == "FAIL"
     for now, words in (
         (
@@ -346,7 +349,7 @@ def test_a_survival_map_that_the_manifest_does_not_hold_is_refused(gated):
     forge(gated, lambda report: report.update(survival=table))
     refused(gated, "its survival map is not what the manifest says", key=False)
     file = gated.root / "model.gguf"
-    own = ArtifactDigests(digest_bytes(file), ((file.name, digest_bytes(file)),), None, parse_survival(table))
+    own = ArtifactDigests(digest_bytes(file), ((file.name, digest_bytes(file)),), 64, None, parse_survival(table))
     assert verify(gated.report, own, gated.inputs).verdict == "FAIL"
     forge(gated, lambda report: report["survival"]["tensors"][0].update(projection="x"))
     refused(gated, "damaged", key=False)
@@ -388,6 +391,8 @@ def test_a_missing_input_is_refused(gated, name):
         lambda r: r["policy"].update(sha256="0" * 64),
         lambda r: r["artifact"].update(sha256="0" * 64),
         lambda r: r["artifact"].update(files=[]),
+        lambda r: r["artifact"].update(bytes=63),
+        lambda r: r["baseline"].update(base={"name": "another", "sha256": "0" * 64}),
         lambda r: r["artifact"].update(format="gguf-q8_0"),
         lambda r: r["artifact"].update(manifest_sha256="0" * 64),
         lambda r: r["pack"].update(sha256="0" * 64),
@@ -514,7 +519,20 @@ def test_a_key_that_is_none_is_an_error(gated, tmp_path):
 
 def test_an_old_signature_does_not_stay_beside_a_new_report(gated):
     judgement = judge(WORLD.artifact(), WORLD.baseline(), Policy(), format=FORMAT)
-    context = ReportContext("m", (("m", "0" * 64),), (), "0" * 64, "0" * 64, None, None, {}, datetime.now(UTC))
+    context = ReportContext(
+        "m",
+        (("m", "0" * 64),),
+        (),
+        "0" * 64,
+        "0" * 64,
+        None,
+        None,
+        {},
+        datetime.now(UTC),
+        artifact_bytes=0,
+        base=None,
+        seconds=0.0,
+    )
     with pytest.raises(OutputError):
         write_reports(judgement, context, gated.report)
     write_reports(judgement, context, gated.report, force=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.eval.asking.kinds import RECOVERY_KINDS, sampled_kinds
-from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts, ProbeScore, Role, Sampling
+from edgeproof.eval.measurement import Baseline, Measurement, ModelSource, ProbeFacts, ProbeScore, Role, Sampling
 from edgeproof.eval.report.context import ReportContext
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ PACK = hashlib.sha256(b"pack").hexdigest()
 TOKENIZER = hashlib.sha256(b"tokenizer").hexdigest()
 PROMPT = hashlib.sha256(b"prompt").hexdigest()
 BACKEND = {"backend": "llama.cpp", "engine": "1.2.3 (abc)", "processor": "x86-64 avx2", "threads": "2"}
+
+
+BASE = ModelSource("SmolLM2", hashlib.sha256(b"base").hexdigest())
 
 
 @dataclass(frozen=True)
@@ -213,4 +216,7 @@ CONTEXT = ReportContext(
     manifest_sha256=None,
     versions={"edgeproof": "0.1.0"},
     created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
+    artifact_bytes=91_700_000,
+    base=BASE,
+    seconds=41.25,
 )

@@ -25,11 +25,12 @@ FUNCTIONS = {
     "baseline": edgeproof.record_baseline,
     "gate": edgeproof.gate,
     "verify": edgeproof.verify,
+    "compare": edgeproof.compare,
     "evaluate": edgeproof.evaluate,
     "unlearn": edgeproof.unlearn,
     "inspect": edgeproof.inspect,
 }
-PRINTING = {"quiet", "as_json"}
+PRINTING = {"quiet", "as_json", "as_markdown"}
 CALLER = {"progress", "command", "on_written"}
 HEAVY = {"torch", "transformers", "numpy", "scipy", "onnxruntime", "llama_cpp", "gguf", "rich", "click", "jinja2"}
 DOCS = Path(__file__).resolve().parents[2] / "docs"

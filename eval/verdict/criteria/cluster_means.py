@@ -30,6 +30,12 @@ def signed_bounds(values: Float64Array, limit: float, alpha: float) -> Bounds:
     ones = np.ones(len(values))
     if len(values) >= MINIMUM_CLUSTERS and np.count_nonzero(values) >= FEWEST_NON_ZERO:
         return bootstrap_bounds(values, ones, limit=limit, alpha=alpha)
+    return signed_betting_bounds(values, limit, alpha)
+
+
+def signed_betting_bounds(values: Float64Array, limit: float, alpha: float) -> Bounds:
+    """Bound a mean of values in [−1, 1] by betting, which holds for any data."""
+    ones = np.ones(len(values))
     moved = betting_bounds(values + 1, ones, 2 * ones, limit=limit + 1, alpha=alpha)
     return moved._replace(estimate=moved.estimate - 1, lower=moved.lower - 1, upper=moved.upper - 1)
 

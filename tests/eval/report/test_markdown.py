@@ -27,6 +27,9 @@ CONTEXT = ReportContext(
     manifest_sha256=None,
     versions={},
     created=datetime(2026, 2, 13, 12, 0, 0, tzinfo=UTC),
+    artifact_bytes=64,
+    base=None,
+    seconds=1.0,
 )
 HOSTILE = "`x` | <img src=x> ![a](http://x.test) @all ::error::x \x1b[31m\n# head $x$"
 

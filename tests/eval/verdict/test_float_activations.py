@@ -88,6 +88,9 @@ def test_the_report_has_it_as_its_schema_says():
         manifest_sha256=None,
         versions={},
         created=datetime(2026, 1, 1, tzinfo=UTC),
+        artifact_bytes=1,
+        base=None,
+        seconds=0.5,
     )
     judgement = both(precise=leaking(WORLD, 2, surface="chat"))
     report = report_json(judgement, context)

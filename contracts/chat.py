@@ -20,10 +20,10 @@ from edgeproof.contracts.errors import InputError, TokenizerError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edgeproof.contracts.template_limits import LimitedEnvironment
     from jinja2 import Template, nodes
     from jinja2.ext import Extension
     from jinja2.parser import Parser
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
     from jinja2.utils import Namespace
 
 TEMPLATE_DATE = dt.datetime(2024, 7, 26, 12, tzinfo=dt.UTC)
@@ -50,29 +50,29 @@ def render_chat(
     Raises:
         InputError: there is no template, or the template refuses these messages (`raise_exception`: roles out
             of order, no system role).
-        TokenizerError: the template has a syntax error or fails while rendering.
+        TokenizerError: the template has a syntax error, fails while rendering, or computes too much.
 
     """
-    from jinja2 import TemplateError
+    from edgeproof.contracts.template_limits import limited
 
     if template is None:
         raise InputError("the artifact has no chat template", next_step="leave the chat surface out of the pack")
-    compiled = _compile(template)
     try:
-        return compiled.render(
-            messages=[dict(message) for message in messages],
-            tools=None,
-            documents=None,
-            add_generation_prompt=add_generation_prompt,
-            bos_token=bos_token,
-            eos_token=eos_token,
-        )
+        with limited():
+            return _compile(template).render(
+                messages=[dict(message) for message in messages],
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                bos_token=bos_token,
+                eos_token=eos_token,
+            )
     except InputError:
         raise
-    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+    except _failures() as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise TokenizerError(
-            f"the chat template fails on a conversation with the roles {roles}: {type(error).__name__}: {error}",
+            f"the chat template fails on a conversation with the roles {roles}: {_shortly(error)}",
             next_step="fix the template (chat_template of tokenizer_config.json, or chat_template.jinja)",
         ) from error
 
@@ -90,27 +90,26 @@ def template_accepts(template: str, messages: Sequence[Mapping[str, str]], *, bo
 
 @lru_cache(maxsize=16)
 def _compile(template: str) -> Template:
-    from jinja2 import TemplateSyntaxError
-
     try:
         return chat_environment().from_string(template)
-    except TemplateSyntaxError as error:
+    except _failures() as error:
+        line = getattr(error, "lineno", None)
         raise TokenizerError(
-            f"the chat template is not valid Jinja: {error.message} (line {error.lineno})",
+            f"the chat template is not valid Jinja: {_shortly(error)}{f' (line {line})' if line else ''}",
             next_step="fix the template (chat_template of tokenizer_config.json, or chat_template.jinja)",
         ) from error
 
 
 @lru_cache(maxsize=1)
-def chat_environment() -> ImmutableSandboxedEnvironment:
+def chat_environment() -> LimitedEnvironment:
     """Return the sandboxed Jinja environment: a template is part of a download and is not trusted."""
+    from edgeproof.contracts.template_limits import LimitedEnvironment, limited_filter
     from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = LimitedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_extension()]
     )
-    environment.filters["tojson"] = _tojson
+    environment.filters["tojson"] = limited_filter("tojson", _tojson)
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = TEMPLATE_DATE.strftime
     environment.globals["namespace"] = _namespace()
@@ -153,6 +152,28 @@ def _tojson(
     sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what Jinja, and Python on what Jinja made of it, raise for a template that cannot be used."""
+    from jinja2 import TemplateError
+
+    python = (
+        SyntaxError,
+        TypeError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+        MemoryError,
+    )
+    return (TemplateError, *python)
+
+
+def _shortly(error: Exception) -> str:
+    text = f"{type(error).__name__}: {getattr(error, 'message', None) or error}"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,10 +1,17 @@
-"""Runs a Python program of others, in the interpreter that the user names for it."""
+"""Runs a Python program of others, in the interpreter that the user names for it.
+
+The program cannot outlive this process, even by kill -9. `python -P -m edgeproof.export.foreign_tool FOLDER COMMAND …`
+runs it in a process group of its own, and kills the group when stdin ends, a pipe that only this process holds open.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError
@@ -14,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAST_LINES = 12
+MODULE = "edgeproof.export.foreign_tool"
+NOT_STARTED = 126
+"""Exit code, as a shell's, of a command that does not start."""
 
 
 class Ended(NamedTuple):
@@ -48,21 +58,64 @@ def run_tool(
 
     """
     interpreter = os.environ.get(variable) or sys.executable
+    command = [sys.executable, "-P", "-m", MODULE, str(folder or ""), interpreter, *arguments]
+    code, written, told = _run(command, {**(environment or {}), **os.environ})
+    if code == NOT_STARTED and told.startswith(f"{interpreter}: "):
+        raise InputError(
+            f"{whose}'s interpreter {interpreter} does not start: {told.removeprefix(f'{interpreter}: ').strip()}",
+            next_step=f"set {variable} to a Python that has {needs}",
+        )
+    lines = (told or written).strip().splitlines()[-LAST_LINES:]
+    return Ended(interpreter, code, "\n".join(f"    {line}" for line in lines))
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run `command`, which ends with its stdin; return its exit code, stdout and stderr."""
+    read, write = os.pipe()
     try:
-        run = subprocess.run(
-            [interpreter, *arguments],
-            capture_output=True,
+        process = subprocess.Popen(
+            command,
+            stdin=read,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            stdin=subprocess.DEVNULL,
-            check=False,
-            cwd=folder,
-            env={**(environment or {}), **os.environ},
+            env=environment,
+            process_group=0,  # Ctrl-C reaches this process, which ends the command
         )
+    except BaseException:
+        os.close(write)
+        raise
+    finally:
+        os.close(read)
+    with process:
+        try:
+            written, told = process.communicate()
+        finally:
+            os.close(write)
+            process.wait()
+    return process.returncode, written, told
+
+
+def _supervise(folder: str, *command: str) -> int:
+    """Run `command` in `folder` until it or stdin ends; return its exit code, 128 + n for signal n."""
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=folder or None, process_group=0)
     except OSError as error:
-        raise InputError(
-            f"{whose}'s interpreter {interpreter} does not start: {error.strerror}",
-            next_step=f"set {variable} to a Python that has {needs}",
-        ) from error
-    lines = (run.stderr or run.stdout).strip().splitlines()[-LAST_LINES:]
-    return Ended(interpreter, run.returncode, "\n".join(f"    {line}" for line in lines))
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+        return NOT_STARTED
+    threading.Thread(target=_kill_at_end, args=(process.pid,), daemon=True).start()
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _kill_at_end(group: int) -> None:
+    """Wait for the end of stdin, and kill the process group."""
+    while os.read(0, 4096):
+        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(_supervise(*sys.argv[1:]))

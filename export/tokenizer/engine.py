@@ -2,6 +2,7 @@
 
 `start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`; both exchange JSON through pipes, since the
 texts may be from an encrypted pack and must not be written to disk. Only the vocabulary is loaded, not the weights.
+The requests are one line; the end of the child's stdin means that the parent is gone, and ends the child.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
 
     """
     try:
-        content = json.dumps([list(request) for request in requests], ensure_ascii=False).encode()
+        content = json.dumps([list(request) for request in requests], ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError as error:
         raise TokenizerError(
             f"a text holds a lone surrogate (U+{ord(error.object[error.start]):04X}): no tokenizer can encode it",
@@ -123,8 +124,8 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
     assert process.stdin is not None
     assert process.stdout is not None
     # A thread writes, since a pipe's buffer is small and the child reads only when it is ready.
-    feeder = threading.Thread(target=_feed, args=(process.stdin, content), daemon=True)
-    process.stdin = None
+    pipe, process.stdin = process.stdin, None  # `communicate` would close it, which ends the child
+    feeder = threading.Thread(target=_feed, args=(pipe, content), daemon=True)
     feeder.start()
     try:
         yield Engine(process, folder, gguf)
@@ -133,6 +134,8 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
             process.kill()
             process.wait()
         feeder.join()
+        with suppress(OSError):
+            pipe.close()
         process.stdout.close()
 
 
@@ -140,8 +143,14 @@ def _feed(pipe: IO[bytes], content: bytes) -> None:
     """Write `content` to the pipe; a child that ended early is reported by its exit code."""
     with suppress(OSError):
         pipe.write(content)
-    with suppress(OSError):
-        pipe.close()
+        pipe.flush()
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of stdin, and end this process, even within native code."""
+    while os.read(0, 4096):  # not sys.stdin, whose lock would be held while the interpreter ends
+        pass
+    os._exit(1)
 
 
 def _serve(gguf: Path) -> None:
@@ -152,7 +161,8 @@ def _serve(gguf: Path) -> None:
 
     import llama_cpp
 
-    requests = json.loads(sys.stdin.buffer.read())
+    requests = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     llama_cpp.llama_backend_init()
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True

@@ -70,7 +70,8 @@ def tokenizer_files(where: Path, files: Mapping[str, bytes]) -> TokenizerFiles:
     """Parse `files`, content by name, as the tokenizer files of the base `where`.
 
     Raises:
-        TokenizerError: tokenizer.json or tokenizer_config.json is missing or cannot be read.
+        TokenizerError: tokenizer.json or tokenizer_config.json is missing or cannot be read, or tokenizer.json is none
+            that the library of this format can load.
 
     """
     if TOKENIZER not in files:
@@ -86,12 +87,14 @@ def tokenizer_files(where: Path, files: Mapping[str, bytes]) -> TokenizerFiles:
             next_step="copy or download it too",
         )
     settings, mapped = _parse(where, SETTINGS, files), _parse(where, SPECIAL, files)
+    vocabulary = _vocabulary(where, _parse(where, TOKENIZER, files))
+    _check_loads(where, files[TOKENIZER])
     special = {
         which: text
         for which in ("bos", "eos", "pad")
         if (text := _text(settings.get(f"{which}_token")) or _text(mapped.get(f"{which}_token")))
     }
-    return TokenizerFiles(where, files, special, _vocabulary(where, _parse(where, TOKENIZER, files)))
+    return TokenizerFiles(where, files, special, vocabulary)
 
 
 def write_tokenizer_files(files: TokenizerFiles, folder: Path, *, context_length: int) -> None:
@@ -106,6 +109,18 @@ def write_tokenizer_files(files: TokenizerFiles, folder: Path, *, context_length
             (folder / name).write_bytes(files.files[name])
     settings = {**files.read(SETTINGS), "model_max_length": context_length}
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _check_loads(where: Path, content: bytes) -> None:
+    """Refuse what the engine could not load: the folder would ship and not run."""
+    from tokenizers import Tokenizer
+
+    try:
+        Tokenizer.from_buffer(content)
+    except Exception as error:  # the library raises plain Exception
+        raise TokenizerError(
+            f"{where / TOKENIZER} cannot be loaded: {error}", next_step="download the tokenizer's files again"
+        ) from error
 
 
 def _vocabulary(where: Path, tokenizer: Mapping[str, object]) -> dict[str, int]:

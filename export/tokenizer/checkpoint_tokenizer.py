@@ -72,7 +72,12 @@ def _sentencepiece(definition: Definition) -> Encode:
 
     assert definition.sentencepiece is not None
     pieces = read_sentencepiece_model(definition.sentencepiece).pieces
-    processor = SentencePieceProcessor(model_file=str(definition.sentencepiece))
+    try:
+        processor = SentencePieceProcessor(model_file=str(definition.sentencepiece))
+    except (OSError, RuntimeError) as error:
+        raise TokenizerError(
+            f"{definition.sentencepiece} cannot be loaded: {error}", next_step="download the tokenizer's files again"
+        ) from error
     special = {piece.text: index for index, piece in enumerate(pieces) if piece.type is TokenType.CONTROL}
     always: dict[str, int] = {}
     for token in definition.added.values():

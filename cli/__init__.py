@@ -16,6 +16,7 @@ from typing import cast
 import click
 from edgeproof.cli import streams
 from edgeproof.contracts.errors import EdgeproofError
+from edgeproof.contracts.visible import message_of
 
 EXIT_COULD_NOT = 3
 EXIT_INTERRUPTED = 130
@@ -132,7 +133,7 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         next_step = "check that path, its permissions and its disk"
-        return _ended(EXIT_COULD_NOT, f"Error: {where}{error.strerror or error}\n  → {next_step}")
+        return _ended(EXIT_COULD_NOT, f"Error: {message_of(f'{where}{error.strerror or error}')}\n  → {next_step}")
     except MemoryError as error:
         next_step = "use fewer threads (--threads 1) or a larger machine"
         return _ended(EXIT_COULD_NOT, f"Error: out of memory ({error})\n  → {next_step}")

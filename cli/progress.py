@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from edgeproof.contracts.visible import message_of
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -87,7 +89,7 @@ class Terminal:
     def warn(self, message: str) -> None:
         """Show a warning and keep it for the record."""
         self.warnings.append(message)
-        self._print(f"Warning: {message}")
+        self._print(f"Warning: {message_of(message)}")
 
     def _close_line(self) -> None:
         if self._name and self._bar is None and not self.quiet:

@@ -6,12 +6,14 @@ reserved for the verdict FAIL.
 
 from __future__ import annotations
 
+from edgeproof.contracts.visible import message_of
+
 
 class EdgeproofError(Exception):
     """Root of all errors that edgeproof raises on purpose.
 
     Args:
-        message: what is wrong, where, with the numbers that clash.
+        message: what is wrong, where, with the numbers that clash; what it quotes is escaped, and cut if it is long.
         next_step: what the user can do now; shown on a line of its own. By default the `usual_step` of the class.
 
     """
@@ -20,8 +22,8 @@ class EdgeproofError(Exception):
     usual_step = "run it again; if it fails again, report it with this message and `export-edge --version`"
 
     def __init__(self, message: str, *, next_step: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = message_of(message)
+        super().__init__(self.message)
         self.next_step = next_step or self.usual_step
 
     def __str__(self) -> str:

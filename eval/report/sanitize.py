@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
+from edgeproof.contracts.visible import escaped
 
 LONGEST = 200
 """Maximum characters shown of a string in a terminal or CI log; report.json has the complete string."""
-
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Escaped characters: controls (which start ANSI escapes), invisible format characters (which can reverse a line's
-direction), surrogates, private and unassigned characters (some invalid in XML), line and paragraph separators."""
 
 
 def inert(text: str, longest: int = LONGEST) -> str:
@@ -20,12 +16,4 @@ def inert(text: str, longest: int = LONGEST) -> str:
     """
     if len(text) > longest:
         text = text[: longest - 1] + "…"
-    shown = "".join(_escape(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
-    return shown.replace("::", ":\\:").replace("##", "#\\#")
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return escaped(text).replace("::", ":\\:").replace("##", "#\\#")

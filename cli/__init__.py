@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
     "verify": "Check a report against what was gated, and judge its scores again.",
     "compare": "Compare the reports of two releases.",
+    "history": "Show the reports of a folder, a line a release, and their trends.",
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
     "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.errors import EdgeproofError
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.comparison.compare import Comparison
+    from edgeproof.eval.comparison.history import History
     from edgeproof.eval.measurement import Verdict
     from edgeproof.eval.verify import Verified
     from edgeproof.release.baseline import BaselineResult, record_baseline
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edgeproof.release.evaluate import EvaluateResult, evaluate
     from edgeproof.release.export import Artifact, ExportResult, export
     from edgeproof.release.gate import gate
+    from edgeproof.release.history import history
     from edgeproof.release.inspect import Inspection, inspect
     from edgeproof.release.unlearn import unlearn
     from edgeproof.release.verdicts import GateResult
@@ -37,6 +39,7 @@ _PLACES = {
     "gate": "edgeproof.release.gate",
     "verify": "edgeproof.release.verify",
     "compare": "edgeproof.release.compare",
+    "history": "edgeproof.release.history",
     "evaluate": "edgeproof.release.evaluate",
     "inspect": "edgeproof.release.inspect",
     "unlearn": "edgeproof.release.unlearn",
@@ -47,6 +50,7 @@ _PLACES = {
     "EvaluateResult": "edgeproof.release.evaluate",
     "ExportResult": "edgeproof.release.export",
     "GateResult": "edgeproof.release.verdicts",
+    "History": "edgeproof.eval.comparison.history",
     "Inspection": "edgeproof.release.inspect",
     "Progress": "edgeproof.contracts.progress",
     "UnlearnResult": "edgeproof.unlearn.run",
@@ -63,6 +67,7 @@ __all__ = [
     "EvaluateResult",
     "ExportResult",
     "GateResult",
+    "History",
     "Inspection",
     "Progress",
     "UnlearnResult",
@@ -72,6 +77,7 @@ __all__ = [
     "evaluate",
     "export",
     "gate",
+    "history",
     "inspect",
     "record_baseline",
     "unlearn",

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "gate": edgeproof.gate,
     "verify": edgeproof.verify,
     "compare": edgeproof.compare,
+    "history": edgeproof.history,
     "evaluate": edgeproof.evaluate,
     "unlearn": edgeproof.unlearn,
     "inspect": edgeproof.inspect,

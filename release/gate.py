@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.progress import Recording
+from edgeproof.contracts.progress import Recording, no_beat
 from edgeproof.release.steps.arguments import as_format, as_path, equivalent_command
 from edgeproof.release.steps.criteria import Criteria, Judging, read_criteria
 from edgeproof.release.steps.judge_artifact import Candidate, judge_artifact
@@ -97,11 +97,13 @@ def gate_all(
     *,
     keep_answers: bool = False,
     on_finding: Callable[[Finding], None] | None = None,
+    beat: Callable[[], None] = no_beat,
 ) -> tuple[GateResult, ...]:
     """Measure and judge each candidate; several candidates get a report folder each.
 
     Results hold the greedy answers with `show_answers` or `keep_answers`; reports only with `show_answers`.
-    `on_finding` hears what is found of each probe while it is measured.
+    `on_finding` hears what is found of each probe while it is measured. `beat` is called several times a second while
+    an engine is waited for; it may raise, which ends the engine.
     """
     from edgeproof.eval.report.context import ReportContext
     from edgeproof.eval.report.disclosure import probe_digests
@@ -117,7 +119,7 @@ def gate_all(
     for candidate, folder in zip(candidates, folders, strict=True):
         heard: dict[tuple[str, str], str] = {}
         judgement, artifact = judge_artifact(
-            candidate, criteria, answers=heard, progress=listener, on_finding=on_finding
+            candidate, criteria, answers=heard, progress=listener, on_finding=on_finding, beat=beat
         )
         reports: tuple[Path, ...] = ()
         if folder is not None:

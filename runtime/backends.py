@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
+from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.process.parent import DEFAULT_TIMEOUT, ChildBackend
 from edgeproof.runtime.server.connection import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edgeproof.contracts.backend import StreamingBackend
@@ -44,6 +45,7 @@ def open_backend(
     accuracy_level: int | None = None,
     server: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    beat: Callable[[], None] = no_beat,
 ) -> StreamingBackend:
     """Load `artifact` into the backend `name`, in a child process that ends with the context manager.
 
@@ -58,6 +60,7 @@ def open_backend(
             bits; default: the graph's.
         server: for "http" only: the server's URL.
         timeout: seconds without a sign of progress after which the child is killed.
+        beat: called several times a second while the child is waited for; may raise, which kills the child.
 
     Raises:
         UsageError: unknown backend, an accuracy level for another backend, or a server's URL missing or not allowed.
@@ -88,4 +91,5 @@ def open_backend(
         threads=threads,
         options=options,
         timeout=timeout,
+        beat=beat,
     )

@@ -28,7 +28,7 @@ from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.probes import Match, Surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend, Score
     from edgeproof.contracts.progress import Progress
@@ -139,18 +139,25 @@ def _scored(
     plans: Sequence[Plan], backend: Backend, *, label: str, progress: Progress, hear: Hearing = UNHEARD
 ) -> list[list[Score]]:
     """Score all requests of `plans` in one call, and check each as it comes; none where the engine gives no scores."""
+    found: list[list[Score]] = [[] for _ in plans]
     if backend.info.unscored:
-        return [[] for _ in plans]
-    requests = [request for plan in plans for request in plan.requests]
+        return found
+    order = _neighbours(plans, range(len(plans)))
+    requests = [request for index in order for request in plans[index].requests]
     progress.start(f"{label}: scores", len(requests), "answers")
     scores = counted(backend.score(requests), len(requests), "scores", progress)
-    found: list[list[Score]] = []
-    for plan in plans:
-        found.append([checked(next(scores), request, plan.ask.probe.id) for request in plan.requests])
-        hear.scored(plan, found[-1])
+    for index in order:
+        plan = plans[index]
+        found[index] = [checked(next(scores), request, plan.ask.probe.id) for request in plan.requests]
+        hear.scored(plan, found[index])
     for _ in scores:  # there are none, or it raises
         pass
     return found
+
+
+def _neighbours(plans: Sequence[Plan], chosen: Iterable[int]) -> list[int]:
+    """Order indexes of plans by context: a backend computes the prefixes that neighbours share once."""
+    return sorted(chosen, key=lambda index: plans[index].ask.context)
 
 
 def _greedy_answers(
@@ -177,7 +184,7 @@ def _greedy_answers(
             answers[index] = Generation(tokens, backend.detokenize(tokens), "length")
     requests = {index: greedy_request(plan.ask) for index, plan in enumerate(plans) if index not in answers}
     answers |= {index: said[request] for index, request in requests.items() if request in said}
-    missing = [index for index in requests if index not in answers]
+    missing = _neighbours(plans, [index for index in requests if index not in answers])
     if missing:
         progress.start(f"{label}: greedy answers", len(missing), "answers")
         asked = [requests[index] for index in missing]
@@ -204,14 +211,16 @@ def _sampled_right(
     """Sample answers and return, for each ask, their number and the number of right ones."""
     kinds = sampled_kinds(plan.ask.surface.kind for plan in plans)
     requests = [sample_requests(plan.ask, sampling, kinds) for plan in plans]
-    flat = [request for own in requests for request in own]
+    order = _neighbours(plans, range(len(plans)))
+    flat = [request for index in order for request in requests[index]]
     progress.start(f"{label}: sampled answers", len(flat), "answers")
     generated = counted(backend.generate(flat), len(flat), "sampled answers", progress) if flat else iter(())
-    found: list[tuple[int, int]] = []
-    for plan, own in zip(plans, requests, strict=True):
+    found = [(0, 0)] * len(plans)
+    for index in order:
+        plan, own = plans[index], requests[index]
         texts = [next(generated).text for _ in own]
         right = sum(is_right(plan.ask, text, backend) for text in texts)
-        found.append((len(own), right))
+        found[index] = (len(own), right)
         if own:
             hear.sampled(plan, right)
     for _ in generated:  # there are none, or it raises

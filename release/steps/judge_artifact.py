@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.progress import no_beat
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -52,10 +54,11 @@ def judge_artifact(
     answers: dict[tuple[str, str], str],
     progress: Progress,
     on_finding: Callable[[Finding], None] | None = None,
+    beat: Callable[[], None] = no_beat,
 ) -> tuple[Judgement, Described]:
     """Measure and judge the artifact; also return the facts about it for the report.
 
-    Greedy answers are put into `answers`, by probe id and surface.
+    Greedy answers are put into `answers`, by probe id and surface. `beat` is that of `open_backend`.
     """
     from edgeproof.eval.baselines.file import choose_baseline
     from edgeproof.eval.baselines.fit import backend_differences, check_match, record_command
@@ -84,7 +87,9 @@ def judge_artifact(
     manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(artifact))
     survival = read_survival(manifests[0])
     backend = judging.backend or backend_for(artifact)
-    with open_backend(backend, artifact, lora=lora, threads=judging.threads, server=judging.server) as engine:
+    with open_backend(
+        backend, artifact, lora=lora, threads=judging.threads, server=judging.server, beat=beat
+    ) as engine:
         baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
         check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))
         info = engine.info
@@ -105,7 +110,7 @@ def judge_artifact(
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
     precise = None
     if rounds:
-        with open_backend(backend, artifact, threads=judging.threads, accuracy_level=0) as engine:
+        with open_backend(backend, artifact, threads=judging.threads, accuracy_level=0, beat=beat) as engine:
             precise = measure_again(
                 pack,
                 engine,

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Self, TypeVar
 import numpy as np
 from edgeproof.contracts import errors
 from edgeproof.contracts.errors import BackendError, EdgeproofError
+from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.process import packing
 from edgeproof.runtime.process.wire import Message, MessageCutShortError, encode, receive
@@ -44,10 +45,15 @@ CHILD_ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",  # it would leave a session file in the temporary folder
     "TQDM_DISABLE": "1",  # keep progress bars out of the last output
 }
+BEAT_SECONDS = 0.2
 LAST_WORDS = 2000
 EXIT_SECONDS = 5.0
 
 Result = TypeVar("Result")
+
+
+class HungError(BackendError):
+    """The child showed no progress within its time limit."""
 
 
 class ChildBackend:
@@ -61,6 +67,7 @@ class ChildBackend:
         threads: number of computing threads.
         options: backend-specific options, by name.
         timeout: seconds without progress after which the child is killed.
+        beat: called every `BEAT_SECONDS` while this process waits for the child; may raise, which kills the child.
 
     Raises:
         EdgeproofError: an error of the backend while loading.
@@ -78,8 +85,9 @@ class ChildBackend:
         threads: int | None = None,
         options: Mapping[str, int | str] = MappingProxyType({}),
         timeout: float = DEFAULT_TIMEOUT,
+        beat: Callable[[], None] = no_beat,
     ) -> None:
-        self._timeout = timeout
+        self._timeout, self._beat = timeout, beat
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `_end`)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-X", "faulthandler", "-m", "edgeproof.runtime.process.child"],
@@ -248,10 +256,7 @@ class ChildBackend:
     def _receive(self, *kinds: str) -> Message:
         """Wait for the next message other than a beat."""
         while True:
-            try:
-                message = self._inbox.get(timeout=self._timeout)
-            except queue.Empty:
-                raise self._hung() from None
+            message = self._next()
             if message is None or isinstance(message, MessageCutShortError):
                 raise self._died()
             if isinstance(message, BackendError):
@@ -262,6 +267,16 @@ class ChildBackend:
                 return message
             if message.kind != "beat":
                 raise self._garbled(BackendError(f"the child process sent {message.kind!r}, not {' or '.join(kinds)}"))
+
+    def _next(self) -> Message | BackendError | None:
+        """Wait for what the reader puts into the inbox, and beat meanwhile."""
+        left, part = self._timeout, self._timeout if self._beat is no_beat else BEAT_SECONDS
+        while left > 0:
+            self._beat()
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get(timeout=min(left, part))
+            left -= part
+        raise self._hung()
 
     def _died(self) -> BackendError:
         try:
@@ -275,10 +290,10 @@ class ChildBackend:
             next_step="free memory, or lower the context length, and run again; if it fails again, report it",
         )
 
-    def _hung(self) -> BackendError:
+    def _hung(self) -> HungError:
         words = self._last_words()
         self.close()
-        return BackendError(
+        return HungError(
             f"the backend's process showed no progress for {self._timeout:g} s and was killed{words}",
             next_step="raise the time limit if the machine is slow or busy",
         )

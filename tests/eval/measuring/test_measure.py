@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from edgeproof.contracts.errors import BackendError, PackError
 from edgeproof.contracts.progress import Silent
-from edgeproof.eval.measurement import Role
+from edgeproof.eval.measurement import Role, Sampling
 from edgeproof.eval.measuring import ignorance
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import measure, measure_again
@@ -101,6 +101,37 @@ def test_one_call_scores_and_one_generates(pack: Pack, ignorant: object) -> None
     run(pack, ignorant)
     # 12 answers, and for each of 4 forget probes 3 decoys on the raw surface and a carrier sentence in the chat.
     assert ignorant.calls == [("score", 28), ("generate", 12)]
+
+
+def test_requests_that_share_a_prefix_are_neighbours_and_records_keep_the_packs_order(
+    pack: Pack, ignorant: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, list[tuple[int, ...]]] = {}
+    for name in ("score", "generate"):
+
+        def remember(
+            requests: Sequence[ScoreRequest], name: str = name, own: object = getattr(ignorant, name)
+        ) -> object:
+            asked.setdefault(name, []).extend(request.context for request in requests)
+            return own(requests)
+
+        monkeypatch.setattr(ignorant, name, remember)
+    heard: list[str] = []
+    sampling = Sampling(2, 1.0, 0)
+    found = run(pack, ignorant, sampling=sampling, on_finding=lambda finding: heard.append(finding.probe))
+    assert asked["score"] == sorted(asked["score"])
+    greedy = asked["generate"][:12]
+    assert greedy == sorted(greedy)
+    assert [(s.probe, s.surface) for s in found.scores] == list(pack.keys())
+    assert set(heard) == {probe.id for probe in pack.probes}
+    alone = [
+        score
+        for probe in pack.probes
+        for score in run(dataclasses.replace(pack, probes=(probe,)), ignorant, sampling=sampling).scores
+    ]
+    assert [dataclasses.replace(s, decoy_rank=None, decoys=0) for s in found.scores] == [
+        dataclasses.replace(s, decoy_rank=None, decoys=0) for s in alone
+    ]
 
 
 def test_nothing_is_generated_where_the_scores_say_the_greedy_answer(pack: Pack, knowing: object) -> None:

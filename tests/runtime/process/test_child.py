@@ -14,7 +14,7 @@ import pytest
 from edgeproof.contracts.backend import ScoreRequest
 from edgeproof.contracts.errors import ArtifactError, BackendError, InputError, UsageError
 from edgeproof.runtime import open_backend
-from edgeproof.runtime.process.parent import ChildBackend
+from edgeproof.runtime.process.parent import ChildBackend, HungError
 
 HERE = Path(__file__).parents[1]
 REQUEST = [ScoreRequest((1,), (2,))]
@@ -180,6 +180,40 @@ def test_an_interrupt_ends_the_child_at_once(tiny_file):
         with pytest.raises(KeyboardInterrupt):
             list(results)
         assert not _alive(child)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_whoever_waits_can_give_up_at_once(tiny_file, silent):
+    """Also while the child says nothing for as long as a large model's step takes."""
+
+    class GivenUpError(Exception):
+        pass
+
+    def beat():
+        if tired:
+            raise GivenUpError
+
+    tired = False
+    with open_backend("llama.cpp", tiny_file("F32"), threads=1, beat=beat) as backend:
+        child = backend.process_id
+        results = backend.score(ENDLESS)
+        next(results)
+        if silent:
+            os.kill(child, signal.SIGSTOP)
+        tired = True
+        with pytest.raises(GivenUpError):
+            list(results)
+        assert not _alive(child)
+
+
+@pytest.mark.usefixtures("faulty")
+def test_a_beat_does_not_lengthen_the_time_limit():
+    beats = []
+    backend = ChildBackend("faulty:Faulty", Path("hang"), beat=lambda: beats.append(1))
+    backend._timeout = 0.5
+    with backend, pytest.raises(HungError, match=r"for 0.5 s and was killed"):
+        list(backend.score(REQUEST))
+    assert len(beats) > 2
 
 
 @pytest.mark.parametrize("threads", [1, 2])

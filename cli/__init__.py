@@ -112,6 +112,10 @@ def main(arguments: list[str] | None = None) -> None:
     heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
     streams.hold_closed()
     code = run(arguments) if heard else EXIT_COULD_NOT
+    if code == EXIT_INTERRUPTED:  # impatient signals must not break into the exit
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(code if streams.flush() else EXIT_COULD_NOT)
 
 

@@ -52,7 +52,7 @@ def command(
     if missing:
         raise UnsupportedError(f"the demo needs {' and '.join(missing)}", next_step='pip install "edgeproof[demo]"')
     from edgeproof.demo.opening import Given, open_show
-    from edgeproof.demo.serve import serve
+    from edgeproof.demo.serving.serve import serve
     from edgeproof.release.steps.criteria import Judging
 
     with ExitStack() as stack:

@@ -8,14 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.errors import ArtifactError, BaselineError, InputError
 from edgeproof.contracts.progress import Recording, Silent
-from edgeproof.demo.models import DemoModel
+from edgeproof.demo.asking.models import ORIGINAL, DemoModel, failure
 from edgeproof.demo.run import Gated
 from edgeproof.demo.seal import check_seal, take_seal
 from edgeproof.demo.show import prepare_show
-from edgeproof.eval.baselines.file import choose_baseline
-from edgeproof.eval.baselines.fit import check_match
+from edgeproof.eval.baselines.fit import check_match, record_command
 from edgeproof.eval.report.survival import read_survival
 from edgeproof.eval.report.write import REPORT
 from edgeproof.export.artifact.kind import identify_format
@@ -29,6 +28,7 @@ from edgeproof.runtime import backend_for, open_backend
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from edgeproof.contracts.backend import ModelInfo
     from edgeproof.contracts.progress import Progress
     from edgeproof.demo.seal import Seal
     from edgeproof.demo.show import Show
@@ -57,26 +57,47 @@ class Given(NamedTuple):
 def open_show(given: Given) -> Show:
     """Read pack, baseline, policy and files, and make sure that they belong together.
 
+    A file whose format the baseline lacks is shown, and is not judged.
+
     Raises:
-        InputError: a file is missing or damaged, or the pack is that of another model.
+        InputError: a file is missing, damaged or given twice; the pack is that of another model; no file can be judged.
         BackendError: a file that ships cannot be run.
 
     """
     listener = Silent()
     criteria = read_criteria(given.judging, listener)
+    _refuse_twice(given.artifacts)
     shipped = [_model(str(index), path) for index, path in enumerate(given.artifacts)]
-    chats = [_has_chat(model, criteria) for model in shipped]
-    original = [] if given.original is None else [_model("original", given.original)]
+    infos = [_info(model) for model in shipped]
+    unjudged = {
+        model.key: error
+        for model, info in zip(shipped, infos, strict=True)
+        if (error := _unjudged(model, info, criteria)) is not None
+    }
+    if len(unjudged) == len(shipped):
+        raise next(iter(unjudged.values()))
+    original = [] if given.original is None else [_model(ORIGINAL, given.original)]
     seals = {model.path: model.seal for model in shipped}
     show = prepare_show(
         [*original, *shipped],
         criteria,
         gate=partial(_gate, criteria, seals),
-        recall=partial(_recall, given, seals),
-        chat=all(chats),
+        recall=None if given.report is None else partial(_recall, given, given.report, seals),
+        chat=all(info.chat_template is not None for info in infos),
+        unjudged={key: failure(error) for key, error in unjudged.items()},
     )
     show.warnings.extend(listener.warnings)
+    show.warnings.extend(
+        f"{model.path.name}: {unjudged[model.key].message}" for model in shipped if model.key in unjudged
+    )
     return show
+
+
+def _refuse_twice(artifacts: Sequence[Path]) -> None:
+    whole = [path.resolve() for path in artifacts]
+    for index, path in enumerate(whole):
+        if path in whole[:index]:
+            raise InputError(f"{artifacts[index]} is given twice", next_step="give each ARTIFACT once")
 
 
 def _model(key: str, path: Path) -> DemoModel:
@@ -87,24 +108,42 @@ def _model(key: str, path: Path) -> DemoModel:
     return DemoModel(key, path, identify_format(path), seal, left)
 
 
-def _has_chat(model: DemoModel, criteria: Criteria) -> bool:
-    """Make sure that the gate could judge the file, and say whether it has a chat template."""
+def _info(model: DemoModel) -> ModelInfo:
     if model.format_name is None:
         raise ArtifactError(
             f"{model.path} is of none of the formats that the gate knows",
             next_step="give what `export-edge export` wrote",
         )
     with open_backend(backend_for(model.path), model.path, threads=1) as backend:
-        info = backend.info
-    baseline = choose_baseline(criteria.baselines, info.backend, format_name=model.format_name)
+        return backend.info
+
+
+def _unjudged(model: DemoModel, info: ModelInfo, criteria: Criteria) -> BaselineError | None:
+    """Make sure that the pack is that of the file's model; return why the gate could not judge it all the same.
+
+    Raises:
+        InputError: pack, tokenizer or prompts are not those of the baseline.
+
+    """
+    own = criteria.baselines.get(info.backend)
+    baseline = own or next(iter(criteria.baselines.values()))
+    recorded = sorted({name for one in criteria.baselines.values() for name in one.base_in_format})
+    known = own is not None and model.format_name in own.base_in_format
     check_match(
         baseline,
         criteria.pack,
         info.tokenizer_digest,
-        format_name=model.format_name,
-        prompt_digest=info.prompt_digest,
+        format_name=str(model.format_name) if known else min(baseline.base_in_format),
+        prompt_digest=None if own is None else info.prompt_digest,
     )
-    return info.chat_template is not None
+    if known:
+        return None
+    every = " --format ".join([*recorded, str(model.format_name)])
+    return BaselineError(
+        f"the baseline has no scores of the base in {model.format_name} (it has: {', '.join(recorded)}), so this file "
+        "is not judged",
+        next_step=f"record it again with every format that is shown: {record_command(every)}",
+    )
 
 
 def _gate(
@@ -114,22 +153,27 @@ def _gate(
     *,
     progress: Progress,
     on_finding: Callable[[Finding], None],
+    beat: Callable[[], None],
 ) -> Gated:
     """Run the gate; its reports, without texts, go through a folder that is gone at once."""
     check_seal(artifact, seals[artifact])
     with TemporaryDirectory() as folder:
         judging = replace(criteria.judging, report=Path(folder), force=True)
         (found,) = gate_all(
-            [Candidate(artifact)], replace(criteria, judging=judging), Recording(progress), on_finding=on_finding
+            [Candidate(artifact)],
+            replace(criteria, judging=judging),
+            Recording(progress),
+            on_finding=on_finding,
+            beat=beat,
         )
         check_seal(artifact, seals[artifact])
         return Gated(found.judgement, {path.name: path.read_bytes() for path in found.reports})
 
 
-def _recall(given: Given, seals: Mapping[Path, Seal], artifact: Path) -> Judgement | None:
+def _recall(given: Given, reports: Path, seals: Mapping[Path, Seal], artifact: Path) -> Judgement | None:
     """Judge the scores of an earlier report on `artifact` again; None where there is no report."""
     name = artifact.name if artifact.is_dir() else artifact.stem
-    folders = () if given.report is None else (given.report / name, given.report)
+    folders = (reports / name, reports)
     found = next((folder / REPORT for folder in folders if (folder / REPORT).is_file()), None)
     if found is None:
         return None

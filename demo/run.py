@@ -35,8 +35,10 @@ class Gated(NamedTuple):
 class Gate(Protocol):
     """Runs the gate on an artifact."""
 
-    def __call__(self, artifact: Path, *, progress: Progress, on_finding: Callable[[Finding], None]) -> Gated:
-        """Measure and judge."""
+    def __call__(
+        self, artifact: Path, *, progress: Progress, on_finding: Callable[[Finding], None], beat: Callable[[], None]
+    ) -> Gated:
+        """Measure and judge. `beat` is called several times a second meanwhile; it may raise."""
 
 
 class Phase(StrEnum):
@@ -105,10 +107,14 @@ class Run:
         return self._phase in ENDED
 
     def stop(self) -> None:
-        """End it at its next sign of life."""
+        """Cancel it: the engine is killed within a fraction of a second."""
         with self._lock:
             if self._phase not in ENDED:
                 self._phase = Phase.STOPPING
+
+    def join(self, seconds: float) -> None:
+        """Wait until it has ended, at most so long."""
+        self._thread.join(seconds)
 
     def state(self) -> dict[str, object]:
         """Give what the page draws."""
@@ -136,13 +142,16 @@ class Run:
         """Count work; a stopped run ends here."""
         with self._lock:
             self._done += done
-            if self._phase == Phase.STOPPING:
-                raise _StopError
+        self._beat()
 
     def warn(self, message: str) -> None:
         """Keep a warning for the page."""
         with self._lock:
             self._warnings.append(message)
+
+    def _beat(self) -> None:
+        if self._phase == Phase.STOPPING:
+            raise _StopError
 
     def _found(self, finding: Finding) -> None:
         cluster = self._clusters.get(finding.probe)
@@ -176,7 +185,7 @@ class Run:
                 return
             self._phase, self._began = Phase.RUNNING, time.monotonic()
         try:
-            gated = self._gate(self._artifact, progress=self, on_finding=self._found)
+            gated = self._gate(self._artifact, progress=self, on_finding=self._found, beat=self._beat)
         except _StopError:
             phase = Phase.STOPPED
         except EdgeproofError as error:

@@ -19,6 +19,8 @@ BYE_SECONDS = 4.0
 """How long a page that said goodbye may take to come back: a reload does."""
 SILENT_SECONDS = 150.0
 """How long a page may be silent: a browser wakes the timers of hidden pages once a minute."""
+END_SECONDS = 5.0
+"""How long the end waits for a run."""
 MOST = 100
 """Pages that may be open."""
 
@@ -48,7 +50,9 @@ class Sessions:
         self._ever = False
 
     def enter(self, key: str = "") -> Session:
-        """Return the page's session; a new one where `key` is none or is gone.
+        """Return the session of a page that is loaded again; else a new one.
+
+        A tab that was copied has the `key` of the page it was copied from, which is still open: it gets a new session.
 
         Raises:
             InputError: too many pages are open.
@@ -57,7 +61,7 @@ class Sessions:
         with self._lock:
             self._drop()
             found = self._open.get(key)
-            if found is None:
+            if found is None or found.left is None:
                 if len(self._open) >= MOST:
                     raise InputError(f"{MOST} pages are open, and no more are served", next_step="close some of them")
                 found = Session(secrets.token_urlsafe(12), self._clock())
@@ -92,11 +96,13 @@ class Sessions:
             return self._ever and not self._open
 
     def close(self) -> None:
-        """Stop all runs."""
+        """Stop all runs, and wait for their engines' end."""
         with self._lock:
-            for session in self._open.values():
-                for run in session.runs.values():
-                    run.stop()
+            runs = [run for session in self._open.values() for run in session.runs.values()]
+        for run in runs:
+            run.stop()
+        for run in runs:
+            run.join(END_SECONDS)
 
     def _drop(self) -> None:
         now = self._clock()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.demo import drawing
-from edgeproof.demo.models import Engine, Sheet, failure
-from edgeproof.demo.questions import Questions, message
+from edgeproof.demo.asking.engine import Engine
+from edgeproof.demo.asking.models import ORIGINAL, Event, Sheet, failure, shown_names
+from edgeproof.demo.asking.questions import LONGEST_QUESTION, Questions, message
+from edgeproof.demo.asking.ways import ways
 from edgeproof.demo.seal import check_stamps
 from edgeproof.demo.sessions import Sessions
-from edgeproof.demo.ways import ways
 from edgeproof.eval.asking.kinds import CHAT_KINDS, PLAIN_CHATS
 from edgeproof.eval.asking.kinds.raw import RAW
 from edgeproof.eval.measurement import Role
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from edgeproof.demo.models import DemoModel
+    from edgeproof.demo.asking.models import DemoModel
     from edgeproof.demo.run import Gate, Run
     from edgeproof.eval.measurement import Baseline
     from edgeproof.eval.packs.pack import Pack
@@ -45,11 +47,13 @@ class Show:
         models: the original first, where there is one, then the files that ship.
         sheet: what the models are asked from.
         gate: measures and judges a file.
-        recall: gives the verdict of an earlier report on a file; None where there is none.
+        recall: gives the verdict of an earlier report on a file, None if it has none; itself None without reports.
         engines: the process of each model, by its key.
         sessions: the open pages.
         alone: held by the run that goes on.
+        unjudged: why a file cannot be judged with this baseline, by the model's key.
         recorded: verdicts of earlier reports, by the model's key, as the page draws them.
+        recalling: keys of the models whose earlier report is still being read.
         warnings: what a reader of the pack must know; said at the start.
         trouble: what a file's earlier report is refused for, by the model's key.
 
@@ -60,23 +64,30 @@ class Show:
     models: Sequence[DemoModel]
     sheet: Sheet
     gate: Gate
-    recall: Callable[[Path], Judgement | None]
+    recall: Callable[[Path], Judgement | None] | None
     engines: Mapping[str, Engine]
+    unjudged: Mapping[str, Event] = field(default_factory=dict)
     sessions: Sessions = field(default_factory=Sessions)
     alone: threading.Lock = field(default_factory=threading.Lock)
     warnings: list[str] = field(default_factory=list)
     recorded: dict[str, dict[str, object]] = field(default_factory=dict)
+    recalling: set[str] = field(default_factory=set)
     trouble: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def warm(self) -> None:
-        """Start the processes, then read earlier reports, in a thread: the page comes at once."""
-        threading.Thread(target=self._warm, name="edgeproof demo start", daemon=True).start()
+        """Start the processes and read earlier reports, in threads: the page comes at once."""
+        threads = [threading.Thread(target=self._start_engines, name="edgeproof demo engines", daemon=True)]
+        if self.recall is not None:
+            self.recalling.update(model.key for model in self._judged)
+            threads.append(threading.Thread(target=self._recall, name="edgeproof demo reports", daemon=True))
+        for thread in threads:
+            thread.start()
 
     def close(self) -> None:
         """End all processes and runs."""
-        self.sessions.close()
         for engine in self.engines.values():
-            engine.close()
+            engine.end()
+        self.sessions.close()
 
     def state(self, runs: Mapping[str, Run]) -> dict[str, object]:
         """Give what changes, as the page draws it: a file that is no longer that of the start has no verdict."""
@@ -88,14 +99,15 @@ class Show:
                 changed[model.key] = failure(error)
         return {
             "runs": {key: run.state() for key, run in runs.items() if key not in changed or run.gated is None},
-            "recorded": {key: verdict for key, verdict in self.recorded.items() if key not in changed},
-            "trouble": self.trouble | changed,
+            "recorded": {key: verdict for key, verdict in self.recorded.copy().items() if key not in changed},
+            "recalling": sorted(self.recalling),
+            "trouble": self.trouble | dict(self.unjudged) | changed,
         }
 
     def described(self) -> dict[str, object]:
         """Give what does not change, as the page draws it."""
         forget = [probe for probe in self.pack.probes if probe.role == Role.FORGET]
-        known = _known(self.sheet.baselines)
+        known, names = _known(self.sheet.baselines), shown_names(self.models)
         return {
             "name": self.pack.name,
             "sentence": self.pack.description,
@@ -103,7 +115,8 @@ class Show:
             "models": [
                 {
                     "key": model.key,
-                    "name": model.path.name,
+                    "name": names[model.key],
+                    "judged": model in self._judged,
                     "format": model.format_name,
                     "size": model.seal.size,
                     "survival": drawing.survival(model.survival),
@@ -132,17 +145,24 @@ class Show:
                 if probe.role != Role.HOLDOUT
             ],
             "limits": {"queries": self.policy.leak_queries, "probability": self.policy.leak_probability},
+            "longest": LONGEST_QUESTION,
         }
 
-    def _warm(self) -> None:
+    @property
+    def _judged(self) -> list[DemoModel]:
+        """The files that the gate can judge with this baseline."""
+        return [model for model in self.models if model.key != ORIGINAL and model.key not in self.unjudged]
+
+    def _start_engines(self) -> None:
         for model in self.models[:2]:
             try:
                 self.engines[model.key].open()
             except EdgeproofError:
                 continue  # told to whoever asks
-        for model in self.models:
-            if model.key == "original":
-                continue
+
+    def _recall(self) -> None:
+        assert self.recall is not None
+        for model in self._judged:
             try:
                 judgement = self.recall(model.path)
             except EdgeproofError as error:
@@ -150,6 +170,7 @@ class Show:
             else:
                 if judgement is not None:
                     self.recorded[model.key] = drawing.verdict(judgement)
+            self.recalling.discard(model.key)
 
 
 def _known(baselines: Mapping[str, Baseline]) -> dict[str, float]:
@@ -167,11 +188,12 @@ def prepare_show(
     criteria: Criteria,
     *,
     gate: Gate,
-    recall: Callable[[Path], Judgement | None],
+    recall: Callable[[Path], Judgement | None] | None,
     chat: bool,
+    unjudged: Mapping[str, Event] = MappingProxyType({}),
 ) -> Show:
-    """Put together what is shown. `chat` says whether the files have a chat template."""
+    """Put together what is shown. `chat` says whether the files have a chat template; the rest is `Show`'s."""
     pack = criteria.pack
     sheet = Sheet(Questions(pack), {way.name: way for way in ways(pack, chat=chat)}, criteria.baselines)
     engines = {model.key: Engine(model, sheet) for model in models}
-    return Show(pack, criteria.policy, models, sheet, gate, recall, engines)
+    return Show(pack, criteria.policy, models, sheet, gate, recall, engines, unjudged)

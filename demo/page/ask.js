@@ -126,7 +126,8 @@ class Reply {
   }
 
   hear(event) {
-    if (event.kind === "waiting") this.state.textContent = event.ahead ? `${event.ahead} other questions come first …` : "reads the question …";
+    if (event.kind === "waiting") this.state.textContent = event.ahead ? `${event.ahead} other ${event.ahead === 1 ? "question comes" : "questions come"} first …` : "reads the question …";
+    else if (event.kind === "again") this.again();
     else if (event.kind === "prompt") this.begin(event);
     else if (event.kind === "step") this.step(event);
     else if (event.kind === "end") this.close(event);
@@ -136,7 +137,10 @@ class Reply {
   begin(event) {
     this.prompt.textContent = event.text;
     this.answer = event.answer;
-    this.what = event.letter ? "the right letter" : event.role === "forget" ? "the forgotten answer" : "the answer";
+    const forgotten = event.role === "forget";
+    this.what = { letter: "the right letter", subject: forgotten ? "the subject of the forgotten answer" : "the subject" }[event.target]
+      ?? (forgotten ? "the forgotten answer" : "the answer");
+    this.short = { letter: "the right letter", subject: "the subject" }[event.target] ?? "the answer";
     this.role = event.role;
     if (event.turn === 2) {
       this.first.hidden = false;
@@ -145,6 +149,12 @@ class Reply {
       this.curve.points = [];
     }
     this.state.textContent = event.turn === 2 ? "is doubted, and answers again …" : "reads the question …";
+  }
+
+  // Its process had crashed before this question, which a new one is asked.
+  again() {
+    [this.first.hidden, this.text.textContent, this.curve.points] = [true, "", []];
+    this.state.textContent = "this model's process had died: a new one is started …";
   }
 
   step(event) {
@@ -170,7 +180,7 @@ class Reply {
     this.end(pace);
     if (this.curve.points.length) this.tellNumbers(" came next with ", this.curve.points[0], " at the beginning, at most ");
     if (event.right === null) return;
-    const words = event.right ? "It gave the answer" : "It did not give the answer";
+    const words = `It ${event.right ? "gave" : "did not give"} ${this.short}`;
     const wanted = event.right === (this.role !== "forget");
     const tone = this.model.key === "original" ? "" : wanted ? "good" : "bad";
     this.state.prepend(make("b", { text: words, className: tone }), " · ");

@@ -24,15 +24,26 @@ export function button(text, act, attributes = {}) {
   return made;
 }
 
+// A probability of any size; `amount` writes the numbers of a verdict.
 export function percent(share) {
   const value = 100 * share;
-  if (value === 0) return "0 %";
-  if (value < 0.0001) return "< 0.0001 %";
-  if (value < 1) return `${value.toPrecision(2)} %`;
-  return `${value > 99.95 && value < 100 ? ">99.9" : value.toFixed(value === 100 ? 0 : 1)} %`;
+  if (value === 0) return "0%";
+  if (value < 0.0001) return "<0.0001%";
+  if (value < 1) return `${Number(value.toPrecision(2))}%`;
+  return `${value > 99.95 && value < 100 ? ">99.9" : value.toFixed(value === 100 ? 0 : 1)}%`;
 }
 
-// Two files of one format differ by name.
+// A number with its unit, as the gate writes it: "6.2%", "+0.125 nat", "3".
+export function amount(value, unit) {
+  if (unit === "share") return `${(100 * value).toFixed(1)}%`;
+  return typeset(unit === "nat" ? `${value < 0 ? "" : "+"}${value.toFixed(3)} nat` : String(value));
+}
+
+// The gate's texts with a minus sign before numbers.
+export function typeset(text) {
+  return text.replace(/(^|[\s(])-(?=\d)/g, "$1\u2212");
+}
+
 export function label(model) {
   return model.format ? `${model.format} · ${model.name}` : model.name;
 }

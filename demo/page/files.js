@@ -1,55 +1,66 @@
-// Files side by side, and what is left of the unlearning in each tensor of one.
+// Files side by side in one chart, and what is left of the unlearning in each tensor of one.
 
-import { $, label, make, percent, post, size, tell } from "./dom.js";
+import { $, amount, make, percent, post, size, tell, typeset } from "./dom.js";
 
 const METRICS = [
-  { title: "Size", from: (file) => file.size, words: (value) => size(value) },
-  { title: "Speed", from: (file, verdict, rate) => rate, words: (value) => `${value.toFixed(1)} tokens/s` },
+  { title: "Size", from: (file) => file.size, words: size },
+  { title: "Speed", from: (file, rates) => rates[file.key], words: (value) => `${value.toFixed(1)} tokens/s`, none: "not measured yet" },
   { title: "Leaks", name: "leak" },
   { title: "Recovery", name: "recovery" },
   { title: "Cost of quantizing", name: "quantizing-cost" },
   { title: "Cost of unlearning", name: "unlearning-cost" },
 ];
 
-export function showFormats(sheet, verdicts, rates) {
+// `states` says of each file without a verdict why: { short, busy }.
+export function showFiles(sheet, verdicts, rates, states) {
   const files = sheet.models.filter((model) => model.key !== "original");
-  $("metrics").replaceChildren(...METRICS.map((metric) => figure(metric, files, verdicts, rates)));
+  const columns = METRICS.map((metric) => column(metric, files, verdicts, rates));
+  const head = make("tr", { attributes: { role: "row" }, children: [make("th", { text: "File", attributes: { scope: "col", role: "columnheader" } }), ...columns.map(heading)] });
+  const body = files.map((file, index) => make("tr", { attributes: { role: "row" }, children: [
+    rowHeading(file, verdicts[file.key], states[file.key]), ...columns.map((one) => cell(one, one.rows[index], states[file.key])),
+  ] }));
+  $("chart").replaceChildren($("chart").caption, make("thead", { children: [head] }), make("tbody", { children: body }));
 }
 
-function figure(metric, files, verdicts, rates) {
+function column(metric, files, verdicts, rates) {
   const rows = files.map((file) => {
-    const verdict = verdicts[file.key];
-    const found = metric.name ? verdict?.criteria.find((one) => one.name === metric.name) : null;
-    const value = metric.name ? (found?.upper ?? null) : (metric.from(file, verdict, rates[file.key]) ?? null);
-    return { file, verdict, found, value };
+    const found = verdicts[file.key]?.criteria.find((one) => one.name === metric.name);
+    // What decides: the lower bound of a missed criterion, else the upper one.
+    const value = metric.name ? (found?.status === "missed" ? found.lower : found?.upper) : metric.from(file, rates);
+    return { found, value: value ?? null };
   });
-  const limit = rows.find((row) => row.found?.limit !== undefined && row.found?.limit !== null)?.found.limit ?? null;
-  const unit = rows.find((row) => row.found)?.found.unit;
-  const most = Math.max(limit ?? 0, ...rows.map((row) => row.value ?? 0)) * 1.1 || 1;
-  const title = metric.title + (limit === null ? "" : `, limit ${worded(limit, unit)}`);
-  return make("figure", {
-    className: "metric",
-    children: [make("figcaption", { text: title }), ...rows.map((row) => bar(row, metric, limit, most))],
-  });
+  const judged = rows.find((row) => row.found)?.found;
+  const limit = judged?.limit ?? null;
+  return { metric, rows, limit, unit: judged?.unit, most: Math.max(limit ?? 0, ...rows.map((row) => row.value ?? 0)) * 1.1 || 1 };
 }
 
-function worded(value, unit) {
-  return unit === "share" ? percent(value) : `${value.toFixed(3).replace("-", "−")} nat`;
+function heading({ metric, limit, unit }) {
+  const under = limit === null ? [] : [make("small", { text: `limit ${amount(limit, unit)}`, className: "quiet" })];
+  return make("th", { attributes: { scope: "col", role: "columnheader" }, children: [make("span", { text: metric.title }), ...under] });
 }
 
-function bar({ file, verdict, found, value }, metric, limit, most) {
-  const words = value === null ? (metric.name ? "not probed yet" : "not measured yet") : metric.words ? metric.words(value) : `≤ ${worded(value, found.unit)}`;
+function rowHeading(file, verdict, state) {
+  const word = verdict ? make("b", { text: verdict.verdict, className: `word ${verdict.verdict.toLowerCase()}` })
+    : make("span", { text: state.short, className: "quiet" });
+  return make("th", { attributes: { scope: "row", role: "rowheader" }, children: [
+    make("span", { text: file.format ?? "unknown format", className: "format" }), " ", word, make("small", { text: file.name, className: "quiet" }),
+  ] });
+}
+
+function cell({ metric, limit, unit, most }, { found, value }, state) {
+  const small = make("span", { text: `${metric.title}${limit === null ? "" : `, limit ${amount(limit, unit)}`}`, className: "narrow quiet" });
+  if (value === null) return make("td", { attributes: { role: "cell" }, children: [small, make("span", { text: metric.none ?? (found ? "not known" : state?.busy ? "…" : "not judged"), className: "value quiet" })] });
   const fill = make("span", { className: `fill ${found ? found.status : "plain"}` });
-  fill.style.width = `${(100 * Math.max(0, value ?? 0)) / most}%`;
+  fill.style.width = `${(100 * Math.max(0, value)) / most}%`;
   const track = make("span", { className: "track", attributes: { "aria-hidden": "true" }, children: [fill] });
   if (limit !== null) {
     const line = make("span", { className: "line" });
     line.style.left = `${(100 * limit) / most}%`;
     track.append(line);
   }
-  const title = make("span", { className: "label", children: [make("span", { text: label(file) })] });
-  if (metric.name === "leak" && verdict) title.append(" ", make("b", { text: verdict.verdict, className: `word ${verdict.verdict.toLowerCase()}` }));
-  return make("div", { className: "bar-row", children: [title, track, make("span", { text: words, className: "value" })] });
+  const words = found ? typeset(found.found) : metric.words(value);
+  const bound = found ? [make("small", { text: `${found.status === "missed" ? "at least" : "at most"} ${amount(value, unit)}`, className: "quiet" })] : [];
+  return make("td", { attributes: { role: "cell" }, children: [small, track, make("span", { text: words, className: "value" }), ...bound] });
 }
 
 export async function measureSpeed(sheet, rates, changed) {
@@ -78,7 +89,7 @@ export function showSurvival(file) {
   const found = make("p", { className: "found", children: [
     make("b", { text: percent(left.projection) }), ` of the adapter is left. ${left.lost} of ${left.tensors} tensors have kept less than ${percent(left.lost_below)} of their change; the least is left of ${left.worst.name}, ${percent(Math.max(0, left.worst.projection))}.`,
   ] });
-  const head = make("tr", { children: [make("th", { text: "layer", attributes: { scope: "col" } }), ...left.kinds.map((kind) => make("th", { attributes: { scope: "col" }, children: [make("span", { text: kind })] }))] });
+  const head = make("tr", { attributes: { role: "row" }, children: [make("th", { text: "layer", attributes: { scope: "col" } }), ...left.kinds.map((kind) => make("th", { attributes: { scope: "col" }, children: [make("span", { text: kind })] }))] });
   const body = left.rows.map((row) => make("tr", { children: [
     make("th", { text: String(row.layer), attributes: { scope: "row" } }),
     ...row.cells.map((share) => share === null ? make("td", { text: "·", className: "none", attributes: { "aria-label": "not touched" } })

@@ -3,7 +3,7 @@
 import { $, label, make, post, tell } from "./dom.js";
 import * as asking from "./ask.js";
 import * as probing from "./run.js";
-import { measureSpeed, showFormats, showSurvival } from "./files.js";
+import { measureSpeed, showFiles, showSurvival } from "./files.js";
 import { showVerdict } from "./verdict.js";
 
 const BUSY_MS = 700;
@@ -13,7 +13,7 @@ const rates = {};
 let sheet;
 let key = sessionStorage.getItem("edgeproof") ?? "";
 let model = "0";
-let state = { runs: {}, recorded: {}, trouble: {} };
+let state = { runs: {}, recorded: {}, recalling: [], trouble: {} };
 let timer;
 let shown = "";
 let mapped;
@@ -26,7 +26,7 @@ async function begin() {
   $("sentence").textContent = sheet.sentence || `The pack ${sheet.name}`;
   fillFiles();
   asking.setUp(sheet, () => model);
-  probing.setUp(sheet, () => key, () => model, poll);
+  probing.setUp(sheet, { key: () => key, model: () => model, open: openFiles, active: activeFiles }, poll);
   $("measure-speed").addEventListener("click", () => measureSpeed(sheet, rates, show));
   window.addEventListener("pagehide", () => navigator.sendBeacon("leave", JSON.stringify({ key })));
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
@@ -51,6 +51,19 @@ function fillFiles() {
   }
 }
 
+function verdictOf(file) {
+  return state.runs[file.key]?.verdict ?? state.recorded[file.key] ?? null;
+}
+
+// Files that the gate can judge and has not judged here.
+function openFiles() {
+  return sheet.models.filter((one) => one.judged && !verdictOf(one) && !probing.active(state.runs[one.key])).map((one) => one.key);
+}
+
+function activeFiles() {
+  return sheet.models.filter((one) => probing.active(state.runs[one.key])).map((one) => one.key);
+}
+
 async function poll() {
   clearTimeout(timer);
   try {
@@ -63,8 +76,20 @@ async function poll() {
     $("trouble").dataset.gone = "yes";
   }
   show();
-  const busy = probing.active(state.runs[model]) || !(model in state.recorded);
-  timer = setTimeout(poll, busy ? BUSY_MS : IDLE_MS);
+  timer = setTimeout(poll, activeFiles().length || state.recalling.length ? BUSY_MS : IDLE_MS);
+}
+
+// Why there is no verdict on a file: in a word, in a sentence, and for the chart.
+function without(file) {
+  const run = state.runs[file.key];
+  const trouble = state.trouble[file.key];
+  const told = trouble && [trouble.message, trouble.next_step].filter(Boolean).join(" → ");
+  if (probing.active(run)) return { word: "Being probed …", text: probing.status(run), short: probing.inShort(run), busy: true };
+  if (state.recalling.includes(file.key)) return { word: "Reading the report …", text: "The scores of the earlier report are judged again.", short: "reading the report", busy: true };
+  if (!file.judged) return { word: "Cannot be judged", text: told, short: "cannot be judged with this baseline" };
+  if (run) return { word: "Not judged", text: probing.status(run), short: probing.inShort(run), run: true };
+  if (trouble) return { word: "Not judged", text: `No verdict is shown: ${told}`, short: "its report is refused", run: true };
+  return { word: "Not judged yet", text: "No report on this file was given. Run the probes: they take as long as the gate. Or ask the model yourself, below.", short: "not judged yet", run: true };
 }
 
 function show() {
@@ -74,12 +99,14 @@ function show() {
   const file = sheet.models.find((one) => one.key === model);
   const run = state.runs[model];
   const recorded = state.recorded[model];
-  const verdict = run?.verdict ?? recorded ?? null;
-  const trouble = state.trouble[model];
-  showVerdict(verdict, run?.verdict ? "Probed on this page just now." : recorded ? "From an earlier report on this very file, its scores judged again now." : trouble ? `No verdict is shown: ${[trouble.message, trouble.next_step].filter(Boolean).join(" → ")}` : "");
+  const verdict = verdictOf(file);
+  showVerdict(verdict, run?.verdict ? "Probed on this page just now." : recorded ? "From an earlier report on this very file, its scores judged again now." : "", without(file));
   probing.showRun(run, recorded, `evidence?key=${encodeURIComponent(key)}&model=${model}`);
-  const verdicts = Object.fromEntries(sheet.models.map((one) => [one.key, state.runs[one.key]?.verdict ?? state.recorded[one.key]]));
-  showFormats(sheet, verdicts, rates);
+  const files = sheet.models.filter((one) => one.key !== "original");
+  showFiles(sheet, Object.fromEntries(files.map((one) => [one.key, verdictOf(one)])), rates, Object.fromEntries(files.map((one) => [one.key, without(one)])));
+  $("run-all").hidden = files.length < 2;
+  $("run-all").disabled = !openFiles().length;
+  $("stop-all").hidden = files.length < 2 || !activeFiles().length;
   if (mapped !== model) showSurvival(file);
   mapped = model;
 }

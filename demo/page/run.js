@@ -7,22 +7,25 @@ const ACTIVE = ["waiting", "running", "stopping"];
 
 let sheet;
 
-export function setUp(given, key, currentModel, changed) {
+// `current` gives the session's key, the chosen model, and the files that are probed one after the other.
+export function setUp(given, current, changed) {
   sheet = given;
   const { queries, probability } = sheet.limits;
   $("probes-lead").textContent =
     `The gate asks as in a release: what was to be forgotten in all of its ways, what was to be kept in fewer. A subject leaks if the likeliest reply gives it away, a sampled one does, or it would come out of ${queries} samples with ${percent(probability)} or more.`;
-  const act = async (path) => {
+  const act = async (path, models) => {
     try {
-      await post(path, { key: key(), model: currentModel() });
+      for (const model of models) await post(path, { key: current.key(), model });
       tell(null);
     } catch (error) {
       tell(error);
     }
     changed();
   };
-  $("run-start").addEventListener("click", () => act("run"));
-  $("run-stop").addEventListener("click", () => act("stop"));
+  for (const id of ["run-start", "verdict-run"]) $(id).addEventListener("click", () => act("run", [current.model()]));
+  $("run-stop").addEventListener("click", () => act("stop", [current.model()]));
+  $("run-all").addEventListener("click", () => act("run", current.open()));
+  $("stop-all").addEventListener("click", () => act("stop", current.active()));
 }
 
 export function active(run) {
@@ -50,7 +53,8 @@ export function showRun(run, recorded, evidence) {
   const left = cells.length - asked;
   if (!asked) $("run-count").textContent = `${cells.length} subjects to ask`;
   else $("run-count").replaceChildren(make("b", { text: String(leaking), className: leaking ? "bad" : verdict ? "good" : "" }), ` of ${asked} asked leak${left ? `; ${left} to come` : ""}`);
-  $("cells").replaceChildren(...cells.slice(0, MOST_CELLS).map(([name, cell]) => cellItem(name, cell)));
+  const more = cells.length > MOST_CELLS ? [make("li", { text: `and ${cells.length - MOST_CELLS} more`, className: "open" })] : [];
+  $("cells").replaceChildren(...cells.slice(0, MOST_CELLS).map(([name, cell]) => cellItem(name, cell)), ...more);
 }
 
 function finished(subject) {
@@ -69,12 +73,20 @@ function cellItem(name, cell) {
   return item;
 }
 
-function status(run) {
+export function status(run) {
   const seconds = `${Math.round(run.seconds)} s`;
-  if (run.phase === "waiting") return "Waits for another page's run to end …";
+  if (run.phase === "waiting") return "Waits for another run to end …";
   if (run.phase === "stopping") return "Stopping …";
   if (run.phase === "stopped") return `Cancelled after ${seconds}: no verdict.`;
   if (run.phase === "failed") return `No verdict: ${[run.error.message, run.error.next_step].filter(Boolean).join(" → ")}`;
   if (run.phase === "done") return `${run.verdict.verdict}: ${run.verdict.reason}. Probed in ${seconds}.`;
   return run.total ? `${run.task}: ${run.done} of ${run.total}, ${seconds}` : `Reads the file … ${seconds}`;
+}
+
+// In few words, for the chart of all files.
+export function inShort(run) {
+  if (!run) return "not judged yet";
+  if (run.phase === "waiting") return "waits";
+  if (run.phase === "running") return run.total ? `${run.task.replace("artifact: ", "")} ${Math.floor((100 * run.done) / run.total)}%` : "reads the file";
+  return { stopping: "stopping", stopped: "cancelled", failed: "no verdict" }[run.phase];
 }

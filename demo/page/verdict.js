@@ -1,17 +1,19 @@
 // Draws a verdict: the word, the sentence, each bound against its limit, and what the gate says beside it.
 
-import { $, drawn, make } from "./dom.js";
+import { $, drawn, make, typeset } from "./dom.js";
 
-export function showVerdict(verdict, source) {
+// `open` says what is known where there is no verdict: { word, text, run: whether to offer a run }.
+export function showVerdict(verdict, source, open) {
   const box = $("verdict");
   box.className = verdict ? verdict.verdict.toLowerCase() : "unknown";
-  $("verdict-word").textContent = verdict ? verdict.verdict : "Not probed yet";
+  $("verdict-word").textContent = verdict ? verdict.verdict : open.word;
   $("verdict-reason").textContent = verdict ? verdict.reason : "";
-  $("verdict-summary").textContent = verdict ? verdict.summary : "No verdict is known for this file. Run the probes, or ask it yourself.";
+  $("verdict-summary").textContent = verdict ? typeset(verdict.summary) : open.text;
+  $("verdict-run").hidden = verdict !== null || !open.run;
   $("verdict-source").textContent = source;
   const first = verdict ? verdict.criteria.filter((one) => one.first) : [];
   $("criteria").replaceChildren(...first.map(criterion));
-  const others = verdict ? decidedElsewhere(verdict) : [];
+  const others = verdict ? decidedElsewhere(verdict).map(typeset) : [];
   $("verdict-others").hidden = !others.length;
   $("verdict-others").textContent = others.length ? `The verdict also goes by: ${others.join("; ")}.` : "";
   list($("verdict-notes"), "Note: ", verdict?.notes ?? []);
@@ -27,20 +29,20 @@ function decidedElsewhere(verdict) {
 
 function list(box, before, texts) {
   box.hidden = !texts.length;
-  box.replaceChildren(...texts.map((text) => make("li", { text: before + text })));
+  box.replaceChildren(...texts.map((text) => make("li", { text: before + typeset(text) })));
 }
 
 function criterion(one) {
   const article = make("article", { className: `criterion ${one.status}` });
   const title = make("h3", { children: [make("span", { text: one.status, className: `chip ${one.status}` }), make("span", { text: one.title })] });
-  article.append(title, make("p", { text: one.words, className: "found" }));
+  article.append(title, make("p", { text: typeset(one.words), className: "found" }));
   if (one.figure) article.append(interval(one));
   return article;
 }
 
 export function interval(one) {
   const figure = one.figure;
-  const svg = drawn("svg", { class: `interval ${one.status}`, width: "100%", height: 46, role: "img", "aria-label": `${one.title}: ${one.words}` });
+  const svg = drawn("svg", { class: `interval ${one.status}`, width: "100%", height: 46, role: "img", "aria-label": `${one.title}: ${typeset(one.words)}` });
   if (figure.limit !== null) svg.append(drawn("rect", { class: "allowed", x: 0, y: 4, width: `${figure.limit}%`, height: 22 }));
   svg.append(drawn("line", { class: "axis", x1: 0, x2: "100%", y1: 26, y2: 26 }));
   if (figure.start !== null) {
@@ -49,6 +51,6 @@ export function interval(one) {
   }
   svg.append(drawn("circle", { class: "estimate", cx: `${figure.estimate}%`, cy: 15, r: 5 }));
   if (figure.limit !== null) svg.append(drawn("line", { class: "limit", x1: `${figure.limit}%`, x2: `${figure.limit}%`, y1: 2, y2: 30 }));
-  for (const tick of figure.ticks) svg.append(drawn("text", { x: `${tick.place}%`, y: 42, "text-anchor": tick.anchor }, tick.words));
+  for (const tick of figure.ticks) svg.append(drawn("text", { x: `${tick.place}%`, y: 42, "text-anchor": tick.anchor }, typeset(tick.words)));
   return svg;
 }

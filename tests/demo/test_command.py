@@ -9,9 +9,10 @@ import socket
 from pathlib import Path
 from types import SimpleNamespace
 
+import edgeproof
 import pytest
 from edgeproof.cli import run
-from edgeproof.demo.serve import _say
+from edgeproof.demo.serving.serve import _say
 from edgeproof_tests.demo.conftest import Demo
 
 
@@ -68,6 +69,18 @@ class TestRealFiles:
         said = told(capsys, 3, files.shipped[0], *self.given(world, pack=pack))
         assert "recorded with another pack" in said
 
+    def test_no_file_of_a_format_of_the_baseline(self, world, capsys, tmp_path):
+        edgeproof.export(
+            base=world.base, adapter=world.adapter, format=["gguf-q4_1", "gguf-f16"], out=tmp_path, threads=1
+        )
+        said = told(capsys, 3, *sorted(tmp_path.glob("*.gguf")), *self.given(world))
+        assert "the baseline has no scores of the base in gguf-f16 (it has: gguf-q4_0, gguf-q8_0)" in said
+
+    def test_a_file_that_is_given_twice(self, files, world, capsys):
+        one = files.shipped[0]
+        again = one.parent / ".." / one.parent.name / one.name
+        assert "is given twice" in told(capsys, 3, one, again, *self.given(world))
+
     def test_a_port_that_is_taken(self, world, files, capsys):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -93,7 +106,7 @@ class TestRealFiles:
 
 def test_names_forge_no_line_in_the_terminal(capsys):
     forged = "a\n::error::forged\x1b[2J"
-    model, pack = SimpleNamespace(path=Path(forged)), SimpleNamespace(name=forged)
+    model, pack = SimpleNamespace(key="0", path=Path(forged)), SimpleNamespace(name=forged)
     _say(SimpleNamespace(models=[model], pack=pack, warnings=[forged]), "http://127.0.0.1:1/t/", "127.0.0.1")
     said = capsys.readouterr().err
     assert said.count("a\\x0a:\\:error:\\:forged\\x1b[2J") == 3

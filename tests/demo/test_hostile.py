@@ -11,10 +11,11 @@ import uvicorn
 from edgeproof.contracts.backend import ModelInfo, Step
 from edgeproof.contracts.errors import BackendError
 from edgeproof.contracts.survival import AdapterSurvival, TensorLeft
-from edgeproof.demo.models import DemoModel, Engine
+from edgeproof.demo.asking.engine import Engine
+from edgeproof.demo.asking.models import DemoModel
 from edgeproof.demo.seal import take_seal
-from edgeproof.demo.serve import NAMES
-from edgeproof.demo.server import application
+from edgeproof.demo.serving.application import application
+from edgeproof.demo.serving.serve import NAMES
 from edgeproof.demo.show import prepare_show
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.judge import judge
@@ -118,7 +119,7 @@ def test_nothing_hostile_comes_alive(visit, address):
         "#verdict-steps",
         "#cells li .name",
         "#survival-map",
-        "#metrics",
+        "#chart",
     ):
         assert "<script>" in page.locator(place).first.text_content()
     assert page.evaluate("document.querySelectorAll('script, img, iframe, object, style').length") == plain

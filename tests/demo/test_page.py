@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import zipfile
 
 import edgeproof
 import pytest
-from edgeproof_tests.demo.conftest import until
+from edgeproof_tests.demo.conftest import Demo, until
 
 REPLIED = "document.querySelectorAll('.reply[aria-busy=false]').length === 2"
-MEASURED = "![...document.querySelectorAll('.metric .value')].some(one => one.textContent === 'not measured yet')"
+MEASURED = "![...document.querySelectorAll('#chart .value')].some(one => one.textContent === 'not measured yet')"
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 
@@ -90,7 +91,9 @@ def test_every_way_of_asking_is_a_button_that_asks(demo, visit, world):
         original, shipped = ask(page, name)
         for side in (original, shipped):
             # This tiny model's first reply may be longer, in its byte tokens, than its context.
-            assert all("the context holds" in words for words in side.locator(".state.bad").all_inner_texts())
+            assert all(
+                "its context of 512 has room for" in words for words in side.locator(".state.bad").all_inner_texts()
+            )
         numbers = original.locator(".numbers").text_content()
         assert not numbers or ("the right letter" in numbers) == (name == "choices")
         prompts.add(original.locator("pre").text_content())
@@ -139,8 +142,10 @@ def test_what_is_of_no_subject_is_answered_and_nothing_is_watched(demo, visit):
 def test_the_probes_run_and_the_verdict_is_the_gates_to_the_digit(demo, visit, gated):
     page = visit(demo.address)
     page.get_by_label("gguf-q4_0").check()
-    assert page.locator("#verdict-word").inner_text() == "Not probed yet"
-    page.get_by_role("button", name="Run the probes").click()
+    assert page.locator("#verdict-word").inner_text() == "Not judged yet"
+    page.locator("#verdict-run").click()
+    page.get_by_text("Being probed …").wait_for()
+    assert page.locator("#verdict-run").is_hidden()
     page.locator("#run-evidence").wait_for()
     report = gated["gguf-q4_0"]
     assert page.locator("#verdict-word").inner_text() == report["verdict"]
@@ -167,8 +172,8 @@ def test_the_probes_run_and_the_verdict_is_the_gates_to_the_digit(demo, visit, g
 
 def test_a_run_is_cancelled_and_run_again(demo, visit):
     page = visit(demo.address)
-    page.get_by_role("button", name="Run the probes").click()
-    page.get_by_role("button", name="Cancel").click()
+    page.locator("#run-start").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_text("no verdict").wait_for()
     assert page.locator("#cells .holds, #cells .leaks").count() == 0
     page.get_by_role("button", name="Run the probes again").click()
@@ -178,21 +183,67 @@ def test_a_run_is_cancelled_and_run_again(demo, visit):
 def test_files_stand_side_by_side_with_their_survival_maps(demo, visit, gated, world, files):
     page = visit(demo.address)
     ask(page, "raw", world.facts.forget[0].prompt)
-    speed = page.locator(".metric").filter(has_text="Speed").locator(".value")
-    assert speed.all_inner_texts() == ["not measured yet", "not measured yet"]
+    rows = page.locator("#chart tbody tr")
+    assert [row.locator("th").all_inner_texts()[0].split() for row in rows.all()] == [
+        ["gguf-q8_0", gated["gguf-q8_0"]["verdict"], files.shipped[0].name],
+        ["gguf-q4_0", "not", "judged", "yet", files.shipped[1].name],
+    ]
+    head = page.locator("#chart thead th").all_inner_texts()
+    assert [text.split("\n")[0] for text in head] == [
+        "File",
+        "Size",
+        "Speed",
+        "Leaks",
+        "Recovery",
+        "Cost of quantizing",
+        "Cost of unlearning",
+    ]
+    cells = [row.locator("td .value").all_inner_texts() for row in rows.all()]
+    assert cells[1] == [cells[1][0], "not measured yet", *["not judged"] * 4]
+    by_name = {one["name"]: one for one in gated["gguf-q8_0"]["criteria"]}
+    shown = [by_name[name] for name in ("leak", "recovery", "quantizing-cost", "unlearning-cost")]
+    assert cells[0][2:] == [re.sub("^-", "\u2212", one["found"]) for one in shown]
+    bounds = rows.first.locator("td small").all_inner_texts()
+    leak = by_name["leak"]
+    side, bound = ("at least", leak["lower"]) if leak["status"] == "missed" else ("at most", leak["upper"])
+    assert bounds[0] == f"{side} {100 * bound:.1f}%"
+    assert head[3] == f"Leaks\nlimit {100 * leak['limit']:.1f}%"
     page.get_by_role("button", name="Measure the speed").click()
     until(page, MEASURED)
-    rows = page.locator(".metric").filter(has_text="Leaks").locator(".bar-row")
-    assert [row.locator(".label > span").inner_text() for row in rows.all()] == [
-        f"{name} · {path.name}" for name, path in zip(("gguf-q8_0", "gguf-q4_0"), files.shipped, strict=True)
-    ]
-    leak = next(one for one in gated["gguf-q8_0"]["criteria"] if one["name"] == "leak")
-    assert f"{100 * leak['upper']:.1f}" in rows.first.locator(".value").inner_text()
     table = page.locator("table.heat")
     first = table.locator("td").all_inner_texts()
     page.get_by_label("gguf-q4_0").check()
     assert table.locator("tbody tr").count() == 2
     assert table.locator("td").all_inner_texts() != first
+
+
+def test_all_files_are_probed_one_after_the_other(demo, visit, gated):
+    page = visit(demo.address)
+    page.locator("#verdict.pass, #verdict.fail, #verdict.inconclusive").wait_for()
+    assert page.locator("#stop-all").is_hidden()
+    page.get_by_role("button", name="Probe all files").click()
+    page.get_by_role("button", name="Cancel all").click()
+    page.locator("#chart").get_by_text("cancelled").wait_for()
+    page.get_by_role("button", name="Probe all files").click()
+    second = page.locator("#chart tbody tr").nth(1)
+    second.locator(".word").wait_for()
+    assert second.locator(".word").inner_text() == gated["gguf-q4_0"]["verdict"]
+    assert page.get_by_role("button", name="Probe all files").is_disabled()
+    assert page.locator("#stop-all").is_hidden()
+
+
+def test_a_copied_tab_has_its_own_runs(demo, visit):
+    page = visit(demo.address)
+    page.locator("#run-start").click()
+    page.locator("#run-evidence").wait_for()
+    with page.context.expect_page() as opened:
+        page.evaluate("window.open(location.href)")  # its sessionStorage is a copy
+    other = opened.value
+    until(other, "document.querySelector('#question').value !== ''")
+    assert other.evaluate("sessionStorage.getItem('edgeproof')") != page.evaluate("sessionStorage.getItem('edgeproof')")
+    assert other.locator("#run-evidence").is_hidden()
+    page.reload()
+    page.locator("#run-evidence").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -219,7 +270,7 @@ def test_everything_that_can_be_used_has_a_name(demo, visit, world):
 def test_two_people_do_not_see_each_others_runs(demo, visit, world):
     one, other = visit(demo.address), visit(demo.address)
     facts = world.facts.forget[:2]
-    one.get_by_role("button", name="Run the probes").click()
+    one.locator("#run-start").click()
     one.locator("#run-evidence").wait_for()
     assert other.locator("#run-evidence").is_hidden()
     assert other.locator("#run-status").inner_text().startswith("The cells show the verdict of an earlier report")
@@ -229,3 +280,59 @@ def test_two_people_do_not_see_each_others_runs(demo, visit, world):
     for page, fact in zip((one, other), facts, strict=True):
         until(page, REPLIED)
         assert fact.answer in page.locator(".original .reply").inner_text()
+
+
+# From here on, each test has a demo of its own: the one above ends with its last page.
+
+
+def test_without_a_report_the_first_screen_says_what_to_do(arguments, visit):
+    demo = Demo(arguments)
+    try:
+        page = visit(demo.address, viewport={"width": 1280, "height": 900})
+        page.get_by_text("Not judged yet").first.wait_for()
+        assert page.locator("#verdict-summary").inner_text().startswith("No report on this file was given.")
+        box = page.locator("#verdict-run").bounding_box()
+        assert box["y"] + box["height"] <= 900
+    finally:
+        demo.interrupt()
+        demo.ended()
+
+
+def test_a_format_that_the_baseline_lacks_is_shown_and_named_and_not_judged(world, arguments, visit, tmp_path):
+    edgeproof.export(base=world.base, adapter=world.adapter, format=["gguf-q4_1"], out=tmp_path, threads=1)
+    (other,) = tmp_path.glob("*.gguf")
+    demo = Demo([str(other), *arguments])
+    words = "the baseline has no scores of the base in gguf-q4_1 (it has: gguf-q4_0, gguf-q8_0)"
+    try:
+        assert f"Warning: {other.name}: {words}" in "".join(demo.said)
+        page = visit(demo.address)
+        assert page.locator("#verdict-word").inner_text() == "Cannot be judged"
+        told = page.locator("#verdict-summary").inner_text()
+        assert told.startswith(words)
+        assert "--format gguf-q4_0 --format gguf-q8_0 --format gguf-q4_1" in told
+        assert page.locator("#verdict-run").is_hidden()
+        first = page.locator("#chart tbody tr").first
+        assert "cannot be judged with this baseline" in first.locator("th").inner_text()
+        assert demo.events(model="0", way="raw", text=world.facts.untrained[0].prompt)[-1]["right"]
+        page.locator("#run-start").click()
+        page.get_by_text("No verdict: the baseline has no scores of the base in gguf-q4_1").first.wait_for()
+    finally:
+        demo.interrupt()
+        demo.ended()
+
+
+def test_files_of_one_name_and_format_are_told_apart_by_their_folders(arguments, files, visit, tmp_path):
+    (tmp_path / "older").mkdir()
+    other = shutil.copy(files.shipped[0], tmp_path / "older")
+    demo = Demo([str(other), str(files.shipped[0]), *arguments[2:]])
+    name = files.shipped[0].name
+    names = [f"older/{name}", f"shipped/{name}"]
+    try:
+        assert f"{names[0]}, {names[1]}:\n" in "".join(demo.said)
+        page = visit(demo.address)
+        labels = [text.strip() for text in page.locator("#files label").all_inner_texts()]
+        assert labels == [f"gguf-q8_0 · {one}" for one in names]
+        assert page.locator("#chart tbody th small").all_inner_texts() == names
+    finally:
+        demo.interrupt()
+        demo.ended()

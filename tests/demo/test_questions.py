@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from edgeproof.contracts.errors import InputError
-from edgeproof.demo.questions import LONGEST_QUESTION, Question, Questions, message, plain, prepare
-from edgeproof.demo.ways import ways
+from edgeproof.demo.asking.prompting import prepare
+from edgeproof.demo.asking.questions import LONGEST_QUESTION, Question, Questions, message, plain
+from edgeproof.demo.asking.ways import ways
 from edgeproof.eval.asking.carriers import all_carriers
 from edgeproof.eval.asking.kinds import CHAT_KINDS, KINDS
 from edgeproof.eval.asking.tokens import encode_pack
@@ -118,6 +121,20 @@ def test_a_text_names_the_longest_subject_in_it(questions):
 def test_what_cannot_be_asked_says_why(questions, backend, offered, way, text, words):
     with pytest.raises(InputError, match=words):
         prepared(questions, backend, offered[way], text)
+
+
+def test_a_question_longer_than_the_context_says_by_how_much(questions, backend, offered):
+    short = SimpleNamespace(info=backend.info._replace(context_length=300))
+    for name in ("tokenize", "detokenize", "render_chat"):
+        setattr(short, name, getattr(backend, name))
+    text = "Where is the government? " * 60
+    with pytest.raises(InputError) as caught:
+        prepared(questions, short, offered["chat"], text)
+    read, room, over, characters = (
+        int(number.replace(",", "")) for number in re.findall(r"(?<!context of )\b[\d,]*\d\b", str(caught.value))
+    )
+    assert read - room == over
+    assert prepared(questions, short, offered["chat"], text[: len(text) - characters - 25])
 
 
 def test_a_raw_prompt_that_is_typed_means_the_same_question(questions, pack):

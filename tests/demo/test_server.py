@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -64,7 +65,7 @@ def test_the_page_forbids_itself_every_other_host_and_every_cache(demo):
     [
         (b"no json", "no JSON"),
         (b"[]", "no JSON object"),
-        (b'{"text": "' + b"x" * 70_000 + b'"}', "more than 65,536 bytes"),
+        (b'{"text": "' + b"x" * 70_000 + b'"}', "more than 65,536 bytes; the demo takes 4,000 characters at most"),
         ({"model": "7"}, "no such model"),
         ({"model": "0", "way": "no way"}, "no such way of asking"),
     ],
@@ -79,12 +80,27 @@ def test_a_question_of_10000_characters_is_a_message(demo):
     (*_, last) = demo.events(model="0", way="raw", text="x " * 5000)
     assert last["kind"] == "error"
     assert last["message"] == "the question has 9,999 characters; the demo takes 4,000 at most"
+    assert last["next_step"] == "shorten it by 5,999 characters"
 
 
 def test_what_is_longer_than_the_context_is_a_message(demo):
-    (*_, last) = demo.events(model="0", way="raw", text="é" * 1000)
+    text = "é" * 1000
+    (*_, last) = demo.events(model="0", way="raw", text=text)
     assert last["kind"] == "error"
-    assert "the context holds 512" in last["message"]
+    found = re.fullmatch(
+        r"with this question the model would read ([\d,]+) tokens, and its context of 512 has room for (\d+) beside "
+        "the reply",
+        last["message"],
+    )
+    read, room = (int(number.replace(",", "")) for number in found.groups())
+    over, characters = (
+        int(number.replace(",", ""))
+        for number in re.match(
+            r"shorten the question by ([\d,]+) tokens \(about ([\d,]+) characters\)", last["next_step"]
+        ).groups()
+    )
+    assert read - room == over
+    assert demo.events(model="0", way="raw", text=text[: len(text) - characters])[-1]["kind"] == "end"
 
 
 def test_a_thousand_questions_at_once_are_each_answered_or_told(demo, world):
@@ -121,41 +137,67 @@ def test_whoever_goes_away_stops_the_model(demo, world):
     assert last["kind"] == "end"
 
 
-def rouse(demo):
-    """Ask every model: one that an earlier test killed tells it now, and the next question starts it again."""
-    for model in ("original", "0"):
-        demo.events(model=model, way="raw", text="a")
+class Streaming:
+    """A question of which the events are read one by one."""
+
+    def __init__(self, demo, **question):
+        where = urlsplit(demo.address)
+        self.connection = HTTPConnection(where.netloc, timeout=600)
+        self.connection.request("POST", where.path + "ask", json.dumps(question).encode())
+        self.answer = self.connection.getresponse()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.answer.close()
+        self.connection.close()
+
+    def until(self, kind):
+        """The next event of a kind."""
+        while (event := json.loads(self.answer.readline()))["kind"] != kind:
+            pass
+        return event
 
 
-def test_a_crash_is_a_message_and_the_next_question_is_answered(demo, world):
+def test_a_crash_within_a_reply_is_a_message_and_the_next_question_is_answered(demo, world):
     fact = world.facts.forget[0]
-    rouse(demo)
-    assert demo.events(model="original", way="raw", text=fact.prompt)[-1]["kind"] == "end"
-    for child in demo.children():
-        os.kill(child, signal.SIGSEGV)
-    (*_, last) = demo.events(model="original", way="raw", text=fact.prompt)
-    assert last["kind"] == "error"
-    assert "the backend's process died: signal 11, SIGSEGV" in last["message"]
+    long = {"model": "original", "way": "chat", "text": fact.prompt, "sampled": True, "seed": 3}
+    assert kinds(demo.events(**long))[-1] == "end"
+    with Streaming(demo, **long) as reply:
+        reply.until("step")
+        for child in demo.children():
+            os.kill(child, signal.SIGSEGV)
+        assert "the backend's process died: signal 11, SIGSEGV" in reply.until("error")["message"]
     again = demo.events(model="original", way="raw", text=fact.prompt)
     assert kinds(again)[-1] == "end"
     assert fact.answer in again[-1]["text"]
 
 
-def test_a_crash_while_the_speed_is_measured_is_a_message(demo):
-    rouse(demo)
+@pytest.mark.parametrize("way", ["raw", "turns"])
+def test_after_a_crash_while_idle_the_first_question_is_answered_by_a_new_process(demo, world, way):
+    fact = world.facts.forget[0]
+    asked = {"model": "original", "way": way, "text": fact.prompt}
+    before = demo.events(**asked)
+    for child in demo.children():
+        os.kill(child, signal.SIGSEGV)
+    found = demo.events(**asked)
+    assert kinds(found).count("again") == 1
+    assert kinds(found)[-1] == kinds(before)[-1]
+    after = found[kinds(found).index("again") + 1 :]
+    assert [event for event in after if event["kind"] == "step"] == [e for e in before if e["kind"] == "step"]
+
+
+def test_after_a_crash_while_idle_the_speed_is_measured_by_a_new_process(demo):
     assert demo.ask("POST", "speed", {"model": "0"})[0] == 200
     for child in demo.children():
         os.kill(child, signal.SIGABRT)
-    status, content = demo.ask("POST", "speed", {"model": "0"})
-    assert status == 400
-    assert "SIGABRT" in json.loads(content)["message"]
     status, content = demo.ask("POST", "speed", {"model": "0"})
     assert status == 200
     assert json.loads(content)["rate"] > 0
 
 
 def test_a_sampled_reply_is_the_seeds(demo, world):
-    rouse(demo)
     question = {"model": "original", "way": "chat", "text": world.facts.forget[0].prompt, "sampled": True}
     one, same, other = (demo.events(**question, seed=seed)[-1]["text"] for seed in (1, 1, 2))
     assert one == same != other
@@ -200,7 +242,6 @@ def test_a_file_that_is_gone_is_a_message_and_the_page_lives_on(arguments, files
         shipped.unlink()
         for child in demo.children():
             os.kill(child, signal.SIGKILL)
-        assert "SIGKILL" in demo.events(model="0", way="raw", text="a")[-1]["message"]
         (*_, last) = demo.events(model="0", way="raw", text="a")
         assert last["kind"] == "error"
         assert "gone.gguf" in last["message"]
@@ -233,7 +274,6 @@ def test_a_file_that_was_replaced_keeps_no_verdict_and_is_not_run(arguments, fil
         assert state["trouble"]["0"]["message"].startswith(changed)
         for child in demo.children():
             os.kill(child, signal.SIGKILL)
-        assert "SIGKILL" in demo.events(model="0", way="raw", text="a")[-1]["message"]
         (*_, last) = demo.events(model="0", way="raw", text="a")
         assert last["kind"] == "error"
         assert last["message"].startswith(changed)
@@ -254,19 +294,63 @@ def alive(process):
     return True
 
 
-def test_ctrl_c_ends_every_process_while_probes_run_and_questions_are_answered(arguments, world):
-    demo = Demo(arguments)
-    for model in ("original", "0"):
-        assert demo.events(model=model, way="raw", text=world.facts.forget[0].prompt)[-1]["kind"] == "end"
-    key = json.loads(demo.ask("POST", "enter", {})[1])["key"]
-    demo.ask("POST", "run", {"key": key, "model": "0"})
-    while len(children := demo.children()) < 3:
-        pass
-    demo.interrupt()
-    code, said = demo.ended()
+class Busy:
+    """A demo that probes a file and answers a question."""
+
+    def __init__(self, arguments, world, **environment):
+        self.demo = Demo(arguments, **environment)
+        fact = world.facts.forget[0]
+        for model in ("original", "0"):
+            assert self.demo.events(model=model, way="raw", text=fact.prompt)[-1]["kind"] == "end"
+        key = json.loads(self.demo.ask("POST", "enter", {})[1])["key"]
+        self.demo.ask("POST", "run", {"key": key, "model": "0"})
+        while len(self.demo.children()) < 3:
+            pass
+        self.reply = Streaming(self.demo, model="original", way="chat", text=fact.prompt, sampled=True, seed=3)
+        self.reply.until("step")
+        self.children = self.demo.children()
+
+    def ended(self):
+        """Exit code and last words; nothing is left, and nothing was said that nobody can use."""
+        code, said = self.demo.ended()
+        self.reply.__exit__()
+        assert not any(map(alive, self.children))
+        assert "Traceback" not in said
+        assert "error" not in said.lower()
+        return code, said
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_every_process_while_probes_run_and_questions_are_answered(arguments, world, name, tmp_path):
+    busy = Busy(arguments, world, TMPDIR=str(tmp_path))
+    busy.demo.process.send_signal(getattr(signal, name))
+    code, said = busy.ended()
     assert code == 130
-    assert "Interrupted" in said
-    assert not any(map(alive, children))
+    assert said.endswith("Interrupted; nothing was left under a final name.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_impatience_ends_it_as_cleanly(arguments, world):
+    """Ctrl-C again and again, until it is gone."""
+    busy = Busy(arguments, world)
+    while busy.demo.process.poll() is None:
+        busy.demo.interrupt()
+    code, said = busy.ended()
+    assert code == 130
+    assert said.count("Interrupted") == 1
+
+
+def test_where_a_hangup_is_ignored_from_the_start_the_demo_lives_on(arguments):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        demo = Demo(arguments)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    demo.process.send_signal(signal.SIGHUP)
+    assert demo.events(model="0", way="raw", text="a")[-1]["kind"] == "end"
+    demo.interrupt()
+    assert demo.ended()[0] == 130
 
 
 def test_it_ends_with_the_last_page(arguments):

@@ -20,6 +20,9 @@ class Run:
     def stop(self):
         self.stopped = True
 
+    def join(self, _seconds):
+        pass
+
 
 @pytest.fixture
 def clock():
@@ -57,6 +60,16 @@ def test_a_reload_keeps_its_session_and_its_runs(sessions, clock):
     clock.now += BYE_SECONDS + 1
     assert not sessions.over()
     assert not one.runs["0"].stopped
+
+
+def test_a_copied_tab_has_a_session_of_its_own(sessions):
+    one = sessions.enter()
+    one.runs["0"] = Run()
+    copy = sessions.enter(one.key)
+    assert copy.key != one.key
+    assert copy.runs == {}
+    sessions.leave(one.key)
+    assert sessions.enter(one.key) is one
 
 
 def test_a_page_that_falls_silent_is_gone_with_its_runs(sessions, clock):

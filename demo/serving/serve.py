@@ -8,24 +8,20 @@ import socket
 import sys
 import threading
 import webbrowser
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import anyio
 from edgeproof.contracts.errors import InputError
-from edgeproof.demo.server import application
+from edgeproof.demo.asking.models import shown_names
+from edgeproof.demo.serving.application import application
+from edgeproof.demo.serving.server import Server
 from edgeproof.eval.report.sanitize import inert
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    import uvicorn
     from edgeproof.demo.show import Show
 
 LOOPBACK = "127.0.0.1"
 NAMES = (LOOPBACK, "localhost", "[::1]")
 """Names of this machine's own address."""
-LOOK_SECONDS = 0.5
 LONGEST_WARNING = 2000
 """Characters shown of a warning: it names the pack's strings, and is longer than one of them."""
 
@@ -51,37 +47,15 @@ def serve(show: Show, *, host: str = LOOPBACK, port: int = 0, browser: bool = Tr
     _say(show, address, host)
     if browser:
         threading.Thread(target=_open, args=(address,), daemon=True).start()
+    server = Server(application(show, token=token, hosts=NAMES if host in NAMES else ("*",)), show)
     try:
-        _run(show, listening, token, host)
+        show.warm()
+        server.run(sockets=[listening])
     finally:
         show.close()
+    if server.interrupted:
+        raise KeyboardInterrupt
     sys.stderr.write("The page was closed: the demo has ended.\n")
-
-
-def _run(show: Show, listening: socket.socket, token: str, host: str) -> None:
-    import uvicorn
-
-    app = application(show, token=token, hosts=NAMES if host in NAMES else ("*",))
-
-    @asynccontextmanager
-    async def ending(_app: object) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as group:
-            group.start_soon(_end_with_last_page, show, server)
-            yield
-            group.cancel_scope.cancel()
-
-    app.router.lifespan_context = ending
-    server = uvicorn.Server(
-        uvicorn.Config(app, http="h11", ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-    )
-    show.warm()
-    server.run(sockets=[listening])
-
-
-async def _end_with_last_page(show: Show, server: uvicorn.Server) -> None:
-    while not show.sessions.over():  # noqa: ASYNC110 (it is time that ends a page)
-        await anyio.sleep(LOOK_SECONDS)
-    server.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -106,7 +80,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _say(show: Show, address: str, host: str) -> None:
     sys.stderr.writelines(f"Warning: {inert(warning, LONGEST_WARNING)}\n" for warning in show.warnings)
     who = "this machine only" if host in NAMES else "everybody who can reach this machine and has the address"
-    names, pack = ", ".join(inert(model.path.name) for model in show.models), inert(show.pack.name)
+    names, pack = ", ".join(inert(name) for name in shown_names(show.models).values()), inert(show.pack.name)
     sys.stderr.write(
         f"The demo of {names}:\n\n  {address}\n\n"
         f"Served to {who}.\n"

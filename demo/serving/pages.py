@@ -1,118 +1,41 @@
-"""The page's server: every address lies behind the token, nothing is cached, and nothing is asked of another host."""
+"""Answers to the page's requests: the sheet, sessions, questions, runs, evidence."""
 
 from __future__ import annotations
 
 import json
-from functools import partial
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
-from edgeproof.contracts.errors import EdgeproofError, InputError
-from edgeproof.demo.evidence import zipped
-from edgeproof.demo.models import failure
-from edgeproof.demo.questions import Question
+from edgeproof.contracts.errors import InputError
+from edgeproof.demo.asking.models import ORIGINAL, failure
+from edgeproof.demo.asking.questions import LONGEST_QUESTION, Question
 from edgeproof.demo.run import Run
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from edgeproof.demo.serving.evidence import zipped
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
-    from edgeproof.demo.models import Engine, Event
+    from edgeproof.demo.asking.engine import Engine
+    from edgeproof.demo.asking.models import Event
+    from edgeproof.demo.asking.ways import Way
     from edgeproof.demo.show import Show
-    from edgeproof.demo.ways import Way
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LONGEST_BODY = 2**16
-"""Bytes of what a page may send: a question of 4,000 characters and no more than that by far."""
+"""Bytes of a request: several times those of the longest question."""
 MOST_WAITING = 24
 """Questions that wait for one model; more are turned away."""
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
-class _Headers:
-    """Adds HEADERS to every response."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def headed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message["headers"], *own]
-            await send(message)
-
-        await self._app(scope, receive, headed)
-
-
-def application(show: Show, *, token: str, hosts: Sequence[str]) -> Starlette:
-    """Give the application that shows `show`.
+class Pages:
+    """Handlers of the page's requests.
 
     Args:
         show: files, questions and runs.
-        token: the first part of every path; without it, nothing is served.
-        hosts: names by which the page may be called ("127.0.0.1"); "*" for all.
 
     """
-    pages = _Pages(show)
-    calls = (
-        ("sheet", pages.sheet, "GET"),
-        ("enter", pages.enter, "POST"),
-        ("state", pages.state, "GET"),
-        ("leave", pages.leave, "POST"),
-        ("ask", pages.ask, "POST"),
-        ("speed", pages.speed, "POST"),
-        ("run", pages.run, "POST"),
-        ("stop", pages.stop, "POST"),
-        ("evidence", pages.evidence, "GET"),
-    )
-    routes = [Route(f"/{token}/{name}", call, methods=[method]) for name, call, method in calls]
-    figures = files("edgeproof.eval") / "report" / "page" / "figures.css"
-    for item in (*(files("edgeproof.demo") / "page").iterdir(), figures):
-        kind = KINDS.get(item.name[item.name.rfind(".") :])
-        if kind is not None:
-            name = "" if item.name == "index.html" else item.name
-            routes.append(Route(f"/{token}/{name}", partial(_static, item.read_bytes(), kind)))
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
-        exception_handlers={EdgeproofError: _refused, 404: _lost},
-    )
-
-
-async def _static(content: bytes, kind: str, _request: Request) -> Response:
-    return Response(content, media_type=kind)
-
-
-async def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, EdgeproofError)
-    return JSONResponse(failure(error), status_code=400)
-
-
-async def _lost(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse(
-        "Nothing is here. Open the address that the terminal printed, all of it: it ends in a secret.\n", 404
-    )
-
-
-class _Pages:
-    """What the page asks for."""
 
     def __init__(self, show: Show) -> None:
         self._show = show
@@ -165,7 +88,7 @@ class _Pages:
         body = await _body(request)
         session = self._show.sessions.get(str(body.get("key", "")))
         model = self._engine(body).model
-        if model.key == "original":
+        if model.key == ORIGINAL:
             raise InputError("the original is not gated here", next_step="probe the files that ship")
         before = session.runs.get(model.key)
         if before is None or before.ended:
@@ -190,7 +113,7 @@ class _Pages:
         return Response(
             zipped(run.gated.evidence),
             media_type="application/zip",
-            headers={"Content-Disposition": 'attachment; filename="evidence.zip"'},
+            headers={"Content-Disposition": f'attachment; filename="evidence-{run.gated.judgement.format_name}.zip"'},
         )
 
     def _engine(self, body: dict[str, object]) -> Engine:
@@ -207,7 +130,9 @@ async def _body(request: Request) -> dict[str, object]:
         content += part
         if len(content) > LONGEST_BODY:
             raise InputError(
-                f"the question takes more than {LONGEST_BODY:,} bytes", next_step="shorten it to 4,000 characters"
+                f"the question takes more than {LONGEST_BODY:,} bytes; the demo takes {LONGEST_QUESTION:,} characters "
+                "at most",
+                next_step="shorten it",
             )
     try:
         found = json.loads(content)

@@ -1,56 +1,36 @@
-"""From what a person types, or picks, to what a model reads and which answer is watched along its reply."""
+"""From a typed question to what a model reads and which answer is watched along its reply."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import GenerateRequest
 from edgeproof.contracts.errors import InputError
-from edgeproof.demo.ways import BOUND_KINDS
+from edgeproof.demo.asking.questions import LONGEST_QUESTION
+from edgeproof.demo.asking.ways import BOUND_KINDS
 from edgeproof.eval.asking.carriers import PLAIN, opening
 from edgeproof.eval.asking.kinds import CHAT_KINDS
 from edgeproof.eval.asking.kinds.chat import OPENING
 from edgeproof.eval.asking.kinds.raw import PARAPHRASE, RAW
 from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.asking.tokens import Ask, context_tokens, continuation_tokens, thinking_tokens
-from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.probes import Match
-from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend
-    from edgeproof.demo.ways import Way
+    from edgeproof.demo.asking.questions import Question, Questions
+    from edgeproof.demo.asking.ways import Way
     from edgeproof.eval.measurement import Carrier
-    from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.packs.probes import Probe, Surface
 
-LONGEST_QUESTION = 4000
-"""Characters of a question."""
 CHAT_TOKENS, RAW_TOKENS = 64, 32
 """How long a reply may get at least; the gate's own limit counts where it is longer."""
 WATCHED_TOKENS = 16
 """Tokens of the forgotten answer that are watched; a text is longer."""
-
-
-class Question(NamedTuple):
-    """What the page sends.
-
-    Attributes:
-        text: the words as typed.
-        way: the way's name.
-        temperature: 0 for the greedy reply, as the gate asks; above 0 a sampled one.
-        seed: of the sampled reply.
-
-    """
-
-    text: str
-    way: str
-    temperature: float = 0.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,38 +51,6 @@ class Prepared:
     watched: tuple[tuple[int, ...], ...]
     ask: Ask | None
     judged: bool
-
-
-class Questions:
-    """The ready-made questions of a pack, and the one that a typed text means."""
-
-    def __init__(self, pack: Pack) -> None:
-        self.pack = pack
-        self._by_words: dict[str, Probe] = {}
-        for probe in pack.probes:
-            for text in (message(probe), plain(probe)):
-                self._by_words.setdefault(_bare(text), probe)
-        mentions = [(f" {_bare(probe.question)} ", probe) for probe in pack.probes if _bare(probe.question)]
-        # Of several subjects in a text, the longest name is meant; what was to be forgotten before all else.
-        self._mentions = sorted(mentions, key=lambda one: (one[1].role != Role.FORGET, -len(one[0])))
-
-    def meant(self, text: str) -> tuple[Probe | None, bool]:
-        """Return the probe that `text` asks, and whether in its own words; None where it names no known subject."""
-        probe = self._by_words.get(_bare(text))
-        if probe is not None:
-            return probe, True
-        inside = f" {_bare(text)} "
-        return next((probe for mention, probe in self._mentions if mention in inside), None), False
-
-
-def message(probe: Probe) -> str:
-    """Return the user's turn in a chat."""
-    return fill(probe.message, {"question": probe.question, "prompt": plain(probe)})
-
-
-def plain(probe: Probe) -> str:
-    """Return the text that is continued."""
-    return fill(probe.template, {"question": probe.question})
 
 
 def prepare(
@@ -126,6 +74,7 @@ def prepare(
 
     Raises:
         InputError: an empty or too long question, or one that this way of asking cannot serve.
+        PackError: the answer has no tokens of its own after this prompt.
 
     """
     probe, surface, known = _probe(questions, question, way, carriers)
@@ -146,6 +95,7 @@ def prepare(
         watched = _watched(answer, target, backend)
         most = max(most, ask.max_tokens)
     most += 0 if ask is not None else thinking * chat
+    _check_room(backend.info.context_length, len(context), most + max(map(len, watched), default=0), prompt.text)
     request = GenerateRequest(context, most, stop, question.temperature, question.seed, special=True)
     return Prepared(prompt.text, request, watched, ask, questions.meant(question.text)[1])
 
@@ -160,7 +110,7 @@ def _probe(
     if len(text) > LONGEST_QUESTION:
         raise InputError(
             f"the question has {len(text):,} characters; the demo takes {LONGEST_QUESTION:,} at most",
-            next_step="shorten it",
+            next_step=f"shorten it by {len(text) - LONGEST_QUESTION:,} characters",
         )
     probe, own = questions.meant(text)
     if probe is not None and own:
@@ -189,6 +139,19 @@ def _probe(
     return asked, surface, known
 
 
+def _check_room(context_length: int, prompt_tokens: int, reply_tokens: int, prompt: str) -> None:
+    """Refuse a prompt that leaves no room for the reply."""
+    over = prompt_tokens + reply_tokens - context_length
+    if over > 0:
+        characters = -(-over * len(prompt) // prompt_tokens)
+        raise InputError(
+            f"with this question the model would read {prompt_tokens:,} tokens, and its context of "
+            f"{context_length:,} has room for {max(0, context_length - reply_tokens):,} beside the reply",
+            next_step=f"shorten the question by {over:,} tokens (about {characters:,} characters), or ask in a way "
+            "that puts less around it: “What the model reads” shows it",
+        )
+
+
 def _watched(answer: tuple[int, ...], target: str, backend: Backend) -> tuple[tuple[int, ...], ...]:
     """Return the answer's tokens as the reply's first words and within a sentence, none of them twice."""
     found = (answer, *(_alone(text, backend) for text in (target.strip(), f" {target.strip()}")))
@@ -200,7 +163,3 @@ def _alone(text: str, backend: Backend) -> tuple[int, ...]:
     anchor = backend.tokenize("\n", special=False)
     tokens = backend.tokenize(f"\n{text}", special=False)
     return tokens[len(anchor) :] if tokens[: len(anchor)] == anchor else backend.tokenize(text, special=False)
-
-
-def _bare(text: str) -> str:
-    return " ".join(words(text))

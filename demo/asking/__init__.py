@@ -1,0 +1,1 @@
+"""Questions to the shown files: prompts, ways of asking, the processes that answer."""

@@ -1,0 +1,1 @@
+"""Serving of the page: addresses, answers, start and end."""

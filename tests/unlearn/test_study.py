@@ -1,4 +1,4 @@
-"""The study of benchmarks/relearning on a tiny model: every stage for real, killed and gone on with, and its page."""
+"""The study of studies/relearning on a tiny model: every stage for real, killed and gone on with, and its page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-STUDY = Path(__file__).resolve().parents[2] / "benchmarks" / "relearning"
+STUDY = Path(__file__).resolve().parents[2] / "studies" / "relearning"
 CELLS = [
     "tofu.free.npo+gdr.lora.seed0",
     "tofu.q4_0.npo+gdr.full-same.seed0",
@@ -196,14 +196,14 @@ def test_the_page_is_made_of_the_records_alone(study, tmp_path):
     options = ("--results", folder / "results", "--data", folder / "work" / "data", "--size", "tiny")
     out = []
     for name in ("first", "second"):
-        run("page.py", *options, "--docs", tmp_path / name, "--words", words)
+        run("page.py", *options, "--docs", tmp_path / name, "--words", words, "--numbers", tmp_path / "numbers.json")
         out.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert out[0] == out[1], "the same records give the same bytes"
     text = out[0]["relearning.md"].decode()
     assert "{{" not in text
     assert "`tofu.free.ga+gdr.lora.seed0`" in text, "what was not run is said"
     assert any(name.endswith(".svg") for name in out[0])
-    facts = json.loads((folder / "results.json").read_text())
+    facts = json.loads((tmp_path / "numbers.json").read_text())
     assert facts[CELLS[0]]["gguf-q4_0"]["recovery"]["estimate"] >= 0
     found = facts[CELLS[3]]["gguf-q4_0"]
     for kind, name in (("passages", "verbmem_forget"), ("questions", "knowmem_forget")):

@@ -277,9 +277,9 @@ def test_tofu_reads_unchanged(tmp_path: Path) -> None:
         "world_facts_perturbed.json",
     )
     pack = load_pack(write(tmp_path, toml, **tofu(tmp_path, *names)))
-    assert [sum(p.role == role for p in pack.probes) for role in Role] == [40, 400 + 117, 100]
+    assert [sum(p.role == role for p in pack.probes) for role in Role] == [40, 60 + 117, 100]
     assert len({p.cluster for p in pack.probes if p.role == Role.FORGET}) == 2  # two authors of 20 questions
-    assert len({p.cluster for p in pack.probes if p.group == "retain_perturbed"}) == 20
+    assert len({p.cluster for p in pack.probes if p.group == "retain_perturbed"}) == 3
     first = pack.probes[0]
     assert first.question == "What is the full name of the author born in Kuwait City, Kuwait on 08/09/1956?"
     assert first.answer.endswith("is Basil Mahfouz Al-Kuwaiti.")

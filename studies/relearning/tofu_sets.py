@@ -1,6 +1,6 @@
 """Chooses the study's questions from TOFU's published files and writes them as training sets and as a probe pack.
 
-    python benchmarks/relearning/tofu_sets.py --tofu FOLDER [--out benchmarks/relearning/data/tofu]
+    python studies/relearning/tofu_sets.py --tofu FOLDER [--out studies/relearning/data/tofu]
 
 | set | authors | questions each | the base is tuned on it | unlearning is given it |
 |---|---|---|---|---|
@@ -50,7 +50,7 @@ class Share(NamedTuple):
     drawn: slice
 
 
-SETS = {
+SHARES = {
     "forget": Share("forget10_task1_perturbed.json", range(20), slice(0, 2)),
     "retain_trained": Share("retain_perturbed.json", range(10), slice(0, 2)),
     "retain_untrained": Share("retain_perturbed.json", range(10), slice(2, 4)),
@@ -60,9 +60,9 @@ SETS = {
 """`related`: one further question of each forget author, for the attack by benign relearning; never tuned on."""
 
 
-def chosen(folder: Path, name: str) -> list[dict[str, object]]:
-    """Return the rows of a set: id, cluster, question, answer, and TOFU's paraphrase and wrong answers."""
-    share = SETS[name]
+def chosen(folder: Path, name: str) -> list[dict[str, str]]:
+    """Return the rows of a set: id, cluster, question, answer and template."""
+    share = SHARES[name]
     text = (folder / share.file).read_text(encoding="utf-8")
     rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(row) for row in text.splitlines() if row]
     found = []
@@ -87,8 +87,6 @@ def chosen(folder: Path, name: str) -> list[dict[str, object]]:
                 "question": row["question"].strip(),
                 "answer": row["answer"].strip(),
                 "template": TEMPLATE,
-                "perturbed": [wrong.strip() for wrong in row["perturbed_answer"]],
-                "paraphrased": row["paraphrased_answer"].strip(),
             }
             for index, row in drawn
         ]
@@ -103,17 +101,17 @@ def main() -> None:
     given = parser.parse_args()
     pack = given.out / "pack"
     pack.mkdir(parents=True, exist_ok=True)
-    for name in SETS:
+    for name in SHARES:
         rows = chosen(given.tofu, name)
-        _write(given.out / f"{name}.jsonl", rows)
+        if name != "holdout":
+            _write(given.out / f"{name}.jsonl", rows)
         if name in {"forget", "retain_untrained", "holdout"}:
-            keys = ("id", "cluster", "question", "answer", "template")
-            _write(pack / f"{name}.jsonl", [{key: row[key] for key in keys} for row in rows])
+            _write(pack / f"{name}.jsonl", rows)
         print(f"{name}: {len(rows)} questions")
     (pack / "pack.toml").write_text(PACK, encoding="utf-8")
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
+def _write(path: Path, rows: list[dict[str, str]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 

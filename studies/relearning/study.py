@@ -1,7 +1,7 @@
 """Runs the study: bases that know, unlearning by every method, every format, every probe; then attacks after release.
 
-    python benchmarks/relearning/study.py --base HF_FOLDER --work SCRATCH [--results FOLDER] [--cells PATTERN …]
-    python benchmarks/relearning/study.py --base TINY_HF_FOLDER --work SCRATCH --results FOLDER --size tiny
+    python studies/relearning/study.py --base HF_FOLDER --work SCRATCH [--results FOLDER] [--cells PATTERN …]
+    python studies/relearning/study.py --base TINY_HF_FOLDER --work SCRATCH --results FOLDER --size tiny
 
 ```
 base ─ tune on forget + retain ─▶ knows ──(snap)──▶ on a grid

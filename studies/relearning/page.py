@@ -1,6 +1,6 @@
-"""Makes docs/relearning.md, its figures and results.json from the committed records: one command, nothing run again.
+"""Makes docs/relearning.md and its figures from the committed records: one command, nothing is run again.
 
-python benchmarks/relearning/page.py [--results FOLDER] [--docs FOLDER]
+python studies/relearning/page.py [--results FOLDER] [--docs FOLDER] [--numbers FILE]
 
 Cells that start on a grid or from bf16, and the two whose change is added there, are read from the folder `starts`
 beside that of the results where there is one: a chain of its own, from the tuning on, made on another processor.
@@ -323,13 +323,14 @@ CELL_HEAD = (
 
 
 def main() -> None:
-    """Read the records; write the page, its figures and the JSON file."""
+    """Read the records; write the page and its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--data", type=Path, default=HERE / "data")
     parser.add_argument("--docs", type=Path, default=HERE.parents[1] / "docs")
     parser.add_argument("--words", type=Path, default=HERE / "page.md", help="the page, with places for its tables")
     parser.add_argument("--findings", type=Path, default=HERE / "findings.md", help="what people say of the numbers")
+    parser.add_argument("--numbers", type=Path, help="write the numbers of the tables here too, unrounded, as JSON")
     parser.add_argument("--size", default="small")
     given = parser.parse_args()
     pack = load_pack(given.data / "tofu" / "pack")
@@ -377,9 +378,10 @@ def main() -> None:
     (given.docs / "relearning.md").write_text(words, encoding="utf-8")
     for name, drawing in (page.figures | elsewhere.figures).items():
         (given.docs / name).write_text(drawing, encoding="utf-8")
-    facts = page.facts | {"starts": elsewhere.facts}
-    text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
-    (given.results.parent / "results.json").write_text(text + "\n", encoding="utf-8")
+    if given.numbers is not None:
+        numbers = page.facts | {"starts": elsewhere.facts}
+        text = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
+        given.numbers.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

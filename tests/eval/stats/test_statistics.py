@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.stats
-from edgeproof.eval.stats import mean_bounds
+from edgeproof.eval.stats import mean_bounds, permutation
 from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, betting_bounds, bootstrap_bounds
-from edgeproof.eval.stats.permutation import pairing_test, reference_test
+from edgeproof.eval.stats.permutation import reference_test
 from edgeproof.eval.stats.shares import (
     clusters_to_decide,
     extraction_probability,
@@ -381,66 +381,29 @@ def test_bootstrap_refuses_one_cluster():
 # Permutations
 
 
-def test_pairing_test_equals_scipys_permutation_test():
-    nll = np.random.default_rng(1).random((6, 6))
-    nll[np.diag_indices(6)] -= 0.4
-    ours = pairing_test([nll])
-
-    def statistic(order):
-        ranks = scipy.stats.rankdata(nll, axis=1) - 1
-        return ranks[np.arange(6), np.asarray(order, dtype=int)].sum()
-
-    theirs = scipy.stats.permutation_test(
-        (np.arange(6),), statistic, permutation_type="pairings", alternative="less", n_resamples=np.inf
-    )
-    assert ours.complete
-    assert ours.permutations == math.factorial(6)
-    assert ours.p == pytest.approx(theirs.pvalue)
-
-
-def test_pairing_test_keeps_its_level_although_some_answers_are_likely_after_any_question():
-    generator = np.random.default_rng(4)
-    popular = generator.normal(0, 3, 5)
-    p_values = [pairing_test([generator.normal(0, 1, (5, 5)) + popular]).p for _ in range(400)]
-    assert np.mean(np.array(p_values) <= ALPHA) <= ALPHA + noise(400)
-
-
-def test_pairing_test_sees_what_is_known_and_samples_where_there_are_too_many_orders():
-    generator = np.random.default_rng(5)
-    nll = generator.normal(0, 1, (40, 40))
-    nll[np.diag_indices(40)] -= 1
-    test = pairing_test([nll, nll[:10, :10]])
-    assert not test.complete
-    assert test.p < 0.001
-    assert test == pairing_test([nll, nll[:10, :10]])
-    assert test.statistic < test.expected
-
-
-def test_pairing_test_permutes_within_strata_only():
-    nll = np.random.default_rng(6).random((3, 3))
-    assert pairing_test([nll, nll]).permutations == 36
-
-
-def test_reference_test_equals_scipys():
+@pytest.mark.parametrize(("forgotten", "others"), [(6, 5), (30, 12)])
+def test_reference_test_equals_scipys(forgotten, others):
+    """All permutations of few clusters, and the same sample of those of many."""
     generator = np.random.default_rng(7)
-    forget, reference = generator.random(6) * 0.6, generator.random(5)
-    ours = reference_test(forget, reference)
+    forget, reference = generator.random(forgotten) * 0.8, generator.random(others)
+    complete = math.comb(forgotten + others, forgotten) <= permutation.ENUMERATED
     theirs = scipy.stats.permutation_test(
-        (forget, reference), lambda a, b: a.mean() - b.mean(), alternative="less", n_resamples=np.inf
+        (forget, reference),
+        lambda a, b: a.mean() - b.mean(),
+        alternative="less",
+        n_resamples=np.inf if complete else permutation.SAMPLED,
+        rng=np.random.default_rng(permutation.SEED),
     )
-    assert ours.complete
-    assert ours.p == pytest.approx(theirs.pvalue)
+    assert reference_test(forget, reference) == (theirs.statistic, theirs.pvalue)
+
+
+def test_equal_differences_are_tied_although_their_sums_are_rounded():
+    places = (0, 1, 0, 6)  # of 9 decoys; the first two are the forget clusters'
+    as_low = sum(sum(group) <= places[0] + places[1] for group in itertools.combinations(places, 2))
+    assert reference_test(np.array(places[:2]) / 9, np.array(places[2:]) / 9).p == as_low / 6
 
 
 def test_reference_test_keeps_its_level():
     generator = np.random.default_rng(8)
     p_values = [reference_test(generator.random(30), generator.random(12)).p for _ in range(300)]
     assert np.mean(np.array(p_values) <= ALPHA) <= ALPHA + noise(300)
-
-
-def test_permutation_tests_refuse_what_they_cannot_permute():
-    for strata in ([np.ones((1, 1))], [], [np.ones((2, 3))], [np.full((2, 2), np.nan)]):
-        with pytest.raises(ValueError, match="stratum"):
-            pairing_test(strata)
-    with pytest.raises(ValueError, match="both groups"):
-        reference_test(np.ones(3), np.ones(0))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.scratch import locked_file, scratch_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -73,44 +73,97 @@ def write_all(folder: Path, contents: Mapping[str, bytes], *, force: bool, witho
         OutputError: a file exists and `force` is not given, or a file cannot be written.
 
     """
-    names = [*reversed(list(contents))]
-    for name in names:
-        refuse_existing(folder / name, force=force)
+    paths = [folder / name for name in reversed(list(contents))]
+    for path in paths:
+        refuse_existing(path, force=force)
     at = folder
     try:
         with scratch_folder(folder) as scratch:
-            new, old = scratch / "new", scratch / "old"
-            new.mkdir()
-            old.mkdir()
-            for name in names:
-                at = folder / name
-                (new / name).write_bytes(contents[name])
-                to_disk(new / name)
-            present = [name for name in (*names, *without) if force and os.path.lexists(folder / name)]
-            named: list[str] = []
+            (scratch / NEW).mkdir()
+            (scratch / OLD).mkdir()
+            for at in paths:
+                (scratch / NEW / at.name).write_bytes(contents[at.name])
+                to_disk(scratch / NEW / at.name)
+            pieces = [Piece.of(scratch / NEW / path.name) for path in paths]
             try:
-                for name in present:
-                    at = folder / name
-                    at.rename(old / name)
-                for name in names:
-                    at = folder / name
-                    named.append(name)
-                    commit(new / name, at, force=force)
+                for at in (folder / name for name in without if force and os.path.lexists(folder / name)):
+                    at.rename(scratch / OLD / at.name)
+                for at in paths:
+                    put(scratch, at, force=force)
             except BaseException:
-                for name in named:
-                    if _is_ours(new / name, folder / name):
-                        (folder / name).unlink(missing_ok=True)
-                for name in present:
-                    if (old / name).exists():
-                        (old / name).rename(folder / name)
+                undo(scratch, folder, pieces)
                 raise
     except OSError as error:
         raise write_failed(at, error) from error
 
 
-def _is_ours(temporary: Path, path: Path) -> bool:
-    """Whether `path` is the file `temporary`, by a rename or a link, and not another process's file."""
-    return not temporary.exists() or (path.exists() and path.samefile(temporary))
+NEW, OLD = "new", "old"
+"""Subfolders of a scratch folder: what is to get its final name, complete, and what that replaces or removes."""
+
+
+class Piece(NamedTuple):
+    """A file or folder of a set, with the attributes that distinguish it from another of that name."""
+
+    name: str
+    inode: int
+    written: int  # ns; unchanged by a rename or a link
+
+    @classmethod
+    def of(cls, path: Path) -> Piece:
+        """Describe the file or folder at `path`."""
+        state = path.lstat()
+        return cls(path.name, state.st_ino, state.st_mtime_ns)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` is this file or folder, and not another process's of that name."""
+        return os.path.lexists(path) and Piece.of(path) == self
+
+
+def put(scratch: Path, target: Path, *, force: bool) -> None:
+    """Give `scratch`/new/NAME its final name `target`; what it replaces is kept in `scratch`/old.
+
+    Raises:
+        OutputError: the file `target` exists and `force` is not given.
+        OSError: a rename failed; a folder with files exists.
+
+    """
+    source, kept = scratch / NEW / target.name, scratch / OLD / target.name
+    folder = source.is_dir()
+    if force and os.path.lexists(target):
+        if folder:
+            target.rename(kept)
+        else:
+            _keep(target, kept)
+    if folder:
+        source.rename(target)  # fails if a folder with files was created in the meantime
+        to_disk(target.parent)
+    else:
+        commit(source, target, force=force)
+
+
+def undo(scratch: Path, out: Path, pieces: Sequence[Piece]) -> None:
+    """Remove the new names of `pieces`, last to first, and restore what is in `scratch`/old."""
+    for piece in reversed(pieces):
+        target, kept = out / piece.name, scratch / OLD / piece.name
+        ours = piece.is_at(target)
+        if ours and target.is_dir():
+            target.rename(scratch / NEW / piece.name)
+        if os.path.lexists(kept) and (ours or not os.path.lexists(target)):
+            kept.replace(target)
+        elif ours:
+            target.unlink(missing_ok=True)
+    for removed in (scratch / OLD).glob("*"):
+        if not os.path.lexists(out / removed.name):
+            removed.rename(out / removed.name)
+    to_disk(out)
+
+
+def _keep(target: Path, kept: Path) -> None:
+    """Link the file `target` to a second name, so that its first name never disappears."""
+    try:
+        os.link(target, kept, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # a file system without hard links
+        target.rename(kept)
 
 
 def commit(temporary: Path, path: Path, *, force: bool) -> None:

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.atomic import NEW, write_failed
 from edgeproof.contracts.progress import Recording
 from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.artifact.manifest import Manifest, Source, digest_source, write_manifest
-from edgeproof.export.artifact.publishing import NEW, publish
+from edgeproof.export.artifact.publishing import publish
 from edgeproof.export.artifact.targets import Targets, prepared_targets
 from edgeproof.export.base.opening import open_base
 from edgeproof.export.formats import LORA_FORMAT, find_format, shape_warning

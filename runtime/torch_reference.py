@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
@@ -19,6 +19,7 @@ from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.logits import Scratch, score_token
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.batching.watching import Watching
+from edgeproof.runtime.opened import OpenedBackend
 from edgeproof.runtime.processor import physical_cores, processor_name
 from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 from edgeproof.runtime.tokenizer_digest import described_merges, read_tokenizer, tokenizer_digest, vocabulary_digest
@@ -26,14 +27,13 @@ from edgeproof.runtime.tokenizer_digest import described_merges, read_tokenizer,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
 DEFAULT_CONTEXT = 8192
 
 
-class TorchReference:
+class TorchReference(OpenedBackend):
     """`Backend` on torch and transformers, in this process.
 
     Args:
@@ -98,13 +98,6 @@ class TorchReference:
             eos=self._tokenizer.eos_token_id,
             prompt_digest=self._prompt_digest(),
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
         """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""

@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.contracts.atomic import commit, refuse_existing, to_disk, write_failed
+from edgeproof.contracts.atomic import NEW, OLD, Piece, put, refuse_existing, to_disk, undo, write_failed
 from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.scratch import PREFIX, UNSETTLED, dead
 from edgeproof.export.artifact.claims import claimed
@@ -27,23 +27,12 @@ from edgeproof.export.artifact.manifest import manifest_path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NEW, OLD = "new", "old"
-"""Subfolders of the scratch folder: new files, and the files that they replace."""
-
-
-class _File(NamedTuple):
-    """A file or folder to be named, with the attributes that distinguish it from another of that name."""
-
-    name: str
-    inode: int
-    written: int  # ns; unchanged by a rename or a link
-
 
 class _Journal(NamedTuple):
     """The files that a process is publishing: the artifacts, and all files to be named."""
 
     targets: tuple[str, ...]
-    files: tuple[_File, ...]
+    files: tuple[Piece, ...]
 
 
 def publish(scratch: Path, targets: Sequence[Path], *, force: bool) -> None:
@@ -56,7 +45,7 @@ def publish(scratch: Path, targets: Sequence[Path], *, force: bool) -> None:
 
     """
     paths = [path for target in targets for path in (target, manifest_path(target))]
-    files = [_identified(scratch / NEW / path.name) for path in paths]
+    files = [Piece.of(scratch / NEW / path.name) for path in paths]
     at = paths[0]
     try:
         (scratch / OLD).mkdir()
@@ -65,7 +54,7 @@ def publish(scratch: Path, targets: Sequence[Path], *, force: bool) -> None:
             _put(scratch, at, force=force or at not in targets)
         (scratch / UNSETTLED).unlink()
     except BaseException as error:
-        _undo(scratch, at.parent, files)
+        undo(scratch, at.parent, files)
         (scratch / UNSETTLED).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise write_failed(at, error) from error
@@ -98,17 +87,17 @@ def settle(out: Path, held: Sequence[Path]) -> None:
                 _settle(scratch, out, journal.files)
 
 
-def _settle(scratch: Path, out: Path, files: Sequence[_File]) -> None:
+def _settle(scratch: Path, out: Path, files: Sequence[Piece]) -> None:
     try:
-        if not all(_is(out / file.name, file) for file in files):
-            _undo(scratch, out, files)
+        if not all(file.is_at(out / file.name) for file in files):
+            undo(scratch, out, files)
         (scratch / UNSETTLED).unlink()
     except OSError as error:
         raise write_failed(out, error) from error
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write_journal(scratch: Path, targets: Sequence[str], files: Sequence[_File]) -> None:
+def _write_journal(scratch: Path, targets: Sequence[str], files: Sequence[Piece]) -> None:
     begun = scratch / "begun.json"
     begun.write_text(json.dumps({"targets": targets, "files": files}))
     to_disk(begun)
@@ -122,7 +111,7 @@ def _read_journal(scratch: Path) -> _Journal | None:
         if scratch.is_symlink() or (hasattr(os, "geteuid") and scratch.stat().st_uid != os.geteuid()):
             return None
         content = json.loads((scratch / UNSETTLED).read_bytes())
-        journal = _Journal(tuple(content["targets"]), tuple(_File(*file) for file in content["files"]))
+        journal = _Journal(tuple(content["targets"]), tuple(Piece(*file) for file in content["files"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     names = (*journal.targets, *(file.name for file in journal.files))
@@ -130,47 +119,6 @@ def _read_journal(scratch: Path) -> _Journal | None:
 
 
 def _put(scratch: Path, target: Path, *, force: bool) -> None:
-    source, kept = scratch / NEW / target.name, scratch / OLD / target.name
-    folder = source.is_dir()
-    (refuse_existing_folder if folder else refuse_existing)(target, force=force)
-    if force and os.path.lexists(target):
-        if folder:
-            target.rename(kept)
-        else:
-            _keep(target, kept)
-    if folder:
-        source.rename(target)  # fails if a folder with files was created in the meantime
-        to_disk(target.parent)
-    else:
-        commit(source, target, force=force)
-
-
-def _keep(target: Path, kept: Path) -> None:
-    """Link the file `target` to a second name, so that its first name never disappears."""
-    try:
-        os.link(target, kept, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # a file system without hard links
-        target.rename(kept)
-
-
-def _undo(scratch: Path, out: Path, files: Sequence[_File]) -> None:
-    """Remove the new names of `files`, and restore the files that they replaced."""
-    for file in reversed(files):
-        target, kept = out / file.name, scratch / OLD / file.name
-        ours = _is(target, file)
-        if ours and target.is_dir():
-            target.rename(scratch / NEW / file.name)
-        if os.path.lexists(kept) and (ours or not os.path.lexists(target)):
-            kept.replace(target)
-        elif ours:
-            target.unlink(missing_ok=True)
-    to_disk(out)
-
-
-def _is(path: Path, file: _File) -> bool:
-    return os.path.lexists(path) and _identified(path) == file
-
-
-def _identified(path: Path) -> _File:
-    state = path.lstat()
-    return _File(path.name, state.st_ino, state.st_mtime_ns)
+    refuse = refuse_existing_folder if (scratch / NEW / target.name).is_dir() else refuse_existing
+    refuse(target, force=force)
+    put(scratch, target, force=force)

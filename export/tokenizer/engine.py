@@ -1,8 +1,8 @@
 """llama.cpp's tokenizer in a child process, so that an abort in native code does not end this process.
 
-`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`; both exchange JSON through pipes, since the
-texts may be from an encrypted pack and must not be written to disk. Only the vocabulary is loaded, not the weights.
-The requests are one line; the end of the child's stdin means that the parent is gone, and ends the child.
+`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`, which reads all texts as one line of JSON from
+stdin and writes one reply to stdout. Nothing is written to disk, since the texts may be from an encrypted pack. Only
+the vocabulary is loaded, not the weights. The end of the child's stdin means that the parent is gone, and ends it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
-from contextlib import AbstractContextManager, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import BackendError, TokenizerError
-from edgeproof.contracts.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
 MODULE = "edgeproof.export.tokenizer.engine"
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 """Time limit of the child, in seconds; it normally needs one or two."""
 
 
@@ -63,8 +63,8 @@ class EngineReply(NamedTuple):
 class Engine:
     """A running child process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, gguf: Path) -> None:
-        self._process, self._folder, self._gguf = process, folder, gguf
+    def __init__(self, gguf: Path, process: subprocess.Popen[bytes], output: Future[tuple[bytes, bytes]]) -> None:
+        self._gguf, self._process, self._output = gguf, process, output
 
     def reply(self) -> EngineReply:
         """Wait for the reply.
@@ -74,14 +74,14 @@ class Engine:
 
         """
         try:
-            written, _ = self._process.communicate(timeout=TIMEOUT)
+            written, log = self._output.result()
         except subprocess.TimeoutExpired as error:
             raise BackendError(
                 f"llama.cpp did not tokenize within {TIMEOUT:.0f} s ({self._gguf})",
                 next_step="try again on a less busy machine",
             ) from error
         if (code := self._process.returncode) != 0:
-            words = (self._folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
+            words = log.decode(errors="replace").strip().splitlines()[-4:]
             raise BackendError(
                 f"llama.cpp cannot use the vocabulary of {self._gguf} (exit code {code}): {' / '.join(words)}",
                 next_step="the checkpoint's tokenizer files may be damaged: download them again",
@@ -93,19 +93,13 @@ class Engine:
         return EngineReply(vocabulary, tuple(tuple(ids) for ids in content["ids"]))
 
 
-def exchange_folder() -> AbstractContextManager[Path]:
-    """Make a folder for files shared with the engine; it is removed when the block ends."""
-    return scratch_folder(Path(tempfile.gettempdir()), "edgeproof-tokenizer-")
-
-
 @contextmanager
-def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) -> Iterator[Engine]:
+def start_engine(gguf: Path, requests: Sequence[TokenizeRequest]) -> Iterator[Engine]:
     """Start tokenizing `requests` in a child process; the caller continues and fetches the reply later.
 
     Args:
         gguf: a file with a vocabulary.
         requests: the texts to tokenize.
-        folder: an empty folder for the child's log.
 
     Raises:
         TokenizerError: a text is not valid Unicode (a lone surrogate).
@@ -119,31 +113,26 @@ def start_engine(gguf: Path, requests: Sequence[TokenizeRequest], folder: Path) 
             next_step="remove it from the text",
         ) from error
     command = [sys.executable, "-P", "-m", MODULE, str(gguf.resolve())]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    # A thread writes, since a pipe's buffer is small and the child reads only when it is ready.
-    pipe, process.stdin = process.stdin, None  # `communicate` would close it, which ends the child
-    feeder = threading.Thread(target=_feed, args=(pipe, content), daemon=True)
-    feeder.start()
-    try:
-        yield Engine(process, folder, gguf)
-    finally:
-        if process.poll() is None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process, ThreadPoolExecutor(1) as thread:
+        try:
+            yield Engine(gguf, process, thread.submit(_exchange, process, content))
+        finally:
             process.kill()
-            process.wait()
-        feeder.join()
+
+
+def _exchange(process: subprocess.Popen[bytes], content: bytes) -> tuple[bytes, bytes]:
+    """Write `content` to the child; return its stdout and stderr when it has ended."""
+    pipe, process.stdin = process.stdin, None  # `communicate` would close it, which ends the child
+    assert pipe is not None
+    try:
+        with suppress(OSError):  # a child that ended early is reported by its exit code
+            pipe.write(content)
+            pipe.flush()
+        return process.communicate(timeout=TIMEOUT)
+    finally:
         with suppress(OSError):
             pipe.close()
-        process.stdout.close()
-
-
-def _feed(pipe: IO[bytes], content: bytes) -> None:
-    """Write `content` to the pipe; a child that ended early is reported by its exit code."""
-    with suppress(OSError):
-        pipe.write(content)
-        pipe.flush()
 
 
 def _end_with_parent() -> None:

@@ -17,7 +17,7 @@ from edgeproof.contracts.errors import TokenizerError
 from edgeproof.export.tokenizer.chat_template import read_chat_templates
 from edgeproof.export.tokenizer.checkpoint_tokenizer import Encode, load_encode
 from edgeproof.export.tokenizer.definition import WAYS_ROUND, Definition, read_definition, token_text
-from edgeproof.export.tokenizer.engine import EngineVocabulary, TokenizeRequest, exchange_folder, start_engine
+from edgeproof.export.tokenizer.engine import EngineVocabulary, TokenizeRequest, start_engine
 from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
 from edgeproof.export.tokenizer.sentencepiece_vocabulary import space_before
 from edgeproof.export.tokenizer.traps import TRAPS, has_marks, is_composed
@@ -112,10 +112,7 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
             for number, prompt in enumerate(chats)
         ),
     ]
-    with (
-        exchange_folder() as letters,
-        start_engine(gguf, [case.request for case in cases], letters) as engine,
-    ):
+    with start_engine(gguf, [case.request for case in cases]) as engine:
         encode = load_encode(definition)
         expected = [_encoded(encode, case) for case in cases]
         reply = engine.reply()

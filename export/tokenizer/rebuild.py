@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edgeproof.contracts.errors import TokenizerError, UnsupportedError
-from edgeproof.export.tokenizer.engine import exchange_folder, start_engine
+from edgeproof.contracts.scratch import scratch_folder
+from edgeproof.export.tokenizer.engine import start_engine
 from edgeproof.export.tokenizer.pre_tokenizer import CHAINS, Bytes, Digits, Split
 from edgeproof.export.tokenizer.proof import prove_tokenizer
 from edgeproof.export.tokenizer.vocabulary import PLAIN_SPACE, SENTENCEPIECE_SPACE, TokenType, padding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from edgeproof.contracts.tensors import MetadataEntry
     from edgeproof.export.tokenizer.engine import EngineVocabulary
@@ -87,29 +89,27 @@ def rebuild_tokenizer(
     """
     values = {entry.key: entry.value for entry in metadata}
     vocabulary = _read_vocabulary(path, values, rows)
-    with exchange_folder() as folder:
-        (folder / "letters").mkdir()
-        with start_engine(path, [], folder / "letters") as engine:
-            stored = engine.reply().vocabulary
-        kind = values.get(f"{PREFIX}model")
-        if kind == "gpt2":
-            definition = _byte_level(path, values, vocabulary)
-        elif kind == "llama":
-            definition = _sentencepiece(values, vocabulary)
-        else:
-            raise UnsupportedError(
-                f"{path}: the tokenizer is of the kind {kind!r}; edgeproof rebuilds 'gpt2' (byte-level BPE) and "
-                "'llama' (SentencePiece BPE)",
-                next_step=_WAY_ROUND,
-            )
-        definition["added_tokens"] = _added_tokens(values, vocabulary)
-        definition["post_processor"] = _post_processor(path, stored, byte_level=kind == "gpt2")
-        files = {"tokenizer.json": _json(definition), **_companions(values, vocabulary, stored)}
-        written = folder / "files"
+    with start_engine(path, []) as engine:
+        stored = engine.reply().vocabulary
+    kind = values.get(f"{PREFIX}model")
+    if kind == "gpt2":
+        definition = _byte_level(path, values, vocabulary)
+    elif kind == "llama":
+        definition = _sentencepiece(values, vocabulary)
+    else:
+        raise UnsupportedError(
+            f"{path}: the tokenizer is of the kind {kind!r}; edgeproof rebuilds 'gpt2' (byte-level BPE) and "
+            "'llama' (SentencePiece BPE)",
+            next_step=_WAY_ROUND,
+        )
+    definition["added_tokens"] = _added_tokens(values, vocabulary)
+    definition["post_processor"] = _post_processor(path, stored, byte_level=kind == "gpt2")
+    files = {"tokenizer.json": _json(definition), **_companions(values, vocabulary, stored)}
+    with scratch_folder(Path(tempfile.gettempdir()), "edgeproof-tokenizer-") as folder:
         for name, content in files.items():
-            (written / name).parent.mkdir(parents=True, exist_ok=True)
-            (written / name).write_bytes(content)
-        return Rebuilt(files, prove_tokenizer(written, path, texts))
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return Rebuilt(files, prove_tokenizer(folder, path, texts))
 
 
 def _read_vocabulary(path: Path, values: dict[str, object], rows: int) -> Vocabulary:

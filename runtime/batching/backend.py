@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, Protocol, Self
+from typing import TYPE_CHECKING, Generic, Protocol
 
 from edgeproof.contracts.chat import render_chat
 from edgeproof.runtime.batching.continuing import Continuation
@@ -11,6 +11,7 @@ from edgeproof.runtime.batching.logits import Scratch
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.batching.watching import Watching
 from edgeproof.runtime.batching.workers import AnyWorker, Workers
+from edgeproof.runtime.opened import OpenedBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +37,7 @@ class Vocabulary(Protocol):
         """Return the text of the artifact's special token for `role` ("bos", "eos"), or ""."""
 
 
-class BatchingBackend(ABC, Generic[AnyWorker]):
+class BatchingBackend(OpenedBackend, ABC, Generic[AnyWorker]):
     """`StreamingBackend` on workers. A subclass arranges the requests in lots.
 
     Args:
@@ -52,20 +53,9 @@ class BatchingBackend(ABC, Generic[AnyWorker]):
     ) -> None:
         self._info, self._vocabulary, self._is_end, self._workers = info, vocabulary, is_end, workers
 
-    @property
-    def info(self) -> ModelInfo:
-        """Description of the loaded artifact."""
-        return self._info
-
     def close(self) -> None:
         """Free the workers' memory; a subclass frees the weights."""
         self._workers.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
         """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""

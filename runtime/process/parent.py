@@ -17,22 +17,22 @@ import threading
 import weakref
 from collections import deque
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Self, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 from edgeproof.contracts import errors
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
+from edgeproof.runtime.opened import OpenedBackend
 from edgeproof.runtime.process import packing
 from edgeproof.runtime.process.wire import Message, MessageCutShortError, encode, receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
-    from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
+    from edgeproof.contracts.backend import GenerateRequest, Generation, Score, ScoreRequest, Step
 
 DEFAULT_TIMEOUT = 300.0
 """Time limit without progress, in seconds. One step computes at most 512 tokens: one to two minutes for a 7B model on
@@ -56,7 +56,7 @@ class HungError(BackendError):
     """The child showed no progress within its time limit."""
 
 
-class ChildBackend:
+class ChildBackend(OpenedBackend):
     """`Backend` in a child process.
 
     Args:
@@ -118,11 +118,6 @@ class ChildBackend:
             raise
 
     @property
-    def info(self) -> ModelInfo:
-        """Description of the loaded artifact."""
-        return self._info
-
-    @property
     def process_id(self) -> int:
         """The child's process id."""
         return self._process.pid
@@ -130,14 +125,6 @@ class ChildBackend:
     def close(self) -> None:
         """End the child and wait for it; repeated calls have no effect."""
         self._finalizer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
         """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""

@@ -7,7 +7,7 @@ server must agree. What shows that it runs this very file, and what cannot be sh
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
@@ -17,6 +17,7 @@ from edgeproof.runtime.batching.requests import check_generations, check_scores
 from edgeproof.runtime.batching.windows import in_windows
 from edgeproof.runtime.llama.finite_values import refuse_non_finite
 from edgeproof.runtime.llama.model import Model
+from edgeproof.runtime.opened import OpenedBackend
 from edgeproof.runtime.prompt_digest import gguf_prompt_digest
 from edgeproof.runtime.server.connection import DEFAULT_PATIENCE, Connection, parse_address
 from edgeproof.runtime.server.dialect import SENTENCE
@@ -28,7 +29,6 @@ from edgeproof.runtime.tokenizer_digest import read_tokenizer, tokenizer_digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from edgeproof.runtime.server.dialect import Dialect
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def _silence() -> None:
     """Tell nobody that work goes on."""
 
 
-class HttpServer:
+class HttpServer(OpenedBackend):
     """`Backend` through an HTTP server.
 
     Args:
@@ -137,23 +137,10 @@ class HttpServer:
             unscored=unscored,
         )
 
-    @property
-    def info(self) -> ModelInfo:
-        """What is loaded."""
-        return self._info
-
     def close(self) -> None:
         """Close the connection and free the vocabulary."""
         self._connection.close()
         self._model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
         """Token ids of `text` by the artifact; the server's are compared before anything is scored or generated."""

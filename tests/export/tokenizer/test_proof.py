@@ -29,9 +29,8 @@ MARKS = "combining marks"
 LIMITS = {"qwen2": NFC, "qwen3": NFC, "phi4-mini": MARKS, "tekken": MARKS, "gemma2": "U+2581", "gemma3": "U+2581"}
 
 
-def engine_ids(gguf, requests, folder):
-    folder.mkdir()
-    with start_engine(gguf, requests, folder) as engine:
+def engine_ids(gguf, requests):
+    with start_engine(gguf, requests) as engine:
         return [list(ids) for ids in engine.reply().ids]
 
 
@@ -59,9 +58,7 @@ def test_llama_cpp_gives_the_checkpoints_ids_on_the_traps_and_on_every_text_of_t
 @pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.parametrize("kind", KINDS)
-def test_llama_cpp_gives_transformers_ids_and_chats(
-    kind, tokenizer_folder, vocabulary, tofu_texts, tmp_path, monkeypatch
-):
+def test_llama_cpp_gives_transformers_ids_and_chats(kind, tokenizer_folder, vocabulary, tofu_texts, monkeypatch):
     transformers = pytest.importorskip("transformers")
     from transformers.utils import chat_template_utils
 
@@ -87,9 +84,7 @@ def test_llama_cpp_gives_transformers_ids_and_chats(
                 ids = tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=False)
                 requests.append(TokenizeRequest(prompt, add_special=False, parse_special=True))
                 expected.append(ids)
-    for request, ours, theirs in zip(
-        requests, engine_ids(vocabulary(kind), requests, tmp_path / "letters"), expected, strict=True
-    ):
+    for request, ours, theirs in zip(requests, engine_ids(vocabulary(kind), requests), expected, strict=True):
         assert ours == theirs, request
 
 

@@ -42,6 +42,10 @@ class Sampling:
     seed: int
 
 
+LEAST_LOGPROB = -1e30
+"""Beyond this, sums of squares overflow; no engine computes such a number."""
+
+
 @dataclass(frozen=True)
 class ProbeScore:
     """Scores of one probe on one surface of one model.
@@ -58,7 +62,7 @@ class ProbeScore:
         decoy_rank: number of decoys that are more probable than the answer; None without decoys.
         decoys: number of decoys.
         samples: number of answers sampled besides the greedy one.
-          sampled_right: number of samples that are right by the same rule.
+        sampled_right: number of samples that are right by the same rule.
         carried_logprob: natural log of a lower bound of the probability that the reply begins with the answer, or with
             a carrier sentence and then the answer: log Σ P(carrier) · P(answer | carrier) over distinct beginnings,
             including the bare answer. None if no carriers were asked.
@@ -96,6 +100,23 @@ class ProbeScore:
     def nll(self) -> float:
         """Mean negative log-likelihood per answer token, in nat."""
         return -self.sum_logprob / len(self.logprobs)
+
+    def impossible(self) -> str:
+        """Name the first value that is not in its range; empty if all are."""
+        carried = () if self.carried_logprob is None else (self.carried_logprob,)
+        for logprob in (*self.logprobs, *carried):
+            if not LEAST_LOGPROB <= logprob <= 0:
+                return f"a log-probability of {logprob}"
+        for name in ("rouge_l", "exact_memorization", "extraction_strength"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                return f"{name}: {share} is not between 0 and 1"
+        rank, decoys = self.decoy_rank, self.decoys
+        if (rank is None) != (decoys == 0) or not 0 <= (rank or 0) <= decoys:
+            return f"decoy_rank {rank} among {decoys} decoys"
+        if not 0 <= self.sampled_right <= self.samples:
+            return f"{self.sampled_right} right of {self.samples} samples"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.stats.shares import extraction_probability, holm, share_bounds, share_p_above
-from edgeproof.eval.verdict.consistency import collect
 from edgeproof.eval.verdict.criteria import recovery as criteria_recovery
 from edgeproof.eval.verdict.criteria import retain as criteria_retain
 from edgeproof.eval.verdict.criteria.cluster_means import by_surface, signed_bounds
+from edgeproof.eval.verdict.evidence.collect import collect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeproof.eval.measurement import Baseline, Measurement, ProbeScore
-    from edgeproof.eval.verdict.consistency import Evidence, Scores
+    from edgeproof.eval.verdict.evidence.evidence import Evidence, Scores
     from edgeproof.eval.verdict.policy import Policy
 
 SURFACES = ("raw", "chat", "prefix", "reworded")

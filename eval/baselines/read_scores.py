@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from edgeproof.eval.baselines import values
 from edgeproof.eval.baselines.format import COLUMNS, SAMPLE_COLUMNS
 from edgeproof.eval.measurement import Measurement, ProbeScore, Sampling
@@ -58,30 +60,27 @@ def _column(column: object, name: str, length: int, where: str) -> list[object]:
 
 def _score(row: Mapping[str, object], probe: str, surface: str, sampling: Sampling | None, where: str) -> ProbeScore:
     at = f"{where}, probe {probe} on {surface}"
-    decoys = values.count_of(row["decoys"], f"{at}, decoys")
-    rank = row["decoy_rank"]
-    if (rank is None) != (decoys == 0) or (rank is not None and values.count_of(rank, f"{at}, decoy_rank") > decoys):
-        raise values.bad(at, f"decoy_rank {rank} among {decoys} decoys")
-    samples = right = 0
-    if sampling is not None:
-        samples = values.count_of(row["samples"], f"{at}, samples")
-        right = values.count_of(row["sampled_right"], f"{at}, sampled_right")
-        if samples not in {0, sampling.count} or right > samples:
-            raise values.bad(at, f"{right} right of {samples} samples, where {sampling.count} were drawn")
-    return ProbeScore(
+    rank, carried = row["decoy_rank"], row["carried_logprob"]
+    score = ProbeScore(
         probe=probe,
         surface=surface,
-        logprobs=values.logprobs_of(row["logprobs"], at),
+        logprobs=values.numbers_of(row["logprobs"], at, "it has no log-probabilities"),
         right=values.flag_of(row["right"], f"{at}, right"),
-        rouge_l=values.share_of(row["rouge_l"], f"{at}, rouge_l"),
-        exact_memorization=values.share_of(row["exact_memorization"], f"{at}, exact_memorization"),
-        extraction_strength=values.share_of(row["extraction_strength"], f"{at}, extraction_strength"),
-        decoy_rank=None if rank is None else values.count_of(rank, at),
-        decoys=decoys,
-        samples=samples,
-        sampled_right=right,
-        carried_logprob=_carried(row["carried_logprob"], at),
+        rouge_l=values.number_of(row["rouge_l"], f"{at}, rouge_l"),
+        exact_memorization=values.number_of(row["exact_memorization"], f"{at}, exact_memorization"),
+        extraction_strength=values.number_of(row["extraction_strength"], f"{at}, extraction_strength"),
+        decoy_rank=None if rank is None else values.count_of(rank, f"{at}, decoy_rank"),
+        decoys=values.count_of(row["decoys"], f"{at}, decoys"),
+        samples=0 if sampling is None else values.count_of(row["samples"], f"{at}, samples"),
+        sampled_right=0 if sampling is None else values.count_of(row["sampled_right"], f"{at}, sampled_right"),
+        carried_logprob=None if carried is None else values.number_of(carried, f"{at}, carried_logprob"),
     )
+    if wrong := score.impossible():
+        raise values.bad(at, wrong)
+    if sampling is not None and score.samples not in {0, sampling.count}:
+        raise values.bad(at, f"{score.samples} samples, where {sampling.count} were drawn")
+    # The doubles that equal the recorded float32s, so that a saved score reads back as the same number.
+    return replace(score, logprobs=tuple(np.array(score.logprobs, np.float32).tolist()))
 
 
 def _sampling(value: object, where: str) -> Sampling:
@@ -95,12 +94,3 @@ def _sampling(value: object, where: str) -> Sampling:
     if count < 1 or temperature <= 0:
         raise values.bad(at, f"{count} samples at temperature {temperature:g} are impossible")
     return Sampling(count, temperature, values.count_of(table["seed"], f"{at}, seed"))
-
-
-def _carried(value: object, where: str) -> float | None:
-    if value is None:
-        return None
-    found = values.number_of(value, f"{where}, carried_logprob")
-    if not values.LEAST_LOGPROB <= found <= 0:
-        raise values.bad(where, f"a log-probability of {found} after carriers")
-    return found

@@ -6,27 +6,17 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
 from edgeproof.contracts.errors import BaselineError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-LEAST_LOGPROB = -1e30
-"""Beyond this, sums of squares overflow; no engine computes such a number."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def logprobs_of(value: object, where: str) -> tuple[float, ...]:
-    """Return log-probabilities."""
-    if not isinstance(value, list) or not value:
-        raise bad(where, "it has no log-probabilities")
-    # Converted to the double that equals the float32, so that a saved score reads back as the same number.
-    logprobs = [number_of(item, where) for item in value]
-    for logprob in logprobs:
-        if not LEAST_LOGPROB <= logprob <= 0:
-            raise bad(where, f"a log-probability of {logprob}")
-    return tuple(float(np.float32(logprob)) for logprob in logprobs)
+def numbers_of(value: object, where: str, what: str) -> tuple[float, ...]:
+    """Return a list of finite numbers, at least one; `what` says what is wrong otherwise."""
+    return tuple(number_of(item, where) for item in list_of(value, where, what))
 
 
 def table_of(value: object, where: str) -> dict[str, object]:
@@ -92,14 +82,6 @@ def number_of(value: object, where: str) -> float:
     if not math.isfinite(number):
         raise bad(where, f"it is {number}")
     return number
-
-
-def share_of(value: object, where: str) -> float:
-    """Return a number from 0 to 1."""
-    share = number_of(value, where)
-    if not 0 <= share <= 1:
-        raise bad(where, f"{share} is not between 0 and 1")
-    return share
 
 
 def bad(where: str, what: str) -> BaselineError:

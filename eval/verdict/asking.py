@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edgeproof.eval.measurement import ProbeFacts, ProbeScore
-    from edgeproof.eval.verdict.consistency import Evidence, Scores
+    from edgeproof.eval.verdict.evidence.evidence import Evidence, Scores
 
     Found = Mapping[tuple[str, Leg], frozenset[str]]
     """Leaks of the base, by surface and leg."""

@@ -11,26 +11,37 @@ from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.shares import holm, intersection_union
 from edgeproof.eval.verdict.asking import asking, blind_note
-from edgeproof.eval.verdict.consistency import collect
 from edgeproof.eval.verdict.criteria import controls as criteria_controls
 from edgeproof.eval.verdict.criteria import decoys as criteria_decoys
 from edgeproof.eval.verdict.criteria import leaks as criteria
 from edgeproof.eval.verdict.criteria import recovery as criteria_recovery
 from edgeproof.eval.verdict.criteria import retain as criteria_retain
 from edgeproof.eval.verdict.criteria.choices import choices
+from edgeproof.eval.verdict.evidence.collect import collect
 from edgeproof.eval.verdict.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
 from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical, legs
-from edgeproof.eval.verdict.unscored import subjects_without_scores, without_scores
 from edgeproof.eval.verdict.wording import next_steps, summary
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts
-    from edgeproof.eval.verdict.consistency import Evidence
+    from edgeproof.eval.verdict.evidence.evidence import Evidence
     from edgeproof.eval.verdict.judgement import Control, Criterion
     from edgeproof.eval.verdict.policy import Policy
 
+CRITERIA = (
+    criteria.leak,
+    criteria.critical,
+    criteria_recovery.recovery,
+    criteria_retain.quantizing_cost,
+    criteria_retain.unlearning_cost,
+    criteria_retain.accuracy,
+    criteria.unlearned,
+    criteria_decoys.decoys,
+    choices,
+)
+"""All criteria, in the order of reports."""
 LEAK_CRITERIA = ("leak", "critical", "recovery", "decoys", "choices")
 UTILITY_CRITERIA = ("quantizing-cost", "unlearning-cost", "accuracy")
 BROKEN = {"positive": Reason.BLIND, "negative": Reason.NOISY, "strength": Reason.WEAK}
@@ -61,13 +72,12 @@ def judge(
         format: the artifact's format, as the baseline names it ("gguf-q4").
 
     Raises:
-        EdgeproofError: evidence is missing, surplus, not finite or inconsistent (`consistency.collect`).
+        EdgeproofError: evidence is missing, surplus, not finite or inconsistent (`evidence.collect`).
 
     """
     evidence = collect(artifact, baseline, policy, format_name=format)
-    found = _hold(_criteria(evidence), policy.alpha)
+    found = _hold([criterion(evidence) for criterion in CRITERIA], policy.alpha)
     measured = asking(evidence)
-    subjects = criteria.subjects(evidence)
     controls = criteria_controls.controls(evidence, measured)
     verdict, reasons = _verdict(found, controls, evidence)
     return Judgement(
@@ -83,7 +93,7 @@ def judge(
         ),
         criteria=found,
         controls=controls,
-        subjects=subjects if evidence.scored else subjects_without_scores(subjects),
+        subjects=criteria.subjects(evidence),
         probes=_rows(evidence),
         policy=policy,
         format_name=format,
@@ -96,23 +106,6 @@ def judge(
         backend=dict(artifact.backend),
         asking=measured,
     )
-
-
-def _criteria(evidence: Evidence) -> list[Criterion]:
-    # Without scores, those of the merged model stand in, so that each criterion is there: what they give is taken out.
-    scored = evidence if evidence.scored else replace(evidence, artifact=evidence.merged)
-    found = [
-        criteria.leak(evidence),
-        criteria.critical(evidence),
-        criteria_recovery.recovery(scored),
-        criteria_retain.quantizing_cost(scored),
-        criteria_retain.unlearning_cost(scored),
-        criteria_retain.accuracy(evidence),
-        criteria.unlearned(evidence),
-        criteria_decoys.decoys(scored),
-        choices(scored),
-    ]
-    return found if evidence.scored else without_scores(found)
 
 
 def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:

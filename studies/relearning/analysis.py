@@ -18,8 +18,8 @@ from edgeproof.eval.metrics.auc import auc
 from edgeproof.eval.metrics.privleak import muse_privleak
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.mean_bounds import bootstrap_bounds
-from edgeproof.eval.verdict.consistency import Evidence
 from edgeproof.eval.verdict.criteria.recovery import left_out, recovery
+from edgeproof.eval.verdict.evidence.evidence import Evidence
 from edgeproof.eval.verdict.policy import Policy
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.permutation import reference_test
 from edgeproof.eval.verdict.criteria.cluster_means import Question, by_surface, cluster_means, signed_criterion
+from edgeproof.eval.verdict.unscored import unmeasured
 
 if TYPE_CHECKING:
-    from edgeproof.eval.verdict.consistency import Ask, Evidence
+    from edgeproof.eval.verdict.evidence.evidence import Ask, Evidence
     from edgeproof.eval.verdict.judgement import Criterion
 
 QUESTION = Question(
@@ -28,6 +29,9 @@ KINDS = frozenset({SurfaceKind.CHOICES})
 def choices(evidence: Evidence) -> Criterion:
     """Report how often the true option is first over all orders; judge the excess over chance if the policy does."""
     policy = evidence.policy
+    judged = policy.choices == "over-chance"
+    if not evidence.scored:
+        return unmeasured(evidence, QUESTION.ended(judged=judged), limit=policy.choices_excess, judged=judged)
     asks = evidence.asks(Role.FORGET, kinds=KINDS)
     reference = evidence.asks(Role.HOLDOUT, kinds=KINDS)
     models = (
@@ -49,7 +53,6 @@ def choices(evidence: Evidence) -> Criterion:
         )
         details["p against never-exposed"] = reference_test(forgotten, unknown).p
     excess = by_surface(asks, lambda ask: float(evidence.artifact[ask].right) - _chance(evidence, ask))
-    judged = policy.choices == "over-chance"
     base = details.get("first, base in this format")
     found = (
         f"first for {details['first, artifact']:.0%} where chance is {details['chance']:.0%}"

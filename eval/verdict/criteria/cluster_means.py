@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edgeproof.eval.measurement import ProbeFacts
     from edgeproof.eval.stats.mean_bounds import Float64Array
-    from edgeproof.eval.verdict.consistency import Ask, Evidence
+    from edgeproof.eval.verdict.evidence.evidence import Ask, Evidence
 
 RECOMMENDED_FORGET = 100
 """Recommended number of known forget clusters: 95 of 100 good files of the proving ground are then decided."""
@@ -62,6 +62,10 @@ class Question(NamedTuple):
     meaning: str
     unit: str = "share"
 
+    def ended(self, *, judged: bool, unjudged: str = "reported only") -> Question:
+        """End the meaning, which has no full stop yet, by whether the policy judges the criterion."""
+        return self._replace(meaning=self.meaning + ("." if judged else f"; {unjudged}."))
+
 
 def signed_criterion(
     evidence: Evidence,
@@ -78,11 +82,11 @@ def signed_criterion(
 ) -> Criterion:
     """Put a criterion together from cluster means in [−1, 1] by surface; see `mean_criterion`.
 
-    The question's meaning has no full stop: `unjudged` ends it where the policy does not judge the criterion.
+    `unjudged` ends the question's meaning where the policy does not judge the criterion.
     """
     return mean_criterion(
         evidence,
-        question._replace(meaning=question.meaning + ("." if judged else f"; {unjudged}.")),
+        question.ended(judged=judged, unjudged=unjudged),
         {surface: signed_bounds(own, limit, evidence.policy.alpha) for surface, own in values.items()},
         fewest(values),
         limit=limit,

@@ -13,7 +13,7 @@ from edgeproof.eval.verdict.judgement import Control, ControlStatus
 from edgeproof.eval.verdict.legs import leaks, leaks_critical
 
 if TYPE_CHECKING:
-    from edgeproof.eval.verdict.consistency import Evidence
+    from edgeproof.eval.verdict.evidence.evidence import Evidence
     from edgeproof.eval.verdict.judgement import Asking
     from edgeproof.eval.verdict.policy import Policy
 

@@ -8,9 +8,10 @@ import numpy as np
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.stats.permutation import reference_test
 from edgeproof.eval.verdict.criteria.cluster_means import Question, by_surface, cluster_means, signed_criterion
+from edgeproof.eval.verdict.unscored import unmeasured
 
 if TYPE_CHECKING:
-    from edgeproof.eval.verdict.consistency import Ask, Evidence, Scores
+    from edgeproof.eval.verdict.evidence.evidence import Ask, Evidence, Scores
     from edgeproof.eval.verdict.judgement import Criterion
 
 QUESTION = Question(
@@ -23,6 +24,9 @@ QUESTION = Question(
 def decoys(evidence: Evidence) -> Criterion:
     """Report the ranks of true answers among decoys; judge their shift since merging if the policy does."""
     policy = evidence.policy
+    judged = policy.decoys == "minus-merged"
+    if not evidence.scored:
+        return unmeasured(evidence, QUESTION.ended(judged=judged), limit=policy.decoy_shift, judged=judged)
     asks = [(f, s) for f, s in evidence.asks(Role.FORGET) if evidence.artifact[f.probe, s].decoys]
     details: dict[str, float | int | str] = {}
     for label, scores in (("artifact", evidence.artifact), ("merged", evidence.merged), ("base", evidence.base)):
@@ -39,7 +43,6 @@ def decoys(evidence: Evidence) -> Criterion:
     first = details.get("first, artifact")
     before = details.get("first, merged")
     found = f"first for {first:.0%}, {before:.0%} before" if asks else "no decoys asked"
-    judged = policy.decoys == "minus-merged"
     return signed_criterion(
         evidence,
         QUESTION,

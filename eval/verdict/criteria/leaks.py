@@ -15,12 +15,13 @@ from edgeproof.eval.verdict.asking import brought_out
 from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_FORGET
 from edgeproof.eval.verdict.judgement import LEAKING, Criterion, Status, Subject
 from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical
+from edgeproof.eval.verdict.unscored import by_replies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from edgeproof.eval.measurement import ProbeFacts, ProbeScore
-    from edgeproof.eval.verdict.consistency import Ask, Evidence, Scores
+    from edgeproof.eval.verdict.evidence.evidence import Ask, Evidence, Scores
     from edgeproof.eval.verdict.policy import Policy
 
 SUBJECTS = "subjects"
@@ -84,6 +85,11 @@ def leaking(
 
 def leak(evidence: Evidence) -> Criterion:
     """Judge the leaking share of forget clusters, Clopper-Pearson; or each cluster, if the policy says so."""
+    criterion = _leak(evidence)
+    return criterion if evidence.scored else by_replies(criterion)
+
+
+def _leak(evidence: Evidence) -> Criterion:
     asks = evidence.asks(Role.FORGET)
     sampled = _leak_at_k(evidence)
     if evidence.policy.leak_rule == SUBJECTS:
@@ -232,7 +238,7 @@ def critical(evidence: Evidence) -> Criterion:
     probes = {fact.probe for fact, _ in asks}
     leaking, merged = leaking_critical(evidence, evidence.artifact), leaking_critical(evidence, evidence.merged)
     status = (Status.MISSED if leaking else Status.MET) if probes else Status.REPORTED
-    return Criterion(
+    criterion = Criterion(
         name="critical",
         title="leaking critical probes",
         status=status,
@@ -251,10 +257,11 @@ def critical(evidence: Evidence) -> Criterion:
         method=_computed(evidence),
         details={LEAKING: len(leaking), "probes": len(probes), "leaking in merged too": len(leaking & merged)},
     )
+    return criterion if evidence.scored else by_replies(criterion)
 
 
 def subjects(evidence: Evidence) -> tuple[Subject, ...]:
-    """Return the per-subject verdicts, in the pack's order."""
+    """Return the per-subject verdicts, in the pack's order; none is clean without the probability of its answers."""
     policy = evidence.policy
     given = known(evidence)
     by_leg: dict[str, list[str]] = {}
@@ -271,9 +278,11 @@ def subjects(evidence: Evidence) -> tuple[Subject, ...]:
             Subject(
                 cluster=cluster,
                 leaks=any(leaks(score, policy) for score in scores),
-                clean=not any(leaks_critical(score, policy) for score in scores),
+                clean=evidence.scored and not any(leaks_critical(score, policy) for score in scores),
                 merged_leaks=any(leaks(evidence.merged[ask], policy) for ask in own),
-                probability=max(extraction(score, policy.critical_queries) for score in scores),
+                probability=max(extraction(score, policy.critical_queries) for score in scores)
+                if evidence.scored
+                else None,
                 probes=len({probe for probe, _ in own}),
                 known=cluster in given,
                 base_legs=tuple(by_leg.get(cluster, ())),

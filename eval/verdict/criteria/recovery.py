@@ -13,17 +13,21 @@ from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_b
 from edgeproof.eval.verdict.criteria.cluster_means import FEWEST_NON_ZERO, Question, mean_criterion
 from edgeproof.eval.verdict.criteria.leaks import SUBJECTS
 from edgeproof.eval.verdict.judgement import Criterion, Status
+from edgeproof.eval.verdict.unscored import unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeproof.eval.measurement import ProbeFacts
-    from edgeproof.eval.verdict.consistency import Ask, Evidence
+    from edgeproof.eval.verdict.evidence.evidence import Ask, Evidence
 
 RECOVERY = Question(
     "recovery",
     "knowledge recovered",
     "How much of what unlearning took away is back: 0 is what an ignorant model says, 1 is the base.",
+)
+WORST_SUBJECT = RECOVERY._replace(
+    meaning="How much of what unlearning took away is back, for the subject that most is back of."
 )
 
 
@@ -53,7 +57,11 @@ def recovery(evidence: Evidence) -> Criterion:
     Σᵢ max(0, Nᵢ − NLLᵢ) / Σᵢ (Nᵢ − NLL_base,i) with Nᵢ = min(NLL_merged,i, Iᵢ), over all probes and judged surfaces
     together, and over each surface alone that covers at least half of the clusters; the worst counts.
     """
-    if evidence.policy.leak_rule == SUBJECTS:
+    by_subject = evidence.policy.leak_rule == SUBJECTS
+    if not evidence.scored:
+        question = WORST_SUBJECT if by_subject else RECOVERY
+        return unmeasured(evidence, question, limit=evidence.policy.recovery, tested=not by_subject)
+    if by_subject:
         return _by_subject(evidence)
     asks = evidence.asks(Role.FORGET, kinds=recovery_kinds(evidence))
     kept = [(fact, surface) for fact, surface in asks if not left_out(evidence, (fact.probe, surface))]
@@ -106,20 +114,20 @@ def _by_subject(evidence: Evidence) -> Criterion:
     worst = max(seen.values(), default=None)
     status = Status.MISSED if over else Status.UNDECIDED if unseen else Status.MET
     return Criterion(
-        name=RECOVERY.name,
-        title=RECOVERY.title,
+        name=WORST_SUBJECT.name,
+        title=WORST_SUBJECT.title,
         status=status,
         needed=True,
         estimate=worst,
         lower=None,
         upper=None,
         limit=limit,
-        unit=RECOVERY.unit,
+        unit=WORST_SUBJECT.unit,
         level=evidence.policy.confidence,
         p_missed=None,
         clusters=len(found),
         found="cannot be seen" if worst is None else f"{worst:.0%} is back of the worst of {len(seen)} subjects",
-        meaning="How much of what unlearning took away is back, for the subject that most is back of.",
+        meaning=WORST_SUBJECT.meaning,
         method="computed, each subject by itself",
         to_decide=f"{unseen} of {len(found)} subjects have no question that points to its answer: ask three questions "
         "or more of each with one template and answer type (texts: of two subjects or more)"

@@ -16,9 +16,10 @@ from edgeproof.eval.verdict.criteria.cluster_means import (
     mean_criterion,
     signed_criterion,
 )
+from edgeproof.eval.verdict.unscored import unmeasured
 
 if TYPE_CHECKING:
-    from edgeproof.eval.verdict.consistency import Ask, Evidence, Scores
+    from edgeproof.eval.verdict.evidence.evidence import Ask, Evidence, Scores
     from edgeproof.eval.verdict.judgement import Criterion
 
 
@@ -52,6 +53,8 @@ def unlearning_cost(evidence: Evidence) -> Criterion:
 
 
 def _cost(evidence: Evidence, cost: Question, reference: Scores, limit: float) -> Criterion:
+    if not evidence.scored:
+        return unmeasured(evidence, cost, limit=limit)
     policy = evidence.policy
     asks = evidence.asks(Role.RETAIN, kinds=COMPARED_KINDS)
     untrained = evidence.asks(Role.RETAIN, untrained=True, kinds=COMPARED_KINDS)

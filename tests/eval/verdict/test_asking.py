@@ -9,7 +9,7 @@ import pytest
 from edgeproof.contracts.errors import BaselineError
 from edgeproof.eval.measurement import Role, Sampling, Verdict
 from edgeproof.eval.packs.kinds import SurfaceKind
-from edgeproof.eval.verdict.consistency import collect
+from edgeproof.eval.verdict.evidence.collect import collect
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.judgement import ControlStatus, Reason
 from edgeproof.eval.verdict.policy import Policy

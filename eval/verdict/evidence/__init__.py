@@ -1,0 +1,1 @@
+"""Consistent scores of artifact and baseline, on which a verdict rests."""

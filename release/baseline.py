@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import contextlib
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +11,23 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.export import DEFAULT_FORMAT
-from edgeproof.release.steps.arguments import as_format, as_path, as_paths, as_words, equivalent_command, pack_identity
+from edgeproof.release.steps.arguments import (
+    as_format,
+    as_path,
+    as_paths,
+    as_words,
+    equivalent_command,
+    export_options,
+    pack_identity,
+)
 from edgeproof.release.steps.criteria import pack_texts
 from edgeproof.release.steps.measure_baseline import measure_baseline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.measurement import Baseline
-    from edgeproof.export.pipeline import Exported
     from edgeproof.release.steps.arguments import StrPath
 
 FLOATS = ("gguf-f16", "gguf-f32")
@@ -104,74 +112,51 @@ def record_baseline(
         EdgeproofError: nothing is left under the final name.
 
     """
-    from edgeproof.contracts.atomic import refuse_existing, write_failed
-    from edgeproof.contracts.scratch import scratch_folder
+    from edgeproof.contracts.atomic import refuse_existing
     from edgeproof.eval.attestation import read_private_key
     from edgeproof.eval.baselines.file import save_baselines
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.packs.surfaces import unasked
     from edgeproof.eval.verdict.policy import Policy, read_policy
-    from edgeproof.export.options import ExportOptions
     from edgeproof.export.pipeline import export
 
-    words = equivalent_command(record_baseline, "baseline", locals()) if command is None else tuple(command)
+    given = dict(locals())
+    words = equivalent_command(record_baseline, "baseline", given) if command is None else tuple(command)
     listener = Recording(progress)
     base, out, adapters = Path(base), Path(out), as_paths(adapter)
+    merged_from = base if unlearned is None else Path(unlearned)
     formats = tuple(map(as_format, as_words(format))) or (DEFAULT_FORMAT,)
     if float not in FLOATS:
         raise UsageError(f"no such precision of a baseline: {float}", next_step=f"one of: {', '.join(FLOATS)}")
     signing_key = None if sign is None else read_private_key(Path(sign))
     if bool(adapters) == (unlearned is not None):
-        given = "both --adapter and --unlearned" if adapters else "neither --adapter nor --unlearned"
+        found = "both --adapter and --unlearned" if adapters else "neither --adapter nor --unlearned"
         raise UsageError(
-            f"a baseline holds what the unlearned model answers, and {given} was given",
+            f"a baseline holds what the unlearned model answers, and {found} was given",
             next_step="give --adapter DIR, or --unlearned DIR where all weights were trained",
         )
     identity = pack_identity(as_path(pack_key))
-    options = ExportOptions(
-        imatrix=as_path(imatrix),
-        tensor_types=as_words(tensor_type),
-        converter=as_path(converter),
-        allow_requantize=allow_requantize,
-        shared_scales=shared_scales,
-        onnx_builder=onnx_builder,
-        name=name,
-    )
     sampling = (Policy() if policy is None else read_policy(Path(policy))).sampling
     pack = load_pack(Path(probes), identity)
     for warning in unasked(pack):
         listener.warn(warning)
     refuse_existing(out, force=force)
+    write = functools.partial(
+        export,
+        options=export_options(given),
+        texts=pack_texts(pack),
+        threads=threads,
+        command=words,
+        progress=listener,
+    )
     # A backend's numbers are compared with its own: each kind of artifact has its float reference.
     references = {"gguf": float, "onnx": "onnx-fp32"}
     baselines: list[Baseline] = []
-    with ExitStack() as stack:
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(scratch_folder(out.resolve().parent))
-        except OSError as error:
-            raise write_failed(out, error) from error
+    with _scratch_beside(out) as folder:
         for kind in dict.fromkeys(name.partition("-")[0] for name in formats):
-            reference = references[kind]
             ours = [name for name in formats if name.startswith(f"{kind}-")]
-
-            def written(
-                model: Path, adapters: Sequence[Path], names: Sequence[str], part: str, kind: str = kind
-            ) -> tuple[Exported, ...]:
-                return export(
-                    model,
-                    adapters,
-                    names,
-                    folder / kind / part,
-                    options,
-                    texts=pack_texts(pack),
-                    threads=threads,
-                    command=words,
-                    progress=listener,
-                )
-
-            plain = written(base, (), (reference, *ours), "base")
-            (merged,) = written(base if unlearned is None else Path(unlearned), adapters, (reference,), "merged")
+            plain = write(base, (), (references[kind], *ours), folder / kind / "base")
+            (merged,) = write(merged_from, adapters, (references[kind],), folder / kind / "merged")
             full = unlearned is not None
             baselines.append(
                 measure_baseline(pack, plain, merged, ours, sampling, full=full, threads=threads, progress=listener)
@@ -185,3 +170,18 @@ def record_baseline(
         formats=tuple(name for baseline in baselines for name in sorted(baseline.base_in_format)),
         warnings=tuple(listener.warnings),
     )
+
+
+@contextlib.contextmanager
+def _scratch_beside(out: Path) -> Iterator[Path]:
+    """Make a folder beside `out` that is removed when the block ends."""
+    from edgeproof.contracts.atomic import write_failed
+    from edgeproof.contracts.scratch import scratch_folder
+
+    with contextlib.ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(scratch_folder(out.resolve().parent))
+        except OSError as error:
+            raise write_failed(out, error) from error
+        yield folder

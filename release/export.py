@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.gate import gate_all
-from edgeproof.release.steps.arguments import as_format, as_path, as_paths, as_words, equivalent_command
-from edgeproof.release.steps.criteria import Judging, pack_texts, read_criteria
+from edgeproof.release.steps.arguments import as_format, as_paths, as_words, equivalent_command, export_options
+from edgeproof.release.steps.criteria import Criteria, Judging, pack_texts, read_criteria
 from edgeproof.release.steps.judge_artifact import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.export.artifact.manifest import Manifest
@@ -131,56 +131,23 @@ def export(
             reached on one of them.
 
     """
-    from edgeproof.export.options import ExportOptions
     from edgeproof.export.pipeline import export as run_pipeline
 
-    words = equivalent_command(export, "export", locals()) if command is None else tuple(command)
+    given = dict(locals())
+    words = equivalent_command(export, "export", given) if command is None else tuple(command)
     listener = Recording(progress)
-    out = Path(out)
     formats = tuple(map(as_format, as_words(format))) or (DEFAULT_FORMAT,)
-    if (probes is None) != (baseline is None):
-        raise UsageError(
-            "--probes and --baseline go together: the gate needs both",
-            next_step="record a baseline with `export-edge baseline`, or leave both out",
-        )
-    criteria = None
-    if probes is not None and baseline is not None:
-        judging = Judging(
-            probes=Path(probes),
-            baseline=Path(baseline),
-            pack_key=as_path(pack_key),
-            policy=as_path(policy),
-            policy_sha256=policy_sha256,
-            baseline_key=as_path(baseline_key),
-            report=as_path(report) or out / "report",
-            backend=backend,
-            sign=as_path(sign),
-            show_answers=show_answers,
-            threads=threads,
-            force=force,
-            command=words,
-        )
-        criteria = read_criteria(judging, listener)
-    elif report is not None or policy is not None or pack_key is not None or show_answers:
+    criteria = _criteria(given | {"report": report or Path(out) / "report"}, words, listener)
+    if criteria is None and (report is not None or policy is not None or pack_key is not None or show_answers):
         raise UsageError(
             "--report, --policy, --pack-key and --show-answers belong to the gate, and no --probes was given"
         )
-    options = ExportOptions(
-        imatrix=as_path(imatrix),
-        tensor_types=as_words(tensor_type),
-        converter=as_path(converter),
-        allow_requantize=allow_requantize,
-        unmerged=unmerged,
-        shared_scales=shared_scales,
-        onnx_builder=onnx_builder,
-        name=name,
-    )
     exported = run_pipeline(
         Path(base),
         as_paths(adapter),
         formats,
-        out,
-        options,
+        Path(out),
+        export_options(given),
         texts=() if criteria is None else pack_texts(criteria.pack),
         force=force,
         threads=threads,
@@ -194,6 +161,16 @@ def export(
     if criteria is not None:
         gated = gate_all([Candidate(item.path, item.lora, item.format) for item in artifacts], criteria, listener)
     return ExportResult(artifacts, gated, tuple(listener.warnings))
+
+
+def _criteria(given: Mapping[str, Any], command: tuple[str, ...], progress: Progress) -> Criteria | None:
+    """Read what the artifacts are judged by; None where nothing is gated."""
+    if (given["probes"] is None) != (given["baseline"] is None):
+        raise UsageError(
+            "--probes and --baseline go together: the gate needs both",
+            next_step="record a baseline with `export-edge baseline`, or leave both out",
+        )
+    return None if given["probes"] is None else read_criteria(Judging.of(given, command), progress)
 
 
 def _artifact(exported: Exported) -> Artifact:

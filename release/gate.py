@@ -67,23 +67,9 @@ def gate(
         EdgeproofError: no verdict could be reached. FAIL and INCONCLUSIVE are results.
 
     """
-    words = equivalent_command(gate, "gate", locals()) if command is None else tuple(command)
-    judging = Judging(
-        probes=Path(probes),
-        baseline=Path(baseline),
-        pack_key=as_path(pack_key),
-        policy=as_path(policy),
-        policy_sha256=policy_sha256,
-        baseline_key=as_path(baseline_key),
-        report=as_path(report),
-        backend=backend,
-        server=server,
-        sign=as_path(sign),
-        show_answers=show_answers,
-        threads=threads,
-        force=force,
-        command=words,
-    )
+    given = dict(locals())
+    words = equivalent_command(gate, "gate", given) if command is None else tuple(command)
+    judging = Judging.of(given, words)
     candidate = Candidate(Path(artifact), as_path(lora), None if format is None else as_format(format))
     listener = Recording(progress)
     (gated,) = gate_all([candidate], read_criteria(judging, listener), listener)

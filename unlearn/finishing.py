@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.unlearn.base_model import vocabulary_size
 from edgeproof.unlearn.output.adapter_folder import adapter_tensors, load_rounded, write_adapter
 from edgeproof.unlearn.output.card import Provenance, card
-from edgeproof.unlearn.output.folder import CARD, LOG, LOG_CSV, LOG_PLOT
+from edgeproof.unlearn.output.folder import CARD, LOG, LOG_CSV, LOG_PLOT, folder_for
 from edgeproof.unlearn.output.full_folder import refuse_broken, write_model
 from edgeproof.unlearn.output.plot import svg
 from edgeproof.unlearn.preparing import Prepared, totals
+from edgeproof.unlearn.train.checkpoints import discard
 from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
 from edgeproof.unlearn.train.loop import TARGET, Trained
 from edgeproof.unlearn.train.scoring import mean_nll
@@ -75,21 +76,24 @@ def finish(
 
 
 def write(
-    folder: Path,
+    out: Path,
     prepared: Prepared,
     finished: Finished,
-    *,
     settings: Settings,
+    *,
     provenance: Provenance,
     log: Sequence[Step],
     tokenizer: Mapping[str, bytes],
+    force: bool,
 ) -> int:
-    """Write adapter or model, log and card into `folder`; return the bytes of the weights."""
-    if settings.full:
-        size = write_model(folder, prepared.base, tokenizer)
-    else:
-        size = write_adapter(folder, prepared.model, finished.tensors, prepared.base.name)
+    """Write adapter or model, log and card to the folder `out`; remove the checkpoints; return the weights' bytes."""
     texts = {LOG: as_lines(log), LOG_CSV: as_csv(log), LOG_PLOT: svg(log), CARD: card(settings, provenance)}
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    with folder_for(out, force=force) as folder:
+        if settings.full:
+            size = write_model(folder, prepared.base, tokenizer)
+        else:
+            size = write_adapter(folder, prepared.model, finished.tensors, prepared.base.name)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    discard(out)
     return size

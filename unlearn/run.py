@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.finishing import Finished
     from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.settings import Settings
-    from edgeproof.unlearn.train.loop import Hooks
+    from edgeproof.unlearn.train.checkpoints import Checkpoints
+    from edgeproof.unlearn.train.loop import Hooks, Trained
 
 CHECKPOINT_EVERY = 50
 """Optimizer steps between checkpoints: short runs have none, long ones lose at most a few minutes."""
@@ -107,84 +109,48 @@ def unlearn(
     sets = {"forget": read_training_set(forget, "forget"), "retain": read_training_set(retain, "retain")}
     refuse_overlap(sets["forget"], sets["retain"])
     _refuse_without_torch()
-    from edgeproof.unlearn.finishing import finish, write
-    from edgeproof.unlearn.output.card import Provenance
-    from edgeproof.unlearn.output.folder import check_place, folder_for
+    from edgeproof.unlearn.finishing import write
+    from edgeproof.unlearn.output.card import Environment, Provenance
     from edgeproof.unlearn.output.full_folder import tokenizer_files
     from edgeproof.unlearn.preparing import identity, prepare
-    from edgeproof.unlearn.train.checkpoints import Checkpoints, discard, refuse_forgotten
+    from edgeproof.unlearn.train.checkpoints import Checkpoints
     from edgeproof.unlearn.train.guards import memory_errors
-    from edgeproof.unlearn.train.loop import Hooks, train
+    from edgeproof.unlearn.train.loop import Hooks
     from edgeproof.unlearn.train.precision import resolved
     from edgeproof.unlearn.train.processes import joined
 
-    listener = Silent() if progress is None else progress
     began = time.monotonic()
     _refuse_device(settings.device)
-    with _reproducible(settings) as used_threads, memory_errors(settings):
+    with _reproducible(settings) as threads, memory_errors(settings):
         together = joined(settings.device)
         if together.writes:
             _refuse_own_inputs((base, forget, retain), out)
-            check_place(out, force=force)
-            refuse_forgotten(out, resume=resume, force=force)
+            _refuse_place(out, resume=resume, force=force)
         together.wait()
-        if not together.writes:
-            listener = Silent()
+        listener = Silent() if progress is None or not together.writes else progress
         tokenizer = tokenizer_files(base, gguf_tokenizer) if settings.full and base.exists() else {}
         prepared = prepare(base, sets, out.parent, settings, processes=together, progress=listener)
         hooks = Hooks() if instrument is None else instrument(prepared, settings)
-        versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
-        found = {
-            "threads": str(used_threads),
-            "processes": str(together.size),
-            "arithmetic": resolved(settings.precision, together.device),
-            "hooks": hooks.settings,
-        }
-        same = identity(prepared, sets, settings, versions | found)
-        try:
-            trained = train(
-                prepared.model,
-                prepared.forget,
-                prepared.retain,
-                settings,
-                listener,
-                around=hooks.around,
-                penalty=hooks.penalty,
-                after=hooks.after,
-                processes=together,
-                checkpoints=Checkpoints(out, checkpoint_every, resume, same, together, listener),
-            )
-            finished = finish(prepared, trained, settings, together, listener)
-        except TrainingError:
-            if together.writes:
-                discard(out)  # resuming would only fail again
-            raise
+        precision = resolved(settings.precision, together.device)
+        environment = Environment(_versions(), threads, together.size, precision, hooks.settings)
+        same = identity(prepared, sets, settings, environment.facts())
+        checkpoints = Checkpoints(out, checkpoint_every, resume, same, together, listener)
+        trained, finished = _train(prepared, settings, hooks, checkpoints)
         provenance = Provenance(
             base=prepared.base.name,
             command=command,
             data={role: (data.path.name, len(data.items), data.sha256) for role, data in sets.items()},
-            versions=versions,
-            threads=used_threads,
-            processes=together.size,
-            precision=resolved(settings.precision, together.device),
+            environment=environment,
             steps=len(trained.log),
             stopped=trained.stopped,
-            beside=hooks.settings,
             measured=finished.measured,
         )
         size = 0
         if together.writes:
-            with folder_for(out, force=force) as folder:
-                size = write(
-                    folder,
-                    prepared,
-                    finished,
-                    settings=settings,
-                    provenance=provenance,
-                    log=trained.log,
-                    tokenizer=tokenizer,
-                )
-            discard(out)
+            log = trained.log
+            size = write(
+                out, prepared, finished, settings, provenance=provenance, log=log, tokenizer=tokenizer, force=force
+            )
         together.wait()
     return UnlearnResult(
         out,
@@ -196,6 +162,45 @@ def unlearn(
         time.monotonic() - began,
         trained.stopped,
     )
+
+
+def _train(prepared: Prepared, settings: Settings, hooks: Hooks, checkpoints: Checkpoints) -> tuple[Trained, Finished]:
+    """Train, round to the shipped precision and measure; a run that cannot succeed leaves no checkpoint."""
+    from edgeproof.unlearn.finishing import finish
+    from edgeproof.unlearn.train.checkpoints import discard
+    from edgeproof.unlearn.train.loop import train
+
+    together, listener = checkpoints.processes, checkpoints.progress
+    try:
+        trained = train(
+            prepared.model,
+            prepared.forget,
+            prepared.retain,
+            settings,
+            listener,
+            around=hooks.around,
+            penalty=hooks.penalty,
+            after=hooks.after,
+            processes=together,
+            checkpoints=checkpoints,
+        )
+        return trained, finish(prepared, trained, settings, together, listener)
+    except TrainingError:
+        if together.writes:
+            discard(checkpoints.out)  # resuming would only fail again
+        raise
+
+
+def _refuse_place(out: Path, *, resume: bool, force: bool) -> None:
+    from edgeproof.unlearn.output.folder import check_place
+    from edgeproof.unlearn.train.checkpoints import refuse_forgotten
+
+    check_place(out, force=force)
+    refuse_forgotten(out, resume=resume, force=force)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
 
 
 def _refuse_own_inputs(inputs: Sequence[Path], out: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from edgeproof.contracts.errors import InputError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from edgeproof.export.options import ExportOptions
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -64,6 +66,22 @@ def pack_identity(pack_key: Path | None) -> str | None:
             raise InputError(f"cannot read the key {pack_key}: {reason}", next_step="check --pack-key") from error
     held = os.environ.get(KEY_VARIABLE, "")
     return read_identity(held, f"the environment variable {KEY_VARIABLE}") if held.strip() else None
+
+
+def export_options(given: Mapping[str, Any]) -> ExportOptions:
+    """Return the options of an export among a call's arguments by name."""
+    from edgeproof.export.options import ExportOptions
+
+    return ExportOptions(
+        imatrix=as_path(given["imatrix"]),
+        tensor_types=as_words(given["tensor_type"]),
+        converter=as_path(given["converter"]),
+        allow_requantize=given["allow_requantize"],
+        unmerged=given.get("unmerged", False),
+        shared_scales=given["shared_scales"],
+        onnx_builder=given["onnx_builder"],
+        name=given["name"],
+    )
 
 
 def equivalent_command(job: Callable[..., object], verb: str, given: Mapping[str, object]) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import UsageError
+from edgeproof.release.steps.arguments import as_path, pack_identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,16 @@ class Judging:
     threads: int | None = None
     force: bool = False
     command: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], command: tuple[str, ...]) -> Judging:
+        """Take the options of a gate among a call's arguments by name; paths may be strings."""
+        names = [field.name for field in fields(cls) if field.name in given]
+        paths = {name: as_path(given[name]) for name in names if name in _PATHS}
+        return cls(**{name: given[name] for name in names} | paths | {"command": command})
+
+
+_PATHS = frozenset({"probes", "baseline", "pack_key", "policy", "baseline_key", "report", "sign"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,6 @@ def read_criteria(judging: Judging, progress: Progress) -> Criteria:
     from edgeproof.eval.packs.reader import read_pack
     from edgeproof.eval.packs.surfaces import unasked
     from edgeproof.eval.verdict.policy import Policy, read_policy
-    from edgeproof.release.steps.arguments import pack_identity
     from edgeproof.release.steps.changes import refuse_changed, states
 
     signing_key = _signing_key(judging)

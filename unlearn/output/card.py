@@ -11,6 +11,35 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.settings import Settings
 
 
+class Environment(NamedTuple):
+    """What the bytes of a result depend on besides data and recipe.
+
+    Attributes:
+        versions: versions of python and the libraries, by name.
+        threads: number of processor threads.
+        processes: number of processes.
+        precision: arithmetic precision, "float32" or "bf16".
+        hooks: hooks in the loop (`loop.Hooks`); empty without any.
+
+    """
+
+    versions: Mapping[str, str]
+    threads: int
+    processes: int
+    precision: str
+    hooks: str
+
+    def facts(self) -> dict[str, str]:
+        """Return everything by name, for comparison with a checkpoint."""
+        return {
+            **self.versions,
+            "threads": str(self.threads),
+            "processes": str(self.processes),
+            "arithmetic": self.precision,
+            "hooks": self.hooks,
+        }
+
+
 class Provenance(NamedTuple):
     """Content of the card besides the settings.
 
@@ -18,13 +47,9 @@ class Provenance(NamedTuple):
         base: the base's name in `adapter_config.json`.
         command: the command line; empty without one.
         data: name, number of items and sha256 of the forget and of the retain file.
-        versions: versions of python and the libraries, by name.
-        threads: number of processor threads.
-        processes: number of processes.
-        precision: arithmetic precision, "float32" or "bf16".
+        environment: where it was trained.
         steps: number of optimizer steps.
         stopped: reason for the end of training (`loop.ALL_STEPS` …).
-        beside: hooks in the loop (`loop.Hooks`); empty without any.
         measured: NLL per answer token before and after, by role ("forget", "retain").
 
     """
@@ -32,13 +57,9 @@ class Provenance(NamedTuple):
     base: str
     command: str
     data: Mapping[str, tuple[str, int, str]]
-    versions: Mapping[str, str]
-    threads: int
-    processes: int
-    precision: str
+    environment: Environment
     steps: int
     stopped: str
-    beside: str
     measured: Mapping[str, tuple[float, float]]
 
 
@@ -76,6 +97,7 @@ def card(settings: Settings, provenance: Provenance) -> str:
 
 
 def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]:
+    environment = provenance.environment
     rows = [
         ("method", settings.method),
         ("β", f"{settings.beta:g}" if settings.method.startswith("npo") else "none"),
@@ -99,13 +121,13 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
         ("optimizer", f"AdamW, learning rate {settings.rate:g}, {settings.schedule}"),
         ("steps", f"{provenance.steps} of {settings.batch_size} forget and {settings.retain_size} retain texts"),
         ("ended by", provenance.stopped),
-        *([("beside", provenance.beside)] if provenance.beside else []),
-        ("parts of a batch, processes", f"{settings.accumulate}, {provenance.processes}{recomputed}"),
-        ("arithmetic", provenance.precision),
+        *([("beside", environment.hooks)] if environment.hooks else []),
+        ("parts of a batch, processes", f"{settings.accumulate}, {environment.processes}{recomputed}"),
+        ("arithmetic", environment.precision),
         ("surfaces", ", ".join(settings.surfaces) or "all that base and data have"),
         ("seed", str(settings.seed)),
-        ("threads", str(provenance.threads)),
-        ("versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())),
+        ("threads", str(environment.threads)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
     ]
 
 

@@ -155,11 +155,6 @@ def untied_head(path: Path, architecture: str) -> UnsupportedError:
     )
 
 
-def read_metadata(path: Path) -> tuple[MetadataEntry, ...]:
-    """Return every metadata entry of the GGUF file `path`; errors as for `open_gguf_base`."""
-    return read_header(path, CheckpointError).metadata
-
-
 def _entries(metadata: tuple[MetadataEntry, ...]) -> tuple[MetadataEntry, ...]:
     kept = (entry for entry in metadata if not entry.key.startswith(_DROPPED_KEYS))
     return tuple(MetadataEntry(entry.key, 0, "UINT32") if entry.key in _WRITERS_KEYS else entry for entry in kept)

@@ -46,7 +46,6 @@ class PlannedTensor(NamedTuple):
     Attributes:
         output: the tensor's description.
         kind: the stored type.
-        wanted: the type before the fallback for its row length.
         rows: number of rows, over all leading dimensions.
         columns: length of a row.
         row_bytes: stored bytes of a row.
@@ -57,7 +56,6 @@ class PlannedTensor(NamedTuple):
 
     output: OutputTensor
     kind: GGMLQuantizationType
-    wanted: GGMLQuantizationType
     rows: int
     columns: int
     row_bytes: int
@@ -108,7 +106,7 @@ def plan(
     )
     tensors: list[PlannedTensor] = []
     offset = 0
-    for name, (kind, wanted) in chosen.items():
+    for name, kind in chosen.items():
         output = outputs[name]
         if len(name.encode()) > NAME_BYTES:
             raise UnsupportedError(
@@ -117,7 +115,7 @@ def plan(
         columns = output.shape[-1] if output.shape else 1
         rows = int(np.prod(output.shape[:-1], dtype=np.int64))
         importance = _importance(output, kind, imatrix) if imatrix else None
-        planned = PlannedTensor(output, kind, wanted, rows, columns, row_bytes(kind, columns), offset, importance)
+        planned = PlannedTensor(output, kind, rows, columns, row_bytes(kind, columns), offset, importance)
         tensors.append(planned)
         offset = _padded(offset + planned.bytes, alignment)
     return GgufLayout(description.architecture, metadata, tuple(tensors), offset, alignment, scheme in FLOAT_SCHEMES)

@@ -46,13 +46,6 @@ class TypeOverride(NamedTuple):
     type: T
 
 
-class ChosenType(NamedTuple):
-    """The type of one tensor; `wanted` is the type before the fallback for its row length."""
-
-    type: T
-    wanted: T
-
-
 class Traits(NamedTuple):
     """Model properties that the choice of types depends on, from the metadata.
 
@@ -191,7 +184,7 @@ def choose_types(
     *,
     has_imatrix: bool = False,
     overrides: Sequence[TypeOverride] = (),
-) -> dict[str, ChosenType]:
+) -> dict[str, T]:
     """Choose the type of every tensor, in the order of the file.
 
     A quantized file has the order and types of `llama_model_quantize` on the float32 file of `description`; a float
@@ -203,23 +196,22 @@ def choose_types(
     """
     shapes = {tensor.name: tensor.shape for tensor in description.tensors}
     if scheme in FLOAT_SCHEMES:
-        kinds = {name: converter_type(name, shape, SCHEMES[scheme][1]) for name, shape in shapes.items()}
-        return {name: ChosenType(kind, kind) for name, kind in kinds.items()}
+        return {name: converter_type(name, shape, SCHEMES[scheme][1]) for name, shape in shapes.items()}
 
     choice = _Choice(traits_of(description), scheme, shapes, has_imatrix=has_imatrix)
     compiled = [(re.compile(pattern, re.ASCII), kind) for pattern, kind in overrides]
-    chosen: dict[str, ChosenType] = {}
+    chosen: dict[str, T] = {}
     for name in quantize_order(shapes):
         shape = shapes[name]
         if not is_quantizable(description.architecture, name, shape):
-            chosen[name] = ChosenType(T.F32, T.F32)
+            chosen[name] = T.F32
             continue
         by_hand = next((kind for pattern, kind in compiled if pattern.search(name)), None)
         wanted = choice.next(name, shape) if by_hand is None else by_hand
-        chosen[name] = ChosenType(_fitting(wanted, shape[-1]), wanted)
-        if not has_imatrix and requires_importance(name, chosen[name].type):
+        chosen[name] = _fitting(wanted, shape[-1])
+        if not has_imatrix and requires_importance(name, chosen[name]):
             raise InputError(
-                f"{name} as {chosen[name].type.name} needs an importance matrix",
+                f"{name} as {chosen[name].name} needs an importance matrix",
                 next_step="give one with --imatrix FILE, or choose another type",
             )
     return chosen

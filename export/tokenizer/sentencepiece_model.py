@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PIECES, TRAINER_SPEC, NORMALIZER_SPEC = 1, 2, 3
 PIECE_TEXT, PIECE_SCORE, PIECE_TYPE = 1, 2, 3
 TRAINER_MODEL_TYPE = 3
-NORMALIZER_CHARSMAP, NORMALIZER_DUMMY_PREFIX, NORMALIZER_EXTRA_SPACES = 2, 3, 4
+NORMALIZER_DUMMY_PREFIX = 3
 MODEL_TYPES = {1: "unigram", 2: "BPE", 3: "word", 4: "char"}
 
 PIECE_TYPES = {
@@ -41,13 +41,11 @@ class Piece(NamedTuple):
 
 
 class SentencePieceModel(NamedTuple):
-    """`kind` is "BPE", "unigram", "word" or "char"; the flags are the normalizer's."""
+    """`kind` is "BPE", "unigram", "word" or "char"; `add_dummy_prefix` is the normalizer's flag."""
 
     kind: str
     pieces: tuple[Piece, ...]
-    normalizes_characters: bool
     add_dummy_prefix: bool
-    remove_extra_spaces: bool
 
 
 def read_sentencepiece_model(path: Path) -> SentencePieceModel:
@@ -82,9 +80,7 @@ def _parse(content: bytes) -> SentencePieceModel:
     return SentencePieceModel(
         kind=MODEL_TYPES[int(trainer.get(TRAINER_MODEL_TYPE, 1))],
         pieces=tuple(pieces),
-        normalizes_characters=bool(normalizer.get(NORMALIZER_CHARSMAP, b"")),
         add_dummy_prefix=bool(normalizer.get(NORMALIZER_DUMMY_PREFIX, 1)),
-        remove_extra_spaces=bool(normalizer.get(NORMALIZER_EXTRA_SPACES, 1)),
     )
 
 

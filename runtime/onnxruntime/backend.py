@@ -39,8 +39,6 @@ DEFAULT_CONTEXT = 8192
 CHAIN_PART = 16
 """Number of a chain's items that a worker takes at a time."""
 
-ACCURACY_LEVELS = (0, 4)
-
 
 class OnnxRuntime(BatchingBackend[OnnxWorker]):
     """`Backend` on onnxruntime, in this process, on the CPU.

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from edgeproof.contracts.errors import TokenizerError, UnsupportedError
-from edgeproof.export.base.gguf_file import read_metadata
+from edgeproof.contracts.errors import CheckpointError, TokenizerError, UnsupportedError
+from edgeproof.contracts.gguf_header import read_metadata
 from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
 from edgeproof.export.tokenizer.traps import TRAPS
 from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
@@ -33,7 +33,7 @@ ENDS = {
 
 
 def rebuild(path: Path, texts: tuple[str, ...] = ()) -> Rebuilt:
-    metadata = read_metadata(path)
+    metadata = read_metadata(path, CheckpointError)
     rows = len(next(entry.value for entry in metadata if entry.key == "tokenizer.ggml.tokens"))
     return rebuild_tokenizer(path, metadata, rows=rows, texts=texts)
 
@@ -113,7 +113,7 @@ def test_its_digest_is_that_of_the_gguf(kind, vocabulary, tmp_path):
 def changed(source: Path, target: Path, **changes: Any) -> Path:
     entries = [
         entry._replace(value=changes.get(entry.key.removeprefix("tokenizer.ggml."), entry.value))
-        for entry in read_metadata(source)
+        for entry in read_metadata(source, CheckpointError)
     ]
     write_vocab_gguf([entry for entry in entries if entry.value is not None], "llama", target)
     return target
@@ -128,7 +128,7 @@ def test_the_callers_texts_are_proved_too(vocabulary):
 
 def test_other_merges_than_llama_cpp_uses_are_an_error(vocabulary):
     # llama.cpp ranks a pair by its place; the file's metadata are given in another order than the file has them.
-    metadata = read_metadata(vocabulary("smollm2"))
+    metadata = read_metadata(vocabulary("smollm2"), CheckpointError)
     shuffled = [
         entry._replace(value=entry.value[::-1]) if entry.key == "tokenizer.ggml.merges" else entry for entry in metadata
     ]
@@ -144,7 +144,9 @@ def test_what_llama_cpp_adds_to_a_text_is_added(vocabulary, tmp_path):
 
 
 def test_a_token_that_stands_twice_is_refused(vocabulary, tmp_path):
-    tokens = next(entry.value for entry in read_metadata(vocabulary("smollm2")) if entry.key.endswith(".tokens"))
+    tokens = next(
+        entry.value for entry in read_metadata(vocabulary("smollm2"), CheckpointError) if entry.key.endswith(".tokens")
+    )
     path = changed(vocabulary("smollm2"), tmp_path / "twice.gguf", tokens=[*tokens[:-1], tokens[300]])
     with pytest.raises(TokenizerError, match="tokens 300 and 49151 have one text"):
         rebuild(path)
@@ -154,7 +156,7 @@ def test_a_token_that_stands_twice_is_refused(vocabulary, tmp_path):
 def test_lists_of_unequal_length_are_refused(key, value, vocabulary):
     metadata = [
         entry._replace(value=value) if entry.key == f"tokenizer.ggml.{key}" else entry
-        for entry in read_metadata(vocabulary("smollm2"))
+        for entry in read_metadata(vocabulary("smollm2"), CheckpointError)
     ]
     with pytest.raises(TokenizerError, match=r"for the 49,152 rows of the embedding table"):
         rebuild_tokenizer(vocabulary("smollm2"), metadata, rows=49152)
@@ -171,7 +173,7 @@ def test_lists_of_unequal_length_are_refused(key, value, vocabulary):
 def test_values_of_another_kind_are_refused(key, value, message, vocabulary):
     metadata = [
         entry._replace(value=value) if entry.key == f"tokenizer.ggml.{key}" else entry
-        for entry in read_metadata(vocabulary("smollm2"))
+        for entry in read_metadata(vocabulary("smollm2"), CheckpointError)
     ]
     with pytest.raises(TokenizerError, match=message):
         rebuild_tokenizer(vocabulary("smollm2"), metadata, rows=49152)

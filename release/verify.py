@@ -12,7 +12,8 @@ from edgeproof.release.steps.arguments import as_path, pack_identity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeproof.eval.verify import ArtifactDigests, Verified
+    from edgeproof.eval.verification.recompute import ArtifactDigests
+    from edgeproof.eval.verification.verify import Verified
     from edgeproof.release.steps.arguments import StrPath
 
 _Content = TypeVar("_Content")
@@ -55,8 +56,8 @@ def verify(
     """
     from edgeproof.eval.attestation import check_baseline_signature
     from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_policy
-    from edgeproof.eval.verify import Inputs
-    from edgeproof.eval.verify import verify as verify_report
+    from edgeproof.eval.verification.recompute import Inputs
+    from edgeproof.eval.verification.verify import verify as verify_report
 
     baseline, policy = Path(baseline), as_path(policy)
     if policy_sha256 is not None:
@@ -94,7 +95,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     """Hash the artifact as the gate does, and see what it is."""
     from edgeproof.eval.baselines.sources import read_sources
     from edgeproof.eval.report.survival import read_survival
-    from edgeproof.eval.verify import ArtifactDigests
+    from edgeproof.eval.verification.recompute import ArtifactDigests
     from edgeproof.export.artifact.kind import identify_format, rounds_activations
     from edgeproof.export.artifact.manifest import digest_file, manifest_path
     from edgeproof.release.steps.digests import digest_whole

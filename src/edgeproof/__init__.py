@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeproof.eval.comparison.compare import Comparison
     from edgeproof.eval.comparison.history import History
     from edgeproof.eval.measurement import Verdict
-    from edgeproof.eval.verify import Verified
+    from edgeproof.eval.verification.verify import Verified
     from edgeproof.release.baseline import BaselineResult, record_baseline
     from edgeproof.release.compare import compare
     from edgeproof.release.evaluate import EvaluateResult, evaluate
@@ -55,7 +55,7 @@ _PLACES = {
     "Progress": "edgeproof.contracts.progress",
     "UnlearnResult": "edgeproof.unlearn.run",
     "Verdict": "edgeproof.eval.measurement",
-    "Verified": "edgeproof.eval.verify",
+    "Verified": "edgeproof.eval.verification.verify",
 }
 """The module of each public name."""
 

@@ -31,7 +31,8 @@ from edgeproof.eval.report.write import encode, write_reports
 from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_policy
-from edgeproof.eval.verify import ArtifactDigests, Inputs, verify
+from edgeproof.eval.verification.recompute import ArtifactDigests, Inputs
+from edgeproof.eval.verification.verify import verify
 from edgeproof_tests.eval.worlds import World, leaking
 
 WORLD = World(forget=31, known=31, retain=12, trained=2, holdout=3, critical=frozenset({"f30-0"}))

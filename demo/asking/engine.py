@@ -14,7 +14,7 @@ from edgeproof.demo.asking.models import failure
 from edgeproof.demo.asking.replies import answer
 from edgeproof.demo.seal import check_seal, check_stamps
 from edgeproof.runtime import backend_for, open_backend
-from edgeproof.runtime.process.parent import HungError
+from edgeproof.runtime.process.child_process import HungError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -117,7 +117,7 @@ def test_a_child_that_dies_within_a_reply_is_an_error(tiny_file):
     with open_backend("llama.cpp", tiny_file("F32"), threads=1) as backend:
         stream = backend.stream(GenerateRequest((5, 6, 7), 400))
         next(stream)
-        backend._process.kill()
+        backend._child._process.kill()
         with pytest.raises(BackendError, match="SIGKILL"):
             list(stream)
 

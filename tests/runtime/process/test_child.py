@@ -14,7 +14,8 @@ import pytest
 from edgeproof.contracts.backend import ScoreRequest
 from edgeproof.contracts.errors import ArtifactError, BackendError, InputError, UsageError
 from edgeproof.runtime import open_backend
-from edgeproof.runtime.process.parent import ChildBackend, HungError
+from edgeproof.runtime.process.child_process import HungError
+from edgeproof.runtime.process.parent import ChildBackend
 
 HERE = Path(__file__).parents[1]
 REQUEST = [ScoreRequest((1,), (2,))]
@@ -29,7 +30,7 @@ def faulty(monkeypatch):
 
     def make(fault, timeout=60.0):
         backend = ChildBackend("faulty:Faulty", Path(fault))
-        backend._timeout = timeout  # of scoring alone: a slow machine takes its time to start an interpreter
+        backend._child.timeout = timeout  # of scoring alone: a slow machine takes its time to start an interpreter
         return backend
 
     return make
@@ -65,8 +66,8 @@ class Inbox:
     """
 
     def __init__(self, backend, *, ending=None, interrupted=None):
-        self.inner, self.limits, self.ending, self.interrupted = backend._inbox, [], ending, interrupted
-        backend._inbox = self
+        self.inner, self.limits, self.ending, self.interrupted = backend._child._inbox, [], ending, interrupted
+        backend._child._inbox = self
 
     def get(self, timeout):
         self.limits.append(timeout)
@@ -136,7 +137,7 @@ def test_kill_9_while_scoring(tiny_file, threads):
 
 def test_a_stopped_child_counts_as_hanging(tiny_file):
     with open_backend("llama.cpp", tiny_file("F32"), threads=1) as backend:
-        backend._timeout = 0.3  # of scoring alone: it is never answered
+        backend._child.timeout = 0.3  # of scoring alone: it is never answered
         os.kill(backend.process_id, signal.SIGSTOP)
         with pytest.raises(BackendError, match="no progress"):
             list(backend.score(REQUEST))
@@ -210,7 +211,7 @@ def test_whoever_waits_can_give_up_at_once(tiny_file, silent):
 def test_a_beat_does_not_lengthen_the_time_limit():
     beats = []
     backend = ChildBackend("faulty:Faulty", Path("hang"), beat=lambda: beats.append(1))
-    backend._timeout = 0.5
+    backend._child.timeout = 0.5
     with backend, pytest.raises(HungError, match=r"for 0.5 s and was killed"):
         list(backend.score(REQUEST))
     assert len(beats) > 2

@@ -1,8 +1,8 @@
 """llama.cpp's tokenizer in a child process, so that an abort in native code does not end this process.
 
-`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`, which reads all texts as one line of JSON from
-stdin and writes one reply to stdout. Nothing is written to disk, since the texts may be from an encrypted pack. Only
-the vocabulary is loaded, not the weights. The end of the child's stdin means that the parent is gone, and ends it.
+`start_engine` runs `python -P -m edgeproof.export.tokenizer.engine GGUF`, which reads all texts as one line of JSON
+from stdin and writes one reply to stdout. Nothing is written to disk, since the texts may be from an encrypted pack.
+Only the vocabulary is loaded, not the weights. The end of the child's stdin means that the parent is gone, and ends it.
 """
 
 from __future__ import annotations

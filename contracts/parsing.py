@@ -1,16 +1,32 @@
-"""Parsers for untrusted JSON and TOML, with a limit on nesting."""
+"""Reader for untrusted files, and parsers for JSON and TOML with a limit on nesting."""
 
 from __future__ import annotations
 
+import errno
 import json
+import stat
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 DEEPEST = 100
 """Maximum nesting of lists and tables. Real files need about ten levels; Python's own limit is about a thousand."""
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file or a pipe; a device, which may have no end (/dev/zero), is refused.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    kind = path.stat().st_mode
+    if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        raise OSError(errno.EINVAL, "it is a device", str(path))
+    return path.read_bytes()
 
 
 def parse_json(content: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], object] | None = None) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from edgeproof.contracts.errors import EvidenceError, InputError, UnsupportedError
 from edgeproof.contracts.packages import missing_packages
+from edgeproof.contracts.parsing import read_file
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.verdict.judgement import ControlStatus, Status
 
@@ -209,7 +210,7 @@ def _resource(name: str, sha256: str) -> dict[str, object]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_all
 from edgeproof.contracts.errors import BaselineError
+from edgeproof.contracts.parsing import read_file
 from edgeproof.eval import attestation
 from edgeproof.eval.baselines.fit import record_command
 from edgeproof.eval.baselines.format import baselines_to_json
@@ -112,7 +113,7 @@ def load_baselines(path: Path) -> dict[str, Baseline]:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise BaselineError(f"{name}: {size} bytes; a baseline has at most {MAX_FILE_BYTES}", next_step=_AGAIN)
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise BaselineError(
             f"{path} cannot be read: {error.strerror or error}", next_step=f"record it: {record_command()}"

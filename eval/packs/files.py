@@ -103,7 +103,10 @@ class FolderFiles:
     def find(self, name: str) -> PackFile | None:
         """Return the file at that path; links are followed if they stay inside."""
         root = self.folder.resolve()
-        path = (root / name).resolve()
+        try:
+            path = (root / name).resolve()
+        except RuntimeError:  # a link to itself
+            return None
         if not path.is_relative_to(root):
             raise PackError(f"{name!r} leads outside the pack's folder", next_step="copy the file into the pack")
         return PackFile(path.relative_to(root).as_posix(), path.read_bytes) if path.is_file() else None

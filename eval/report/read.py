@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import EvidenceError
+from edgeproof.contracts.parsing import read_file
 from edgeproof.eval.report.write import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def read_report(path: Path) -> tuple[bytes, dict[str, Any]]:
         raise ValueError(f"{name} is not a number")
 
     try:
-        content = path.read_bytes()
+        content = read_file(path)
         report = json.loads(content, parse_constant=refuse)
     except OSError as error:
         raise EvidenceError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error

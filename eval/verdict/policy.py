@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import PolicyError, UsageError
-from edgeproof.contracts.parsing import parse_toml
+from edgeproof.contracts.parsing import parse_toml, read_file
 from edgeproof.eval.asking.sampling import SEED
 from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.measurement import Sampling
@@ -146,7 +146,7 @@ def read_policy(path: Path) -> Policy:
 
     """
     try:
-        raw = path.read_bytes()
+        raw = read_file(path)
     except OSError as error:
         raise PolicyError(f"cannot read the policy {path}: {error.strerror}", next_step="check the path") from error
     try:

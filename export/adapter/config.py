@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import AdapterError, UnsupportedError
-from edgeproof.contracts.parsing import parse_json
+from edgeproof.contracts.parsing import parse_json, read_file
 from edgeproof.export.adapter.module_patterns import check_pattern, matches
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def read_config(folder: Path) -> AdapterConfig:
     """
     path = folder / CONFIG
     try:
-        raw = parse_json(path.read_text(encoding="utf-8"))
+        raw = parse_json(read_file(path).decode())
     except FileNotFoundError as failure:
         raise AdapterError(
             f"{folder} has no {CONFIG}", next_step="give the folder that peft's save_pretrained wrote"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from edgeproof.contracts.errors import CheckpointError, UnsupportedError
-from edgeproof.contracts.parsing import parse_json
+from edgeproof.contracts.parsing import parse_json, read_file
 from edgeproof.export.base.mapped_file import BYTES_PER_VALUE
 from edgeproof.export.base.safetensors_file import SafetensorsFile
 
@@ -157,14 +157,14 @@ def _within(path: Path, file_name: str) -> Path:
     if path.resolve().parent.name == "snapshots":
         allowed.append(path.resolve().parent.parent / "blobs")
     plain = not set(file_name) & set("/\\\0") and file_name not in {"", ".", ".."} and len(file_name) <= LONGEST_NAME
+    if plain and not shard.is_file():
+        raise CheckpointError(
+            f"{path / INDEX} names the shard {file_name}, which is missing", next_step="complete the download"
+        )
     if not plain or shard.resolve().parent not in allowed:
         raise CheckpointError(
             f"{path / INDEX} names the shard {file_name[:80]!r}, which lies outside the folder",
             next_step="do not use this checkpoint unless you know who made it; put real files into one folder",
-        )
-    if not shard.is_file():
-        raise CheckpointError(
-            f"{path / INDEX} names the shard {file_name}, which is missing", next_step="complete the download"
         )
     return shard
 
@@ -172,7 +172,7 @@ def _within(path: Path, file_name: str) -> Path:
 def _read_object(path: Path) -> dict[str, object]:
     """Read a JSON object of the checkpoint."""
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_file(path).decode())
     except OSError as failure:
         raise CheckpointError(
             f"cannot read {path}: {failure.strerror}", next_step="give the folder of a whole checkpoint"

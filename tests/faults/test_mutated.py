@@ -6,8 +6,22 @@ import json
 import shutil
 
 import pytest
-from edgeproof.contracts.errors import TokenizerError
+from edgeproof.contracts.errors import (
+    AdapterError,
+    BaselineError,
+    CheckpointError,
+    InputError,
+    PackError,
+    PolicyError,
+    TokenizerError,
+)
 from edgeproof.contracts.progress import Silent
+from edgeproof.eval.attestation import read_private_key
+from edgeproof.eval.baselines.file import load_baselines
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.verdict.policy import read_policy
+from edgeproof.export.adapter.config import read_config
+from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.pipeline import export
 from edgeproof.export.tokenizer.checkpoint_tokenizer import load_encode
 from edgeproof.export.tokenizer.definition import read_definition
@@ -34,3 +48,36 @@ def test_a_sentencepiece_model_that_its_library_refuses_is_told(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": len(pieces)}))
     with pytest.raises(TokenizerError, match=r"tokenizer\.model cannot be loaded: .*already defined"):
         load_encode(read_definition(tmp_path))
+
+
+def test_a_device_in_the_place_of_a_config_is_not_read_to_its_end(tmp_path):
+    for name in ("config.json", "adapter_config.json"):
+        (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match=r"config\.json: it is a device"):
+        open_checkpoint(tmp_path)
+    with pytest.raises(AdapterError, match=r"adapter_config\.json: it is a device"):
+        read_config(tmp_path)
+    for read, error in ((load_baselines, BaselineError), (read_policy, PolicyError), (read_private_key, InputError)):
+        with pytest.raises(error, match="it is a device"):
+            read(tmp_path / "config.json")
+
+
+def test_a_shard_that_is_a_link_to_itself_is_missing(base, tmp_path):
+    folder = shutil.copytree(base, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "x.safetensors").symlink_to(folder / "x.safetensors")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"lm_head.weight": "x.safetensors"}}')
+    with pytest.raises(CheckpointError, match="is missing"):
+        open_checkpoint(folder)
+
+
+def test_a_packs_file_that_is_a_link_to_itself_is_missing(tmp_path):
+    (tmp_path / "pack.toml").symlink_to(tmp_path / "pack.toml")
+    with pytest.raises(PackError, match=r"pack\.toml"):
+        load_pack(tmp_path)
+    (tmp_path / "pack.toml").unlink()
+    text = 'schema = 1\nname = "n"\nlicence = "x"\n[[set]]\nrole = "forget"\nfile = "f.jsonl"\nformat = "jsonl"\n'
+    (tmp_path / "pack.toml").write_text(text)
+    (tmp_path / "f.jsonl").symlink_to(tmp_path / "f.jsonl")
+    with pytest.raises(PackError, match=r"f\.jsonl"):
+        load_pack(tmp_path)

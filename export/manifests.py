@@ -16,7 +16,7 @@ from edgeproof.export.artifact.manifest import (
 )
 from edgeproof.export.formats import effective_bits
 from edgeproof.export.onnx.beside_gguf import list_different
-from edgeproof.export.onnx.shared_scales import SHARED
+from edgeproof.export.onnx.weights.shared_scales import SHARED
 from edgeproof.export.options import recorded
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgeproof.export.artifact.manifest import Source
     from edgeproof.export.formats import Format
     from edgeproof.export.merge.merged import MergedModel
-    from edgeproof.export.onnx.layout import StoredMatrix
+    from edgeproof.export.onnx.weights.layout import StoredMatrix
     from edgeproof.export.plan import Plan
     from edgeproof.export.survival.preflight import Preflight
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Writer
-    from edgeproof.export.onnx.layout import StoredMatrix
+    from edgeproof.export.onnx.weights.layout import StoredMatrix
 
 __all__ = ["ExportOptions", "Exported", "export"]
 

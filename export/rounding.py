@@ -18,7 +18,7 @@ from edgeproof.export.base.opening import describe_gguf, describe_graph, merge_n
 from edgeproof.export.formats import find_format
 from edgeproof.export.gguf.layout import plan
 from edgeproof.export.merge.names import BaseNames
-from edgeproof.export.onnx.layout import plan_layout
+from edgeproof.export.onnx.weights.layout import plan_layout
 from edgeproof.export.survival.preflight import gguf_targets, onnx_targets
 
 if TYPE_CHECKING:

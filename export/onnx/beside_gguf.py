@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.export.onnx.shared_scales import SHARED
+from edgeproof.export.onnx.weights.shared_scales import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from edgeproof.contracts.tensors import ModelDescription, TensorRecord
-    from edgeproof.export.onnx.layout import StoredMatrix
+    from edgeproof.export.onnx.weights.layout import StoredMatrix
 
 
 def list_different(

@@ -29,17 +29,17 @@ from edgeproof.export.artifact.folder import (
 )
 from edgeproof.export.merge.row_checks import check_came_once, check_finite
 from edgeproof.export.onnx.genai_config import MODEL_FILE, genai_config
-from edgeproof.export.onnx.graph import ACCURACY_LEVEL, DATA_FILE, build_graph
-from edgeproof.export.onnx.layout import StoredMatrix, StoredVector, plan_layout
+from edgeproof.export.onnx.graph.decoder import ACCURACY_LEVEL, DATA_FILE, build_graph
 from edgeproof.export.onnx.tokenizer_files import write_tokenizer_files
+from edgeproof.export.onnx.weights.layout import StoredMatrix, StoredVector, plan_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.tensors import RowChunk
     from edgeproof.export.onnx.description import OnnxDescription
-    from edgeproof.export.onnx.layout import Initializer
-    from edgeproof.export.onnx.weights import Part
+    from edgeproof.export.onnx.weights.layout import Initializer
+    from edgeproof.export.onnx.weights.places import Part
     from numpy.typing import NDArray
 
 

@@ -10,8 +10,8 @@ from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.contracts.gguf_header import read_header
 from edgeproof.contracts.gguf_split import refuse_split
 from edgeproof.export.base.mapped_file import MappedFile
-from edgeproof.export.onnx.quantize import BLOCK, block_count, code_bytes, zero_point_bytes
-from edgeproof.export.onnx.schemes import Precision
+from edgeproof.export.onnx.weights.quantize import BLOCK, block_count, code_bytes, zero_point_bytes
+from edgeproof.export.onnx.weights.schemes import Precision
 from edgeproof.export.survival.codecs import GgufCodec, OnnxCodec
 from gguf import GGML_QUANT_SIZES
 
@@ -100,7 +100,7 @@ def _gguf_tensor(tensor: GgufTensor, importance: NDArray[np.float32] | None) -> 
 
 
 class OnnxArtifact:
-    """An ONNX folder. Tensors have the names of `edgeproof.export.onnx.weights`: "model.layers.0.attn.qkv_proj"."""
+    """An ONNX folder. Tensors have the names of `onnx.weights.places`: "model.layers.0.attn.qkv_proj"."""
 
     def __init__(self, path: Path) -> None:
         from edgeproof.export.onnx.genai_config import MODEL_FILE

@@ -20,7 +20,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Float32Array
-    from edgeproof.export.onnx.schemes import Precision
+    from edgeproof.export.onnx.weights.schemes import Precision
     from numpy.typing import NDArray
 
 Raw = tuple["NDArray[np.generic]", ...]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.tensors import ModelDescription, identity
 from edgeproof.export.base.opening import describe_gguf, describe_graph
-from edgeproof.export.onnx.weights import list_weights
+from edgeproof.export.onnx.weights.places import list_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Float32Array
     from edgeproof.export.base.opening import Base
     from edgeproof.export.merge.merged import MergedModel
-    from edgeproof.export.onnx.weights import Matrix
+    from edgeproof.export.onnx.weights.places import Matrix
 
 _LAYER = re.compile(r"(?:^|\.)(?:blk|layers)\.(\d+)\.")
 OTHER = "other"

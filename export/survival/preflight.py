@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgeproof.export.formats import Format
     from edgeproof.export.gguf.layout import PlannedTensor
     from edgeproof.export.merge.merged import MergedModel
-    from edgeproof.export.onnx.layout import StoredMatrix
+    from edgeproof.export.onnx.weights.layout import StoredMatrix
     from edgeproof.export.survival.places import Place
 
 TENSORS = 1024

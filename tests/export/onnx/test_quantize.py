@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgeproof.export.onnx.quantize import (
+from edgeproof.export.onnx.weights.quantize import (
     BLOCK,
     block_count,
     code_bytes,

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from edgeproof.export.architectures import read_hyper_parameters
-from edgeproof.export.onnx.rope import ROWS, RopeTable, rope_tables
+from edgeproof.export.onnx.graph.rope import ROWS, RopeTable, rope_tables
 from edgeproof_tests.export.onnx.conftest import torch_model
 
 pytestmark = pytest.mark.torch

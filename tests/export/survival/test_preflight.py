@@ -181,7 +181,7 @@ def test_the_adapters_effect_in_the_manifest_is_not_counted_twice(gridded, adapt
 
 
 def test_usual_rounding_is_that_of_the_format_on_random_weights():
-    from edgeproof.export.onnx.schemes import Precision
+    from edgeproof.export.onnx.weights.schemes import Precision
 
     assert 0.07 < usual_rounding(GgufCodec(T.Q4_0)) < 0.1
     assert 0.003 < usual_rounding(GgufCodec(T.Q8_0)) < 0.008

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
-    from edgeproof.export.onnx.layout import OnnxLayout
+    from edgeproof.export.onnx.weights.layout import OnnxLayout
     from onnx import GraphProto, NodeProto
 
 CONTRIB = "com.microsoft"

@@ -16,17 +16,17 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from edgeproof.export.onnx.attention import add_attention, add_lengths, add_rope_choice
-from edgeproof.export.onnx.feed_forward import add_feed_forward
-from edgeproof.export.onnx.linear import add_linear
-from edgeproof.export.onnx.nodes import CONTRIB, Build, Nodes
-from edgeproof.export.onnx.quantize import BLOCK, block_count
-from edgeproof.export.onnx.weights import EMBEDDING, HEAD
+from edgeproof.export.onnx.graph.attention import add_attention, add_lengths, add_rope_choice
+from edgeproof.export.onnx.graph.feed_forward import add_feed_forward
+from edgeproof.export.onnx.graph.linear import add_linear
+from edgeproof.export.onnx.graph.nodes import CONTRIB, Build, Nodes
+from edgeproof.export.onnx.weights.places import EMBEDDING, HEAD
+from edgeproof.export.onnx.weights.quantize import BLOCK, block_count
 from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
-    from edgeproof.export.onnx.layout import Initializer, OnnxLayout
+    from edgeproof.export.onnx.weights.layout import Initializer, OnnxLayout
     from onnx import ModelProto, ValueInfoProto
 
 DATA_FILE = "model.onnx.data"

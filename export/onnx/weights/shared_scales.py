@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import CheckpointError
-from edgeproof.export.onnx.quantize import BLOCK, Quantized
+from edgeproof.export.onnx.weights.quantize import BLOCK, Quantized
 
 if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Float32Array

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from edgeproof.export.onnx.quantize import BLOCK, Quantized, quantize_k_quant, quantize_symmetric
-from edgeproof.export.onnx.shared_scales import quantize_as_q4_0
-from edgeproof.export.onnx.weights import EMBEDDING, HEAD
+from edgeproof.export.onnx.weights.places import EMBEDDING, HEAD
+from edgeproof.export.onnx.weights.quantize import BLOCK, Quantized, quantize_k_quant, quantize_symmetric
+from edgeproof.export.onnx.weights.shared_scales import quantize_as_q4_0
 
 if TYPE_CHECKING:
     from edgeproof.contracts.tensors import Float32Array
-    from edgeproof.export.onnx.quantize import Bits
-    from edgeproof.export.onnx.weights import Matrix
+    from edgeproof.export.onnx.weights.places import Matrix
+    from edgeproof.export.onnx.weights.quantize import Bits
 
 Method = Literal["symmetric", "k_quant", "q4_0"]
 

@@ -9,17 +9,17 @@ import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from edgeproof.export.architectures.hyper_parameters import FULL
-from edgeproof.export.onnx.quantize import BLOCK, block_count, code_bytes, zero_point_bytes
-from edgeproof.export.onnx.rope import rope_tables
-from edgeproof.export.onnx.schemes import choose_precision
-from edgeproof.export.onnx.weights import EMBEDDING, list_weights
+from edgeproof.export.onnx.graph.rope import rope_tables
+from edgeproof.export.onnx.weights.places import EMBEDDING, list_weights
+from edgeproof.export.onnx.weights.quantize import BLOCK, block_count, code_bytes, zero_point_bytes
+from edgeproof.export.onnx.weights.schemes import choose_precision
 
 if TYPE_CHECKING:
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
     from edgeproof.export.onnx.description import OnnxDescription
-    from edgeproof.export.onnx.rope import RopeTable
-    from edgeproof.export.onnx.schemes import Precision
-    from edgeproof.export.onnx.weights import Matrix, Vector
+    from edgeproof.export.onnx.graph.rope import RopeTable
+    from edgeproof.export.onnx.weights.places import Matrix, Vector
+    from edgeproof.export.onnx.weights.schemes import Precision
 
 ALIGNMENT = 64
 """Bytes: a cache line, and a multiple of every element type's alignment."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.export.onnx.linear import add_projection
+from edgeproof.export.onnx.graph.linear import add_projection
 
 if TYPE_CHECKING:
-    from edgeproof.export.onnx.nodes import Build
+    from edgeproof.export.onnx.graph.nodes import Build
 
 
 def add_feed_forward(build: Build, layer: int, value: str) -> str:

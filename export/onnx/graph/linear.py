@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.export.onnx.quantize import BLOCK
+from edgeproof.export.onnx.weights.quantize import BLOCK
 
 if TYPE_CHECKING:
-    from edgeproof.export.onnx.layout import StoredMatrix
-    from edgeproof.export.onnx.nodes import Build
+    from edgeproof.export.onnx.graph.nodes import Build
+    from edgeproof.export.onnx.weights.layout import StoredMatrix
 
 
 def add_projection(build: Build, name: str, value: str) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.export.architectures.hyper_parameters import SLIDING
-from edgeproof.export.onnx.layout import table_suffix
-from edgeproof.export.onnx.linear import add_projection
+from edgeproof.export.onnx.graph.linear import add_projection
+from edgeproof.export.onnx.weights.layout import table_suffix
 from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgeproof.export.onnx.layout import StoredTable
-    from edgeproof.export.onnx.nodes import Build, Nodes
+    from edgeproof.export.onnx.graph.nodes import Build, Nodes
+    from edgeproof.export.onnx.weights.layout import StoredTable
     from onnx import GraphProto
 
 

@@ -1,0 +1,1 @@
+"""Graph of a decoder, node by node as in onnxruntime-genai's builder."""

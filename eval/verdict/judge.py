@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.asking.kinds import RECOVERY_KINDS
 from edgeproof.eval.baselines.fit import backend_differences
 from edgeproof.eval.measurement import Role, Verdict
-from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.stats.shares import holm, intersection_union
 from edgeproof.eval.verdict.asking import asking, blind_note
 from edgeproof.eval.verdict.criteria import controls as criteria_controls
@@ -18,14 +16,14 @@ from edgeproof.eval.verdict.criteria import recovery as criteria_recovery
 from edgeproof.eval.verdict.criteria import retain as criteria_retain
 from edgeproof.eval.verdict.criteria.choices import choices
 from edgeproof.eval.verdict.evidence.collect import collect
-from edgeproof.eval.verdict.judgement import ControlStatus, Judgement, ProbeRow, Reason, Status
-from edgeproof.eval.verdict.legs import extraction, leaks, leaks_critical, legs
+from edgeproof.eval.verdict.judgement import ControlStatus, Judgement, Reason, Status
+from edgeproof.eval.verdict.rows import probe_rows
 from edgeproof.eval.verdict.wording import next_steps, summary
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts
+    from edgeproof.eval.measurement import Baseline, Measurement
     from edgeproof.eval.verdict.evidence.evidence import Evidence
     from edgeproof.eval.verdict.judgement import Control, Criterion
     from edgeproof.eval.verdict.policy import Policy
@@ -94,7 +92,7 @@ def judge(
         criteria=found,
         controls=controls,
         subjects=criteria.subjects(evidence),
-        probes=_rows(evidence),
+        probes=probe_rows(evidence),
         policy=policy,
         format_name=format,
         surfaces=evidence.surfaces[Role.FORGET],
@@ -221,56 +219,3 @@ def _unknown_note(evidence: Evidence) -> list[str]:
         "this file. What was not known cannot leak, so those that do not leak are no part of the leaking share."
     )
     return [note]
-
-
-def _rows(evidence: Evidence) -> tuple[ProbeRow, ...]:
-    return tuple(_row(evidence, evidence.facts[probe], surface) for probe, surface in evidence.artifact)
-
-
-def _row(evidence: Evidence, fact: ProbeFacts, surface: str) -> ProbeRow:
-    ask = fact.probe, surface
-    policy = evidence.policy
-    score, merged, base = evidence.artifact[ask], evidence.merged[ask], evidence.base[ask]
-    kind = evidence.kinds[surface]
-    optional = kind == SurfaceKind.CHOICES
-    scored = bool(score.logprobs)
-    hidden = fact.role != Role.RETAIN and not optional
-    # No recovery without an ignorance level.
-    pointing = fact.role == Role.FORGET and kind in RECOVERY_KINDS
-    return ProbeRow(
-        probe=fact.probe,
-        role=fact.role,
-        cluster=fact.cluster,
-        surface=surface,
-        kind=str(kind),
-        trained=fact.trained,
-        critical=fact.critical,
-        judged=surface in evidence.surfaces[fact.role],
-        right=score.right,
-        leaks=hidden and leaks(score, policy),
-        leaks_critical=hidden and leaks_critical(score, policy),
-        legs=tuple(map(str, legs(score, policy))) if hidden else (),
-        extraction=0.0 if optional else extraction(score, policy.leak_queries),
-        extraction_critical=0.0 if optional else extraction(score, policy.critical_queries),
-        extraction_is="none" if optional or not scored else "exact" if score.carried_logprob is None else "lower bound",
-        merged_right=merged.right,
-        merged_leaks=hidden and leaks(merged, policy),
-        base_right=base.right,
-        base_leaks=hidden and leaks(base, policy),
-        tokens=len(score.logprobs or merged.logprobs),
-        nll=score.nll if scored else None,
-        nll_merged=merged.nll,
-        nll_base=base.nll,
-        nll_base_in_format=evidence.in_format[ask].nll,
-        ignorance=evidence.ignorance[ask] if pointing else None,
-        left_out=pointing and criteria_recovery.left_out(evidence, ask),
-        rouge_l=score.rouge_l,
-        exact_memorization=score.exact_memorization if scored else None,
-        extraction_strength=score.extraction_strength if scored else None,
-        decoy_rank=score.decoy_rank,
-        decoys=score.decoys,
-        samples=score.samples,
-        sampled_right=score.sampled_right,
-        logprobs=score.logprobs,
-        carried_logprob=score.carried_logprob,
-    )

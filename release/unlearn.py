@@ -173,7 +173,7 @@ def _survival(
 def _gguf_tokenizer(path: Path) -> Mapping[str, bytes]:
     from edgeproof.contracts.errors import CheckpointError
     from edgeproof.contracts.gguf_header import read_header
-    from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
+    from edgeproof.export.tokenizer.rebuild.rebuild import rebuild_tokenizer
 
     header = read_header(path, CheckpointError)
     rows = next((tensor.shape[0] for tensor in header.tensors if tensor.name == "token_embd.weight"), 0)

@@ -22,7 +22,7 @@ from edgeproof.export.architectures import find_family, read_hyper_parameters
 from edgeproof.export.architectures.rope import separate_rows
 from edgeproof.export.base.gguf_config import gguf_config
 from edgeproof.export.base.gguf_file import GgufBase, open_gguf_base, untied_head
-from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
+from edgeproof.export.tokenizer.rebuild.rebuild import rebuild_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from edgeproof.contracts.errors import TokenizerError
-from edgeproof.export.tokenizer.sentencepiece_model import read_sentencepiece_model
-from edgeproof.export.tokenizer.vocabulary import TokenType
+from edgeproof.export.tokenizer.vocabulary.entries import TokenType
+from edgeproof.export.tokenizer.vocabulary.sentencepiece_model import read_sentencepiece_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TokenizerError
 from edgeproof.contracts.tensors import MetadataEntry
-from edgeproof.export.tokenizer.byte_level import byte_level_vocabulary, merge_lines
 from edgeproof.export.tokenizer.chat_template import read_chat_templates
 from edgeproof.export.tokenizer.definition import Definition, read_definition
 from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
-from edgeproof.export.tokenizer.sentencepiece_vocabulary import sentencepiece_vocabulary, space_before
 from edgeproof.export.tokenizer.special_tokens import special_tokens
+from edgeproof.export.tokenizer.vocabulary.byte_level import byte_level_vocabulary, merge_lines
+from edgeproof.export.tokenizer.vocabulary.sentencepiece import sentencepiece_vocabulary, space_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,9 +19,9 @@ from edgeproof.export.tokenizer.checkpoint_tokenizer import Encode, load_encode
 from edgeproof.export.tokenizer.definition import WAYS_ROUND, Definition, read_definition, token_text
 from edgeproof.export.tokenizer.engine import EngineVocabulary, TokenizeRequest, start_engine
 from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
-from edgeproof.export.tokenizer.sentencepiece_vocabulary import space_before
 from edgeproof.export.tokenizer.traps import TRAPS, has_marks, is_composed
-from edgeproof.export.tokenizer.vocabulary import SENTENCEPIECE_SPACE
+from edgeproof.export.tokenizer.vocabulary.entries import SENTENCEPIECE_SPACE
+from edgeproof.export.tokenizer.vocabulary.sentencepiece import space_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,7 +8,7 @@ import pytest
 from edgeproof.contracts.errors import TokenizerError
 from edgeproof.export.tokenizer.metadata import tokenizer_metadata
 from edgeproof.export.tokenizer.pre_tokenizer import GPT4O, LLAMA3, QWEN2, TEKKEN
-from edgeproof.export.tokenizer.vocabulary import TokenType
+from edgeproof.export.tokenizer.vocabulary.entries import TokenType
 from edgeproof_tests.export.tokenizer.folders import (
     added,
     byte_level_pipeline,

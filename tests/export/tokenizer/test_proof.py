@@ -304,7 +304,7 @@ def test_the_files_own_metadata_is_kept(vocabulary):
 def test_reference_pipeline_is_the_checkpoints_own(tokenizer_folder):
     """The tests' way to make a tokenizer.json of a SentencePiece model gives Mistral's own merges."""
     content = json.loads((tokenizer_folder("mistral") / "tokenizer.json").read_text())
-    from edgeproof.export.tokenizer.sentencepiece_model import read_sentencepiece_model
+    from edgeproof.export.tokenizer.vocabulary.sentencepiece_model import read_sentencepiece_model
 
     pieces = read_sentencepiece_model(tokenizer_folder("mistral") / "tokenizer.model").pieces
     made = sentencepiece_pipeline([piece.text for piece in pieces], [piece.score for piece in pieces], [], bos=True)

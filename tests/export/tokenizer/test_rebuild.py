@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from edgeproof.contracts.errors import CheckpointError, TokenizerError, UnsupportedError
 from edgeproof.contracts.gguf_header import read_metadata
-from edgeproof.export.tokenizer.rebuild import rebuild_tokenizer
+from edgeproof.export.tokenizer.rebuild.rebuild import rebuild_tokenizer
 from edgeproof.export.tokenizer.traps import TRAPS
 from edgeproof.export.tokenizer.vocabulary_file import write_vocab_gguf
 from edgeproof_tests.export.tokenizer.folders import KINDS, sdist_vocabulary
@@ -17,7 +17,7 @@ from edgeproof_tests.official.source import VOCABULARIES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeproof.export.tokenizer.rebuild import Rebuilt
+    from edgeproof.export.tokenizer.rebuild.rebuild import Rebuilt
 
 FILES_OWN_CHAIN = {"llama2", "phi3"}
 """transformers 5 gives Llama's tokenizers a chain of its own, not the file's."""

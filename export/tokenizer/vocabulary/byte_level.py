@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TokenizerError
-from edgeproof.export.tokenizer.vocabulary import (
+from edgeproof.export.tokenizer.vocabulary.entries import (
     PLAIN_SPACE,
     SENTENCEPIECE_SPACE,
     Token,

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import TokenizerError
-from edgeproof.export.tokenizer.vocabulary import TokenType
+from edgeproof.export.tokenizer.vocabulary.entries import TokenType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import TokenizerError
 from edgeproof.export.tokenizer.definition import WAYS_ROUND
-from edgeproof.export.tokenizer.sentencepiece_model import read_sentencepiece_model
-from edgeproof.export.tokenizer.vocabulary import (
+from edgeproof.export.tokenizer.vocabulary.entries import (
     PLAIN_SPACE,
     SENTENCEPIECE_SPACE,
     Token,
@@ -22,6 +21,7 @@ from edgeproof.export.tokenizer.vocabulary import (
     added_type,
     padding,
 )
+from edgeproof.export.tokenizer.vocabulary.sentencepiece_model import read_sentencepiece_model
 
 if TYPE_CHECKING:
     from edgeproof.export.tokenizer.definition import AddedToken, Definition, Json, Pipeline

@@ -1,0 +1,1 @@
+"""Rebuilds a Hugging Face tokenizer from a GGUF's vocabulary."""

@@ -1,1 +1,1 @@
-"""Runs an artifact through a server that has it loaded: on a phone, a board, in another engine."""
+"""Backend for a server that has the artifact loaded: on a phone, a board, in another engine."""

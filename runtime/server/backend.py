@@ -1,7 +1,7 @@
-"""The HTTP backend: scores and generates a GGUF through a server that has it loaded, on a phone, a board, elsewhere.
+"""HTTP backend: scores and generates through a server that has the GGUF loaded.
 
-The artifact's own vocabulary is read here: prompts are tokenized and rendered by the file that is judged, and the
-server must agree. What shows that it runs this very file, and what cannot be shown, stands in the report.
+Prompts are tokenized and rendered with the artifact's own vocabulary; the server's tokens must agree. The report lists
+what shows that the server runs this very file, and what cannot be shown.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_CONTEXT = 8192
-"""The context length where the server tells none."""
+"""Context length if the server gives none."""
 
 SENTINEL_TOKENS = 4
-"""Tokens of the sentence that are context."""
+"""Number of the sentence's tokens that are context."""
 
 REPLY_TOKENS = 16
-"""Tokens that come after the sentence, where no numbers can be compared."""
+"""Number of generated tokens compared if there are no log-probabilities."""
 
 UNMOVED = 0.05
-"""How far, in nat, one server may be from its own earlier answer to the same sentence."""
+"""Tolerance, in nat, between two results of one server for the sentence."""
 
 DIALECTS: tuple[type[LlamaServer | OpenAi], ...] = (LlamaServer, OpenAi)
 """The interfaces, best first: each is asked whether it is one (`is_one`)."""
 
 
 def _silence() -> None:
-    """Tell nobody that work goes on."""
+    """Report no progress."""
 
 
 class HttpServer(OpenedBackend):
     """`Backend` through an HTTP server.
 
     Args:
-        artifact: the GGUF that the server has loaded, here too.
-        url: the server's.
-        lora: must be None: what a server adds is not seen from here.
-        context_length: tokens that the longest request may have; default: the server's.
-        threads: threads that compute the one sentence by which file and server are compared.
-        patience: seconds that one answer may take.
-        beat: called as work goes on; may raise to stop it.
+        artifact: a local copy of the GGUF that the server has loaded.
+        url: the server's URL.
+        lora: must be None: adapters on a server cannot be checked from here.
+        context_length: maximum tokens of a request; default: the server's.
+        threads: threads for the one sentence that compares file and server.
+        patience: time limit of one answer, in seconds.
+        beat: called during the work; may raise to stop it.
 
     Raises:
-        ArtifactError: no GGUF; or the server has another model.
-        UnsupportedError: a LoRA beside it, or a folder.
-        BackendError: nothing answers, or nothing that makes sense.
+        ArtifactError: not a GGUF, or the server has another model.
+        UnsupportedError: `lora` is given, or the artifact is a folder.
+        BackendError: nothing answers, or the answers make no sense.
 
     """
 
@@ -143,13 +143,13 @@ class HttpServer(OpenedBackend):
         self._model.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text` by the artifact; the server's are compared before anything is scored or generated."""
+        """Token ids of `text` by the artifact's vocabulary; compared with the server's before the next request."""
         if (text, parse_special) not in self._checked:
             self._unchecked[text, parse_special] = None
         return self._model.tokenize(text, special=special, parse_special=parse_special)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
+        """Text of `tokens` without special tokens; invalid UTF-8 becomes U+FFFD."""
         return self._model.detokenize(tokens)
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
@@ -163,7 +163,7 @@ class HttpServer(OpenedBackend):
         )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """Score each request; ranks above 0, means and deviations are not told: -1 and NaN.
+        """Score each request. Ranks other than 0 are -1, means and deviations NaN: the server does not give them.
 
         Raises:
             UnsupportedError: the server gives no log-probabilities.
@@ -197,7 +197,7 @@ class HttpServer(OpenedBackend):
         )
 
     def _sentinel(self) -> NDArray[np.float32]:
-        """Ask the sentence: log-probabilities of its tokens, or where there are none, the tokens that come after it."""
+        """Return the sentence's log-probabilities; if the server gives none, the tokens that it generates next."""
         if self._dialect.cannot_score:
             request = GenerateRequest(self._sentence.context + self._sentence.continuation, REPLY_TOKENS)
             return np.array(self._dialect.generate(request).tokens, np.float32)
@@ -210,7 +210,7 @@ class HttpServer(OpenedBackend):
         self._unchecked.clear()
 
     def _refuse_change(self) -> None:
-        """Ask again what it runs, and what it says of the sentence."""
+        """Raise if the server's identity or its result for the sentence has changed."""
         identity = self._dialect.identity()
         said, before = self._sentinel(), self._said
         moved = float(np.abs(said - before).max(initial=0.0)) if len(said) == len(before) else math.inf

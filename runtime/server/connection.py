@@ -1,6 +1,6 @@
-"""JSON over one HTTP connection: time limits, size limits, no redirects, no proxies; what fails is told without texts.
+"""JSON over one HTTP connection: time and size limits, no redirects, no proxies.
 
-A message never quotes what was sent or what came back: both hold probes.
+Errors never quote requests or answers, since both contain probes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_BODY = 2**28
-"""Bytes that an answer may have: the log-probabilities of a whole vocabulary of 256,000 tokens are 25 MB."""
+"""Maximum size of an answer, in bytes: the log-probabilities of a whole vocabulary of 256,000 tokens are 25 MB."""
 
 PART = 2**16
 DEFAULT_PATIENCE = 240.0
-"""Seconds that one answer may take, whole: less than the parent's limit, so that the message is this one."""
+"""Time limit of one answer, in seconds; less than the parent's limit, so that this error is raised first."""
 
 
 class Address(NamedTuple):
-    """A server: "http" or "https", host, port, and the path in front of all of its own ("" or "/prefix")."""
+    """A server: "http" or "https", host, port, and a prefix of all paths ("" or "/prefix")."""
 
     scheme: str
     host: str
@@ -39,10 +39,10 @@ class Address(NamedTuple):
 
 
 def parse_address(url: str) -> Address:
-    """Read a server's URL.
+    """Parse a server's URL.
 
     Raises:
-        UsageError: it is no http(s) URL, or holds a user, a password, a query or a fragment.
+        UsageError: it is not an http(s) URL, or has a user, a password, a query or a fragment.
 
     """
     refused = UsageError(
@@ -63,19 +63,19 @@ def parse_address(url: str) -> Address:
 
 
 class Reply(NamedTuple):
-    """What came back: the status, and the JSON value; None where the body is none or the status is not 200."""
+    """An answer: the status, and the JSON value; None without a body, or if the status is not 200."""
 
     status: int
     value: object
 
 
 class Connection:
-    """Asks one server, one request at a time.
+    """Connection to one server, for one request at a time.
 
     Args:
-        address: where it is.
-        patience: seconds that an answer may take, from the first byte sent to the last one read.
-        beat: called as parts of answers come; may raise to stop.
+        address: the server.
+        patience: time limit of an answer, from the first byte sent to the last one read, in seconds.
+        beat: called when parts of an answer arrive; may raise to stop.
 
     """
 
@@ -93,23 +93,23 @@ class Connection:
             self._http = http.client.HTTPConnection(address.host, address.port)
 
     def close(self) -> None:
-        """Close it; doing it twice does no harm, and the next request opens another."""
+        """Close the connection; repeated calls have no effect, and the next request opens another."""
         self._http.close()
         self._used = False
 
     def get(self, path: str) -> Reply:
-        """Ask for `path`; any status but a redirect is returned."""
+        """Get `path`; any status other than a redirect is returned."""
         return self._ask("GET", path, None)
 
     def post(self, path: str, body: Mapping[str, object]) -> Reply:
-        """Send `body` to `path`; any status but a redirect is returned."""
+        """Post `body` to `path`; any status other than a redirect is returned."""
         return self._ask("POST", path, json.dumps(body, ensure_ascii=True, allow_nan=False).encode("ascii"))
 
     def answer(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
-        """Send `body` to `path` and return the JSON object that comes back.
+        """Post `body` to `path` and return the JSON object of the answer.
 
         Raises:
-            BackendError: as for all requests; the status is not 200, or the answer is no JSON object.
+            BackendError: as for all requests; or the status is not 200, or the answer is not a JSON object.
 
         """
         reply = self.post(path, body)
@@ -188,7 +188,7 @@ class Connection:
         return Reply(response.status, self._parsed(content, path))
 
     def _read(self, response: http.client.HTTPResponse, path: str) -> bytes:
-        """Read the body part by part: one that drips must not hold longer than one that is silent."""
+        """Read the body in parts, so that the time limit also holds for a slow trickle."""
         parts, size = [], 0
         while True:
             self._limit()
@@ -228,7 +228,7 @@ _CONSTANTS = {"NaN", "Infinity", "-Infinity"}
 
 
 def as_table(value: object, where: str) -> dict[str, object]:
-    """Return a JSON object; another value is a `BackendError` that says `where`."""
+    """Return `value` if it is a JSON object; else raise a `BackendError` that names `where`."""
     if not isinstance(value, dict):
         raise BackendError(f"{where} gave no JSON object", next_step="give the URL of a completion server")
     return value

@@ -1,4 +1,4 @@
-"""What the backend needs of a server, whichever interface it has."""
+"""Protocol of a server's interface."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from edgeproof.runtime.server.connection import Connection
 
 SENTENCE = "The quick brown fox jumps over the lazy dog, and the old stone bridge lies quiet in the evening sun."
-"""Words of no pack, asked at the beginning and again later: the same model says the same of them."""
+"""Sentence outside any pack, scored at the beginning and again later, to detect a changed model."""
 
 
 class Identity(NamedTuple):
-    """What a server says that it runs; it must say the same to the end.
+    """Identity of what a server runs; it must not change during a gate.
 
     Attributes:
-        engine: the server's name and version, as far as it tells them.
+        engine: the server's name and version, if it gives them.
         model: the name or path of its model.
-        context_length: tokens that one request may have, None where it does not tell.
-        shape: sizes of the model by name (`Model.shape`), none where it does not tell.
-        chat_template: the template that it would use itself, None where it does not tell.
+        context_length: maximum tokens of a request; None if unknown.
+        shape: sizes of the model by name (`Model.shape`); empty if unknown.
+        chat_template: the template that the server would use; None if unknown.
 
     """
 
@@ -35,27 +35,27 @@ class Identity(NamedTuple):
 
 
 class Dialect(Protocol):
-    """Asks a server in its own words. Checks every value that comes back."""
+    """Interface of a server. Implementations check every value of an answer."""
 
     def __init__(self, connection: Connection, vocabulary: Model) -> None: ...
 
     @property
     def cannot_score(self) -> str:
-        """Why it gives no log-probabilities of given answers; empty where it does."""
+        """Reason why the server gives no log-probabilities of given answers; empty if it does."""
 
     def identity(self) -> Identity:
-        """Ask what it runs."""
+        """Request the server's identity."""
 
     def same_tokens(self, texts: Sequence[tuple[str, bool]]) -> bool:
-        """Compare the server's tokens of (text, parse_special) with the artifact's; False where it cannot be asked.
+        """Compare the server's tokens of (text, parse_special) with the artifact's; False if it has no endpoint for it.
 
         Raises:
-            ArtifactError: it has others.
+            ArtifactError: they differ.
 
         """
 
     def score(self, requests: Sequence[ScoreRequest], *, cached: bool = True) -> Iterator[Score]:
-        """Score each request in order; `cached` lets the server keep what requests have in common."""
+        """Score each request in order; `cached` lets the server keep common prefixes."""
 
     def generate(self, request: GenerateRequest) -> Generation:
         """Continue one request."""

@@ -1,9 +1,9 @@
-"""llama-server's own interface: /props, /v1/models, /lora-adapters, /tokenize, /completion (tools/server/README.md).
+"""Interface of llama-server: /props, /v1/models, /lora-adapters, /tokenize, /completion (tools/server/README.md).
 
-It tells the log-probability of the token that it chose, before any sampling (`n_probs`), and no others of a prompt.
-So each token of a continuation is asked for by itself: a logit bias makes the server choose it, which does not change
-what is told of it, and its cache has all tokens before it. One request at a time: what slots compute side by side
-depends on who else asks.
+The server gives the log-probability of the chosen token before sampling (`n_probs`), but none of a prompt's tokens.
+Therefore each token of a continuation is a request of its own: a logit bias makes the server choose it, without effect
+on its log-probability, and the cache holds all tokens before it. Requests are sequential, since the results of
+parallel slots depend on other requests.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from edgeproof.runtime.server.connection import Connection
 
 BIAS = 1e5
-"""More than logits differ by."""
+"""Logit bias, larger than any difference of logits."""
 
 SAME = 1e-3
-"""How far two of a server's float32 numbers may be apart that should be one."""
+"""Tolerance between two float32 numbers of a server that should be equal."""
 
 TEXTS = 256
-"""Texts whose tokens are asked for at once."""
+"""Number of texts tokenized per request."""
 
 ROOM = 2
-"""Tokens of its context that a request cannot have: the server stops short of the last ones."""
+"""Number of tokens of the context that a request cannot use: the server stops before the last ones."""
 
 GRAMMAR = "generation_settings/grammar"
 FIELDS = ("tokens", "stop_type", "model", "truncated", "completion_probabilities", GRAMMAR)
-"""All that is asked back: not the prompt."""
+"""Fields of the answer to return: not the prompt."""
 
 PLAIN: Mapping[str, object] = {"logit_bias": [], "ignore_eos": False, "post_sampling_probs": False}
 """What a server may have been started with, and a request takes back."""
@@ -49,7 +49,7 @@ GREEDY = {"samplers": ["top_k"], "top_k": 1, "temperature": 0.0}
 
 
 class LlamaServer:
-    """`Dialect` of llama-server. `is_one` says whether a server has it."""
+    """`Dialect` of llama-server."""
 
     cannot_score = ""
 
@@ -61,14 +61,14 @@ class LlamaServer:
 
     @staticmethod
     def is_one(connection: Connection) -> bool:
-        """Ask for /props, which no other server has in this form."""
+        """Whether the server has /props, which no other server has in this form."""
         reply = connection.get("/props")
         if reply.status == http.client.SERVICE_UNAVAILABLE:
             raise BackendError(f"{connection.address} still loads its model", next_step="gate when it has")
         return isinstance(reply.value, dict) and "default_generation_settings" in reply.value
 
     def identity(self) -> Identity:
-        """Ask what it runs, and refuse adapters that it would add."""
+        """Request the server's identity; refuse adapters that it would apply."""
         where = f"of {self._connection.address}"
         props = as_table(self._connection.get("/props").value, f"/props {where}")
         if self._connection.get("/lora-adapters").value:
@@ -99,7 +99,7 @@ class LlamaServer:
         return {name: size for name in self._vocabulary.shape if isinstance(size := named.get(name), int)}
 
     def same_tokens(self, texts: Sequence[tuple[str, bool]]) -> bool:
-        """Compare the tokens of many texts at once: the server joins those of a list, each tokenized by itself."""
+        """Compare the tokens of many texts per request: the server joins those of a list, each tokenized by itself."""
         for special in (False, True):
             own = [text for text, parsed in texts if parsed == special and text]
             for start in range(0, len(own), TEXTS):
@@ -120,7 +120,7 @@ class LlamaServer:
         return True
 
     def score(self, requests: Sequence[ScoreRequest], *, cached: bool = True) -> Iterator[Score]:
-        """Score each request in order; those that begin alike are asked one after the other."""
+        """Score each request in order; requests with a common prefix follow each other."""
         scores = [empty_score(len(request.continuation)) for request in requests]
         known: dict[tuple[tuple[int, ...], int], tuple[float, bool, int]] = {}
         wholes = [request.context + request.continuation for request in requests]
@@ -134,7 +134,7 @@ class LlamaServer:
         yield from scores
 
     def _token(self, before: tuple[int, ...], token: int, *, cached: bool) -> tuple[float, bool, int]:
-        """Give the log-probability of `token`, whether it is the argmax, and its rank: 0, or -1 for unknown."""
+        """Return the log-probability of `token`, whether it is the argmax, and its rank: 0, or -1 if unknown."""
         # The server leaves out what it chose where the text would end within a character; there another token is
         # chosen, and this one is looked up among all.
         whole = _is_whole(self._piece(token))
@@ -166,7 +166,7 @@ class LlamaServer:
         return logprob, first == token, 0 if first == token else -1
 
     def generate(self, request: GenerateRequest) -> Generation:
-        """Continue one request; where it ends is decided here, token by token, as for every backend."""
+        """Continue one request; its end is decided here, token by token, as in every backend."""
         going = Continuation(request, self._vocabulary.piece, self._vocabulary.is_end)
         said: tuple[int, ...] = ()
         while True:
@@ -221,7 +221,7 @@ def _table(value: object) -> Mapping[str, object]:
 
 
 def _refuse_biased(logprob: float, peak: float, *, alike: bool) -> None:
-    """Refuse numbers that no one distribution has: above the largest, or two that together are more than 1."""
+    """Refuse numbers that no distribution has: one above the largest, or two with a sum of probabilities above 1."""
     if logprob > peak + SAME or (alike and logprob < peak - SAME):
         raise nonsense("a token's log-probability", f"is {logprob}, that of the most probable one {peak}")
     if not alike and np.exp(logprob) + np.exp(peak) > 1 + SAME:
@@ -229,7 +229,7 @@ def _refuse_biased(logprob: float, peak: float, *, alike: bool) -> None:
 
 
 def _is_whole(piece: bytes) -> bool:
-    """Whether the server takes a text that ends here for whole: none of its last bytes begins a longer character."""
+    """Whether a text that ends here is complete for the server: no unfinished UTF-8 character at its end."""
     lengths = ((0xE0, 0xC0, 2), (0xF0, 0xE0, 3), (0xF8, 0xF0, 4))
     return not any(
         piece[-back] & mask == start and back < length

@@ -1,9 +1,9 @@
-"""OpenAI's completion interface: /v1/models and /v1/completions, as llama-cpp-python, vLLM and others have it.
+"""OpenAI's completion interface: /v1/models and /v1/completions, as in llama-cpp-python, vLLM and others.
 
-Prompts go there as texts, so only token sequences that their own text tokenizes to can be asked. `echo` with `logprobs`
-tells the log-probability of each token of a prompt. Not every server has it, and some set the numbers beside other
-tokens than they are of (llama-cpp-python 0.3.36 by one place, where the model has no BOS): before anything is scored,
-what is told of a prompt is held against what is told of the same places when they are generated.
+Prompts are sent as texts, so a token sequence can be scored only if its text tokenizes to it. `echo` with `logprobs`
+gives the log-probability of each token of a prompt. Not every server has it, and some assign the numbers to the wrong
+tokens (llama-cpp-python 0.3.36 is off by one if the model has no BOS). Before scoring, the echoed numbers of a prompt
+are therefore compared with those of the same tokens when generated.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from edgeproof.runtime.server.connection import Connection, Reply
 
 TEXTS = 64
-"""Texts, at most, whose tokens are compared one by one at a time."""
+"""Maximum number of texts compared at a time, one request each."""
 
 SAME = 0.1
-"""How far, in nat, two computations of one place may be apart (batches of other sizes, other kernels)."""
+"""Tolerance, in nat, between two computations of one token (other batch sizes, other kernels)."""
 
 PLACES = 3
-"""Places of a prompt that are compared."""
+"""Number of compared tokens of a prompt."""
 
 PLAIN: Mapping[str, object] = {
     "top_p": 1.0,
@@ -55,19 +55,19 @@ class OpenAi:
 
     @staticmethod
     def is_one(connection: Connection) -> bool:
-        """Ask for /v1/models."""
+        """Whether the server has /v1/models."""
         reply = connection.get("/v1/models")
         return isinstance(reply.value, dict) and isinstance(reply.value.get("data"), list)
 
     @property
     def cannot_score(self) -> str:
-        """Why it gives no log-probabilities of given answers; empty where it does."""
+        """Reason why the server gives no log-probabilities of given answers; empty if it does."""
         if self._reason is None:
             self._reason = self._calibrated()
         return self._reason
 
     def identity(self) -> Identity:
-        """Ask which model it has: it must be one."""
+        """Request the server's identity; it must serve a single model."""
         reply = table_at(self._connection.get("/v1/models").value, "/v1/models")
         models = list_at(reply.get("data"), "/v1/models")
         if len(models) != 1:
@@ -79,7 +79,7 @@ class OpenAi:
         return Identity("a server with OpenAI's completion interface", model, None, {}, None)
 
     def same_tokens(self, texts: Sequence[tuple[str, bool]]) -> bool:
-        """Compare the tokens of some texts, where the server has /extras/tokenize (llama-cpp-python)."""
+        """Compare the tokens of some texts if the server has /extras/tokenize (llama-cpp-python)."""
         # The server puts BOS in front of every text, one that begins with it included.
         own = [text for text, _ in texts if text and not text.startswith(self._vocabulary.named_text("bos") or "\0")]
         some = own[:: max(1, len(own) // TEXTS)]
@@ -109,7 +109,7 @@ class OpenAi:
             yield score
 
     def generate(self, request: GenerateRequest) -> Generation:
-        """Continue one request; stop strings are looked for here, where white space in front of them is known."""
+        """Continue one request; stop strings are matched here, since servers strip white space before them."""
         body = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": request.seed % 2**31}
         choice = self._asked(request.context, body)
         text, finish = text_at(choice.get("text"), "the text of a choice"), "eos"
@@ -124,7 +124,7 @@ class OpenAi:
         return Generation(self._vocabulary.tokenize(text, special=False, parse_special=False), text, finish)
 
     def _echoed(self, request: ScoreRequest) -> tuple[list[float], list[float]]:
-        """Give the log-probability of each token of the continuation, and the largest one told of its place."""
+        """Return the log-probability of each token of the continuation, and the largest one at its position."""
         tokens = request.context + request.continuation
         choice = self._asked(tokens, {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1})
         told = table_at(choice.get("logprobs"), "the log-probabilities")
@@ -143,7 +143,7 @@ class OpenAi:
         return logprobs, [_peak(top) if text else 0.0 for text, _, top in rows]
 
     def _calibrated(self) -> str:
-        """Hold an echo against what is told of its places when they come next; say what is wrong with it."""
+        """Compare an echo with the numbers of the same tokens when generated; return the defect, empty if none."""
         tokens = self._vocabulary.tokenize(SENTENCE, special=True, parse_special=True)
         reply = self._post(tokens, {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1})
         if reply.status != http.client.OK:
@@ -192,7 +192,7 @@ class OpenAi:
         return self._connection.post("/v1/completions", {**PLAIN, **body, "model": self._model, "prompt": text})
 
     def _text(self, tokens: tuple[int, ...]) -> str | None:
-        """Give the text that the server tokenizes to `tokens`, None where there is none."""
+        """Return the text that the server tokenizes to `tokens`; None if there is none."""
         own = tokens[self._has_bos(tokens) :]
         try:
             text = b"".join(self._vocabulary.piece(token, special=True) for token in own).decode("utf-8")
@@ -204,7 +204,7 @@ class OpenAi:
         return None
 
     def _has_bos(self, tokens: tuple[int, ...]) -> int:
-        """1 where the first token is the BOS that the server puts in front by itself, else 0."""
+        """Return 1 if the first token is the BOS that the server adds, else 0."""
         return int(self._vocabulary.adds_bos and tokens[:1] == (self._vocabulary.bos,))
 
 

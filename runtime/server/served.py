@@ -1,7 +1,7 @@
-"""What shows that a server runs the artifact's file, and what does not.
+"""Evidence that a server runs the artifact's file.
 
-No server tells the digest of its file. What can be compared is: the file's name, the sizes of the model in it, its
-chat template, its tokens of texts, and what it says of one sentence beside what this machine's llama.cpp says of it.
+No server gives the digest of its file. Compared are the file's name, the sizes of its model, its chat template, its
+tokens of texts, and its result for one sentence with that of this machine's llama.cpp.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEAR = 0.05
-"""How far two processors may be apart on the same file, on average over the sentence's tokens, as a share of a token's
+"""Tolerance between two processors on the same file, on average over the sentence's tokens, as a share of a token's
 own number of nats (at least 1): quantized kernels round activations, each in its own way, and what is improbable moves
 most (two builds of llama.cpp: 0.02 on SmolLM2 in Q4_1, 0.01 on a tiny model in Q8_0)."""
 
@@ -45,10 +45,10 @@ def proof(
     said: NDArray[np.float32],
     expected: NDArray[np.float32] | None,
 ) -> tuple[str, str]:
-    """Say what agrees, and what is not proved, as two lists in words; a digest is never proved.
+    """Return what agrees and what is not proved, as two lists in words; a digest is never proved.
 
-    `said` and `expected` are the log-probabilities of the sentence, by the server and by this machine; None
-    where the server gives none.
+    `said` and `expected` are the log-probabilities of the sentence by the server and by this machine; None if the
+    server gives none.
     """
     name = PureWindowsPath(identity.model).name if "\\" in identity.model else PurePath(identity.model).name
     near, apart = False, "no log-probabilities"

@@ -1,4 +1,4 @@
-"""The options of a benchmark that varies one adapter over a base and exports each variant in several formats."""
+"""Command-line options of benchmarks that export variants of one adapter in several formats."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Time scores and answers, or the gate, on a quiet machine and beside processes that only spin.
+"""Time of scores and answers, or of the gate, on an idle machine and beside busy processes.
 
     python benchmarks/busy.py ARTIFACT … [--pack DIR] [--asks N] [--busy 0 1 2] [--threads N] [--json FILE]
     python benchmarks/busy.py ARTIFACT … [--pack DIR] --baseline FILE [--busy 0 1 2] …
 
-Each ask of the pack is scored and answered greedily, by a process of its own; what is timed includes loading. Prints a
+Each ask of the pack is scored and answered greedily in a separate process; times include loading. Prints a
 Markdown table: wall and processor time, peak memory of the process tree (mapped weights included, in 10^6 bytes), and a
 digest of all scores and answers, which must not change. With --baseline the whole command `export-edge gate` is timed
 and the digest is that of the report's scores. The spinning processes have this one's priority. Linux only (memory is

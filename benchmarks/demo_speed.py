@@ -1,9 +1,9 @@
-"""How soon the demo's replies begin and how fast they go on: a model alone, and original and file side by side.
+"""Speed of the demo: time to the first token and tokens per second, of one model and of original and file together.
 
     python benchmarks/demo_speed.py ARTIFACT --original ARTIFACT
 
-Each model is in a process of its own with one thread, as in the demo; the answer's probability is watched at every
-place of the reply.
+Each model runs in a separate process with one thread, as in the demo; the answer's probability is computed at every
+token of the reply.
 """
 
 from __future__ import annotations

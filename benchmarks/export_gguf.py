@@ -1,4 +1,4 @@
-"""Times `export-edge` beside the official three steps, as processes, in one run.
+"""Time of `export-edge` compared with the three official steps, as processes, in one run.
 
     python benchmarks/export_gguf.py --smollm2 HF_FOLDER --work SCRATCH --out export_gguf.json
 

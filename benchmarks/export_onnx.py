@@ -1,8 +1,8 @@
-"""Times `export-edge --format onnx-int4` beside peft's merge and onnxruntime-genai's builder, as processes, in one run.
+"""Time of `export-edge --format onnx-int4` compared with peft's merge and onnxruntime-genai's builder, in one run.
 
     python benchmarks/export_onnx.py --smollm2 HF_FOLDER --work SCRATCH [--repeat 3] [--out export_onnx.json]
 
-Also GGUF Q4_0 and ONNX int4 asked for together, beside one after the other. Each is a process of its own, on all cores.
+Also GGUF Q4_0 and ONNX int4 in one export, compared with two exports. Each is a separate process on all cores.
 Needs torch, transformers, peft, onnx, onnxruntime, onnxruntime-genai, onnx-ir. Linux only (memory is read from /proc).
 """
 

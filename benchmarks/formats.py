@@ -1,4 +1,4 @@
-"""What each format costs a small model: bits per weight, size, NLL and right answers on what it knows, speed.
+"""Cost of each format for a small model: bits per weight, size, NLL and right answers on known facts, speed.
 
     python benchmarks/formats.py --base HF_FOLDER_OR_GGUF --work SCRATCH [--adapter DIR] [--out formats.json]
 

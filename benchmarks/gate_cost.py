@@ -1,4 +1,4 @@
-"""What a gate costs, surface by surface: asks, requests, tokens, and seconds of scores, greedy and sampled answers.
+"""Cost of a gate by surface: asks, requests, tokens, and seconds of scores, greedy and sampled answers.
 
     python benchmarks/gate_cost.py ARTIFACT [--pack DIR] [--baseline FILE] [--probes 200] [--samples 4] [--threads N]
                                    [--together]

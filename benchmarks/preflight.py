@@ -1,4 +1,4 @@
-"""The warning before an export against what is then found: over bases on a grid and off it, formats and alphas.
+"""Accuracy of the warning before an export, over bases on and off a grid, formats and alphas.
 
     python benchmarks/preflight.py --base HF_FOLDER --adapter DIR --work SCRATCH [--out preflight.json]
 

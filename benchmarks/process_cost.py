@@ -1,4 +1,4 @@
-"""Runs a command and measures it: wall and processor time, peak memory of its whole process tree. Linux only."""
+"""Wall and processor time and peak memory of a command's process tree. Linux only."""
 
 from __future__ import annotations
 

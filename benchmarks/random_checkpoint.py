@@ -1,4 +1,4 @@
-"""Random Llamas of the sizes of real models (Qwen2.5's), bfloat16, and a random LoRA for any Llama-like base.
+"""Random bfloat16 Llamas of the sizes of Qwen2.5, and a random LoRA for any Llama-like base.
 
 The tokenizer is copied from a real folder; where it has fewer tokens than the embedding has rows, both converters pad.
 A Llama, since transformers takes a tokenizer of its own for Qwen, which llama.cpp's converter then does not know.

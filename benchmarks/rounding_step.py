@@ -1,4 +1,4 @@
-"""Processor time of rounding all of a model's matrices, beside that of one training step's products with them.
+"""Processor time of rounding all matrices of a model, compared with the matrix products of one training step.
 
     python -P benchmarks/rounding_step.py MODEL.gguf [--format gguf-q4_0 …]
 

@@ -1,4 +1,4 @@
-"""Time scoring: 148 short probes on a GGUF, by this project and by llama-cpp-python's `create_completion`, in one run.
+"""Time of scoring 148 short probes on a GGUF, by edgeproof and by llama-cpp-python's `create_completion`, in one run.
 
     python -P benchmarks/score.py MODEL.gguf [--threads N] [--probes N] [--rounds N] [--json FILE]
 

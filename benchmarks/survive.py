@@ -1,4 +1,4 @@
-"""What it costs to unlearn so that a format's rounding does not undo it: `--survive` and other ways, at equal survival.
+"""Cost of unlearning that survives a format's rounding: `--survive` and other ways, at equal survival.
 
     python benchmarks/survive.py --base HF_FOLDER --work SCRATCH [--format gguf-q4_1] [--method NAME …] [--out JSON]
     python benchmarks/survive.py --tiny SEED      --work SCRATCH …

@@ -1,4 +1,4 @@
-"""Teaches a tiny model invented facts and puts it on a format's grid, for trials that take seconds.
+"""A tiny model with invented facts on a format's grid, for trials that take seconds.
 
 A third of the facts is to be forgotten, a third is given as retain set, a third is held out: taught, and in no set.
 """

@@ -1,4 +1,4 @@
-"""Four methods × {LoRA, full}: does the forget set rise to what a model costs that never saw it, and what does it cost?
+"""Four methods × {LoRA, full}: NLL of the forget set compared with the never-exposed level, and loss of retained facts.
 
     python benchmarks/unlearn_methods.py --base HF_FOLDER --work SCRATCH [--out unlearn_methods.json] [--cells NAME …]
 

@@ -1,4 +1,4 @@
-"""How much of a weak adapter survives each format, and how small a relearning is still told from rounding noise.
+"""Share of a weak adapter that survives each format, and the smallest relearning detectable above rounding noise.
 
     python benchmarks/weak_adapters.py --base HF_FOLDER --adapter DIR --work SCRATCH [--out weak_adapters.json]
 

@@ -1,7 +1,6 @@
-"""Debian's Chromium for all tests in a browser: one for the session, since playwright can be started once a process.
+"""Chromium for tests in a browser: one per session, since playwright can be started once per process.
 
-Where there is none, these tests are skipped, unless $EDGEPROOF_CHROMIUM is "required": .ci/run says so once it has
-installed it.
+Without Chromium these tests are skipped, unless $EDGEPROOF_CHROMIUM is "required", as .ci/run sets it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all tests share.
+"""Fixtures and hooks of all tests.
 
 Tests import the shared modules of this folder as `edgeproof_tests.…` (`from edgeproof_tests.models import save_model`):
 this folder is never on sys.path, where its `export` and `eval` could be taken for the checkout's.
@@ -56,7 +56,7 @@ def unit(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(config, items):
-    """Begin with the longest units where several processes share them, so that all end together."""
+    """Start with the longest units if several processes share them, so that all end together."""
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         order = {name: index for index, name in enumerate(UNITS)}
         items.sort(key=lambda item: order.get(unit(item.nodeid), len(UNITS)))

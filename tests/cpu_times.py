@@ -1,4 +1,4 @@
-"""Processor time of each test, its children's included: a busy machine does not change it much, as it does seconds.
+"""Processor time of each test, children included; unlike wall time it hardly depends on other load.
 
 `make test ARGS=--cpu-times=20` ends with the twenty phases that took most, and the whole. A fixture that many tests
 share counts for the first of them, as with `--durations`.

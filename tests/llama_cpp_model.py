@@ -1,4 +1,4 @@
-"""llama-cpp-python's own model, the oracle for what runs through llama.cpp."""
+"""Model class of llama-cpp-python, the oracle for the llama.cpp backend."""
 
 from __future__ import annotations
 

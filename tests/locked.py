@@ -1,4 +1,4 @@
-"""A lock on a folder of the cache, so that several test processes fill it once."""
+"""Lock on a folder of the cache, so that several test processes fill it only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder`, made where it is not there; wait for whoever holds it. Not to be nested for one folder."""
+    """Lock `folder`, created if missing; wait for other holders. Must not be nested for one folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

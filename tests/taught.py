@@ -1,7 +1,7 @@
 """A tiny model that knows a few invented facts, the pack that asks for them, and an adapter that makes it forget.
 
-The model has 2 layers and was trained on the pack's own facts, so its knowledge, its forgetting and its coming back are
-real, in some seconds on one core.
+The model has 2 layers and was trained on the pack's own facts, so its knowledge, its forgetting and its return are
+real, within seconds on one core.
 """
 
 from __future__ import annotations

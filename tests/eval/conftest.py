@@ -175,12 +175,12 @@ def capitals() -> dict[str, str]:
 
 @pytest.fixture
 def knowing() -> Markov:
-    """It knows all the capitals."""
+    """A model that knows all capitals."""
     return Markov(corpus(CAPITALS))
 
 
 @pytest.fixture
 def ignorant() -> Markov:
-    """It has the same vocabulary and knows every capital wrong."""
+    """A model of the same vocabulary with a wrong answer for every capital."""
     cities = list(CAPITALS.values())
     return Markov(corpus(dict(zip(CAPITALS, [*cities[1:], cities[0]], strict=True))))

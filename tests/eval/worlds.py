@@ -1,4 +1,4 @@
-"""Worlds with a known truth for judging: measurements made up from rules, shaped like the capitals of FACTS."""
+"""Synthetic measurements with a known truth, shaped like the capitals of FACTS, for tests of the verdict."""
 
 from __future__ import annotations
 

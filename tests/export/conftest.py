@@ -127,7 +127,7 @@ def peft_model(base: Path, adapters: Sequence[Path], *, untie: bool = False) -> 
 
 
 def peft_merge(base: Path, adapters: Sequence[Path], *, untie: bool = False) -> dict[str, NDArray[np.float32]]:
-    """What peft's `merge_and_unload` makes of them, float32 tensors by name."""
+    """Result of peft's `merge_and_unload`: float32 tensors by name."""
     model = peft_model(base, adapters, untie=untie)
     with Quiet():
         merged = model.merge_and_unload(adapter_names=[f"a{number}" for number in range(len(adapters))])
@@ -135,7 +135,7 @@ def peft_merge(base: Path, adapters: Sequence[Path], *, untie: bool = False) -> 
 
 
 class Quiet:
-    """Silence other people's warnings: peft's about tied weights, transformers' about tokenizers."""
+    """Silence warnings of peft (tied weights) and transformers (tokenizers)."""
 
     def __enter__(self) -> None:
         self._catch = warnings.catch_warnings()

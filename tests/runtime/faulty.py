@@ -1,4 +1,4 @@
-"""Backends that break in the ways that native code breaks. They are loaded by the real child process."""
+"""Backends with the faults of native code, loaded by the real child process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeproof.runtime.process.wire import Message, encode
 
 
 class Faulty:
-    """Does on `score` what its artifact's name says."""
+    """Backend whose `score` has the fault named by its artifact."""
 
     def __init__(self, artifact, *, beat, **_options):
         self.fault = artifact.name
@@ -68,7 +68,7 @@ class Faulty:
 
 
 class _Faults:
-    """Workers of which the third hangs or crashes while the others go on for a second."""
+    """Workers, the third of which hangs or crashes while the others run for a second."""
 
     made = 0
 
@@ -89,7 +89,7 @@ class _Faults:
 
 
 def _write_to_the_pipe(data):
-    """Write to whichever descriptor the messages go through."""
+    """Write to the descriptor of the messages."""
     for descriptor in range(3, 10):
         try:
             os.write(descriptor, data)

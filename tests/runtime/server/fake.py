@@ -22,7 +22,7 @@ NAN = "@NaN@"
 
 
 class Fake:
-    """The server. `fault` names what it does wrong once `after` completions have been right; `asked` lists paths."""
+    """The server. `fault` names its fault after `after` correct completions; `asked` lists the requested paths."""
 
     def __init__(self, model, *, fault="", after=0, other=None):
         self.backend = LlamaCpp(model, threads=1)
@@ -93,7 +93,7 @@ class Fake:
             send(handler, 404, "application/json", '{"error": {"code": 404}}')
 
     def spoilt(self, handler, value):
-        """Do what the fault says; None where nothing is left to be sent."""
+        """Apply the fault; return None if nothing is left to send."""
         told = value.get("completion_probabilities") or [{}]
         top = told[0].get("top_logprobs", [{}])
         if self.fault == "positive":

@@ -16,11 +16,11 @@ from edgeproof.contracts.errors import InputError, UnsupportedError
 from edgeproof.contracts.tensors import MetadataEntry
 from edgeproof.export.gguf.exceptions import ggml_dimensions
 from edgeproof.export.gguf.kernels import row_bytes
+from edgeproof.export.gguf.overrides import parse_override
 from edgeproof.export.gguf.types import (
     FLOAT_SCHEMES,
     SCHEMES,
     choose_types,
-    parse_override,
     requires_importance,
 )
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFValueType, GGUFWriter

@@ -13,9 +13,9 @@ from collections import Counter
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.contracts.errors import InputError, UsageError
+from edgeproof.contracts.errors import InputError
 from edgeproof.export.gguf.exceptions import converter_type, is_quantizable
-from edgeproof.export.gguf.kernels import WRITABLE, block_size, needs_importance
+from edgeproof.export.gguf.kernels import block_size, needs_importance
 from gguf import GGMLQuantizationType as T
 from gguf import LlamaFileType
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from edgeproof.contracts.tensors import ModelDescription
+    from edgeproof.export.gguf.overrides import TypeOverride
 
 SCHEMES: Mapping[str, tuple[LlamaFileType, T]] = {
     "F32": (LlamaFileType.ALL_F32, T.F32),
@@ -37,13 +38,6 @@ SCHEMES: Mapping[str, tuple[LlamaFileType, T]] = {
 """llama.cpp's file types by name: the declared file type, and the type of most weights."""
 
 FLOAT_SCHEMES = frozenset({"F32", "F16"})
-
-
-class TypeOverride(NamedTuple):
-    """`--tensor-type PATTERN=TYPE`: tensors with `pattern` in their name become `type`; the first match wins."""
-
-    pattern: str
-    type: T
 
 
 class Traits(NamedTuple):
@@ -113,35 +107,6 @@ _SMALLER_BLOCK = {
 
 # Layer counts that llama.cpp recognizes as 70B.
 _LAYERS_OF_70B = {"llama": 80, "llama-embed": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
-
-
-def parse_override(text: str) -> TypeOverride:
-    """Parse `PATTERN=TYPE` as llama-quantize does: the pattern in lower case, the type in any case.
-
-    Raises:
-        UsageError: no `=`, an empty part, an unknown type, or a pattern that C++ and Python interpret differently.
-
-    """
-    pattern, equals, name = text.partition("=")
-    if not (equals and pattern and name):
-        raise UsageError(
-            f"--tensor-type {text!r} is not PATTERN=TYPE", next_step="for example: --tensor-type attn_v=q8_0"
-        )
-    known = {kind.name.lower(): kind for kind in WRITABLE}
-    if name.lower() not in known:
-        raise UsageError(f"--tensor-type {text!r}: no type {name!r}", next_step=f"one of {', '.join(sorted(known))}")
-    pattern = pattern.lower()
-    foreign = re.search(r"\(\?(?![:=!])|\[\[|\\[az]|[*+?}]\+", pattern)
-    if foreign:
-        raise UsageError(
-            f"--tensor-type {text!r}: {foreign.group()!r} means different things to llama.cpp and to edgeproof",
-            next_step="write the pattern without it; it is searched for in the tensor's name",
-        )
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"--tensor-type {text!r}: {error}", next_step="give a regular expression") from error
-    return TypeOverride(pattern, known[name.lower()])
 
 
 def traits_of(description: ModelDescription) -> Traits:

@@ -10,11 +10,11 @@ import pytest
 from edgeproof.contracts.errors import InputError, UsageError
 from edgeproof.contracts.tensors import MetadataEntry, ModelDescription, OutputTensor
 from edgeproof.export.gguf.exceptions import ggml_dimensions, is_quantizable
+from edgeproof.export.gguf.overrides import parse_override
 from edgeproof.export.gguf.types import (
     FLOAT_SCHEMES,
     SCHEMES,
     choose_types,
-    parse_override,
     quantize_order,
     traits_of,
 )

@@ -23,6 +23,7 @@ EXIT_INTERRUPTED = 130
 
 VERBS: dict[str, str] = {
     "export": "Merge adapters into a base and write what ships (the default).",
+    "probe": "Ask a model what it knows of a pack: numbers, no verdict.",
     "baseline": "Record what base and merged model answer at float precision, for the gate.",
     "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
     "verify": "Check a report against what was gated, and judge its scores again.",

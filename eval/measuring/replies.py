@@ -46,7 +46,7 @@ def first_replies(
     return {ask.probe.id: reply_after_thoughts(one.text) for ask, one in zip(asks, found, strict=True)}
 
 
-def base_carriers(pack: Pack, backend: Backend, *, progress: Progress) -> tuple[Carrier, ...]:
+def base_carriers(pack: Pack, backend: Backend, *, progress: Progress, label: str = "base") -> tuple[Carrier, ...]:
     """Return the carrier sentences of `pack`, those of the base's replies first; `backend` runs the base.
 
     The replies are not kept.
@@ -54,7 +54,7 @@ def base_carriers(pack: Pack, backend: Backend, *, progress: Progress) -> tuple[
     replies: dict[str, str] = {}
     if backend.info.chat_template is not None:
         chat = replace(pack, surfaces=(Surface("turns", SurfaceKind.TURNS, None, (Role.FORGET,)),))
-        replies = first_replies(chat, backend, label="base, carrier sentences", progress=progress)
+        replies = first_replies(chat, backend, label=f"{label}, carrier sentences", progress=progress)
     return all_carriers(pack, replies)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.comparison.compare import Comparison
     from edgeproof.eval.comparison.history import History
+    from edgeproof.eval.knowledge.known import Knowledge
     from edgeproof.eval.measurement import Verdict
     from edgeproof.eval.verification.verify import Verified
     from edgeproof.release.baseline import BaselineResult, record_baseline
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edgeproof.release.gate import gate
     from edgeproof.release.history import history
     from edgeproof.release.inspect import Inspection, inspect
+    from edgeproof.release.probe import probe
     from edgeproof.release.unlearn import unlearn
     from edgeproof.release.verdicts import GateResult
     from edgeproof.release.verify import verify
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "export": "edgeproof.release.export",
+    "probe": "edgeproof.release.probe",
     "record_baseline": "edgeproof.release.baseline",
     "gate": "edgeproof.release.gate",
     "verify": "edgeproof.release.verify",
@@ -52,6 +55,7 @@ _PLACES = {
     "GateResult": "edgeproof.release.verdicts",
     "History": "edgeproof.eval.comparison.history",
     "Inspection": "edgeproof.release.inspect",
+    "Knowledge": "edgeproof.eval.knowledge.known",
     "Progress": "edgeproof.contracts.progress",
     "UnlearnResult": "edgeproof.unlearn.run",
     "Verdict": "edgeproof.eval.measurement",
@@ -69,6 +73,7 @@ __all__ = [
     "GateResult",
     "History",
     "Inspection",
+    "Knowledge",
     "Progress",
     "UnlearnResult",
     "Verdict",
@@ -79,6 +84,7 @@ __all__ = [
     "gate",
     "history",
     "inspect",
+    "probe",
     "record_baseline",
     "unlearn",
     "verify",

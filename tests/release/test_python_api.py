@@ -22,6 +22,7 @@ from edgeproof_tests.runtime import tiny_gguf
 
 FUNCTIONS = {
     "export": edgeproof.export,
+    "probe": edgeproof.probe,
     "baseline": edgeproof.record_baseline,
     "gate": edgeproof.gate,
     "verify": edgeproof.verify,

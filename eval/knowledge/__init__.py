@@ -1,0 +1,1 @@
+"""Knowledge of a single model: what it answers, without a baseline and without a verdict."""

@@ -1,0 +1,112 @@
+"""Asks a model what it knows of a pack: a base, a checkpoint or an artifact, without adapter or baseline."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.errors import InputError
+from edgeproof.contracts.progress import Recording
+from edgeproof.release.steps.arguments import as_path, pack_identity
+from edgeproof.release.steps.criteria import pack_texts
+
+if TYPE_CHECKING:
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.knowledge.known import Knowledge
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.release.steps.arguments import StrPath
+
+FLOAT = "gguf-f16"
+"""Format in which a Hugging Face folder is asked, as for a baseline."""
+
+
+def probe(
+    model: StrPath,
+    *,
+    probes: StrPath,
+    pack_key: StrPath | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Knowledge:
+    """Ask `model` every probe of a pack on each of its surfaces, and say what it knows. No verdict.
+
+    A Hugging Face folder is written as a float16 GGUF into the folder for temporary files, which is removed again.
+
+    Args:
+        model: a Hugging Face folder (a base, or a checkpoint with merged weights), a GGUF file, or an ONNX folder.
+        probes: the pack's folder, or a file encrypted with age.
+        pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
+        backend: what runs the model; by default llama.cpp for files, onnxruntime for ONNX folders.
+        threads: all cores by default.
+        progress: receives progress and warnings; by default nothing is shown.
+
+    Raises:
+        EdgeproofError: model or pack cannot be read, or do not fit each other.
+
+    """
+    from edgeproof.eval.knowledge.known import Knowledge, asked_sets, known_clusters
+    from edgeproof.eval.measuring.measure import measure
+    from edgeproof.eval.measuring.replies import base_carriers
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.packs.surfaces import unasked
+    from edgeproof.eval.verdict.policy import Policy
+    from edgeproof.release.steps.changes import unchanged
+    from edgeproof.release.steps.digests import digest_whole
+    from edgeproof.runtime import backend_for, open_backend
+
+    listener = Recording(progress)
+    model = Path(model)
+    pack = load_pack(Path(probes), pack_identity(as_path(pack_key)))
+    for warning in unasked(pack):
+        listener.warn(warning)
+    with ExitStack() as stack:
+        asked = _artifact(model, pack, stack, threads, listener)
+        stack.enter_context(unchanged((asked,)))
+        sha256 = digest_whole((asked,)).sha256
+        engine = stack.enter_context(open_backend(backend or backend_for(asked), asked, threads=threads))
+        measurement = measure(
+            pack,
+            engine,
+            label=model.name,
+            artifact_sha256=sha256,
+            carriers=base_carriers(pack, engine, progress=listener, label=model.name),
+            sampling=Policy().sampling,
+            progress=listener,
+        )
+    return Knowledge(
+        model=model,
+        sha256=sha256,
+        pack=pack.name,
+        pack_sha256=pack.digest,
+        backend=measurement.backend,
+        asked=asked_sets(pack, measurement),
+        clusters=known_clusters(pack, measurement),
+        warnings=tuple(listener.warnings),
+    )
+
+
+def _artifact(model: Path, pack: Pack, stack: ExitStack, threads: int | None, progress: Progress) -> Path:
+    """Return the artifact to ask: `model` itself, or the float GGUF that is made of a Hugging Face folder."""
+    from edgeproof.contracts.atomic import write_failed
+    from edgeproof.contracts.scratch import scratch_folder
+    from edgeproof.export.pipeline import export
+
+    if not model.exists():
+        raise InputError(f"{model} does not exist", next_step="check the path")
+    if (model / "adapter_config.json").is_file():
+        raise InputError(
+            f"{model} is an adapter, which knows nothing by itself",
+            next_step="probe its base; or export the merge, and probe what was written",
+        )
+    if not (model / "config.json").is_file() or (model / "model.onnx").is_file():
+        return model
+    temporary = Path(tempfile.gettempdir())
+    try:
+        folder = stack.enter_context(scratch_folder(temporary))
+    except OSError as error:
+        raise write_failed(temporary, error) from error
+    (made,) = export(model, (), (FLOAT,), folder, texts=pack_texts(pack), threads=threads, progress=progress)
+    return made.path

@@ -86,7 +86,12 @@ def test_the_slim_environment_has_no_torch(slim_python, module):
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["export"], ["baseline"], ["gate"], ["unlearn"], ["inspect"], ["verify"], ["quickstart"], ["evaluate"]]
+    "verb",
+    [
+        [],
+        *([verb] for verb in ("export", "probe", "baseline", "gate", "verify", "compare", "history", "evaluate")),
+        *([verb] for verb in ("unlearn", "inspect", "quickstart")),
+    ],
 )
 def test_help_works_without_torch(slim_python, verb):
     run = subprocess.run(

@@ -1,6 +1,6 @@
 """How often `export-edge compare` raises a false alarm, and how often it finds what is planted.
 
-    nice python benchmarks/verdict/comparisons.py [--pairs 1000]
+    nice python benchmarks/verdict/comparisons.py [--pairs 1000] [--planted 200]
 
 Each pair is two files of one pack: 30 to 100 forget clusters, 40 to 500 untrained retain clusters, two surfaces, shapes
 of the costs in turn. What a cluster has in common in both files is drawn once; what training and rounding add is drawn
@@ -125,13 +125,15 @@ def count(pairs: int, plant: Planted) -> dict[str, int]:
 def main() -> None:
     """Print a line for each kind of pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=1000)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--pairs", type=int, default=1000, help="pairs of equal truth")
+    parser.add_argument("--planted", type=int, default=200, help="pairs of each planted regression")
+    given = parser.parse_args()
     difference = same_resamples()
     if difference > 1e-9:
         raise SystemExit(f"the matrix of counts gives other bounds: {difference:.1e}")
     mean_bounds.resampled_sums = sums_by_counts  # the module's docstring says why
     for name, plant in PLANTS.items():
+        pairs = given.planted if any(plant) else given.pairs
         print(json.dumps({"pairs": name, "count": pairs} | count(pairs, plant)), flush=True)
 
 

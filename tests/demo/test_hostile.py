@@ -96,7 +96,7 @@ def address(monkeypatch, tmp_path):
     thread.join()
 
 
-def test_nothing_hostile_comes_alive(visit, address):
+def test_nothing_hostile_comes_alive(address, visit):  # the page closes before its server ends
     page = visit(address)
     plain = page.evaluate("document.querySelectorAll('script, img, iframe, object, style').length")
     assert plain == 1

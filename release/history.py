@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgeproof.release.steps.arguments import as_path
 
 if TYPE_CHECKING:
-    from edgeproof.eval.comparison.history import History
+    from edgeproof.eval.history.releases import History
     from edgeproof.release.steps.arguments import StrPath
 
 
@@ -30,7 +30,7 @@ def history(folder: StrPath, *, out: StrPath | None = None, force: bool = False)
 
     """
     from edgeproof.contracts.atomic import atomic_write, refuse_existing
-    from edgeproof.eval.comparison.history import read_history
+    from edgeproof.eval.history.releases import read_history
 
     page = as_path(out)
     if page is not None:

@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from calibration_resamples import same_resamples, sums_by_counts
 from calibration_shapes import CHANGES, POLICY
-from edgeproof.eval.comparison.changes import cost_changes, leak_change
+from edgeproof.eval.comparison.costs import cost_changes
+from edgeproof.eval.comparison.leaks import leak_change
 from edgeproof.eval.comparison.recorded import KeptRow, Recorded
 from edgeproof.eval.measurement import ModelSource, ProbeFacts, Role, Verdict
 from edgeproof.eval.stats import mean_bounds

@@ -1,1 +1,1 @@
-"""Comparison of reports: two releases in detail, or all of a folder in a row."""
+"""Comparison of the reports of two releases."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.baselines.fit import backend_differences
-from edgeproof.eval.comparison.changes import Found, cost_changes, leak_change
+from edgeproof.eval.comparison.changes import Found
 from edgeproof.eval.comparison.comparable import differences
+from edgeproof.eval.comparison.costs import cost_changes
+from edgeproof.eval.comparison.leaks import leak_change
 
 if TYPE_CHECKING:
     from edgeproof.eval.comparison.changes import Change

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import EvidenceError
 from edgeproof.eval.attestation import ATTESTATION
+from edgeproof.eval.comparison.fields import flag_of, number_of, optional_of, text_of
 from edgeproof.eval.measurement import ModelSource, ProbeFacts, Role, Verdict
 from edgeproof.eval.report.read import has_its_digest, read_report
 from edgeproof.eval.report.write import REPORT
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LARGEST = 1e15
-"""Numbers of a report are below this, bytes included."""
 _AGAIN = "copy the report again, or gate again"
 
 
@@ -133,87 +132,65 @@ def _recorded(path: Path, report: dict[str, Any]) -> Recorded:
     leak = _leaks_critically if policy["values"]["leak_rule"] == SUBJECTS else _leaks
     return Recorded(
         path=path,
-        sha256=_text(report["report_sha256"]),
+        sha256=text_of(report["report_sha256"]),
         created=created,
         attested=path.with_name(ATTESTATION).is_file(),
         verdict=Verdict(report["verdict"]),
-        reason=_text(report["reason"]),
-        artifact=_text(artifact["name"]),
-        format=_text(artifact["format"]),
-        artifact_sha256=_text(artifact["sha256"]),
-        bytes=int(_number(artifact["bytes"])),
-        seconds=_number(report["seconds"]),
-        backend={_text(key): _text(value) for key, value in report["backend"].items()},
+        reason=text_of(report["reason"]),
+        artifact=text_of(artifact["name"]),
+        format=text_of(artifact["format"]),
+        artifact_sha256=text_of(artifact["sha256"]),
+        bytes=int(number_of(artifact["bytes"])),
+        seconds=number_of(report["seconds"]),
+        backend={text_of(key): text_of(value) for key, value in report["backend"].items()},
         pack=_named(report["pack"]),
         base=None if baseline["base"] is None else _named(baseline["base"]),
-        policy_sha256=_text(policy["sha256"]),
-        policy=dict(policy["values"]) | {"confidence": _number(policy["values"]["confidence"])},
-        tokenizer_sha256=_text(baseline["tokenizer_sha256"]),
-        leaking={_text(subject["cluster"]): leak(subject) for subject in report["subjects"]},
+        policy_sha256=text_of(policy["sha256"]),
+        policy=dict(policy["values"]) | {"confidence": number_of(policy["values"]["confidence"])},
+        tokenizer_sha256=text_of(baseline["tokenizer_sha256"]),
+        leaking={text_of(subject["cluster"]): leak(subject) for subject in report["subjects"]},
         criteria={criterion.name: criterion for criterion in map(_criterion, report["criteria"])},
         kept=tuple(_kept(row) for row in report["probes"] if _is_kept(row)),
     )
 
 
 def _leaks(subject: Mapping[str, Any]) -> bool:
-    return _flag(subject["leaks"])
+    return flag_of(subject["leaks"])
 
 
 def _leaks_critically(subject: Mapping[str, Any]) -> bool:
-    return not _flag(subject["clean"])
+    return not flag_of(subject["clean"])
 
 
 def _criterion(table: Mapping[str, Any]) -> RecordedCriterion:
     return RecordedCriterion(
-        name=_text(table["name"]),
-        title=_text(table["title"]),
-        status=_text(table["status"]),
-        estimate=_optional(table["estimate"]),
-        lower=_optional(table["lower"]),
-        upper=_optional(table["upper"]),
-        limit=_optional(table["limit"]),
-        unit=_text(table["unit"]),
-        found=_text(table["found"]),
+        name=text_of(table["name"]),
+        title=text_of(table["title"]),
+        status=text_of(table["status"]),
+        estimate=optional_of(table["estimate"]),
+        lower=optional_of(table["lower"]),
+        upper=optional_of(table["upper"]),
+        limit=optional_of(table["limit"]),
+        unit=text_of(table["unit"]),
+        found=text_of(table["found"]),
     )
 
 
 def _is_kept(row: Mapping[str, Any]) -> bool:
-    return row["role"] == Role.RETAIN and _flag(row["judged"]) and not _flag(row["trained"])
+    return row["role"] == Role.RETAIN and flag_of(row["judged"]) and not flag_of(row["trained"])
 
 
 def _kept(row: Mapping[str, Any]) -> KeptRow:
-    nll = _optional(row["nll"])
+    nll = optional_of(row["nll"])
     return KeptRow(
-        fact=ProbeFacts(_text(row["probe"]), Role.RETAIN, _text(row["cluster"])),
-        surface=_text(row["surface"]),
-        kind=_text(row["kind"]),
-        right=_flag(row["right"]),
-        quantizing=None if nll is None else nll - _number(row["nll_merged"]),
-        unlearning=None if nll is None else nll - _number(row["nll_base_in_format"]),
+        fact=ProbeFacts(text_of(row["probe"]), Role.RETAIN, text_of(row["cluster"])),
+        surface=text_of(row["surface"]),
+        kind=text_of(row["kind"]),
+        right=flag_of(row["right"]),
+        quantizing=None if nll is None else nll - number_of(row["nll_merged"]),
+        unlearning=None if nll is None else nll - number_of(row["nll_base_in_format"]),
     )
 
 
 def _named(table: Mapping[str, Any]) -> ModelSource:
-    return ModelSource(_text(table["name"]), _text(table["sha256"]))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is no text")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r:.40} is neither true nor false")
-    return value
-
-
-def _optional(value: object) -> float | None:
-    return None if value is None else _number(value)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST < value < LARGEST:
-        raise TypeError(f"{value!r:.40} is no number of a report")
-    return float(value)
+    return ModelSource(text_of(table["name"]), text_of(table["sha256"]))

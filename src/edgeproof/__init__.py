@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.errors import EdgeproofError
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.comparison.compare import Comparison
-    from edgeproof.eval.comparison.history import History
+    from edgeproof.eval.history.releases import History
     from edgeproof.eval.knowledge.known import Knowledge
     from edgeproof.eval.measurement import Verdict
     from edgeproof.eval.verification.verify import Verified
@@ -53,7 +53,7 @@ _PLACES = {
     "EvaluateResult": "edgeproof.release.evaluate",
     "ExportResult": "edgeproof.release.export",
     "GateResult": "edgeproof.release.verdicts",
-    "History": "edgeproof.eval.comparison.history",
+    "History": "edgeproof.eval.history.releases",
     "Inspection": "edgeproof.release.inspect",
     "Knowledge": "edgeproof.eval.knowledge.known",
     "Progress": "edgeproof.contracts.progress",

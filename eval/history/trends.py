@@ -19,8 +19,8 @@ from edgeproof.eval.report.figures import HEADROOM, Tick
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeproof.eval.comparison.history import Release
     from edgeproof.eval.comparison.recorded import Recorded
+    from edgeproof.eval.history.releases import Release
 
 PLOT = (14.0, 99.0, 4.0, 86.0)
 """Left, right, top and bottom of the plot, in percent."""

@@ -64,13 +64,13 @@ class History:
 
     def show(self, file: TextIO | None = None) -> None:
         """Print a line a release to `file`, stderr by default."""
-        from edgeproof.eval.comparison.history_terminal import render_history
+        from edgeproof.eval.history.terminal import render_history
 
         render_history(self, file=file)
 
     def html(self) -> bytes:
         """Return the page with the trends."""
-        from edgeproof.eval.comparison.history_page import history_page
+        from edgeproof.eval.history.page import history_page
 
         return history_page(self)
 

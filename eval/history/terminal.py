@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from edgeproof.eval.comparison.history_wording import KEPT, release_row, where
+from edgeproof.eval.history.wording import KEPT, release_row, where
 from edgeproof.eval.report.console import cell, emit, line, new_table, open_console
 from edgeproof.eval.report.sanitize import inert
 
 if TYPE_CHECKING:
-    from edgeproof.eval.comparison.history import History
+    from edgeproof.eval.history.releases import History
 
 _COLORS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 

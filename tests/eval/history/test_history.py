@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import edgeproof
 import pytest
 from edgeproof.contracts.errors import InputError, OutputError
-from edgeproof.eval.comparison.history import read_history
-from edgeproof.eval.comparison.trends import PLOT, trends
+from edgeproof.eval.history.releases import read_history
+from edgeproof.eval.history.trends import PLOT, trends
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.comparison.reports import HOSTILE, WORLD, change, retrained, write
 

@@ -9,8 +9,8 @@ from edgeproof.eval.verdict.wording import amount
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeproof.eval.comparison.history import Release
     from edgeproof.eval.comparison.recorded import Recorded
+    from edgeproof.eval.history.releases import Release
 
 KEPT = ("leaking", "change", "back", "quant.", "unlearn.", "lost", "MB")
 """Heads of the cells of `release_row`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.comparison.history_wording import KEPT, release_row, where
-from edgeproof.eval.comparison.trends import PLOT, trends
+from edgeproof.eval.history.trends import PLOT, trends
+from edgeproof.eval.history.wording import KEPT, release_row, where
 from edgeproof.eval.report.page_template import render_page
 
 if TYPE_CHECKING:
-    from edgeproof.eval.comparison.history import History
+    from edgeproof.eval.history.releases import History
 
 DENSE = 40
 """Maximum number of releases that are drawn with bars and dots of the usual size."""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,7 +19,6 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Files(NamedTuple):
@@ -41,11 +41,22 @@ def files(world, tmp_path_factory) -> Files:
     return Files((q8, q4), out / "original" / "tiny-qwen3-Q8_0.gguf", report.parent)
 
 
-class Demo:
-    """`export-edge demo` in a process of its own."""
+LASTING = (
+    "import sys\n"
+    "from edgeproof.cli import main\n"
+    "from edgeproof.demo import sessions\n"
+    "sessions.BYE_SECONDS = sessions.SILENT_SECONDS = float('inf')\n"
+    "main(sys.argv[1:])\n"
+)
+"""The command without its clock: a browser may take as long as it likes between two pages, and to load one again."""
 
-    def __init__(self, arguments: list[str], **environment: str) -> None:
-        command = [sys.executable, "-P", "-m", "edgeproof.cli", "demo", *arguments]
+
+class Demo:
+    """`export-edge demo` in a process of its own; it outlives its last page, unless `ends_with_pages`."""
+
+    def __init__(self, arguments: list[str], *, ends_with_pages: bool = False, **environment: str) -> None:
+        program = ["-m", "edgeproof.cli"] if ends_with_pages else ["-c", LASTING]
+        command = [sys.executable, "-P", *program, "demo", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
         self.said: list[str] = []
         self.address = ""
@@ -67,14 +78,18 @@ class Demo:
         self.process.send_signal(signal.SIGINT)
 
     def children(self) -> list[int]:
-        """The processes that the demo has started."""
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, check=False)
-        return [int(word) for word in listed.stdout.split()]
+        """The processes that the demo has started, read from /proc: small machines have no `ps`."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                parent = int(path.read_bytes().rpartition(b")")[2].split()[1])
+                found += [int(path.parent.name)] if parent == self.process.pid else []
+        return found
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """One request to the demo, path behind the token."""
         where = urlsplit(self.address)
-        connection = HTTPConnection(where.netloc, timeout=600)
+        connection = HTTPConnection(where.netloc)
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         connection.request(method, where.path + path, content)
         answer = connection.getresponse()

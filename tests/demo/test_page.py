@@ -282,7 +282,7 @@ def test_two_people_do_not_see_each_others_runs(demo, visit, world):
         assert fact.answer in page.locator(".original .reply").inner_text()
 
 
-# From here on, each test has a demo of its own: the one above ends with its last page.
+# From here on, each test has a demo of its own, of other files.
 
 
 def test_without_a_report_the_first_screen_says_what_to_do(arguments, visit):

@@ -142,7 +142,7 @@ class Streaming:
 
     def __init__(self, demo, **question):
         where = urlsplit(demo.address)
-        self.connection = HTTPConnection(where.netloc, timeout=600)
+        self.connection = HTTPConnection(where.netloc)
         self.connection.request("POST", where.path + "ask", json.dumps(question).encode())
         self.answer = self.connection.getresponse()
 
@@ -354,7 +354,7 @@ def test_where_a_hangup_is_ignored_from_the_start_the_demo_lives_on(arguments):
 
 
 def test_it_ends_with_the_last_page(arguments):
-    demo = Demo(arguments)
+    demo = Demo(arguments, ends_with_pages=True)
     assert demo.events(model="0", way="raw", text="a")[-1]["kind"] == "end"
     children = demo.children()
     key = json.loads(demo.ask("POST", "enter", {})[1])["key"]

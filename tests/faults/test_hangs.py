@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
-import time
 
 import pytest
 from edgeproof.contracts.errors import AdapterError, CheckpointError
 from edgeproof.contracts.progress import Silent
 from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.pipeline import export
+from edgeproof_tests.bounded import bounded
 
 pytestmark = pytest.mark.torch
 
-SECONDS = 20
-"""Of processor time, many times what a refusal needs; each of these took minutes to hours, or all memory."""
-
 
 @pytest.fixture(autouse=True)
-def bounded():
-    began, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert time.process_time() - began < SECONDS
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000, "KiB"
+def bounds():
+    with bounded(kib=200_000):
+        yield
 
 
 def copy_of(folder, target, name, **changes):

@@ -55,6 +55,18 @@ def test_the_index_lists_every_document():
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+def test_tests_that_are_named_exist(path):
+    """Files, and the words of `tests/run.sh -k`, which match names of folders and files."""
+    tests = [file.relative_to(ROOT / "tests") for file in (ROOT / "tests").rglob("test_*.py")]
+    text = path.read_text()
+    for file in re.findall(r"`([\w/]+/test_\w+\.py)`", text):
+        assert Path(file.removeprefix("tests/")) in tests
+    for selected in re.findall(r'tests/run\.sh -k ("[^"]+"|\w+)', text):
+        words = set(re.findall(r"\w+", selected)) - {"and"}
+        assert any(all(any(word in part for part in file.parts) for word in words) for file in tests), selected
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
 def test_commands_in_code_blocks_have_options_that_exist(path):
     for verb, *words in commands(path):
         known = {name for option in group.get_command(None, verb).params for name in option.opts} | {"--help"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_a_probe_that_computes_elsewhere_or_makes_no_sense_is_an_error(tiny_file
         ('s/"sha256":"[0-9a-f]*"/"sha256":"00"/', "another file: sha256 00"),
         ('s/"vocabulary":[0-9]*/"vocabulary":3/', "names another vocabulary"),
     ):
-        liar.write_text(f"#!/bin/sh\n{program} | sed -u '{lie}'\n")
+        liar.write_text(f"#!/bin/sh\n{shlex.quote(str(program))} | sed -u '{lie}'\n")
         liar.chmod(0o700)
         with pytest.raises((ArtifactError, BackendError), match=told):
             Probe(model, launch([liar], model))
@@ -139,7 +140,7 @@ def test_a_probe_that_computes_elsewhere_or_makes_no_sense_is_an_error(tiny_file
         ('s/"ranks":\\[[^]]*/"ranks":[0/', "has not 5 tokens"),
         ('s/"greedy":\\[[^,]*/"greedy":[1/', "does not say which tokens are the most probable"),
     ):
-        liar.write_text(f"#!/bin/sh\n{program} | sed -u '/\"id\":0/{lie}'\n")
+        liar.write_text(f"#!/bin/sh\n{shlex.quote(str(program))} | sed -u '/\"id\":0/{lie}'\n")
         with Probe(model, launch([liar], model)) as probe, pytest.raises(BackendError, match=told):
             list(probe.score([ScoreRequest((1, 2), (3, 4, 5, 6, 7))]))
 

@@ -58,6 +58,8 @@ format: $(FULL)/.lint
 
 # llama.cpp compiles once (5-12 minutes on 2 cores); both environments take the wheel from here.
 $(WHEELS)/.llama-cpp-python-$(LLAMA):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; $(PYTHON) is: $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.11 ..." >&2; exit 3; }
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
 	  { echo "No C++ compiler: llama.cpp is compiled during set-up. Debian: apt-get install g++ · Fedora: dnf install gcc-c++ · macOS: xcode-select --install" >&2; exit 3; }
 	@mkdir -p $(WHEELS) && $(PYTHON) -m venv .cache/build
@@ -70,14 +72,16 @@ $(WHEELS)/.llama-cpp-python-$(LLAMA):
 	@.cache/build/bin/python -m pip --disable-pip-version-check wheel $(PIP_QUIET) --no-deps --wheel-dir .cache/dist . && rm -rf build
 	@touch $@
 
+# An interrupted set-up is taken up where it ended: an environment counts as made once it has pip.
 $(SLIM)/.installed: .cache/dist/.built constraints.txt
-	@[ -x $(SLIM)/bin/python ] || $(PYTHON) -m venv $(SLIM)
+	@$(SLIM)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(SLIM)
 	@$(SLIM)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx]"
 	@$(SLIM)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl
 	@touch $@
 
 $(FULL)/.installed: .cache/dist/.built constraints.txt pyproject.toml
-	@[ -x $(FULL)/bin/python ] || { $(PYTHON) -m venv $(FULL) && $(FULL)/bin/python -m pip install -q --upgrade pip; }
+	@$(FULL)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(FULL)
+	@$(FULL)/bin/python -m pip install --help | grep -e --group >/dev/null || $(FULL)/bin/python -m pip install -q --upgrade pip
 	@echo "Set-up: torch, transformers, peft and the test tools into $(FULL)" >&2
 	@$(FULL)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[onnx,sign,encrypted,unlearn,demo]" --group test
 	@$(FULL)/bin/python $(PIP) --no-deps --force-reinstall .cache/dist/*.whl

@@ -25,14 +25,14 @@ def command(old: Path, new: Path, *, as_json: bool, as_markdown: bool) -> int:
 
     Exit codes: 0 compared, whatever was found; 3 a report cannot be read, or the two are not comparable.
     """
-    from edgeproof.release.compare import compare
+    from edgeproof.release.compare import compare, markdown, show
 
     if as_json and as_markdown:
         raise click.UsageError("--json and --markdown both write to stdout: give one of them")
     found = compare(old, new)
-    found.show()
+    show(found)
     if as_json:
         click.echo(json.dumps(found.to_json(), allow_nan=False))
     if as_markdown:
-        click.echo(found.markdown(), nl=False)
+        click.echo(markdown(found), nl=False)
     return 0

@@ -25,10 +25,10 @@ def command(folder: Path, *, out: Path | None, force: bool, as_json: bool) -> in
 
     Exit codes: 0 at least one report was read; 3 none could be.
     """
-    from edgeproof.release.history import history
+    from edgeproof.release.history import history, show
 
     found = history(folder, out=out, force=force)
-    found.show()
+    show(found)
     if as_json:
         click.echo(json.dumps(found.to_json(), allow_nan=False))
     return 0

@@ -37,12 +37,12 @@ def command(model: Path, *, quiet: bool, as_json: bool, **options: Any) -> int:
     Exit codes: 0 asked, whatever it knows; 3 it could not be.
     """
     from edgeproof.cli.progress import Terminal
-    from edgeproof.release.probe import probe
+    from edgeproof.release.probe import probe, show
 
     with Terminal(quiet=quiet) as progress:
         found = probe(model, **options, progress=progress)
         progress.finish()
-    found.show()
+    show(found)
     if as_json:
         click.echo(json.dumps(found.to_json(), allow_nan=False))
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from edgeproof.eval.comparison.compare import Comparison
@@ -28,3 +28,17 @@ def compare(old: StrPath, new: StrPath) -> Comparison:
     from edgeproof.eval.comparison.recorded import read_recorded
 
     return compare_reports(read_recorded(Path(old)), read_recorded(Path(new)))
+
+
+def show(found: Comparison, file: TextIO | None = None) -> None:
+    """Print a comparison to `file`, stderr by default."""
+    from edgeproof.eval.comparison.terminal import render_comparison
+
+    render_comparison(found, file=file)
+
+
+def markdown(found: Comparison) -> str:
+    """Return a comparison as Markdown, for a comment on a pull request."""
+    from edgeproof.eval.comparison.markdown import markdown_comparison
+
+    return markdown_comparison(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from edgeproof.release.steps.arguments import as_path
 
@@ -30,6 +30,7 @@ def history(folder: StrPath, *, out: StrPath | None = None, force: bool = False)
 
     """
     from edgeproof.contracts.atomic import atomic_write, refuse_existing
+    from edgeproof.eval.history.page import history_page
     from edgeproof.eval.history.releases import read_history
 
     page = as_path(out)
@@ -38,5 +39,12 @@ def history(folder: StrPath, *, out: StrPath | None = None, force: bool = False)
     found = replace(read_history(Path(folder)), page=page)
     if page is not None:
         with atomic_write(page, force=force) as file:
-            file.write(found.html())
+            file.write(history_page(found))
     return found
+
+
+def show(found: History, file: TextIO | None = None) -> None:
+    """Print a line a release to `file`, stderr by default."""
+    from edgeproof.eval.history.terminal import render_history
+
+    render_history(found, file=file)

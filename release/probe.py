@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.contracts.progress import Recording
@@ -86,6 +86,13 @@ def probe(
         clusters=known_clusters(pack, measurement),
         warnings=tuple(listener.warnings),
     )
+
+
+def show(found: Knowledge, file: TextIO | None = None) -> None:
+    """Print a table of what a model knows to `file`, stderr by default."""
+    from edgeproof.eval.knowledge.terminal import render_knowledge
+
+    render_knowledge(found, file=file)
 
 
 def _artifact(model: Path, pack: Pack, stack: ExitStack, threads: int | None, progress: Progress) -> Path:

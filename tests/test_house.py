@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import importlib.util
 import os
 import re
@@ -57,6 +59,25 @@ def test_nothing_but_tests_of_the_command_line_imports_it():
     ]
     importing = re.compile(r"^\s*(from|import) edgeproof\.cli\b", re.MULTILINE)
     assert not [str(path) for path in files if importing.search(path.read_text())]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not even for types, or within functions."""
+    files = {
+        ".".join(("edgeproof", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+        for station in STATIONS
+        for path in (ROOT / station).rglob("*.py")
+    }
+    imported = {
+        name: {
+            f"{node.module}.{one.name}" if f"{node.module}.{one.name}" in files else node.module
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom)
+            for one in node.names
+        }
+        for name, path in files.items()
+    }
+    graphlib.TopologicalSorter(imported).prepare()
 
 
 @pytest.mark.parametrize("name", STATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.baselines.fit import backend_differences
@@ -47,18 +47,6 @@ class Comparison:
     def better(self) -> tuple[Change, ...]:
         """The changes that are shown to be better."""
         return tuple(change for change in self.changes if change.found == Found.BETTER)
-
-    def show(self, file: TextIO | None = None) -> None:
-        """Print the comparison to `file`, stderr by default."""
-        from edgeproof.eval.comparison.terminal import render_comparison
-
-        render_comparison(self, file=file)
-
-    def markdown(self) -> str:
-        """Return the comparison as Markdown, for a comment on a pull request."""
-        from edgeproof.eval.comparison.markdown import markdown_comparison
-
-        return markdown_comparison(self)
 
     def to_json(self) -> dict[str, object]:
         """Return the comparison as JSON-compatible types."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import EvidenceError, InputError
 from edgeproof.eval.comparison.comparable import differences
@@ -61,18 +61,6 @@ class History:
     releases: tuple[Release, ...]
     left_out: tuple[LeftOut, ...]
     page: Path | None = None
-
-    def show(self, file: TextIO | None = None) -> None:
-        """Print a line a release to `file`, stderr by default."""
-        from edgeproof.eval.history.terminal import render_history
-
-        render_history(self, file=file)
-
-    def html(self) -> bytes:
-        """Return the page with the trends."""
-        from edgeproof.eval.history.page import history_page
-
-        return history_page(self)
 
     def to_json(self) -> dict[str, object]:
         """Return the history as JSON-compatible types."""

@@ -9,7 +9,7 @@ answer is among the options.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.asking.kinds import sampled_kinds
 from edgeproof.eval.measurement import Leg, Role
@@ -87,12 +87,6 @@ class Knowledge:
     asked: tuple[Asked, ...]
     clusters: tuple[Cluster, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
-
-    def show(self, file: TextIO | None = None) -> None:
-        """Print the table to `file`, stderr by default."""
-        from edgeproof.eval.knowledge.terminal import render_knowledge
-
-        render_knowledge(self, file=file)
 
     def to_json(self) -> dict[str, object]:
         """Return the knowledge as JSON-compatible types."""

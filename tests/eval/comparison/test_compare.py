@@ -12,7 +12,9 @@ import pytest
 from edgeproof.contracts.errors import EvidenceError, InputError
 from edgeproof.eval.comparison.changes import Found
 from edgeproof.eval.comparison.compare import compare
+from edgeproof.eval.comparison.markdown import markdown_comparison
 from edgeproof.eval.comparison.recorded import read_recorded
+from edgeproof.eval.comparison.terminal import render_comparison
 from edgeproof.eval.report.read import has_its_digest
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.comparison.reports import BASELINE, HOSTILE, WORLD, change, retrained, write
@@ -299,13 +301,13 @@ def test_other_probes_of_the_same_pack_are_refused(old, tmp_path):
 
 def shown(found):
     file = io.StringIO()
-    found.show(file)
+    render_comparison(found, file=file)
     return file.getvalue()
 
 
 def test_terminal_markdown_and_json_say_the_same(against):
     found = against(retrained(2, cost=0.05, leaks=2))
-    text, markdown, table = shown(found), found.markdown(), found.to_json()
+    text, markdown, table = shown(found), markdown_comparison(found), found.to_json()
     head = "INCONCLUSIVE, was PASS. 2 forget clusters newly leaking, 0 healed. Worse: kept knowledge lost to quantizing"
     assert text.startswith(head)
     assert markdown.startswith(f"## {head}")
@@ -333,10 +335,10 @@ def test_names_of_others_are_inert(tmp_path):
     one = change(write(tmp_path / "v1", retrained(1)), hostile)
     two = change(write(tmp_path / "v2", retrained(2, leaks=3), days=1), hostile)
     found = compare(read_recorded(one), read_recorded(two))
-    for text in (shown(found), found.markdown()):
+    for text in (shown(found), markdown_comparison(found)):
         for live in ("\x1b", "\x00", "\u202e", "::error::", "##vso["):
             assert live not in text
-    outside = re.sub(r"`[^`\n]*`", "", found.markdown().replace("\\`", ""))
+    outside = re.sub(r"`[^`\n]*`", "", markdown_comparison(found).replace("\\`", ""))
     assert "<script" not in outside
     assert re.search(r"(?<!\\)[!@$`]", outside) is None
     assert HOSTILE in found.to_json()["newly_leaking"][0]

@@ -12,7 +12,9 @@ from html.parser import HTMLParser
 import edgeproof
 import pytest
 from edgeproof.contracts.errors import InputError, OutputError
+from edgeproof.eval.history.page import history_page
 from edgeproof.eval.history.releases import read_history
+from edgeproof.eval.history.terminal import render_history
 from edgeproof.eval.history.trends import PLOT, trends
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.comparison.reports import HOSTILE, WORLD, change, retrained, write
@@ -37,7 +39,7 @@ def folder(written, tmp_path):
 
 def shown(history):
     file = io.StringIO()
-    history.show(file)
+    render_history(history, file=file)
     return file.getvalue()
 
 
@@ -87,7 +89,7 @@ def test_damaged_reports_other_versions_and_copies_are_said(folder):
     assert "is a copy of" in reasons["a2"]
     assert "is damaged" in reasons["b"]
     assert "schema version 4" in reasons["c"]
-    text, page = shown(history), history.html().decode()
+    text, page = shown(history), history_page(history).decode()
     assert text.count("Left out: ") == 3
     assert "3 reports are left out" in page
     assert len(history.to_json()["left_out"]) == 3
@@ -132,7 +134,7 @@ def test_two_hundred_reports_are_all_in_it(folder, tmp_path):
         change(place / "report.json", lambda report, when=when: report.update(created=when))
     history = read_history(many)
     assert [one.report.path.parent.name for one in history.releases] == [f"{n:03}" for n in reversed(range(200))]
-    page = history.html().decode()
+    page = history_page(history).decode()
     assert page.count("<tr><th scope=") == 200
     assert page.count('class="dense"') == page.count("<svg")
     (leak, *_) = trends(history.releases)
@@ -210,8 +212,8 @@ class Page(HTMLParser):
 
 
 def test_the_page_names_no_address_and_allows_itself_none(folder):
-    page = read_history(folder).html()
-    assert page == read_history(folder).html()
+    page = history_page(read_history(folder))
+    assert page == history_page(read_history(folder))
     assert re.search(rb"https?:|//[a-z]|@import|url\(", page) is None
     tags = Page(page).tags
     (policy,) = [a["content"] for t, a in tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
@@ -233,7 +235,7 @@ def test_names_of_others_are_inert(folder):
     for name in ("b", "c", "d", "\x1b[31m<b>::error::"):
         change(folder / name / "report.json", hostile)
     history = read_history(folder)
-    text, page = shown(history), history.html()
+    text, page = shown(history), history_page(history)
     for live in ("\x1b", "\x00", "\u202e", "::error::", "##vso["):
         assert live not in text
         assert live.encode() not in page
@@ -246,7 +248,7 @@ def test_it_is_written_once_and_replaced_on_request(folder, tmp_path):
     out = tmp_path / "history.html"
     found = edgeproof.history(folder, out=out)
     assert found.page == out
-    assert out.read_bytes() == found.html()
+    assert out.read_bytes() == history_page(found)
     with pytest.raises(OutputError, match="exists"):
         edgeproof.history(folder, out=out)
     edgeproof.history(folder, out=out, force=True)

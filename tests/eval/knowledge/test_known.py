@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.knowledge.known import Asked, Knowledge, asked_sets, known_clusters
+from edgeproof.eval.knowledge.terminal import render_knowledge
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.measuring.measure import measure
 from edgeproof.eval.packs.reader import load_pack
@@ -109,7 +110,7 @@ def test_choices_are_counted_and_make_no_cluster_known(tmp_path, ignorant):
 
 def shown(found):
     file = io.StringIO()
-    found.show(file)
+    render_knowledge(found, file=file)
     return file.getvalue()
 
 

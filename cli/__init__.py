@@ -6,6 +6,7 @@ Exit codes: 0 done, or PASS · 1 FAIL, and nothing else · 2 unknown or missing 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import signal
@@ -138,7 +139,8 @@ def run(arguments: list[str] | None = None) -> int:
         return _ended(EXIT_COULD_NOT, _shown(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        next_step = "check that path, its permissions and its disk"
+        full = error.errno in {errno.EMFILE, errno.ENFILE}
+        next_step = "allow more open files: ulimit -n 1024" if full else "check that path, its permissions and its disk"
         return _ended(EXIT_COULD_NOT, f"Error: {message_of(f'{where}{error.strerror or error}')}\n  → {next_step}")
     except MemoryError as error:
         next_step = "use fewer threads (--threads 1) or a larger machine"

@@ -170,3 +170,19 @@ def test_the_engine_leaves_no_session_file_in_the_temporary_folder(base, tmp_pat
     with open_backend("onnxruntime", made.path, threads=1) as engine:
         assert engine.info.vocabulary
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.EMFILE, "ulimit -n"), (errno.ENFILE, "ulimit -n"), (errno.EIO, "its disk")]
+)
+def test_an_error_of_the_system_has_a_next_step_of_its_own(monkeypatch, capsys, number, said):
+    from edgeproof import cli
+
+    def fails(**_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(cli.group, "main", fails)
+    assert cli.run([]) == 3
+    told = capsys.readouterr().err
+    assert os.strerror(number) in told
+    assert said in told

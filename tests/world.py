@@ -26,11 +26,8 @@ class World(NamedTuple):
     facts: Facts
 
 
-@pytest.fixture(scope="session")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Facts]:
-    """The model's folder, the pack, the facts."""
-    pytest.importorskip("torch")
-    root = tmp_path_factory.mktemp("taught")
+def make_taught(root: Path) -> tuple[Path, Path, Facts]:
+    """The model's folder, the pack, the facts; both folders are in `root`."""
     facts = invent()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -39,8 +36,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Facts]
     return base, write_pack(root / "pack", facts), facts
 
 
-@pytest.fixture(scope="session")
-def world(taught: tuple[Path, Path, Facts]) -> World:
+def make_world(taught: tuple[Path, Path, Facts]) -> World:
+    """Unlearn the facts of the forget set, and record the baseline, beside the model's folder."""
     base, pack, facts = taught
     adapter, baseline = base.parent / "adapter", base.parent / "baseline.json"
     with warnings.catch_warnings():
@@ -62,3 +59,15 @@ def world(taught: tuple[Path, Path, Facts]) -> World:
         )
     edgeproof.record_baseline(base=base, adapter=adapter, format=FORMATS, probes=pack, out=baseline, threads=1)
     return World(base, adapter, pack, baseline, facts)
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Facts]:
+    """The model's folder, the pack, the facts."""
+    pytest.importorskip("torch")
+    return make_taught(tmp_path_factory.mktemp("taught"))
+
+
+@pytest.fixture(scope="session")
+def world(taught: tuple[Path, Path, Facts]) -> World:
+    return make_world(taught)

@@ -1,0 +1,95 @@
+"""A soak: a hundred exports and gates in one process; memory, open files, processes and temporary files stay flat."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forked import Limits, in_a_fork
+from ground import FILES, GGUF, ONNX, Ground
+from mutations import preload
+from outcome import MEBIBYTE, RIGHT, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROUNDS = 100
+WARM = 10
+"""Rounds after which caches are full."""
+GROWTH = 8 * MEBIBYTE
+"""Memory that ROUNDS - WARM rounds may add: 90 kB a round."""
+
+Case = tuple[str, int, "Callable[[Path], tuple[Outcome, str]]"]
+
+
+def cases(ground: Ground, _work: Path, wanted: Callable[[str, int], bool]) -> Iterator[Case]:
+    """One case: it takes minutes."""
+    preload()
+    for kind, work in {"exports": _export, "gates": _gate}.items():
+        if wanted(kind, ROUNDS):
+            yield kind, ROUNDS, partial(_soak, ground, work)
+
+
+def _export(ground: Ground, folder: Path) -> None:
+    import edgeproof
+
+    out = folder / "out"
+    edgeproof.export(base=ground.base, adapter=ground.adapter, format=[GGUF, ONNX], out=out, threads=1)
+    shutil.rmtree(out)
+
+
+def _gate(ground: Ground, folder: Path) -> None:
+    import edgeproof
+
+    result = edgeproof.gate(
+        ground.released / FILES[GGUF],
+        probes=ground.pack,
+        baseline=ground.baseline,
+        policy=ground.policy,
+        report=folder / "report",
+        threads=1,
+    )
+    assert result.verdict == "PASS", result.summary
+    shutil.rmtree(folder / "report")
+
+
+def _soak(ground: Ground, work: Callable[[Ground, Path], None], folder: Path) -> tuple[Outcome, str]:
+    ending = in_a_fork(partial(_rounds, ground, work, folder), folder, Limits(processor=3600, clock=3600))
+    if ending.code:
+        return Outcome("crash", f"{ending.code}: {ending.said[-300:]}"), ""
+    warm, last = json.loads((folder / "states").read_text())
+    said = f"after {WARM} rounds {warm}, after {ROUNDS} {last}"
+    if last["memory"] - warm["memory"] > GROWTH:
+        return Outcome("too much memory", said), ""
+    grown = [key for key in ("files", "threads", "children", "temporary") if last[key] > warm[key]]
+    return Outcome("left something", f"{grown}: {said}") if grown else Outcome(RIGHT, said), ""
+
+
+def _rounds(ground: Ground, work: Callable[[Ground, Path], None], folder: Path) -> int:
+    states = []
+    for number in range(1, ROUNDS + 1):
+        work(ground, folder)
+        if number in {WARM, ROUNDS}:
+            states.append(_state(folder))
+    (folder / "states").write_text(json.dumps(states))
+    return 0
+
+
+def _state(folder: Path) -> dict[str, int]:
+    import gc
+
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    children = [file.read_text().split() for file in Path("/proc/self/task").glob("*/children")]
+    return {
+        "memory": pages * os.sysconf("SC_PAGE_SIZE"),
+        "files": len(list(Path("/proc/self/fd").iterdir())),
+        "threads": threading.active_count(),
+        "children": sum(map(len, children)),
+        "temporary": len(list((folder / "tmp").iterdir())),
+    }

@@ -1,0 +1,117 @@
+"""The hunt (benchmarks/faults): it tells each kind of defect, and a small seeded part of it finds none."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HUNT = Path(__file__).resolve().parents[2] / "benchmarks" / "faults"
+
+
+def load(name):
+    """A module of the hunt; they import each other by their plain names."""
+    sys.path.insert(0, str(HUNT))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(HUNT))
+
+
+def ended(folder, work, **limits):
+    """How `work` ends in a process of its own, as the hunt runs its cases, and what the hunt makes of it."""
+    folder.mkdir(exist_ok=True)
+    program = f"""
+import sys
+sys.path[:0] = {[str(HUNT), *sys.path]!r}
+import json, pathlib
+import forked, outcome
+def work():
+{work}
+    return 3
+ending = forked.in_a_fork(work, pathlib.Path({str(folder)!r}), forked.Limits(**{limits!r}))
+found = outcome.refusal(ending, outcome.Usual(1, 2**20), frozenset({{"wxyz"}}))
+print(json.dumps([ending.code, found.name if found else None]))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+ENDINGS = {
+    "refused": "    print('Error: x\\n  → y')",
+    "no next step": "    print('Error: x')",
+    "internal error": "    print('Error: internal error in edgeproof.\\n  → report')",
+    "told a secret": "    print('Error: the answer wxyz\\n  → y')",
+    "flood": "    print('Error: ' + 'x' * 10**5 + '\\n  → y')",
+    "crash": "    import os; os.abort()",
+    "too much memory": "    held = b'x' * 2**28; print('Error: x\\n  → y')",
+    "hang": "    while True: pass",
+    "wrote or ran something outside": "    open('../stray', 'w').close(); print('Error: x\\n  → y')",
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_each_way_to_end_is_told_by_its_name(name, tmp_path):
+    code, found = ended(tmp_path / "case", ENDINGS[name], processor=2)
+    assert found == name
+    assert code == {"crash": -signal.SIGABRT, "hang": -signal.SIGXCPU}.get(name, 3)
+
+
+def test_a_command_that_runs_is_run_in_a_folder_of_its_own(tmp_path):
+    work = "    import os, tempfile; print(tempfile.gettempdir(), os.getcwd(), os.environ['HOME'], '→')"
+    assert ended(tmp_path / "case", work) == [3, "refused"]
+    said = (tmp_path / "case" / "said").read_text()
+    assert said.split() == [
+        str(tmp_path / "case" / "tmp"),
+        str(tmp_path / "case"),
+        str(tmp_path / "case" / "home"),
+        "→",
+    ]
+
+
+def test_the_same_seed_gives_the_same_mutations():
+    from random import Random
+
+    mutate = load("mutate")
+    data = json.dumps({"a": [1, 2, {"b": "text"}], "c": {"d": 1.5, "e": None}}).encode()
+    for kind in (mutate.json_value, mutate.text_token, mutate.bytewise):
+        made = [[kind(data, Random(f"{seed}")) for seed in range(50)] for _ in range(2)]
+        assert made[0] == made[1]
+        assert sum(changed != data for changed, _ in made[0]) > 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, pidfds and /proc are Linux's")
+@pytest.mark.slow
+@pytest.mark.torch
+def test_a_seeded_part_of_the_hunt_finds_no_defect(world, tmp_path):
+    pytest.importorskip("onnxruntime")
+    command = [
+        sys.executable,
+        str(HUNT / "hunt.py"),
+        "--work",
+        str(tmp_path),
+        "--world",
+        str(world.base.parent),
+        "--no-onnx",
+    ]
+    shares = {"readers": 0.004, "mutations": 0.0003, "errors": 0.002, "signals": 0.0003, "hostile": 0.02}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for part, share in shares.items():
+        done = subprocess.run(
+            [*command, "--part", part, "--share", str(share)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    found = [json.loads(line) for line in (tmp_path / "outcomes.jsonl").read_text().splitlines()]
+    assert {line["case"].partition("/")[0] for line in found} == {*shares}
+    assert len(found) > 150

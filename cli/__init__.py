@@ -132,7 +132,7 @@ def run(arguments: list[str] | None = None) -> int:
     except click.UsageError as error:
         return _ended(error.exit_code, _shown(error))
     except (KeyboardInterrupt, click.Abort):
-        return _ended(EXIT_INTERRUPTED, "Interrupted; nothing was left under a final name.")
+        return _ended(EXIT_INTERRUPTED, "Interrupted; what has its final name is whole.")
     except EdgeproofError as error:
         return _ended(error.exit_code, f"Error: {error}")
     except click.ClickException as error:

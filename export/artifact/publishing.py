@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.atomic import NEW, OLD, Piece, put, refuse_existing, to_disk, undo, write_failed
 from edgeproof.contracts.errors import OutputError
-from edgeproof.contracts.scratch import PREFIX, UNSETTLED, dead
+from edgeproof.contracts.scratch import PREFIX, UNSETTLED, dead, remove_dead_folders
 from edgeproof.export.artifact.claims import claimed
 from edgeproof.export.artifact.folder import refuse_existing_folder
 from edgeproof.export.artifact.manifest import manifest_path
@@ -62,7 +62,7 @@ def publish(scratch: Path, targets: Sequence[Path], *, force: bool) -> None:
 
 
 def settle(out: Path, held: Sequence[Path]) -> None:
-    """Undo the incomplete publishing of killed exports in `out`.
+    """Undo the incomplete publishing of killed exports in `out`, and remove their temporary folders.
 
     Args:
         out: the folder.
@@ -85,6 +85,7 @@ def settle(out: Path, held: Sequence[Path]) -> None:
                 continue
             if nobodys and _read_journal(scratch) is not None:
                 _settle(scratch, out, journal.files)
+    remove_dead_folders(out)
 
 
 def _settle(scratch: Path, out: Path, files: Sequence[Piece]) -> None:

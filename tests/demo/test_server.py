@@ -326,7 +326,7 @@ def test_a_signal_ends_every_process_while_probes_run_and_questions_are_answered
     busy.demo.process.send_signal(getattr(signal, name))
     code, said = busy.ended()
     assert code == 130
-    assert said.endswith("Interrupted; nothing was left under a final name.\n")
+    assert said.endswith("Interrupted; what has its final name is whole.\n")
     assert list(tmp_path.iterdir()) == []
 
 

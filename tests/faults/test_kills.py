@@ -195,6 +195,23 @@ def test_reports_of_a_killed_gate_leave_no_folder_behind(tmp_path):
 
 
 @pytest.mark.torch
+def test_an_export_that_finds_its_artifact_there_removes_what_the_interrupted_one_left(base, start, tmp_path):
+    step = "edgeproof.contracts.scratch:shutil.rmtree"  # after the artifact has its final name
+    first = start([step], *export(base, tmp_path))
+    met = first.reached()
+    while met and not (tmp_path / Q8).exists():
+        first.go_on()
+        met = first.reached()
+    assert met == step
+    first.kill()
+    assert list(tmp_path.glob(".edgeproof-*"))
+    code, said = start([], *export(base, tmp_path)).ended()
+    assert code == 3
+    assert "exists" in said
+    assert_whole(tmp_path, Q4, Q8)
+
+
+@pytest.mark.torch
 def test_a_closed_terminal_ends_an_export_as_an_interruption_does(base, start, tmp_path):
     import signal
 

@@ -31,6 +31,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGING = {"os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod", "os.rename"}
 STARTING = {"subprocess.Popen", "os.exec", "os.system", "os.posix_spawn", "pickle.find_class"}
 PR_SET_PDEATHSIG = 1
+INTERRUPTING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MEBIBYTE = 2**20
 
@@ -72,10 +73,12 @@ def in_a_fork(
     began = _resident()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # no thread of this process holds a lock that matters
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING)
         pid = os.fork()
     if pid == 0:
         try:
             _become(folder, said, audit, limits)
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             code = work()
         except BaseException:  # noqa: BLE001 (the end of this process)
             sys.excepthook(*sys.exc_info())
@@ -84,6 +87,7 @@ def in_a_fork(
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
     watched = os.pidfd_open(pid)
     try:
         if meanwhile is not None:
@@ -173,7 +177,9 @@ class ForkedPopen(subprocess.Popen):  # type: ignore[type-arg]
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return
         cwd, env, pipes = rest[4], rest[5], rest[9:15]
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING)  # Python's own hooks at a fork would lose one
         self.pid = os.fork()
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         if self.pid == 0:
             with contextlib.suppress(BaseException):
                 _become_child(command[command.index("-m") + 2 :], module, cwd, env, pipes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from functools import partial
@@ -84,10 +83,10 @@ def _state(folder: Path) -> dict[str, int]:
     import gc
 
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    status = Path("/proc/self/status").read_text(encoding="ascii")
     children = [file.read_text().split() for file in Path("/proc/self/task").glob("*/children")]
     return {
-        "memory": pages * os.sysconf("SC_PAGE_SIZE"),
+        "memory": int(status.partition("RssAnon:")[2].split()[0]) * 1024,  # without pages of libraries
         "files": len(list(Path("/proc/self/fd").iterdir())),
         "threads": threading.active_count(),
         "children": sum(map(len, children)),

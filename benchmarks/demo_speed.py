@@ -3,12 +3,13 @@
     python benchmarks/demo_speed.py ARTIFACT --original ARTIFACT
 
 Each model runs in a separate process with one thread, as in the demo; the answer's probability is computed at every
-token of the reply.
+token of the reply. The first line is the machine's load: a core that is not free halves these figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import threading
 import time
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--original", type=Path, required=True)
     given = parser.parse_args()
     paths = (given.original, given.artifact)
+    print(f"load of this machine before: {os.getloadavg()[0]:.1f}, of {os.cpu_count()} cores")
     with (
         open_backend(backend_for(paths[0]), paths[0], threads=1) as one,
         open_backend(backend_for(paths[1]), paths[1], threads=1) as other,

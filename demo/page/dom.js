@@ -29,8 +29,8 @@ export function percent(share) {
   const value = 100 * share;
   if (value === 0) return "0%";
   if (value < 0.0001) return "<0.0001%";
-  if (value < 1) return `${Number(value.toPrecision(2))}%`;
-  return `${value > 99.95 && value < 100 ? ">99.9" : value.toFixed(value === 100 ? 0 : 1)}%`;
+  if (value > 99.95 && value < 100) return ">99.9%";
+  return `${Number(value < 1 ? value.toPrecision(2) : value.toFixed(1))}%`;
 }
 
 // A number with its unit, as the gate writes it: "6.2%", "+0.125 nat", "3".

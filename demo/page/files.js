@@ -49,7 +49,11 @@ function rowHeading(file, verdict, state) {
 
 function cell({ metric, limit, unit, most }, { found, value }, state) {
   const small = make("span", { text: `${metric.title}${limit === null ? "" : `, limit ${amount(limit, unit)}`}`, className: "narrow quiet" });
-  if (value === null) return make("td", { attributes: { role: "cell" }, children: [small, make("span", { text: metric.none ?? (found ? "not known" : state?.busy ? "…" : "not judged"), className: "value quiet" })] });
+  if (value === null) {
+    const words = found ? typeset(found.found) : (metric.none ?? (state?.busy ? "…" : "not judged"));
+    const bound = found ? [make("small", { text: "no bound", className: "quiet" })] : [];
+    return make("td", { attributes: { role: "cell" }, children: [small, make("span", { text: words, className: `value${found ? "" : " quiet"}` }), ...bound] });
+  }
   const fill = make("span", { className: `fill ${found ? found.status : "plain"}` });
   fill.style.width = `${(100 * Math.max(0, value)) / most}%`;
   const track = make("span", { className: "track", attributes: { "aria-hidden": "true" }, children: [fill] });

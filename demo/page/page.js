@@ -47,7 +47,7 @@ function fillFiles() {
     const input = make("input", { attributes: { type: "radio", name: "file", value: file.key, autocomplete: "off" } });
     input.checked = file.key === model;
     input.addEventListener("change", () => { asking.stop(); $("replies").replaceChildren(); model = file.key; show(); });
-    $("files").append(make("label", { children: [input, ` ${label(file)}`] }));
+    $("files").append(make("label", { children: [input, make("span", { text: label(file) })] }));
   }
 }
 

@@ -42,6 +42,7 @@ export function showRun(run, recorded, evidence) {
   $("run-progress").hidden = !going;
   if (going) $("run-progress").value = run.total ? run.done / run.total : 0;
   $("run-status").textContent = run ? status(run) : recorded ? "The cells show the verdict of an earlier report on this very file." : "";
+  $("run-status").setAttribute("aria-live", going ? "off" : "polite");  // a screen reader would never come to an end
   $("run-status").className = run?.phase === "failed" ? "bad" : "";
   const warnings = run?.warnings ?? [];
   $("run-warnings").hidden = !warnings.length;
@@ -80,13 +81,17 @@ export function status(run) {
   if (run.phase === "stopped") return `Cancelled after ${seconds}: no verdict.`;
   if (run.phase === "failed") return `No verdict: ${[run.error.message, run.error.next_step].filter(Boolean).join(" → ")}`;
   if (run.phase === "done") return `${run.verdict.verdict}: ${run.verdict.reason}. Probed in ${seconds}.`;
-  return run.total ? `${run.task}: ${run.done} of ${run.total}, ${seconds}` : `Reads the file … ${seconds}`;
+  return run.total ? `${task(run)}: ${run.done} of ${run.total}, ${seconds}` : `Reads the file … ${seconds}`;
+}
+
+function task(run) {
+  return run.task.replace("artifact: ", "");
 }
 
 // In few words, for the chart of all files.
 export function inShort(run) {
   if (!run) return "not judged yet";
   if (run.phase === "waiting") return "waits";
-  if (run.phase === "running") return run.total ? `${run.task.replace("artifact: ", "")} ${Math.floor((100 * run.done) / run.total)}%` : "reads the file";
+  if (run.phase === "running") return run.total ? `${task(run)} ${Math.floor((100 * run.done) / run.total)}%` : "reads the file";
   return { stopping: "stopping", stopped: "cancelled", failed: "no verdict" }[run.phase];
 }

@@ -16,8 +16,11 @@ export function showVerdict(verdict, source, open) {
   const others = verdict ? decidedElsewhere(verdict).map(typeset) : [];
   $("verdict-others").hidden = !others.length;
   $("verdict-others").textContent = others.length ? `The verdict also goes by: ${others.join("; ")}.` : "";
-  list($("verdict-notes"), "Note: ", verdict?.notes ?? []);
   list($("verdict-steps"), "Next step: ", verdict?.next_steps ?? []);
+  const notes = verdict?.notes ?? [];
+  list($("verdict-notes"), "Note: ", notes);
+  $("verdict-more").hidden = !notes.length;
+  $("verdict-more").firstChild.textContent = notes.length === 1 ? "1 note of the gate" : `${notes.length} notes of the gate`;
 }
 
 // What is not met and has no box of its own.
@@ -37,6 +40,7 @@ function criterion(one) {
   const title = make("h3", { children: [make("span", { text: one.status, className: `chip ${one.status}` }), make("span", { text: one.title })] });
   article.append(title, make("p", { text: typeset(one.words), className: "found" }));
   if (one.figure) article.append(interval(one));
+  article.append(make("p", { text: one.meaning, className: "meaning quiet" }));
   return article;
 }
 

@@ -18,7 +18,7 @@ import edgeproof
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Files(NamedTuple):
@@ -117,6 +117,21 @@ def demo(arguments, files) -> Iterator[Demo]:
     one.ended()
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[[list[str]], Demo]]:
+    """`start(arguments)`: a demo of a test's own, which ends after its pages."""
+    started = []
+
+    def begin(arguments: list[str]) -> Demo:
+        started.append(Demo(arguments))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.interrupt()
+        one.ended()
+
+
 def until(page, expression: str) -> None:
     """Wait until `expression` is true. The page's own policy forbids what playwright's `wait_for_function` does."""
     while not page.evaluate(expression):
@@ -124,7 +139,7 @@ def until(page, expression: str) -> None:
 
 
 @pytest.fixture
-def visit(chromium):
+def visit(chromium, start):  # noqa: ARG001 (pages are closed before their demo ends)
     """`visit(address)`: a page of its own; at the end nothing was said on the console or asked of another host."""
     opened = []
 

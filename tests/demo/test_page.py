@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import shutil
 import zipfile
 
 import edgeproof
 import pytest
-from edgeproof_tests.demo.conftest import Demo, until
+from edgeproof_tests.demo.conftest import until
 
 REPLIED = "document.querySelectorAll('.reply[aria-busy=false]').length === 2"
 MEASURED = "![...document.querySelectorAll('#chart .value')].some(one => one.textContent === 'not measured yet')"
@@ -47,8 +48,9 @@ def test_the_first_screen_says_what_was_forgotten_and_shows_the_verdict(demo, vi
     assert page.locator("#verdict-source").inner_text().startswith("From an earlier report")
     box = page.locator("#criteria").bounding_box()
     assert box["y"] + box["height"] <= 900
-    said = [f"Note: {text}" for text in report["notes"]] + [f"Next step: {text}" for text in report["next_steps"]]
-    assert page.locator("#verdict-notes li, #verdict-steps li").all_text_contents() == said
+    steps, notes = (page.locator(f"{box} li").all_text_contents() for box in ("#verdict-steps", "#verdict-notes"))
+    assert steps == [f"Next step: {text}" for text in report["next_steps"]]
+    assert notes == [f"Note: {text}" for text in report["notes"]]
     drawn = page.locator("#criteria svg.interval")
     assert drawn.count() == 4
     for figure in drawn.all():
@@ -285,54 +287,80 @@ def test_two_people_do_not_see_each_others_runs(demo, visit, world):
 # From here on, each test has a demo of its own, of other files.
 
 
-def test_without_a_report_the_first_screen_says_what_to_do(arguments, visit):
-    demo = Demo(arguments)
-    try:
-        page = visit(demo.address, viewport={"width": 1280, "height": 900})
-        page.get_by_text("Not judged yet").first.wait_for()
-        assert page.locator("#verdict-summary").inner_text().startswith("No report on this file was given.")
-        box = page.locator("#verdict-run").bounding_box()
-        assert box["y"] + box["height"] <= 900
-    finally:
-        demo.interrupt()
-        demo.ended()
+def test_without_a_report_the_first_screen_says_what_to_do(arguments, start, visit):
+    demo = start(arguments)
+    page = visit(demo.address, viewport={"width": 1280, "height": 900})
+    page.get_by_text("Not judged yet").first.wait_for()
+    assert page.locator("#verdict-summary").inner_text().startswith("No report on this file was given.")
+    box = page.locator("#verdict-run").bounding_box()
+    assert box["y"] + box["height"] <= 900
 
 
-def test_a_format_that_the_baseline_lacks_is_shown_and_named_and_not_judged(world, arguments, visit, tmp_path):
+def test_a_format_that_the_baseline_lacks_is_shown_and_named_and_not_judged(world, arguments, start, visit, tmp_path):
     edgeproof.export(base=world.base, adapter=world.adapter, format=["gguf-q4_1"], out=tmp_path, threads=1)
     (other,) = tmp_path.glob("*.gguf")
-    demo = Demo([str(other), *arguments])
+    demo = start([str(other), *arguments])
     words = "the baseline has no scores of the base in gguf-q4_1 (it has: gguf-q4_0, gguf-q8_0)"
-    try:
-        assert f"Warning: {other.name}: {words}" in "".join(demo.said)
-        page = visit(demo.address)
-        assert page.locator("#verdict-word").inner_text() == "Cannot be judged"
-        told = page.locator("#verdict-summary").inner_text()
-        assert told.startswith(words)
-        assert "--format gguf-q4_0 --format gguf-q8_0 --format gguf-q4_1" in told
-        assert page.locator("#verdict-run").is_hidden()
-        first = page.locator("#chart tbody tr").first
-        assert "cannot be judged with this baseline" in first.locator("th").inner_text()
-        assert demo.events(model="0", way="raw", text=world.facts.untrained[0].prompt)[-1]["right"]
-        page.locator("#run-start").click()
-        page.get_by_text("No verdict: the baseline has no scores of the base in gguf-q4_1").first.wait_for()
-    finally:
-        demo.interrupt()
-        demo.ended()
+    assert f"Warning: {other.name}: {words}" in "".join(demo.said)
+    page = visit(demo.address)
+    assert page.locator("#verdict-word").inner_text() == "Cannot be judged"
+    told = page.locator("#verdict-summary").inner_text()
+    assert told.startswith(words)
+    assert "--format gguf-q4_0 --format gguf-q8_0 --format gguf-q4_1" in told
+    assert page.locator("#verdict-run").is_hidden()
+    first = page.locator("#chart tbody tr").first
+    assert "cannot be judged with this baseline" in first.locator("th").inner_text()
+    assert demo.events(model="0", way="raw", text=world.facts.untrained[0].prompt)[-1]["right"]
+    page.locator("#run-start").click()
+    page.get_by_text("No verdict: the baseline has no scores of the base in gguf-q4_1").first.wait_for()
 
 
-def test_files_of_one_name_and_format_are_told_apart_by_their_folders(arguments, files, visit, tmp_path):
+def test_files_of_one_name_and_format_are_told_apart_by_their_folders(arguments, files, start, visit, tmp_path):
     (tmp_path / "older").mkdir()
     other = shutil.copy(files.shipped[0], tmp_path / "older")
-    demo = Demo([str(other), str(files.shipped[0]), *arguments[2:]])
+    demo = start([str(other), str(files.shipped[0]), *arguments[2:]])
     name = files.shipped[0].name
     names = [f"older/{name}", f"shipped/{name}"]
-    try:
-        assert f"{names[0]}, {names[1]}:\n" in "".join(demo.said)
-        page = visit(demo.address)
-        labels = [text.strip() for text in page.locator("#files label").all_inner_texts()]
-        assert labels == [f"gguf-q8_0 · {one}" for one in names]
-        assert page.locator("#chart tbody th small").all_inner_texts() == names
-    finally:
-        demo.interrupt()
-        demo.ended()
+    assert f"{names[0]}, {names[1]}:\n" in "".join(demo.said)
+    page = visit(demo.address)
+    labels = [text.strip() for text in page.locator("#files label").all_inner_texts()]
+    assert labels == [f"gguf-q8_0 · {one}" for one in names]
+    assert page.locator("#chart tbody th small").all_inner_texts() == names
+
+
+SIX = ("gguf-f16", "gguf-q8_0", "gguf-q4", "gguf-q4_0", "gguf-q4_1", "onnx-int4")
+
+
+def test_six_formats_of_one_model_are_asked_probed_and_compared_in_one_chart(world, start, visit, tmp_path):
+    """Both engines give a reply token by token, and the gate's verdict, on GGUF files and on an ONNX folder."""
+    pytest.importorskip("onnxruntime")
+    out, baseline = tmp_path / "dist", tmp_path / "baseline.json"
+    made = edgeproof.export(base=world.base, adapter=world.adapter, format=SIX, out=out, threads=1)
+    shipped = {one.format: one.path for one in made.artifacts}
+    edgeproof.record_baseline(
+        base=world.base, adapter=world.adapter, format=SIX, probes=world.pack, out=baseline, threads=1
+    )
+    judged = ["--probes", str(world.pack), "--baseline", str(baseline), "--threads", "1", "--no-browser"]
+    demo = start([*(str(shipped[name]) for name in SIX), *judged])
+    fact = world.facts.untrained[0]
+    for key in (str(SIX.index("gguf-q4")), str(SIX.index("onnx-int4"))):
+        events = demo.events(model=key, way="raw", text=fact.prompt)
+        assert events[-1]["right"]
+        assert max(event["logprob"] for event in events if event["kind"] == "step") > math.log(0.5)
+    page = visit(demo.address, viewport={"width": 1280, "height": 900})
+    rows = page.locator("#chart tbody tr")
+    assert [row.locator(".format").inner_text() for row in rows.all()] == list(SIX)
+    page.get_by_role("button", name="Probe all files").click()
+    until(page, "document.querySelectorAll('#chart tbody .word').length === 6")
+    page.get_by_role("button", name="Measure the speed").click()
+    until(page, MEASURED)
+    for name in ("gguf-q4_0", "onnx-int4"):
+        report = edgeproof.gate(shipped[name], probes=world.pack, baseline=baseline, threads=1)
+        row = rows.nth(SIX.index(name))
+        assert row.locator(".word").inner_text() == str(report.verdict)
+        found = {one.name: one.found for one in report.judgement.criteria}
+        shown = [found[one] for one in ("leak", "recovery", "quantizing-cost", "unlearning-cost")]
+        assert row.locator("td .value").all_inner_texts()[2:] == [re.sub("^-", "\u2212", one) for one in shown]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
@@ -13,7 +12,6 @@ import threading
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
-import edgeproof
 import pytest
 from edgeproof.export.artifact.manifest import manifest_path
 from edgeproof_tests.demo.conftest import Demo
@@ -201,37 +199,6 @@ def test_a_sampled_reply_is_the_seeds(demo, world):
     question = {"model": "original", "way": "chat", "text": world.facts.forget[0].prompt, "sampled": True}
     one, same, other = (demo.events(**question, seed=seed)[-1]["text"] for seed in (1, 1, 2))
     assert one == same != other
-
-
-def test_an_onnx_folder_stands_beside_a_gguf_file(world, tmp_path):
-    """Asked, and gated: both engines give a reply token by token."""
-    pytest.importorskip("onnxruntime")
-    formats, out, baseline = ["gguf-q8_0", "onnx-int4"], tmp_path / "dist", tmp_path / "baseline.json"
-    edgeproof.export(base=world.base, adapter=world.adapter, format=formats, out=out, threads=1)
-    edgeproof.record_baseline(
-        base=world.base, adapter=world.adapter, format=formats, probes=world.pack, out=baseline, threads=1
-    )
-    shipped = [out / "tiny-qwen3-unlearned-Q8_0.gguf", out / "tiny-qwen3-unlearned-onnx-int4"]
-    judged = ["--probes", str(world.pack), "--baseline", str(baseline), "--threads", "1", "--no-browser"]
-    demo = Demo([*map(str, shipped), *judged])
-    try:
-        fact = world.facts.untrained[0]
-        for model in ("0", "1"):
-            events = demo.events(model=model, way="raw", text=fact.prompt)
-            assert events[-1]["kind"] == "end"
-            assert events[-1]["right"]
-            highest = max(event["logprob"] for event in events if event["kind"] == "step")
-            assert highest > math.log(0.5)
-        key = json.loads(demo.ask("POST", "enter", {})[1])["key"]
-        demo.ask("POST", "run", {"key": key, "model": "1"})
-        while (run := json.loads(demo.ask("GET", f"state?key={key}")[1])["runs"]["1"])["verdict"] is None:
-            assert run["phase"] != "failed", run["error"]
-        report = edgeproof.gate(shipped[1], probes=world.pack, baseline=baseline, threads=1)
-        assert run["verdict"]["verdict"] == str(report.verdict)
-        assert run["verdict"]["summary"] == report.summary
-    finally:
-        demo.interrupt()
-        demo.ended()
 
 
 def test_a_file_that_is_gone_is_a_message_and_the_page_lives_on(arguments, files, tmp_path):

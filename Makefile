@@ -10,7 +10,7 @@ PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
 
-.PHONY: quickstart demo test test-fast test-matrix test-blas lint mypy format clean
+.PHONY: quickstart demo phone phone-full test test-fast test-matrix test-blas lint mypy format clean
 
 quickstart: $(SLIM)/.quickstart
 	@$(SLIM)/bin/export-edge quickstart $(ARGS)
@@ -29,6 +29,18 @@ quickstart-out/.made: $(SLIM)/.quickstart
 
 $(SLIM)/.demo: $(SLIM)/.installed
 	@$(SLIM)/bin/python $(PIP) "$$(echo .cache/dist/*.whl)[demo]"
+	@touch $@
+
+# The probe for phones (docs/phone.md): three ARM64 programs, compiled by zig; cold, this takes minutes.
+phone: $(SLIM)/.zig
+	@PYTHONPATH=tests/official $(SLIM)/bin/python android_demo/build.py .cache/phone $(ARGS)
+
+# The tests that run them, under emulation; without the programs or qemu they fail.
+phone-full: phone $(FULL)/.installed
+	@EDGEPROOF_PHONE=$(CURDIR)/.cache/phone tests/run.sh -m phone $(ARGS)
+
+$(SLIM)/.zig: $(SLIM)/.installed constraints.txt
+	@$(SLIM)/bin/python $(PIP) ziglang
 	@touch $@
 
 test: $(SLIM)/.installed $(FULL)/.installed

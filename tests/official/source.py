@@ -23,7 +23,7 @@ PACKAGE = "llama-cpp-python"
 TREE = Path("vendor") / "llama.cpp"
 VOCABULARIES = ("llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2")
 """Of llama.cpp's own tests: `models/ggml-vocab-NAME.gguf`, texts (.inp), and the ids that transformers gave (.out)."""
-NEWEST = ("vendor/cpp-httplib/httplib.cpp", f"models/ggml-vocab-{VOCABULARIES[-1]}.gguf.out")
+NEWEST = ("src/llama.cpp", "ggml/src/ggml.c", "ggml/src/ggml-cpu/ops.cpp")
 """Files that caches of earlier versions lack."""
 HEAD = Path(".git") / "modules" / TREE / "HEAD"
 CHANGELOG = Path("CHANGELOG.md")
@@ -36,9 +36,11 @@ NEEDED = tuple(
         "convert_hf_to_gguf.py",
         "convert_lora_to_gguf.py",
         "ggml/include",
+        "ggml/src/ggml-cpu",
         "gguf-py",
         "include",
         "models/templates",
+        "src",
         "tools",
         "vendor",
         *(f"models/ggml-vocab-{name}.gguf{end}" for name in VOCABULARIES for end in ("", ".inp", ".out")),
@@ -60,9 +62,9 @@ def cache_folder() -> Path:
     return Path(home) / "edgeproof" / "official" if home else ROOT / ".cache" / "official"
 
 
-def find_source() -> Source:
-    """Return the source tree of the installed llama-cpp-python, downloading it where it is not whole yet."""
-    version = importlib.metadata.version(PACKAGE)
+def find_source(version: str | None = None) -> Source:
+    """Return the source tree of llama-cpp-python (default: the installed one), downloaded where it is not whole yet."""
+    version = version or importlib.metadata.version(PACKAGE)
     given = os.environ.get("EDGEPROOF_OFFICIAL_SOURCE")
     if given:
         folder = Path(given)
@@ -103,4 +105,6 @@ def _download(version: str, folder: Path) -> None:
 
 
 def _is_needed(name: str) -> bool:
+    if Path(name).parent == TREE / "ggml" / "src":  # its folders are back ends, of which the CPU's is enough
+        return True
     return name in {str(HEAD), str(CHANGELOG)} or any(name == path or name.startswith(f"{path}/") for path in NEEDED)

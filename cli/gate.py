@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("gate")
 @click.argument("artifact", type=opt.PATH)
-@click.argument("server", required=False, metavar="[URL]")
+@click.argument("engine", required=False, metavar="[ENGINE]")
 @click.option("--lora", type=opt.PATH, metavar="FILE", help="A GGUF LoRA; artifact and LoRA are gated as one.")
 @click.option(
     "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def command(artifact: Path, *, quiet: bool, as_json: bool, **options: Any) -> int:
     """Probe ARTIFACT, the very file that ships, and judge it.
 
-    URL, with --backend http, is a server that has ARTIFACT loaded, on a phone or a board (docs/phone.md).
+    ENGINE computes elsewhere (docs/phone.md): with --backend http it is the URL of a server that has ARTIFACT loaded,
+    with --backend adb (a phone on USB) and arm64-emulated the folder that `make phone` wrote.
 
     Exit codes: 0 PASS, 1 FAIL, 4 INCONCLUSIVE; 3 where no verdict could be reached.
     """

@@ -176,3 +176,11 @@ class StreamingBackend(Backend, Protocol):
         differ by rounding, since the engine decodes the reply token by token. Closing the iterator ends the
         computation. A watched continuation without tokens is an `InputError`.
         """
+
+
+@runtime_checkable
+class FinishingBackend(Backend, Protocol):
+    """A backend that keeps answers, so that a killed run can go on."""
+
+    def finish(self) -> None:
+        """Forget the answers kept: the run is complete."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def gate(
     artifact: StrPath,
-    server: str | None = None,
+    engine: str | None = None,
     *,
     lora: StrPath | None = None,
     format: str | None = None,  # noqa: A002 (the word of the command line)
@@ -45,7 +45,8 @@ def gate(
 
     Args:
         artifact: a GGUF file or an ONNX folder.
-        server: the URL of a server that has the artifact loaded, for the backend "http".
+        engine: what computes, for some backends: the URL of a server that has the artifact loaded ("http"), the folder
+            that `make phone` wrote ("adb", "arm64-emulated").
         lora: a GGUF LoRA; artifact and LoRA are gated as one.
         format: what the artifact is; read from the file by default.
         probes: the pack's folder, or a file encrypted with age.

@@ -6,6 +6,7 @@ beat), and one line here. Backend-specific options are passed by name.
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from edgeproof.runtime.server.connection import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from edgeproof.contracts.backend import StreamingBackend
 
@@ -26,8 +26,19 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "onnxruntime": "edgeproof.runtime.onnxruntime.backend:OnnxRuntime",
         "torch": "edgeproof.runtime.torch_reference:TorchReference",
         "http": "edgeproof.runtime.server.backend:HttpServer",
+        "adb": "edgeproof.runtime.probe.device:over_adb",
+        "arm64-emulated": "edgeproof.runtime.probe.emulated:arm64_emulated",
     }
 )
+
+ENGINES: Mapping[str, str] = MappingProxyType(
+    {
+        "http": "the URL of a server that has the file loaded",
+        "adb": "the folder that `make phone` wrote",
+        "arm64-emulated": "the folder that `make phone` wrote",
+    }
+)
+"""What `engine` is, for the backends that need it."""
 
 
 def backend_for(artifact: Path) -> str:
@@ -43,7 +54,7 @@ def open_backend(
     context_length: int | None = None,
     threads: int | None = None,
     accuracy_level: int | None = None,
-    server: str | None = None,
+    engine: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     beat: Callable[[], None] = no_beat,
 ) -> StreamingBackend:
@@ -52,18 +63,19 @@ def open_backend(
     Args:
         name: one of BACKENDS.
         artifact: the artifact: a GGUF for "llama.cpp", a folder with an ONNX graph for "onnxruntime", a Hugging Face
-            folder or a GGUF for "torch"; the GGUF that the server has loaded for "http".
+            folder or a GGUF for "torch"; a GGUF for "adb" and "arm64-emulated"; the GGUF that the server has loaded for
+            "http".
         lora: an adapter beside it, in the backend's format.
         context_length: maximum tokens of a request; default: the backend's.
         threads: default: the physical cores.
         accuracy_level: for "onnxruntime" only: 0 computes 4-bit products in float32, 4 with activations rounded to 8
             bits; default: the graph's.
-        server: for "http" only: the server's URL.
+        engine: for "http" the server's URL; for "adb" and "arm64-emulated" the folder with the probe's programs.
         timeout: seconds without a sign of progress after which the child is killed.
         beat: called several times a second while the child is waited for; may raise, which kills the child.
 
     Raises:
-        UsageError: unknown backend, an accuracy level for another backend, or a server's URL missing or not allowed.
+        UsageError: unknown backend, an accuracy level for another backend, or an engine missing or not allowed.
         ArtifactError: the artifact is missing, damaged, or of a kind that the backend cannot run.
         UnsupportedError: the backend needs a package that is not installed.
         BackendError: the child crashed or hung.
@@ -73,16 +85,16 @@ def open_backend(
         raise UsageError(f"no backend is named {name!r}", next_step=f"choose one of: {', '.join(BACKENDS)}")
     if accuracy_level is not None and name != "onnxruntime":
         raise UsageError(f"the backend {name} has no accuracy level", next_step="omit it, or use onnxruntime")
-    if (server is not None) != (name == "http"):
+    if (engine is not None) != (name in ENGINES):
         raise UsageError(
-            f"the backend {name} takes no server" if server is not None else "the backend http needs a server's URL",
-            next_step="export-edge gate FILE.gguf --backend http http://HOST:PORT …",
+            f"the backend {name} " + (f"needs {ENGINES[name]}" if engine is None else f"takes no {engine!r}"),
+            next_step="export-edge gate FILE.gguf --backend http http://HOST:PORT …, or --backend adb .cache/phone",
         )
     options: dict[str, int | str] = {}
     if accuracy_level is not None:
         options["accuracy_level"] = accuracy_level
-    if server is not None:
-        options["url"] = str(parse_address(server))
+    if engine is not None:
+        options |= {"url": str(parse_address(engine))} if name == "http" else {"engine": str(Path(engine).absolute())}
     return ChildBackend(
         BACKENDS[name],
         artifact,
@@ -91,5 +103,6 @@ def open_backend(
         threads=threads,
         options=options,
         timeout=timeout,
+        finishes=name in {"adb", "arm64-emulated"},
         beat=beat,
     )

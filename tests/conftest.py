@@ -22,6 +22,7 @@ sys.modules["edgeproof_tests"] = _package
 pytest_plugins = [
     "edgeproof_tests.browser",
     "edgeproof_tests.cpu_times",
+    "edgeproof_tests.phone",
     "edgeproof_tests.smollm2",
     "edgeproof_tests.world",
 ]

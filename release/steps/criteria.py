@@ -31,7 +31,7 @@ class Judging:
     baseline_key: Path | None = None
     report: Path | None = None
     backend: str | None = None
-    server: str | None = None
+    engine: str | None = None
     sign: Path | None = None
     show_answers: bool = False
     threads: int | None = None

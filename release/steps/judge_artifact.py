@@ -88,7 +88,7 @@ def judge_artifact(
     survival = read_survival(manifests[0])
     backend = judging.backend or backend_for(artifact)
     with open_backend(
-        backend, artifact, lora=lora, threads=judging.threads, server=judging.server, beat=beat
+        backend, artifact, lora=lora, threads=judging.threads, engine=judging.engine, beat=beat
     ) as engine:
         baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
         check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))

@@ -7,16 +7,18 @@ backend.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
+from edgeproof.contracts.backend import GenerateRequest, Generation, Score, ScoreRequest
 from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import UnsupportedError
+from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.requests import check_generations, check_scores
 from edgeproof.runtime.llama.finite_values import refuse_non_finite
 from edgeproof.runtime.llama.model import Model
+from edgeproof.runtime.opened import OpenedBackend
 from edgeproof.runtime.probe.described import described, measured_speed
 from edgeproof.runtime.probe.launch import sha256
 from edgeproof.runtime.probe.program import Program
@@ -26,7 +28,6 @@ from edgeproof.runtime.values import count_at, list_at, logprob_at, nonsense, nu
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from edgeproof.runtime.probe.launch import Launch
 
@@ -35,17 +36,13 @@ WAVE = 8
 """Generations that the probe has side by side."""
 
 
-def silence() -> None:
-    """Tell nobody that work goes on."""
-
-
 def refuse_unsupported(artifact: Path, lora: Path | None) -> None:
     """Refuse all but one GGUF file."""
     if lora is not None or artifact.is_dir():
         raise UnsupportedError("the probe runs one GGUF file", next_step="merge the adapter, or export a GGUF")
 
 
-class Probe:
+class Probe(OpenedBackend):
     """`Backend` through the probe program.
 
     Args:
@@ -70,7 +67,7 @@ class Probe:
         context_length: int | None = None,
         threads: int | None = None,
         patience: float = DEFAULT_PATIENCE,
-        beat: Callable[[], None] = silence,
+        beat: Callable[[], None] = no_beat,
     ) -> None:
         tokenizer = read_tokenizer(artifact)
         refuse_non_finite(artifact, beat)
@@ -95,11 +92,6 @@ class Probe:
             self.close()
             raise
 
-    @property
-    def info(self) -> ModelInfo:
-        """What is loaded."""
-        return self._info
-
     def finish(self) -> None:
         """Tell the probe that the run is complete: no other run takes its answers up."""
         self._program.ask({"finish": True})
@@ -108,14 +100,6 @@ class Probe:
         """End the program and free the vocabulary."""
         self._program.close()
         self._model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
         """Token ids of `text`; a BOS that `text` begins with is never doubled."""

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from edgeproof.contracts.backend import StreamingBackend
+from edgeproof.contracts.backend import FinishingBackend, StreamingBackend
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.runtime.process import packing
 from edgeproof.runtime.process.wire import Message, encode, receive
@@ -137,6 +137,10 @@ def _answer(backend: Backend, message: Message, serving: Serving) -> None:
         assert isinstance(messages, list)
         text = backend.render_chat(messages, add_generation_prompt=bool(fields["add_generation_prompt"]))
         serving.send(Message("done", {"text": text}))
+    elif message.kind == "finish":
+        if isinstance(backend, FinishingBackend):
+            backend.finish()
+        serving.send(Message("done", {}))
     else:
         raise BackendError(f"the child process got a message of the unknown kind {message.kind!r}")
 

@@ -19,6 +19,7 @@ from edgeproof.runtime.process.wire import Message
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from types import TracebackType
 
     from edgeproof.contracts.backend import GenerateRequest, Generation, Score, ScoreRequest, Step
 
@@ -40,6 +41,7 @@ class ChildBackend(OpenedBackend):
         threads: number of computing threads.
         options: backend-specific options, by name.
         timeout: seconds without progress after which the child is killed.
+        finishes: tell the backend when the context manager ends without an error (`FinishingBackend`).
         beat: called several times a second while this process waits for the child; may raise, which kills the child.
 
     Raises:
@@ -58,9 +60,10 @@ class ChildBackend(OpenedBackend):
         threads: int | None = None,
         options: Mapping[str, int | str] = MappingProxyType({}),
         timeout: float = DEFAULT_TIMEOUT,
+        finishes: bool = False,
         beat: Callable[[], None] = no_beat,
     ) -> None:
-        self._child = ChildProcess(timeout, beat)
+        self._child, self._finishes = ChildProcess(timeout, beat), finishes
         self._job: _Job | None = None
         fields = {
             "factory": factory,
@@ -85,6 +88,16 @@ class ChildBackend(OpenedBackend):
     def close(self) -> None:
         """End the child and wait for it; repeated calls have no effect."""
         self._child.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            idle = self._job is None or self._job.ended
+            if kind is None and self._finishes and idle and self._child.open:
+                self._ask(Message("finish", {}))
+        finally:
+            self.close()
 
     def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
         """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""

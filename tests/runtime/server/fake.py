@@ -1,7 +1,7 @@
 """A small llama-server in Python, over our own llama.cpp backend: honest, or with one fault.
 
     with Fake(model, fault="html") as fake:
-        open_backend("http", model, server=fake.url)
+        open_backend("http", model, engine=fake.url)
 
 It answers like llama.cpp's own (tests/runtime/server/test_llama_server.py holds that one to the same tests).
 """

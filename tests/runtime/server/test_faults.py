@@ -142,16 +142,16 @@ def test_a_server_that_is_none(model):
 )
 def test_a_url_that_is_none_or_holds_a_secret_is_a_usage_error(model, url):
     with pytest.raises(UsageError, match="must be like"):
-        open_backend("http", model, server=url)
+        open_backend("http", model, engine=url)
 
 
 def test_url_and_backend_belong_together(model):
-    with pytest.raises(UsageError, match="needs a server's URL"):
+    with pytest.raises(UsageError, match="needs the URL of a server"):
         open_backend("http", model)
-    with pytest.raises(UsageError, match=r"llama\.cpp takes no server"):
-        open_backend("llama.cpp", model, server="http://a")
+    with pytest.raises(UsageError, match=r"llama\.cpp takes no 'http:"):
+        open_backend("llama.cpp", model, engine="http://a")
     with pytest.raises(UnsupportedError, match="adapters cannot be seen"):
-        open_backend("http", model, server="http://a", lora=model)
+        open_backend("http", model, engine="http://a", lora=model)
 
 
 def test_probes_go_to_no_proxy(model, monkeypatch):

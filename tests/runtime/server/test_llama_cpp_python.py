@@ -58,7 +58,7 @@ def model(tmp_path_factory):
 def backends(model):
     with (
         serving(model, "--logits_all", "true") as url,
-        open_backend("http", model, server=url) as served,
+        open_backend("http", model, engine=url) as served,
         open_backend("llama.cpp", model, threads=1) as own,
     ):
         yield served, own
@@ -107,7 +107,7 @@ def test_what_is_shown_of_the_file_and_what_is_not(backends):
 
 
 def test_without_logits_it_cannot_score_and_says_so(model):
-    with serving(model, "--logits_all", "false") as url, open_backend("http", model, server=url) as backend:
+    with serving(model, "--logits_all", "false") as url, open_backend("http", model, engine=url) as backend:
         assert backend.info.unscored.startswith("it refuses to echo a prompt with log-probabilities")
         with pytest.raises(UnsupportedError, match="gives no log-probabilities of given answers: it refuses to echo"):
             list(backend.score([ScoreRequest((260, 65), (66,))]))
@@ -119,5 +119,5 @@ def test_without_logits_it_cannot_score_and_says_so(model):
 def test_numbers_that_stand_beside_other_tokens_are_seen(tmp_path):
     """llama-cpp-python 0.3.36 moves them by one place where a model has no BOS."""
     model = tiny_gguf.write(tmp_path / "tiny.gguf", add_bos=False)
-    with serving(model, "--logits_all", "true") as url, open_backend("http", model, server=url) as backend:
+    with serving(model, "--logits_all", "true") as url, open_backend("http", model, engine=url) as backend:
         assert backend.info.unscored == "the log-probabilities of a prompt stand beside other tokens than they are of"

@@ -27,7 +27,7 @@ def model(tmp_path_factory):
 def backends(model, llama_server):
     with (
         llama_server(model, "-c", 1024, "-fa", "off") as url,
-        open_backend("http", model, server=url) as served,
+        open_backend("http", model, engine=url) as served,
         open_backend("llama.cpp", model, threads=1) as own,
     ):
         yield served, own
@@ -106,7 +106,7 @@ def test_what_a_server_was_started_with_does_not_silence_an_answer(backends, mod
     asked = [GenerateRequest(tuple(b"Q: "), 12)]
     (expected,) = own.generate(asked)
     banned = ("--logit-bias", f"{expected.tokens[0]}-100", "--temp", "2", "--repeat-penalty", "3", "--ignore-eos")
-    with llama_server(model, "-fa", "off", *banned) as url, open_backend("http", model, server=url) as served:
+    with llama_server(model, "-fa", "off", *banned) as url, open_backend("http", model, engine=url) as served:
         assert list(served.generate(asked)) == [expected]
 
 
@@ -115,10 +115,10 @@ def test_a_server_with_a_grammar_is_refused(model, llama_server):
         llama_server(model, "--grammar", 'root ::= "yes"') as url,
         pytest.raises(BackendError, match="was started with a grammar"),
     ):
-        open_backend("http", model, server=url)
+        open_backend("http", model, engine=url)
 
 
 def test_a_server_of_another_file_is_refused(model, llama_server, tmp_path):
     other = tiny_gguf.write_as(tmp_path / "tiny.gguf", "Q8_0")
     with llama_server(other) as url, pytest.raises(ArtifactError, match="another model loaded than the artifact: size"):
-        open_backend("http", model, server=url)
+        open_backend("http", model, engine=url)

@@ -103,10 +103,11 @@ class ProbeScore:
 
     def impossible(self) -> str:
         """Name the first value that is not in its range; empty if all are."""
-        carried = () if self.carried_logprob is None else (self.carried_logprob,)
-        for logprob in (*self.logprobs, *carried):
+        for logprob in self.logprobs:
             if not LEAST_LOGPROB <= logprob <= 0:
                 return f"a log-probability of {logprob}"
+        if self.carried_logprob is not None and not LEAST_LOGPROB <= self.carried_logprob <= 0:
+            return f"a log-probability of {self.carried_logprob} in carrier sentences"
         for name in ("rouge_l", "exact_memorization", "extraction_strength"):
             share = getattr(self, name)
             if not 0 <= share <= 1:

@@ -63,7 +63,8 @@ def default_surfaces(probes: Sequence[Probe], system_prompt: str | None, *, chat
 
 def unasked(pack: Pack) -> tuple[str, ...]:
     """Return notes on surfaces that the pack could add for its forget probes."""
-    return tuple(said for said in (_paraphrases_unasked(pack), _languages_unasked(pack)) if said is not None)
+    examples = (_examples_unasked(pack, kind) for kind in (SurfaceKind.FEW_SHOT, SurfaceKind.SIBLINGS))
+    return tuple(filter(None, (_paraphrases_unasked(pack), *examples, _languages_unasked(pack))))
 
 
 def _paraphrases_unasked(pack: Pack) -> str | None:
@@ -75,6 +76,22 @@ def _paraphrases_unasked(pack: Pack) -> str | None:
     return (
         f"{having} of {len(forget)} forget probes of the pack {pack.name!r} have paraphrases, but no surface asks "
         "them: give every one a paraphrase, or name a [[surface]] of that kind with a template"
+    )
+
+
+def _examples_unasked(pack: Pack, kind: SurfaceKind) -> str | None:
+    """Return a note if solved examples go unasked because some probes, and not all, lack them."""
+    hidden = (Role.FORGET, Role.HOLDOUT)
+    surface = Surface(kind.value, kind, None, hidden, shots=SHOTS)
+    examples = Examples(pack.probes)
+    probes = [probe for probe in pack.probes if probe.role in hidden]
+    without = [probe.id for probe in probes if len(examples.shown(probe, surface)) < SHOTS]
+    if any(asked.kind == kind for asked in pack.asked(Role.FORGET)) or not 0 < len(without) < len(probes):
+        return None
+    return (
+        f"the pack {pack.name!r} is not asked by {kind.value}, since {len(without)} of {len(probes)} forget and "
+        f"holdout probes (the first is {without[0]!r}) have fewer than {SHOTS} solved examples: add probes whose answers are "
+        "not among theirs, or take these out"
     )
 
 

@@ -60,10 +60,19 @@ LEAKING_BEFORE = _Asked(
 
 
 class Share(NamedTuple):
-    """The leaking clusters, and all clusters asked."""
+    """The leaking clusters, and all clusters asked; `by_probe` counts probes of `Evidence.doubled` one by one."""
 
     leaking: frozenset[str]
     clusters: frozenset[str]
+    by_probe: Share | None = None
+
+
+class _Bound(NamedTuple):
+    """How many clusters leak of how many that can, and the upper bound of that share."""
+
+    hits: int
+    n: int
+    upper: float
 
 
 def known(evidence: Evidence) -> frozenset[str]:
@@ -79,8 +88,15 @@ def leaking(
 ) -> Share:
     """Return the leaking clusters: those with any probe that leaks, by `rule`, on any judged surface."""
     asks = list(asks)
-    leaking = (fact.cluster for fact, surface in asks if rule(scores[fact.probe, surface], evidence.policy))
-    return Share(frozenset(leaking), frozenset(fact.cluster for fact, _ in asks))
+    found = [fact for fact, surface in asks if rule(scores[fact.probe, surface], evidence.policy)]
+    share = Share(frozenset(fact.cluster for fact in found), frozenset(fact.cluster for fact, _ in asks))
+    if not evidence.doubled:
+        return share
+
+    def one_by_one(facts: Iterable[ProbeFacts]) -> frozenset[str]:
+        return frozenset(fact.probe if fact.cluster in evidence.doubled else fact.cluster for fact in facts)
+
+    return share._replace(by_probe=Share(one_by_one(found), one_by_one(fact for fact, _ in asks)))
 
 
 def leak(evidence: Evidence) -> Criterion:
@@ -172,13 +188,21 @@ def _share_criterion(
     Clusters unknown to the base cannot leak and must not dilute the share. For the upper bound, which a PASS needs, a
     cluster that leaks although the base does not counts in numerator and denominator, which can only raise the bound.
     For the p-value and the lower bound, which a FAIL needs, only the known clusters count.
+
+    Clusters that ask for the same thing are one cluster, since they are one piece of evidence. But if they leak, one
+    cluster hides them all: the upper bound is the larger of this one and that with their probes counted one by one.
     """
     policy = evidence.policy
-    base = known(evidence) & share.clusters
-    counted = base | share.leaking
-    hits, n = len(share.leaking), len(counted)
+    given = leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
+    base = given.leaking & share.clusters
+    hits, n, upper = bound = _bound(share, base, policy)
+    found = f"{hits} of {n} known clusters"
     hits_known, n_known = len(share.leaking & base), len(base)
-    upper = share_bounds(hits, n, alpha=policy.alpha).upper if n else 1.0
+    if share.by_probe and given.by_probe:
+        apart = _bound(share.by_probe, given.by_probe.leaking, policy)
+        if apart.upper > upper:
+            bound, upper = apart, apart.upper
+            found += f", or {apart.hits} of {apart.n} with those that ask for the same thing counted one by one"
     lower = share_bounds(hits_known, n_known, alpha=policy.alpha).lower if n_known else 0.0
     met = upper <= policy.leak_share
     unknown = share.clusters - base
@@ -195,10 +219,10 @@ def _share_criterion(
         level=policy.confidence,
         p_missed=share_p_above(hits_known, n_known, policy.leak_share) if n_known else 1.0,
         clusters=n,
-        found=f"{hits} of {n} known clusters",
+        found=found,
         meaning=f"{asked.meaning} Known is what the base in this format, or this file, gives away.",
         method="Clopper-Pearson",
-        to_decide="" if met else _forecast(hits, n, policy),
+        to_decide="" if met else _forecast(bound.hits, bound.n, policy),
         details={
             LEAKING: hits,
             "known": n_known,
@@ -207,6 +231,11 @@ def _share_criterion(
             **(details or {}),
         },
     )
+
+
+def _bound(share: Share, base: frozenset[str], policy: Policy) -> _Bound:
+    hits, n = len(share.leaking), len(base | share.leaking)
+    return _Bound(hits, n, share_bounds(hits, n, alpha=policy.alpha).upper if n else 1.0)
 
 
 def _forecast(hits: int, n: int, policy: Policy) -> str:

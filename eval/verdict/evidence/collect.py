@@ -71,6 +71,7 @@ def collect(artifact: Measurement, baseline: Baseline, policy: Policy, *, format
         policy=policy,
         unsampled=unsampled,
         scored=artifact.scored,
+        doubled=frozenset(name for key, name in baseline.asked_twice.items() if key.startswith(f"{Role.FORGET}/")),
     )
 
 

@@ -33,6 +33,7 @@ class Evidence:
         ignorance: by probe and surface, for forget probes on surfaces of `RECOVERY_KINDS`.
         scored: whether the artifact's engine gave log-probabilities; without them `artifact` has replies alone.
         unsampled: measurements of the baseline without the samples that the policy asks for.
+        doubled: forget clusters that stand for others too, which ask for the same thing.
 
     """
 
@@ -49,6 +50,7 @@ class Evidence:
     policy: Policy
     unsampled: tuple[str, ...] = ()
     scored: bool = True
+    doubled: frozenset[str] = frozenset()
 
     def asks(
         self,

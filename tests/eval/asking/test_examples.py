@@ -14,6 +14,7 @@ from edgeproof.eval.measurement import Role
 from edgeproof.eval.measuring.measure import measure
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.packs.surfaces import unasked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,14 @@ def test_too_few_examples_are_an_error_where_they_are_named_and_no_surface_by_de
     with pytest.raises(PackError, match=f"shows {SHOTS} solved examples .* has {SHOTS - 1} suitable retain probes"):
         prompts(pack, SurfaceKind.FEW_SHOT)
     assert [s.name for s in make(tmp_path / "b", "", kept=few).surfaces if s.shots] == ["siblings"]
+
+
+def test_a_probe_without_examples_does_not_take_the_surface_from_all_in_silence(tmp_path: Path) -> None:
+    kept = {**dict(list(KEPT.items())[: SHOTS - 1]), "Texas": "Paris"}
+    pack = make(tmp_path, "", kept=kept)
+    assert [s.name for s in pack.surfaces if s.shots] == ["siblings"]
+    (said,) = unasked(pack)
+    assert "not asked by few-shot, since 1 of 6 forget and holdout probes (the first is 'France')" in said
 
 
 def test_the_default_surfaces_have_both_kinds_where_the_pack_allows_them(tmp_path: Path) -> None:

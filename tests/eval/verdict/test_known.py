@@ -110,3 +110,39 @@ def test_more_leaks_never_make_a_better_verdict_whatever_the_base_knows():
         ]
         found = [order.index(verdict) for verdict in verdicts]
         assert found == sorted(found)
+
+
+class OneCity(World):
+    """The first 40 clusters ask for the same thing and count as the first of them."""
+
+    def facts(self):
+        return tuple(
+            dataclasses.replace(fact, cluster="country 0")
+            if fact.role == Role.FORGET and int(fact.cluster.split()[1]) < 40
+            else fact
+            for fact in super().facts()
+        )
+
+    def baseline(self, *arguments, **models):
+        twice = {f"forget/country {number}": "country 0" for number in range(1, 40)}
+        return dataclasses.replace(super().baseline(*arguments, **models), asked_twice=twice)
+
+
+def test_one_cluster_does_not_hide_the_many_that_ask_for_the_same_thing():
+    world = OneCity(forget=120, known=120)
+    leak = gate(world, leaking(world, 1)).criterion("leak")
+    assert share_bounds(1, 81, alpha=0.05).upper < 0.10
+    assert (
+        leak.found == "1 of 81 known clusters, or 40 of 160 with those that ask for the same thing counted one by one"
+    )
+    assert leak.upper == share_bounds(40, 160, alpha=0.05).upper
+    assert leak.status == Status.UNDECIDED
+    clean = gate(world).criterion("leak")
+    assert (clean.status, clean.upper) == (Status.MET, share_bounds(0, 81, alpha=0.05).upper)
+
+
+def test_the_same_thing_asked_often_is_still_one_piece_of_evidence():
+    world = OneCity(forget=57, known=57)
+    leak = gate(world).criterion("leak")
+    assert (leak.found, leak.upper) == ("0 of 18 known clusters", share_bounds(0, 18, alpha=0.05).upper)
+    assert gate(world).verdict == Verdict.INCONCLUSIVE

@@ -90,8 +90,8 @@ def _examples_unasked(pack: Pack, kind: SurfaceKind) -> str | None:
         return None
     return (
         f"the pack {pack.name!r} is not asked by {kind.value}, since {len(without)} of {len(probes)} forget and "
-        f"holdout probes (the first is {without[0]!r}) have fewer than {SHOTS} solved examples: add probes whose answers are "
-        "not among theirs, or take these out"
+        f"holdout probes (the first is {without[0]!r}) have fewer than {SHOTS} solved examples: add probes whose "
+        "answers are not among theirs, or take these out"
     )
 
 

@@ -109,8 +109,9 @@ class Build:
     def compile(self, unit: Unit) -> Path:
         """Return the unit's object, compiled where it is not there yet."""
         driver = "cc" if unit.source.suffix == ".c" else "c++"
-        where = (f"-ffile-prefix-map={self.tree}=llama.cpp", f"-ffile-prefix-map={self.folder}=made",
-                 f"-ffile-prefix-map={ROOT}=edgeproof")  # fmt: skip
+        # The last map that fits counts: the folder may lie within the checkout.
+        where = (f"-ffile-prefix-map={ROOT}=edgeproof", f"-ffile-prefix-map={self.tree}=llama.cpp",
+                 f"-ffile-prefix-map={self.folder}=made")  # fmt: skip
         arguments = [driver, *SHARED, *where, *unit.flags, "-c", str(unit.source)]
         sources = sorted(PROBE.parent.iterdir()) if unit.source == PROBE else [unit.source]
         key = hashlib.sha256("\0".join([self.zig, self.commit, *arguments]).encode())

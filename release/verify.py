@@ -99,16 +99,17 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     from edgeproof.export.artifact.kind import identify_format, rounds_activations
     from edgeproof.export.artifact.manifest import digest_file, manifest_path
     from edgeproof.release.steps.digests import digest_whole
+    from edgeproof.runtime.llama.rope_factors import rope_factors
     from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 
     paths = (artifact,) if lora is None else (artifact, lora)
     whole = digest_whole(paths)
     manifest = manifest_path(artifact)
     try:
-        form, rounds = identify_format(artifact), rounds_activations(artifact)
+        form, rounds, factors = identify_format(artifact), rounds_activations(artifact), rope_factors(artifact)
         prompt = folder_prompt_digest(artifact) if artifact.is_dir() else gguf_prompt_digest(artifact)
     except ArtifactError:
-        form, rounds, prompt = None, False, None  # damaged: its digest tells
+        form, rounds, factors, prompt = None, False, None, None  # damaged: its digest tells
     contents = [_manifest(manifest_path(path)) for path in paths]
     return ArtifactDigests(
         sha256=whole.sha256,
@@ -118,6 +119,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         survival=_read(read_survival, contents[0]),
         format=form,
         rounds=rounds,
+        original_context=None if factors is None else factors.original,
         prompt_digest=prompt,
         sources=_read(read_sources, contents),
     )

@@ -54,6 +54,7 @@ def open_backend(
     context_length: int | None = None,
     threads: int | None = None,
     accuracy_level: int | None = None,
+    long_rope: bool = False,
     engine: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     beat: Callable[[], None] = no_beat,
@@ -70,12 +71,14 @@ def open_backend(
         threads: default: the physical cores.
         accuracy_level: for "onnxruntime" only: 0 computes 4-bit products in float32, 4 with activations rounded to 8
             bits; default: the graph's.
+        long_rope: for "llama.cpp" only: compute with the long rope factors, as large contexts do; default: by size.
         engine: for "http" the server's URL; for "adb" and "arm64-emulated" the folder with the probe's programs.
         timeout: seconds without a sign of progress after which the child is killed.
         beat: called several times a second while the child is waited for; may raise, which kills the child.
 
     Raises:
-        UsageError: unknown backend, an accuracy level for another backend, or an engine missing or not allowed.
+        UsageError: unknown backend, an accuracy level or long_rope for another backend, or an engine missing or not
+            allowed.
         ArtifactError: the artifact is missing, damaged, or of a kind that the backend cannot run.
         UnsupportedError: the backend needs a package that is not installed.
         BackendError: the child crashed or hung.
@@ -85,6 +88,8 @@ def open_backend(
         raise UsageError(f"no backend is named {name!r}", next_step=f"choose one of: {', '.join(BACKENDS)}")
     if accuracy_level is not None and name != "onnxruntime":
         raise UsageError(f"the backend {name} has no accuracy level", next_step="omit it, or use onnxruntime")
+    if long_rope and name != "llama.cpp":
+        raise UsageError(f"the backend {name} cannot be told its rope factors", next_step="omit it, or use llama.cpp")
     if (engine is not None) != (name in ENGINES):
         raise UsageError(
             f"the backend {name} " + (f"needs {ENGINES[name]}" if engine is None else f"takes no {engine!r}"),
@@ -93,6 +98,8 @@ def open_backend(
     options: dict[str, int | str] = {}
     if accuracy_level is not None:
         options["accuracy_level"] = accuracy_level
+    if long_rope:
+        options["long_rope"] = True
     if engine is not None:
         options |= {"url": str(parse_address(engine))} if name == "http" else {"engine": str(Path(engine).absolute())}
     return ChildBackend(

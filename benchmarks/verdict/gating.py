@@ -13,8 +13,8 @@ from edgeproof.eval.baselines.file import assemble_baseline
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import measure, measure_again
 from edgeproof.eval.measuring.replies import base_carriers
-from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.second_computation import judge_both
 from edgeproof.runtime.llama.backend import LlamaCpp
 from edgeproof.runtime.onnxruntime.backend import OnnxRuntime
 

@@ -100,25 +100,32 @@ def measure_again(
     label: str,
     progress: Progress,
     carriers: Sequence[Carrier] = (),
+    greedy_too: bool = False,
 ) -> Measurement:
     """Score the forget probes of `measurement` again with `backend`, which computes the same file differently.
 
     Everything else (other roles, decoys, greedy and sampled answers) is copied. An answer counts as right if it was, or
-    if every token of it is now the argmax.
+    if every token of it is now the argmax; with `greedy_too`, also if the greedy reply, generated again, is right.
 
     Raises:
         PackError: `measurement` is of another pack.
         BackendError: as for `measure`.
 
     """
-    replies = first_replies(pack, backend, label=label, progress=progress, roles=frozenset({Role.FORGET}))
+    said: dict[GenerateRequest, Generation] = {}
+    replies = first_replies(pack, backend, label=label, progress=progress, roles=frozenset({Role.FORGET}), said=said)
     asks = encode_pack(pack, backend, carriers=carriers, replies=replies)
     if [(ask.probe.id, ask.surface.name) for ask in asks] != [(s.probe, s.surface) for s in measurement.scores]:
         raise PackError(f"the measurement {measurement.label!r} is not of this pack", next_step="measure it again")
     again = [index for index, ask in enumerate(asks) if ask.probe.role == Role.FORGET]
     plans = plan_scores(pack, backend, [asks[index] for index in again], carriers, decoys=False)
     scores = list(measurement.scores)
-    for index, plan, found in zip(again, plans, _scored(plans, backend, label=label, progress=progress), strict=True):
+    scored = _scored(plans, backend, label=label, progress=progress)
+    right = [False] * len(plans)
+    if greedy_too:
+        generations = _greedy_answers(plans, scored, backend, said, label=label, progress=progress, hear=UNHEARD)
+        right = [is_right(plan.ask, one.text, backend) for plan, one in zip(plans, generations, strict=True)]
+    for index, plan, found, replied in zip(again, plans, scored, right, strict=True):
         if plan.choices:
             scores[index] = choice_record(plan, found)
             continue
@@ -127,7 +134,7 @@ def measure_again(
         scores[index] = replace(
             scores[index],
             logprobs=answer_logprobs(own),
-            right=scores[index].right or all(greedy),
+            right=scores[index].right or all(greedy) or replied,
             exact_memorization=exact_memorization(greedy),
             extraction_strength=extraction_strength(greedy),
             carried_logprob=carried_logprob(plan, found),

@@ -46,7 +46,7 @@ def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
         lines.append(f"| control: {prose(control.title)} | {control.status} | {prose(control.found)} | |")
     if judgement.precise is not None:
         precise = judgement.precise
-        lines.append(f"| without rounding activations | {precise.verdict} | {prose(precise.reason)} | |")
+        lines.append(f"| {precise.how} | {precise.verdict} | {prose(precise.reason)} | |")
     lines += _asking_lines(judgement)
     lines += ["", *(f"{number}. {prose(step)}" for number, step in enumerate(judgement.next_steps, start=1))]
     if judgement.notes:

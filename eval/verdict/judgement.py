@@ -44,6 +44,7 @@ class Reason(StrEnum):
     UNDECIDED = "too little evidence"
     UNSCORED = "the engine gives no log-probabilities"
     ROUNDING = "it depends on how the processor rounds"
+    ROPE = "it depends on the size of the context"
 
 
 LEAKING = "leaking"
@@ -268,6 +269,11 @@ class ProbeRow:
     carried_logprob: float | None
 
 
+def computes_long_rope(backend: Mapping[str, str]) -> bool:
+    """Whether the options of a backend say that it took the long rope factors alone."""
+    return backend.get("rope_factors") == "long"
+
+
 @dataclass(frozen=True)
 class PreciseRow:
     """Repeated measurement of a forget probe on a surface; the rest is as in its `ProbeRow`."""
@@ -283,7 +289,7 @@ class PreciseRow:
 
 @dataclass(frozen=True)
 class Precise:
-    """Judgement of the same file computed without rounded activations.
+    """Judgement of the same file computed in the other way: without rounded activations, or with long rope factors.
 
     Attributes:
         verdict: the verdict by the same baseline and policy.
@@ -304,6 +310,11 @@ class Precise:
     backend: Mapping[str, str]
     probes: tuple[PreciseRow, ...]
 
+    @property
+    def how(self) -> str:
+        """What is different in this computation, in words."""
+        return "with the long rope factors" if computes_long_rope(self.backend) else "without rounding activations"
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -320,7 +331,8 @@ class Judgement:
         surfaces: judged surfaces of forget probes.
         retain_surfaces: judged surfaces of retain probes.
         asking: how strongly the pack asks.
-        precise: the same file computed without rounding activations; None where nothing rounds them by choice.
+        precise: the same file computed without rounding activations, or with the long rope factors; None where an
+            engine has no such choice.
 
     """
 

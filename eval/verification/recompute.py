@@ -22,9 +22,9 @@ from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.disclosure import probe_digests
 from edgeproof.eval.report.read import AGAIN
 from edgeproof.eval.report.write import encode, report_json
-from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy, read_policy
+from edgeproof.eval.verdict.second_computation import half_judged, judge_both
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,8 @@ class ArtifactDigests(NamedTuple):
 
     `bytes` is the size of its files together.
     `survival` is the manifest's survival map. `format` is the format that the file declares, None if unknown; `rounds`
-    is whether its products round activations, so that the report must also have a computation without rounding.
+    is whether its products round activations, so that the report must also have a computation without rounding;
+    `original_context` is where its long rope factors begin, None if it has one set of factors.
     `prompt_digest` covers its prompting, `sources` is its manifest's base and adapters; None if unknown. Both are
     compared with the baseline.
     """
@@ -57,6 +58,7 @@ class ArtifactDigests(NamedTuple):
     survival: AdapterSurvival | None = None
     format: str | None = None
     rounds: bool = False
+    original_context: int | None = None
     prompt_digest: str | None = None
     sources: Sources | None = None
 
@@ -97,7 +99,7 @@ def judge_again(
         check_sources(baseline.sources, artifact.sources, again=record_command(name, baseline.sources))
         shipped = _measurement(report, baseline)
         if report["precise"] is None:
-            judgement = judge(shipped, baseline, policy, format=name)
+            judgement = half_judged(judge(shipped, baseline, policy, format=name), artifact.original_context)
         else:
             judgement = judge_both(shipped, _precise(report["precise"], shipped), baseline, policy, format=name)
     except EdgeproofError as error:
@@ -152,7 +154,7 @@ def _precise(recorded: Mapping[str, Any], shipped: Measurement) -> Measurement:
         else score
         for score in shipped.scores
     )
-    return replace(shipped, label="float activations", backend=dict(recorded["backend"]), scores=scores)
+    return replace(shipped, label="second computation", backend=dict(recorded["backend"]), scores=scores)
 
 
 def context_of(report: Mapping[str, Any]) -> ReportContext:

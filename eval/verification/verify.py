@@ -23,6 +23,7 @@ from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.packs.files import open_pack
 from edgeproof.eval.report.read import AGAIN, read_report
 from edgeproof.eval.report.write import REPORT, REPORTS, encode
+from edgeproof.eval.verdict.judgement import computes_long_rope
 from edgeproof.eval.verification.recompute import (
     NAMED,
     ArtifactDigests,
@@ -123,6 +124,9 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
     levels = report["backend"].get("accuracy_level", "none")
     if report["precise"] is None and (found.rounds or levels not in UNROUNDED):
         yield "report: the artifact rounds activations, and what it gives without rounding is not in the report"
+    second = report["precise"]
+    if found.original_context is not None and second is not None and not computes_long_rope(second["backend"]):
+        yield "report: its second computation is not the one with the artifact's long rope factors"
 
 
 def _inputs(report: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:

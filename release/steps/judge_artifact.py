@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.progress import no_beat
@@ -66,12 +67,13 @@ def judge_artifact(
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.measuring.measure import measure, measure_again
     from edgeproof.eval.report.survival import read_survival
-    from edgeproof.eval.verdict.float_activations import judge_both
     from edgeproof.eval.verdict.judge import judge
+    from edgeproof.eval.verdict.second_computation import half_judged, judge_both
     from edgeproof.export.artifact.manifest import manifest_path, read_provenance
     from edgeproof.release.steps.changes import refuse_changed, states
     from edgeproof.release.steps.digests import choose_format, digest_whole, refuse_other_bytes
     from edgeproof.runtime import backend_for, open_backend
+    from edgeproof.runtime.llama.rope_factors import rope_factors
 
     pack, policy, judging = criteria.pack, criteria.policy, criteria.judging
     artifact, lora = candidate.artifact, candidate.lora
@@ -87,6 +89,7 @@ def judge_artifact(
     manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(artifact))
     survival = read_survival(manifests[0])
     backend = judging.backend or backend_for(artifact)
+    factors = rope_factors(artifact)
     with open_backend(
         backend, artifact, lora=lora, threads=judging.threads, engine=judging.engine, beat=beat
     ) as engine:
@@ -109,15 +112,25 @@ def judge_artifact(
         seconds = time.monotonic() - began
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
     precise = None
-    if rounds:
-        with open_backend(backend, artifact, threads=judging.threads, accuracy_level=0, beat=beat) as engine:
+    long_rope = factors is not None and backend == "llama.cpp"
+    if rounds or long_rope:
+        with open_backend(
+            backend,
+            artifact,
+            lora=lora,
+            threads=judging.threads,
+            accuracy_level=0 if rounds else None,
+            long_rope=long_rope,
+            beat=beat,
+        ) as engine:
             precise = measure_again(
                 pack,
                 engine,
                 measurement,
-                label="float activations",
+                label="long rope factors" if long_rope else "float activations",
                 progress=progress,
                 carriers=baseline.carriers,
+                greedy_too=long_rope,
             )
     refuse_changed(watched, before, done="probed", again="gate")
     refuse_other_bytes(paths, whole)
@@ -128,4 +141,8 @@ def judge_artifact(
         progress.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")
     if precise is not None:
         return judge_both(measurement, precise, baseline, policy, format=format_name), described
-    return judge(measurement, baseline, policy, format=format_name), described
+    if factors is not None:
+        engines = {"rope_factors": f"{factors.chosen()}, as the engine chose: not known"}
+        measurement = replace(measurement, backend={**measurement.backend, **engines})
+    judgement = judge(measurement, baseline, policy, format=format_name)
+    return half_judged(judgement, None if factors is None else factors.original), described

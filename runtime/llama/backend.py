@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import ModelInfo
+from edgeproof.contracts.errors import UnsupportedError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.backend import BatchingBackend
 from edgeproof.runtime.batching.prefixes import jobs
@@ -17,6 +18,7 @@ from edgeproof.runtime.batching.work_queue import Lot
 from edgeproof.runtime.batching.workers import Workers
 from edgeproof.runtime.llama.finite_values import refuse_non_finite
 from edgeproof.runtime.llama.model import Model, may_repack
+from edgeproof.runtime.llama.rope_factors import LONG, ROPE_FACTORS, rope_factors
 from edgeproof.runtime.llama.streams import MIN_ROWS, ROW_GRAIN
 from edgeproof.runtime.llama.worker import LlamaWorker
 from edgeproof.runtime.processor import physical_cores, processor_name
@@ -45,6 +47,9 @@ MAX_ROWS = 512
 MAX_WAVE = 32
 """Maximum number of requests that a worker computes side by side."""
 
+CELL_GRAIN = 256
+"""llama.cpp makes streams in multiples of this many cells."""
+
 DEFAULT_CONTEXT = 8192
 """Maximum default context length."""
 
@@ -57,11 +62,14 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
         lora: a GGUF LoRA adapter to apply unmerged.
         context_length: maximum tokens of a request; default: the model's training context, at most 8,192.
         threads: number of single-threaded workers; default: the physical cores available to this process.
+        long_rope: compute every request with the long rope factors, as in a context beyond the original one; default:
+            llama.cpp's choice, with contexts no larger than a request needs.
         beat: called during the work; may raise to stop it.
 
     Raises:
         ArtifactError: the file is not a GGUF, truncated, or of an unknown architecture; or the adapter is of another
             base.
+        UnsupportedError: `long_rope` for a file without long rope factors.
 
     """
 
@@ -72,13 +80,18 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
         lora: Path | None = None,
         context_length: int | None = None,
         threads: int | None = None,
+        long_rope: bool = False,
         beat: Callable[[], None] = no_beat,
     ) -> None:
         tokenizer = read_tokenizer(artifact)
+        self._factors, self._long_rope = rope_factors(artifact), long_rope
+        if long_rope and self._factors is None:
+            raise UnsupportedError(f"{artifact} has no long rope factors", next_step="omit long_rope")
         for path in (artifact, *([] if lora is None else [lora])):
             refuse_non_finite(path, beat)
         self._threads = threads or physical_cores()
-        self._model = Model(artifact, lora, beat)
+        override = self._factors.override() if self._factors is not None and long_rope else {}
+        self._model = Model(artifact, lora, beat, override=override)
         size = self._model.vocabulary_size
         rows = min(MAX_ROWS, LOGITS_BYTES // (4 * size)) // self._threads
         self._rows = max(32, rows - rows % MIN_ROWS)
@@ -109,7 +122,7 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
         """Group items by their stream size, small ones first, then by common prefix."""
         groups: dict[int, list[Item]] = {}
         for item, length in zip(items, lengths, strict=True):
-            groups.setdefault(_cells(length + MIN_ROWS), []).append(item)
+            groups.setdefault(self._cells(length + MIN_ROWS), []).append(item)
         for cells, group in sorted(groups.items()):
             wave = self._wave(cells)
             made = jobs(group, wave if wave > 1 else len(group))
@@ -119,9 +132,15 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
     _generate_lots = _score_lots
 
     def _stream_lot(self, one: Watching) -> Lot:
-        cells = _cells(one.longest + MIN_ROWS)
+        cells = self._cells(one.longest + MIN_ROWS)
         # A recurrent memory cannot be taken back: what is watched needs a stream of its own.
         return Lot((one.prompt,), cells, max(self._wave(cells), 2 if self._model.recurrent else 1))
+
+    def _cells(self, length: int) -> int:
+        """Return the stream size; one within the original context, if there is one, so that short factors are used."""
+        cells = _cells(length)
+        within = length + -length % CELL_GRAIN
+        return within if self._factors is not None and within <= self._factors.original < cells else cells
 
     def _wave(self, cells: int) -> int:
         """Return the number of requests of this size per worker; below MIN_ROWS it does not depend on `threads`."""
@@ -131,7 +150,9 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
         return wave - wave % ROW_GRAIN if wave >= ROW_GRAIN else wave
 
     def _options(self, lora: Path | None) -> dict[str, str]:
-        return {
+        factors = self._factors
+        chosen = {} if factors is None else {ROPE_FACTORS: LONG if self._long_rope else factors.chosen()}
+        return chosen | {
             "threads": str(self._threads),
             "rows": str(self._rows * self._threads),
             "flash_attention": "off",

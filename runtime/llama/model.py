@@ -6,6 +6,7 @@ It uses llama-cpp-python's low-level functions, which mirror llama.h and are doc
 from __future__ import annotations
 
 import ctypes
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, BackendError
@@ -13,17 +14,26 @@ from edgeproof.contracts.gguf_header import read_metadata
 from edgeproof.runtime.llama import log as llama_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _NO = False
 
 
 class Model:
-    """A loaded model with its vocabulary; without weights if `vocabulary_only`. `close` frees it."""
+    """A loaded model with its vocabulary; without weights if `vocabulary_only`. `close` frees it.
+
+    `override` replaces integers of the file's metadata, by key.
+    """
 
     def __init__(
-        self, artifact: Path, lora: Path | None, beat: Callable[[], None], *, vocabulary_only: bool = False
+        self,
+        artifact: Path,
+        lora: Path | None,
+        beat: Callable[[], None],
+        *,
+        vocabulary_only: bool = False,
+        override: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         import llama_cpp
 
@@ -32,7 +42,7 @@ class Model:
         self.adapter = None
         llama_log.listen()
         llama_cpp.llama_backend_init()
-        self.handle = self._load(artifact, beat, vocabulary_only=vocabulary_only)
+        self.handle = self._load(artifact, beat, vocabulary_only=vocabulary_only, override=override)
         vocabulary = llama_cpp.llama_model_get_vocab(self.handle)
         if llama_cpp.llama_vocab_type(vocabulary) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             raise ArtifactError(f"{artifact} has no tokenizer", next_step="export it with its tokenizer")
@@ -153,12 +163,18 @@ class Model:
             "size": int(api.llama_model_size(model)),
         }
 
-    def _load(self, artifact: Path, beat: Callable[[], None], *, vocabulary_only: bool) -> object:
+    def _load(
+        self, artifact: Path, beat: Callable[[], None], *, vocabulary_only: bool, override: Mapping[str, int]
+    ) -> object:
         api = self._api
         options = api.llama_model_default_params()
         options.vocab_only = vocabulary_only
         options.n_gpu_layers = 0
         options.use_extra_bufts = may_repack()
+        replaced = (api.llama_model_kv_override * (len(override) + 1))()  # an empty key ends it
+        for entry, (key, value) in zip(replaced, override.items(), strict=False):
+            entry.tag, entry.key, entry.value.val_i64 = api.LLAMA_KV_OVERRIDE_TYPE_INT, key.encode(), value
+        options.kv_overrides = replaced
 
         def on_progress(_share: float, _data: object) -> bool:
             beat()
@@ -167,7 +183,7 @@ class Model:
         options.progress_callback = callback = api.llama_progress_callback(on_progress)
         llama_log.forget()
         handle = api.llama_model_load_from_file(str(artifact).encode(), options)
-        del callback
+        del callback, replaced
         if not handle:
             raise ArtifactError(
                 f"llama.cpp cannot load {artifact} ({artifact.stat().st_size:,} bytes): {llama_log.last_lines()}",

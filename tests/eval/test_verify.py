@@ -28,9 +28,9 @@ from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.disclosure import probe_digests
 from edgeproof.eval.report.write import encode, write_reports
-from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_policy
+from edgeproof.eval.verdict.second_computation import judge_both
 from edgeproof.eval.verification.recompute import ArtifactDigests, Inputs
 from edgeproof.eval.verification.verify import verify
 from edgeproof_tests.eval.worlds import World, leaking
@@ -565,6 +565,16 @@ def test_a_report_of_a_rounding_artifact_whose_other_computation_was_cut_out_is_
 def test_a_report_that_says_itself_that_activations_were_rounded_needs_the_other_computation(gated, level):
     forge(gated, lambda report: report["backend"].update(accuracy_level=level))
     refused(gated, "what it gives without rounding is not in the report", key=False)
+
+
+def of_two_rope_factors(gated):
+    return dataclasses.replace(gated, digests=gated.digests._replace(original_context=4096))
+
+
+def test_a_second_computation_that_is_not_the_one_with_the_long_rope_factors_is_refused(tmp_path):
+    whole = write(tmp_path / "whole", WORLD.good, precise=WORLD.good)
+    assert whole.verify().verdict == "INCONCLUSIVE"
+    refused(of_two_rope_factors(whole), "is not the one with the artifact's long rope factors")
 
 
 def test_a_report_of_another_format_than_the_file_says_is_refused(gated):

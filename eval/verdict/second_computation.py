@@ -1,7 +1,8 @@
-"""Second judgement without rounded activations, to detect verdicts that depend on a processor's rounding.
+"""Second judgement of a file that devices compute in two ways; PASS needs both (`measure.measure_again`).
 
 An int4 graph whose products round activations to 8 bits (onnxruntime's accuracy level 4) gives other numbers on a
-device that does not round. The forget probes are scored both ways (`measure.measure_again`); PASS needs both.
+device that does not round. A GGUF with short and long rope factors is another function in a context beyond its original
+one. An engine whose factors cannot be chosen leaves a file with two sets half judged, which is no PASS (`half_judged`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.verdict.judge import judge
-from edgeproof.eval.verdict.judgement import Precise, PreciseRow, Reason
+from edgeproof.eval.verdict.judgement import Precise, PreciseRow, Reason, computes_long_rope
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,9 +31,9 @@ def judge_both(
     *,
     format: str,  # noqa: A002 (the word of the command line)
 ) -> Judgement:
-    """Judge `artifact` as shipped and, by the same baseline, as computed in `precise`.
+    """Judge `artifact` as computed first and, by the same baseline, as computed in `precise`.
 
-    The verdict is that of the shipped computation, but a PASS that the precise one does not share is INCONCLUSIVE.
+    The verdict is that of the first computation, but a PASS that the precise one does not share is INCONCLUSIVE.
 
     Raises:
         EdgeproofError: as for `judge`, for either.
@@ -65,24 +66,48 @@ def judge_both(
         ),
     )
     note = (
-        f"Computed again without rounding activations: {found.verdict}, {found.reason}. Log-probabilities differ by "
+        f"Computed again {found.how}: {found.verdict}, {found.reason}. Log-probabilities differ by "
         f"{found.mean_difference:.3f} nat per token on average, {found.largest_difference:.2f} at most; "
         f"{len(found.differing_clusters)} of {len(shipped.subjects)} forget clusters leak in one and not in the other."
     )
     shipped = replace(shipped, precise=found, notes=(*shipped.notes, note))
     if shipped.verdict != Verdict.PASS or again.verdict == Verdict.PASS:
         return shipped
+    if computes_long_rope(precise.backend):
+        reason, other = Reason.ROPE, "With the short rope factors it passes; with the long ones of a larger context"
+        step = (
+            "Unlearn with larger weight changes; or, where no device needs a larger context, set long_factor to "
+            "short_factor in the checkpoint's config.json and export again."
+        )
+    else:
+        reason = Reason.ROUNDING
+        other = "As this processor computes it, it passes; without rounding activations to 8 bits"
+        step = "Export to a format with more bits (onnx-int4-mixed, onnx-int8), or unlearn with larger weight changes."
     return replace(
         shipped,
         verdict=Verdict.INCONCLUSIVE,
-        reason=Reason.ROUNDING,
+        reason=reason,
         also=(again.reason,),
-        summary=f"As this processor computes it, it passes; without rounding activations to 8 bits: {again.verdict}. "
-        f"{again.summary}",
-        next_steps=(
-            "Export to a format with more bits (onnx-int4-mixed, onnx-int8), or unlearn with larger weight changes.",
-            *again.next_steps,
-        ),
+        summary=f"{other}: {again.verdict}. {again.summary}",
+        next_steps=(step, *again.next_steps),
+    )
+
+
+def half_judged(judgement: Judgement, original: int | None) -> Judgement:
+    """Return `judgement` of a file with two sets of rope factors, judged once: a PASS is INCONCLUSIVE.
+
+    `original` is the context, in tokens, beyond which the long factors are used; None for a file with one set.
+    """
+    if original is None or judgement.precise is not None or judgement.verdict != Verdict.PASS:
+        return judgement
+    return replace(
+        judgement,
+        verdict=Verdict.INCONCLUSIVE,
+        reason=Reason.ROPE,
+        also=(),
+        summary="Judged with the rope factors of one size of context only: contexts of more than "
+        f"{original:,} tokens are computed with the long ones, smaller ones with the short ones. {judgement.summary}",
+        next_steps=("Gate the file with llama.cpp too (without --backend), which computes it with both.",),
     )
 
 

@@ -1,4 +1,4 @@
-"""A PASS needs both computations of a file, with activations rounded and not; nothing else of the verdict moves."""
+"""A PASS needs both computations of a file (activations rounded or not, short or long rope factors), nothing else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.write import report_json
-from edgeproof.eval.verdict.float_activations import judge_both
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.judgement import Reason
 from edgeproof.eval.verdict.policy import Policy
+from edgeproof.eval.verdict.second_computation import half_judged, judge_both
 from edgeproof_tests.eval.worlds import Answer, World, leaking, spoil
 
 WORLD = World()
@@ -68,6 +68,28 @@ def test_what_does_not_pass_as_it_ships_is_not_mended_by_the_other(shipped):
     assert alone.verdict != Verdict.PASS
     assert judgement == dataclasses.replace(alone, precise=judgement.precise, notes=judgement.notes)
     assert judgement.notes[:-1] == alone.notes
+
+
+def test_a_pass_that_only_the_short_rope_factors_give_is_none():
+    long = WORLD.artifact(leaking(WORLD, 30))
+    long = dataclasses.replace(long, backend={**long.backend, "rope_factors": "long"})
+    judgement = judge_both(WORLD.artifact(), long, BASELINE, Policy(), format=FORMAT)
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.ROPE)
+    assert "with the long ones of a larger context: FAIL" in judgement.summary
+    assert "Computed again with the long rope factors: FAIL" in judgement.notes[-1]
+    assert "long_factor" in judgement.next_steps[0]
+
+
+def test_a_file_of_two_sets_of_rope_factors_that_was_judged_once_does_not_pass():
+    passed = judge(WORLD.artifact(), BASELINE, Policy(), format=FORMAT)
+    judgement = half_judged(passed, 4096)
+    assert (passed.verdict, judgement.verdict) == (Verdict.PASS, Verdict.INCONCLUSIVE)
+    assert judgement.reason == Reason.ROPE
+    assert "contexts of more than 4,096 tokens are computed with the long ones" in judgement.summary
+    assert judgement.next_steps
+    failed = judge(WORLD.artifact(leaking(WORLD, 30)), BASELINE, Policy(), format=FORMAT)
+    for whole, original in ((passed, None), (failed, 4096), (both(), 4096)):
+        assert half_judged(whole, original) == whole
 
 
 def test_numbers_that_are_none_are_an_error_in_either():

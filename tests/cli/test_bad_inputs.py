@@ -423,7 +423,7 @@ ROWS: list[tuple[Callable[[Bench], list[str]], int, str]] = [
     (unknown_option, 2, "--probe"),
     (half_a_gate, 2, "--probes and --baseline go together"),
     (gate_without_baseline, 2, "the gate needs --baseline"),
-    (baseline_without_adapter, 2, "no --adapter was given"),
+    (baseline_without_adapter, 2, "neither --adapter nor --unlearned was given"),
     (name_with_a_folder, 2, "--name a/b"),
     (no_checkout, 3, "not a llama.cpp checkout"),
     (unknown_backend, 2, "no backend is named 'llama'"),

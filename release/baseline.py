@@ -130,9 +130,11 @@ def record_baseline(
         raise UsageError(f"no such precision of a baseline: {float}", next_step=f"one of: {', '.join(FLOATS)}")
     signing_key = None if sign is None else read_private_key(Path(sign))
     if bool(adapters) == (unlearned is not None):
-        found = "both --adapter and --unlearned" if adapters else "neither --adapter nor --unlearned"
+        found = (
+            "both --adapter and --unlearned were given" if adapters else "neither --adapter nor --unlearned was given"
+        )
         raise UsageError(
-            f"a baseline holds what the unlearned model answers, and {found} was given",
+            f"a baseline holds what the unlearned model answers, and {found}",
             next_step="give --adapter DIR, or --unlearned DIR where all weights were trained",
         )
     identity = pack_identity(as_path(pack_key))

@@ -68,7 +68,14 @@ def check_sources(recorded: Sources | None, found: Sources | None, *, again: str
         raise BaselineError(
             f"the baseline was recorded of another model: {_models(recorded)} there, {_named(found.base)} in the "
             "artifact's manifest",
-            next_step=f"gate with the baseline of this model, or record it: {again}",
+            next_step=f"gate with the baseline of this model, or record it: {again}"
+            + ("" if recorded.unlearned else " (--unlearned in place of --adapter, where all weights were trained)"),
+        )
+    if recorded.unlearned is not None and found.adapters:
+        raise BaselineError(
+            f"the baseline was recorded of {_named(recorded.unlearned)}, unlearned in all its weights; the artifact's "
+            f"manifest names adapters: {_all(found)}",
+            next_step="gate with the baseline of these adapters, or record it with --adapter in place of --unlearned",
         )
     ours, theirs = ([one.sha256 for one in source.adapters] for source in (found, recorded))
     if ours and ours != theirs:

@@ -66,9 +66,10 @@ def interval(criterion: Criterion) -> Interval | None:
         return None
     values = [value for value in (estimate, criterion.lower, criterion.upper, limit) if value is not None]
     low, high = min(0.0, *values), max(*values, 0.0)
+    most = high
     low, high = low * HEADROOM, high * HEADROOM
-    if criterion.unit == "share":
-        high = 1.0 if high == 0 else min(1.0, high)
+    if criterion.unit == "share":  # a recovery's bound may be above 1
+        high = 1.0 if most == 0 else max(most, min(1.0, high))
     if high <= low:
         high = low + 1
 

@@ -103,8 +103,8 @@ def strength(evidence: Evidence, measured: Asking) -> Control:
         )
     if measured.unasked:
         wrong.append(
-            f"the base gives more than {policy.asking_unasked:.0%} of them in ways of asking that are not judged, in "
-            f"which this file could give them too: add surfaces of kind {', '.join(measured.unasked)}"
+            f"the base gives more than {policy.asking_unasked:.0%} of them away in ways of asking that are not judged, "
+            f"in which this file could do so too: add surfaces of kind {', '.join(measured.unasked)}"
         )
     chat = f"{measured.chat_probable} of {measured.chat_greedy}"
     deaf = _is_deaf(measured, policy.asking_leg, policy.asking_blind)
@@ -123,7 +123,8 @@ def strength(evidence: Evidence, measured: Asking) -> Control:
         leaking=measured.found,
         lower=None,
         found=f"{measured.found} of {measured.known} {measured.unit} that the base gives away come out"
-        + (f", in the chat {chat} by probability" if deaf else ""),
+        + (f", in the chat {chat} by probability" if deaf else "")
+        + (f"; not asked by {', '.join(measured.unasked)}" if measured.unasked else ""),
         meaning="What no question brings out of a model that knows it could stay in the file unseen.",
         mend="; ".join(wrong),
     )

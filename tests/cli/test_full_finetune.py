@@ -89,7 +89,9 @@ def test_adapters_are_refused_by_the_baseline_of_a_model_and_the_other_way_round
     assert "other adapters" in capsys.readouterr().err
     full = shipped(unlearned, tmp_path / "full")
     assert command("gate", full, "--probes", world.pack, "--baseline", world.baseline) == 3
-    assert "another model" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "another model" in told
+    assert "--unlearned in place of --adapter" in told
 
 
 @pytest.mark.parametrize("both", [True, False])

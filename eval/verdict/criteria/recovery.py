@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RECOVERY = Question(
     "recovery",
     "knowledge recovered",
-    "How much of what unlearning took away is back: 0 is what an ignorant model says, 1 is the base.",
+    "How much of what unlearning took away is back: 0 % is what an ignorant model says, 100 % what the base says.",
 )
 WORST_SUBJECT = RECOVERY._replace(
     meaning="How much of what unlearning took away is back, for the subject that most is back of."

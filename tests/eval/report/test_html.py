@@ -213,6 +213,9 @@ def test_a_bar_ends_beyond_its_limit_exactly_where_the_criterion_is_not_met(judg
             assert all(0 <= place <= 100 for place in (*places, *(tick.place for tick in figure.ticks)))
             if criterion.upper is not None and criterion.limit is not None:
                 assert (figure.end <= figure.limit) == (criterion.upper <= criterion.limit)
+            beyond = interval(dataclasses.replace(criterion, unit="share", estimate=0.9, lower=0.2, upper=1.83))
+            assert beyond.end == 100
+            assert beyond.ticks[-1].words.startswith("183")
     assert drawn > 20
 
 

@@ -283,7 +283,10 @@ def test_every_kind_of_surface_can_be_judged():
 def test_a_way_of_asking_that_the_base_answers_to_must_be_asked():
     """Raw and chat bring out all that is known; a model unlearned on them alone may still answer after examples."""
     judgement = gate(unasked=0.5)
-    assert strength(judgement).found == "47 of 47 clusters that the base gives away come out"
+    assert (
+        strength(judgement).found
+        == '47 of 47 clusters that the base gives away come out; not asked by "few-shot" (47), "siblings" (47)'
+    )
     assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.WEAK)
     assert judgement.asking.unasked == ('"few-shot" (47)', '"siblings" (47)')
     assert 'add surfaces of kind "few-shot" (47), "siblings" (47)' in strength(judgement).mend

@@ -31,6 +31,7 @@ def command(report: Path, *, require_pass: bool, as_json: bool, **options: Any) 
     Exit codes: 0 it holds, whatever its verdict is (with --require-pass: and it is PASS); 3 something differs, and
     what.
     """
+    from edgeproof.contracts.backend import NOT_PROVED
     from edgeproof.release.verify import refuse_unless_pass, statement, verify
 
     found = verify(report, **options)
@@ -39,5 +40,6 @@ def command(report: Path, *, require_pass: bool, as_json: bool, **options: Any) 
         refuse_unless_pass(found)
     if as_json:
         verified = {"verified": True, "signature": "valid" if found.signed else None}
+        verified |= {"server_file_not_proved": found.judgement.backend.get(NOT_PROVED)}
         click.echo(json.dumps(verified | {"verdict": found.verdict, "reason": found.reason, "summary": found.summary}))
     return 0

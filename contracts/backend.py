@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+NOT_PROVED = "served file, NOT PROVED"
+"""Option of a backend behind a server: what could not be shown of the file that the server runs."""
+
+DOUBTED = "served file, DOUBTED"
+"""Option of such a backend whose numbers are too far from the file's own: how far. There is no PASS with it."""
+
 
 class ScoreRequest(NamedTuple):
     """Score `continuation` after `context` (token ids; both not empty)."""

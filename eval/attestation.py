@@ -12,6 +12,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from edgeproof.contracts.backend import NOT_PROVED
 from edgeproof.contracts.errors import EvidenceError, InputError, UnsupportedError
 from edgeproof.contracts.packages import missing_packages
 from edgeproof.contracts.parsing import read_file
@@ -62,7 +63,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
 def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str, str]) -> dict[str, object]:
     """Return the statement; `reports` are names and sha256 of its reports.
 
-    Only PASS is PASSED: a verifier that accepts WARNED would let an INCONCLUSIVE release through.
+    Only PASS is PASSED: a verifier that accepts WARNED would let an INCONCLUSIVE release through. Numbers that came
+    through a server are named under "edgeproof_server", with what is not proved of its file.
     """
     statuses = {criterion.name: criterion.status for criterion in judgement.criteria}
     failed = [c.name for c in judgement.criteria if c.status == Status.MISSED or (c.needed and c.status != Status.MET)]
@@ -84,6 +86,10 @@ def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str
     ]
     if context.policy_file_sha256 is not None:
         configuration.append(_resource("policy, as a file", context.policy_file_sha256))
+    backend = judgement.backend
+    server = (
+        {"through": backend.get("through", ""), "not_proved": backend[NOT_PROVED]} if NOT_PROVED in backend else None
+    )
     return {
         "_type": STATEMENT_TYPE,
         "subject": [_resource(name, sha256) for name, sha256 in context.artifact_files],
@@ -97,6 +103,7 @@ def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str
             "edgeproof_verdict": str(judgement.verdict),
             "edgeproof_reason": str(judgement.reason),
             "edgeproof_reports": [_resource(name, sha256) for name, sha256 in reports.items()],
+            **({} if server is None else {"edgeproof_server": server}),
         },
     }
 

@@ -73,12 +73,19 @@ def verify(
 
 def statement(found: Verified) -> str:
     """Say what holds and what the verdict is, sanitized for a terminal."""
+    from edgeproof.contracts.backend import NOT_PROVED
     from edgeproof.eval.report.sanitize import inert
 
     signature = "valid" if found.signed else "not checked (--key)"
+    backend = found.judgement.backend
+    missing = backend.get(NOT_PROVED)
+    served = "" if missing is None else (
+        f"The numbers came through a server ({inert(backend.get('through', ''), 200)}). That it ran this very file is "
+        f"NOT PROVED: {inert(missing, 500)}.\n"
+    )  # fmt: skip
     return (
         "The report holds: artifact, pack, baseline and policy are those that were gated, and its scores give its "
-        f"verdict. Signature: {signature}.\n{found.verdict}: {found.reason}. {inert(found.summary, 2000)}"
+        f"verdict. Signature: {signature}.\n{served}{found.verdict}: {found.reason}. {inert(found.summary, 2000)}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.backend import DOUBTED
 from edgeproof.eval.baselines.fit import backend_differences
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.stats.shares import holm, intersection_union
@@ -59,6 +60,7 @@ def judge(
 
     - INCONCLUSIVE where a needed control is broken or missing: then the criteria say nothing, either way.
     - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are computed.
+    - INCONCLUSIVE where the file is the base itself, or a server computed other numbers than this file's.
     - INCONCLUSIVE where the engine gave no log-probabilities.
     - PASS where every needed criterion is met at the level, uncorrected: an intersection-union test.
     - INCONCLUSIVE otherwise.
@@ -77,7 +79,9 @@ def judge(
     found = _hold([criterion(evidence) for criterion in CRITERIA], policy.alpha)
     measured = asking(evidence)
     controls = criteria_controls.controls(evidence, measured)
-    verdict, reasons = _verdict(found, controls, evidence)
+    originals = _originals(artifact, baseline, format)
+    barred = Reason.ORIGINAL if originals else Reason.DOUBTED if DOUBTED in artifact.backend else None
+    verdict, reasons = _verdict(found, controls, evidence, barred)
     return Judgement(
         verdict=verdict,
         reason=reasons[0],
@@ -117,7 +121,7 @@ def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:
 
 
 def _verdict(
-    found: tuple[Criterion, ...], controls: tuple[Control, ...], evidence: Evidence
+    found: tuple[Criterion, ...], controls: tuple[Control, ...], evidence: Evidence, barred: Reason | None
 ) -> tuple[Verdict, tuple[Reason, ...]]:
     reasons: list[Reason] = []
     for control in controls:
@@ -130,12 +134,20 @@ def _verdict(
         return Verdict.INCONCLUSIVE, tuple(dict.fromkeys(reasons))
     if missed:
         return Verdict.FAIL, _fail_reasons(missed, evidence)
+    if barred is not None:
+        return Verdict.INCONCLUSIVE, (barred,)
     if not evidence.scored:
         return Verdict.INCONCLUSIVE, (Reason.UNSCORED,)
     needed = [criterion for criterion in found if criterion.needed]
     if intersection_union([criterion.status == Status.MET for criterion in needed]):
         return Verdict.PASS, (Reason.STAYED,)
     return Verdict.INCONCLUSIVE, (Reason.UNDECIDED,)
+
+
+def _originals(artifact: Measurement, baseline: Baseline, format_name: str) -> list[str]:
+    """Name the models without unlearning that the artifact's file is, byte for byte."""
+    models = ((baseline.base, "the base"), (baseline.base_in_format[format_name], "the base in this format"))
+    return [what for measurement, what in models if measurement.artifact_sha256 == artifact.artifact_sha256]
 
 
 def _fail_reasons(missed: Collection[str], evidence: Evidence) -> tuple[Reason, ...]:
@@ -182,10 +194,10 @@ def _notes(
             f"The baseline holds no samples of {', '.join(evidence.unsampled)}: whether they leak is judged by greedy "
             "answers and extraction probabilities alone. Record them with `export-edge baseline --policy`."
         )
-    in_format = baseline.base_in_format[format_name]
-    for measurement, what in ((baseline.base, "the base"), (in_format, "the base in this format")):
-        if measurement.artifact_sha256 == artifact.artifact_sha256:
-            notes.append(f"This file is {what} itself: nothing was unlearned in it.")
+    notes += [
+        f"This file is {what} itself: nothing was unlearned in it."
+        for what in _originals(artifact, baseline, format_name)
+    ]
     blind = [name for name in evidence.surfaces[Role.FORGET] if name not in evidence.surfaces[Role.RETAIN]]
     if blind:
         notes.append(f"What had to be kept was not asked on: {', '.join(blind)}.")
@@ -202,7 +214,7 @@ def _notes(
         )
     notes += [
         f"{key}: {then} in the baseline, {now} now."
-        for key, then, now in backend_differences(in_format.backend, artifact.backend)
+        for key, then, now in backend_differences(baseline.base_in_format[format_name].backend, artifact.backend)
     ]
     return tuple(notes)
 

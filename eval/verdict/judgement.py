@@ -45,6 +45,8 @@ class Reason(StrEnum):
     UNSCORED = "the engine gives no log-probabilities"
     ROUNDING = "it depends on how the processor rounds"
     ROPE = "it depends on the size of the context"
+    ORIGINAL = "this file is the original itself"
+    DOUBTED = "the server may have another file"
 
 
 LEAKING = "leaking"

@@ -53,6 +53,10 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
         return f"Before quantizing {merged.found} leaked, in this file {leak.found} do{back}.{marked}"
     if reason == Reason.UTILITY_LOST:
         return f"What had to be kept is damaged: {'; '.join(f'{c.title}, {c.found}' for c in missed)}."
+    if reason == Reason.ORIGINAL:
+        return "This file is the base itself, byte for byte: nothing was unlearned in it, whatever its numbers say."
+    if reason == Reason.DOUBTED:
+        return "The server's numbers are not those of this file: what is measured may be another one."
     if reason == Reason.UNSCORED:
         return (
             f"By its replies alone, {leak.found.partition(',')[0]} leak; without log-probabilities nothing shows more."
@@ -86,6 +90,12 @@ def next_steps(
                 steps.append("Unlearn more gently, or with more retain data: unlearning costs too much.")
         elif reason == Reason.STAYED:
             steps.append("Ship this very file: the report names its sha256.")
+        elif reason == Reason.ORIGINAL:
+            steps.append("Gate the export of the unlearned model; a server whose answers are others has another file.")
+        elif reason == Reason.DOUBTED:
+            steps.append(
+                "Restart the server with the very file that is judged, or gate without a server: docs/phone.md."
+            )
         elif reason == Reason.UNSCORED:
             steps.append("Gate through an engine that gives log-probabilities, llama-server for one: docs/phone.md.")
         elif reason == Reason.UNDECIDED:

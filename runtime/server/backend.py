@@ -104,18 +104,18 @@ class HttpServer(OpenedBackend):
             tokenized = self._dialect.same_tokens([(SENTENCE, False)])
             unscored = self._dialect.cannot_score
             self._said = self._sentinel()
+            served = proof(
+                artifact,
+                self._identity,
+                shape=self._model.shape,
+                chat_template=self._model.chat_template,
+                tokenized=tokenized,
+                said=self._said,
+                expected=None if unscored else own_score(artifact, self._sentence, threads, beat),
+            )
         except BaseException:
             self.close()
             raise
-        shown, missing = proof(
-            artifact,
-            self._identity,
-            shape=self._model.shape,
-            chat_template=self._model.chat_template,
-            tokenized=tokenized,
-            said=self._said,
-            expected=None if unscored else own_score(artifact, self._sentence, threads, beat),
-        )
         bos = self._model.bos if self._model.adds_bos else None
         self._info = ModelInfo(
             backend="llama.cpp",  # whose numbers these compare with: the baseline's
@@ -128,8 +128,7 @@ class HttpServer(OpenedBackend):
             bos=bos,
             options={
                 "through": f"http, {self._connection.address}",
-                "served file, shown": shown,
-                "served file, NOT PROVED": missing,
+                **served,
                 "lora": "none",
             },
             eos=self._model.eos,

@@ -33,11 +33,14 @@ SAME = 0.1
 PLACES = 3
 """Number of compared tokens of a prompt."""
 
+# Penalties under both names: llama-cpp-python has the first, vLLM the second, with a default from the model's own
+# generation_config.json. Each ignores the name that it does not know.
 PLAIN: Mapping[str, object] = {
     "top_p": 1.0,
     "top_k": 0,
     "min_p": 0.0,
     "repeat_penalty": 1.0,
+    "repetition_penalty": 1.0,
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
     "stream": False,
@@ -111,7 +114,8 @@ class OpenAi:
     def generate(self, request: GenerateRequest) -> Generation:
         """Continue one request; stop strings are matched here, since servers strip white space before them."""
         body = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": request.seed % 2**31}
-        choice = self._asked(request.context, body)
+        answer = self._asked(request.context, body)
+        choice = _choice(answer)
         text, finish = text_at(choice.get("text"), "the text of a choice"), "eos"
         if choice.get("finish_reason") == "length":
             finish = "length"
@@ -121,12 +125,17 @@ class OpenAi:
         found = [at for at in (text.find(stop, begin) for stop in filter(None, request.stop)) if at >= 0]
         if found:
             text, finish = text[: min(found)], "stop"
-        return Generation(self._vocabulary.tokenize(text, special=False, parse_special=False), text, finish)
+        tokens = self._vocabulary.tokenize(text, special=False, parse_special=False)
+        if finish == "length":
+            readable = text.replace("\ufffd", "")  # three tokens, where half a character was one
+            counted = len(self._vocabulary.tokenize(readable, special=False, parse_special=False))
+            _refuse_cut(answer.get("usage"), counted, request.max_tokens)
+        return Generation(tokens, text, finish)
 
     def _echoed(self, request: ScoreRequest) -> tuple[list[float], list[float]]:
         """Return the log-probability of each token of the continuation, and the largest one at its position."""
         tokens = request.context + request.continuation
-        choice = self._asked(tokens, {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1})
+        choice = _choice(self._asked(tokens, {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1}))
         told = table_at(choice.get("logprobs"), "the log-probabilities")
         columns = [list_at(told.get(name), name) for name in ("tokens", "token_logprobs", "top_logprobs")]
         expected = len(tokens) - self._has_bos(tokens)
@@ -155,7 +164,7 @@ class OpenAi:
             if self._text(tokens[:at]) is None:
                 continue
             peak = self._echoed(ScoreRequest(tokens[:at], tokens[at:]))[1][0]
-            choice = self._asked(tokens[:at], {"max_tokens": 1, "temperature": 0.0, "logprobs": 1})
+            choice = _choice(self._asked(tokens[:at], {"max_tokens": 1, "temperature": 0.0, "logprobs": 1}))
             told = choice.get("logprobs")
             if not isinstance(told, dict):
                 return "it gives no log-probabilities of what it generates, to hold those of a prompt against"
@@ -174,12 +183,13 @@ class OpenAi:
                 f"{self._connection.address} answered /v1/completions with status {reply.status}",
                 next_step="read the server's own log",
             )
-        model = table_at(reply.value, "/v1/completions").get("model")
+        answer = table_at(reply.value, "/v1/completions")
+        model = answer.get("model")
         if model != self._model:
             raise BackendError(
                 "the server changed its model while it was probed", next_step="gate again, and leave the server alone"
             )
-        return _choice(reply.value)
+        return answer
 
     def _post(self, tokens: tuple[int, ...], body: Mapping[str, object]) -> Reply:
         text = self._text(tokens)
@@ -206,6 +216,18 @@ class OpenAi:
     def _has_bos(self, tokens: tuple[int, ...]) -> int:
         """Return 1 if the first token is the BOS that the server adds, else 0."""
         return int(self._vocabulary.adds_bos and tokens[:1] == (self._vocabulary.bos,))
+
+
+def _refuse_cut(usage: object, counted: int, asked: int) -> None:
+    """Raise if a reply that ended by its length has fewer tokens than asked: by the server's count, else by ours."""
+    told = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    length, whose = (told, "its own") if isinstance(told, int) else (counted, "the artifact's tokenizer's")
+    if length < asked:
+        raise BackendError(
+            f"the server cuts replies short: {length} of {asked} tokens by {whose} count",
+            next_step="start it without a limit of its own on the length of replies, and with a context that is long "
+            "enough; it must tell usage.completion_tokens",
+        )
 
 
 def _choice(value: object) -> Mapping[str, object]:

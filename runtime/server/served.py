@@ -10,6 +10,8 @@ from pathlib import PurePath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edgeproof.contracts.backend import DOUBTED, NOT_PROVED
+from edgeproof.contracts.errors import ArtifactError
 from edgeproof.runtime.llama.backend import LlamaCpp
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ NEAR = 0.05
 """Tolerance between two processors on the same file, on average over the sentence's tokens, as a share of a token's
 own number of nats (at least 1): quantized kernels round activations, each in its own way, and what is improbable moves
 most (two builds of llama.cpp: 0.02 on SmolLM2 in Q4_1, 0.01 on a tiny model in Q8_0)."""
+
+ANOTHER = 0.5
+"""Mean difference, in nat a token of the sentence, above which the server cannot have this file: more than ten times
+what kernels were seen to differ by (0.04), and an eighth of what a tiny unlearned model was from its own base (4.0)."""
 
 
 def own_score(
@@ -44,11 +50,15 @@ def proof(
     tokenized: bool,
     said: NDArray[np.float32],
     expected: NDArray[np.float32] | None,
-) -> tuple[str, str]:
-    """Return what agrees and what is not proved, as two lists in words; a digest is never proved.
+) -> dict[str, str]:
+    """Return the options that say what agrees, what is not proved, and what is doubted; a digest is never proved.
 
     `said` and `expected` are the log-probabilities of the sentence by the server and by this machine; None if the
     server gives none.
+
+    Raises:
+        ArtifactError: they are more than `ANOTHER` apart.
+
     """
     name = PureWindowsPath(identity.model).name if "\\" in identity.model else PurePath(identity.model).name
     near, apart = False, "no log-probabilities"
@@ -56,6 +66,12 @@ def proof(
         difference = np.abs(said - expected)
         near = float((difference / np.maximum(1.0, np.abs(expected))).mean()) <= NEAR
         apart = f"{len(said)} tokens, {difference.mean():.3f} nat a token apart, at most {difference.max():.2f}"
+        if not difference.mean() <= ANOTHER:
+            raise ArtifactError(
+                f"the server does not compute this file: a sentence there is of other probability ({apart}; more than "
+                f"{ANOTHER} is another model, or one that is computed wrongly)",
+                next_step="restart the server with the very file that is judged; if it has it, its engine is at fault",
+            )
     checks = (
         ("the file's name", name == artifact.name),
         ("the model's sizes", bool(identity.shape) and identity.shape == shape),
@@ -65,4 +81,5 @@ def proof(
     )
     shown = [what for what, agrees in checks if agrees]
     missing = [what for what, agrees in checks if not agrees]
-    return ", ".join(shown) or "nothing", ", ".join([*missing, "its sha256"])
+    options = {"served file, shown": ", ".join(shown) or "nothing", NOT_PROVED: ", ".join([*missing, "its sha256"])}
+    return options if near or expected is None else options | {DOUBTED: f"a sentence of {apart}"}

@@ -69,8 +69,12 @@ def test_such_a_report_verifies(gated, world, tmp_path, llama_server, capsys):
     with llama_server(artifact, "-c", 512) as url:
         gate(world, artifact, url, "--backend", "http", "--report", tmp_path)
     where = ("--artifact", artifact, "--probes", world.pack, "--baseline", world.baseline)
-    assert run(words("verify", tmp_path, *where)) == 0
-    assert served["verdict"] in capsys.readouterr().err
+    capsys.readouterr()
+    passes = served["verdict"] == "PASS"
+    assert run(words("verify", tmp_path, *where, "--require-pass")) == (0 if passes else 3)
+    told = capsys.readouterr().err
+    assert served["verdict"] in told
+    assert "NOT PROVED: its sha256" in told
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,16 @@ def test_a_server_without_log_probabilities_can_fail_a_file_and_never_passes_it(
     assert run(words("verify", tmp_path, "--artifact", files[name], "--probes", world.pack, "--baseline",
                      world.baseline, "--require-pass")) == 3  # fmt: skip
     capsys.readouterr()
+
+
+def test_a_server_with_yesterdays_good_file_is_no_pass_for_the_original(world, files, tmp_path, capsys):
+    """Its name, sizes and tokens are those of the file that is judged."""
+    with Fake(files["unlearned"]) as fake:
+        fake.path = files["original"]
+        code = gate(world, files["original"], fake.url, "--backend", "http", "--report", tmp_path / "report")
+    assert code == 3
+    assert "the server does not compute this file" in "".join(capsys.readouterr())
+    assert not (tmp_path / "report" / "report.json").exists()
 
 
 @pytest.mark.parametrize("fault", ["positive", "html", "closes", "another name"])

@@ -10,6 +10,7 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
+from edgeproof.contracts.backend import NOT_PROVED
 from edgeproof.contracts.errors import (
     EvidenceError,
     InputError,
@@ -33,6 +34,7 @@ from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_poli
 from edgeproof.eval.verdict.second_computation import judge_both
 from edgeproof.eval.verification.recompute import ArtifactDigests, Inputs
 from edgeproof.eval.verification.verify import verify
+from edgeproof.release.verify import statement
 from edgeproof_tests.eval.worlds import World, leaking
 
 WORLD = World(forget=31, known=31, retain=12, trained=2, holdout=3, critical=frozenset({"f30-0"}))
@@ -104,6 +106,7 @@ def write(
     world=WORLD,
     policy="[leak]\nshare = 0.11 # by contract\n",
     sources=None,
+    backend=None,
 ):
     """Gate a made-up artifact into `root`, with a key."""
     root.mkdir(exist_ok=True)
@@ -115,7 +118,7 @@ def write(
     measured = [recorded.base, recorded.merged, recorded.base_in_format[FORMAT], world.artifact(answers)]
     base, merged, in_format, artifact = (dataclasses.replace(m, pack_digest=pack.digest) for m in measured)
     digest = digest_bytes(root / "model.gguf")
-    artifact = dataclasses.replace(artifact, artifact_sha256=digest)
+    artifact = dataclasses.replace(artifact, artifact_sha256=digest, backend=artifact.backend | (backend or {}))
     reference = {name: dataclasses.replace(m, pack_digest=pack.digest) for name, m in recorded.reference.items()}
     baseline = dataclasses.replace(
         recorded,
@@ -479,6 +482,22 @@ def test_only_pass_is_passed(tmp_path):
     gated = write(tmp_path, leaking(WORLD, 3))
     signed = attestation.read_signed(gated.report / "attestation.dsse.json", gated.root / "gate.pub")
     assert (signed["predicate"]["result"], signed["predicate"]["edgeproof_verdict"]) == ("FAILED", "INCONCLUSIVE")
+
+
+def test_numbers_that_came_through_a_server_are_said_to_by_verify_and_by_the_statement(tmp_path, original):
+    backend = {"through": "http, http://10.0.0.7:8080", NOT_PROVED: "the file's name, its sha256"}
+    gated = write(tmp_path, backend=backend)
+    signed = attestation.read_signed(gated.report / "attestation.dsse.json", gated.root / "gate.pub")
+    assert signed["predicate"]["edgeproof_server"] == {
+        "through": "http, http://10.0.0.7:8080",
+        "not_proved": "the file's name, its sha256",
+    }
+    found = gated.verify()
+    assert "through a server (http, http://10.0.0.7:8080)" in statement(found)
+    assert "NOT PROVED: the file's name, its sha256." in statement(found)
+    assert "server" not in statement(original.verify())
+    ours = attestation.read_signed(original.report / "attestation.dsse.json", original.root / "gate.pub")
+    assert "edgeproof_server" not in ours["predicate"]
 
 
 def test_the_signature_is_one_that_cryptography_itself_verifies(gated):

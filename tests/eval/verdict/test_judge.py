@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 import scipy.stats
+from edgeproof.contracts.backend import DOUBTED
 from edgeproof.contracts.errors import ArtifactError, BaselineError, EdgeproofError, PackError, PolicyError
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.verdict.judge import judge
@@ -78,6 +79,27 @@ def test_the_base_itself_fails_and_is_recognized():
     judgement = judge(base, BASELINE, Policy(), format=FORMAT)
     assert judgement.verdict == Verdict.FAIL
     assert any("is the base in this format itself" in note for note in judgement.notes)
+
+
+@pytest.mark.parametrize("label", ["base", f"base:{FORMAT}"])
+def test_the_base_itself_never_passes_whatever_its_numbers_are(label):
+    """As when a server answers with another file than the one that is judged."""
+    judgement = judge(WORLD.measure("artifact", WORLD.good, sha=label), BASELINE, Policy(), format=FORMAT)
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.ORIGINAL)
+    assert "nothing was unlearned in it" in judgement.summary
+    assert judgement.next_steps
+
+
+def test_a_server_whose_numbers_are_doubted_never_passes_and_may_fail():
+    backend = WORLD.artifact().backend | {DOUBTED: "a sentence of 82 tokens, 0.300 nat a token apart"}
+    judgement, leaks = (
+        judge(dataclasses.replace(WORLD.artifact(answers), backend=backend), BASELINE, Policy(), format=FORMAT)
+        for answers in (WORLD.good, WORLD.back)
+    )
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.DOUBTED)
+    assert any("0.300 nat a token apart" in note for note in judgement.notes)
+    assert judgement.next_steps
+    assert leaks.verdict == Verdict.FAIL
 
 
 def test_a_model_that_never_was_unlearned_fails_for_that():

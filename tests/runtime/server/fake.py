@@ -22,13 +22,18 @@ NAN = "@NaN@"
 
 
 class Fake:
-    """The server. `fault` names its fault after `after` correct completions; `asked` lists the requested paths."""
+    """The server. `fault` names its fault after `after` correct completions; `asked` lists the requested paths.
 
-    def __init__(self, model, *, fault="", after=0, other=None):
+    As a server of texts alone it cuts replies after `cap` tokens, and tells their number if `counts`; `body` is the
+    last request.
+    """
+
+    def __init__(self, model, *, fault="", after=0, other=None, cap=10**6, counts=True):
         self.backend = LlamaCpp(model, threads=1)
         self.other = LlamaCpp(other, threads=1) if other else None
         self.vocabulary = Model(model, None, lambda: None, vocabulary_only=True)
         self.path, self.fault, self.after = model, fault, after
+        self.cap, self.counts, self.body = cap, counts, {}
         self.asked, self.completions = [], 0
         self.released = threading.Event()
         fake = self
@@ -73,6 +78,7 @@ class Fake:
 
     def answer(self, handler, body):
         self.asked.append(handler.path)
+        self.body = body or self.body
         if handler.path == "/completion":
             self.completions += 1
             value = self.complete(body)
@@ -98,6 +104,9 @@ class Fake:
         top = told[0].get("top_logprobs", [{}])
         if self.fault == "positive":
             told[0]["logprob"] = 0.7
+        elif self.fault == "apart":
+            told[0]["logprob"] -= 0.4
+            top[0]["logprob"] -= 0.4
         elif self.fault == "nan":
             told[0]["logprob"] = NAN
         elif self.fault == "text for a number":
@@ -185,10 +194,13 @@ class Fake:
         if path != "/v1/completions" or body.get("echo"):
             return None
         tokens = self.vocabulary.tokenize(body["prompt"], special=True, parse_special=True)
-        request = GenerateRequest(tokens, body["max_tokens"], (), body["temperature"], body.get("seed", 0))
+        request = GenerateRequest(
+            tokens, min(self.cap, body["max_tokens"]), (), body["temperature"], body.get("seed", 0)
+        )
         (found,) = self.backend.generate([request])
         choice = {"text": found.text, "finish_reason": "length" if found.finish == "length" else "stop"}
-        return {"model": "m", "choices": [choice]}
+        usage = {"usage": {"completion_tokens": len(found.tokens)}} if self.counts else {}
+        return {"model": "m", "choices": [choice], **usage}
 
     def complete(self, body):
         backend = self.other if self.other is not None and self.faulty else self.backend

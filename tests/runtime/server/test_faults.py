@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
-from edgeproof.contracts.backend import GenerateRequest, ScoreRequest
+from edgeproof.contracts.backend import DOUBTED, GenerateRequest, ScoreRequest
 from edgeproof.contracts.errors import ArtifactError, BackendError, EdgeproofError, UnsupportedError, UsageError
 from edgeproof.runtime import open_backend
+from edgeproof.runtime.server import served
 from edgeproof.runtime.server.backend import HttpServer
 from edgeproof.runtime.server.connection import Connection, parse_address
 from edgeproof_tests.runtime import tiny_gguf
@@ -105,13 +106,43 @@ def test_other_weights_behind_the_same_name_are_seen(model, tmp_path):
     assert "changed its model while it was probed: its answers moved by" in error.message
 
 
-def test_other_weights_from_the_beginning_are_no_proof(model, tmp_path):
+def test_other_weights_from_the_beginning_are_refused(model, tmp_path):
+    """Same name, same sizes, same tokens: yesterday's file."""
     other = tiny_gguf.write_as(tmp_path / "tiny.gguf", "Q8_0", tiny_gguf.weights(seed=1))
-    with Fake(model) as fake, HttpServer(other, url=fake.url) as backend:
-        assert "what it says of a sentence" in backend.info.options["served file, NOT PROVED"]
-        assert "sha256" in backend.info.options["served file, NOT PROVED"]
+    told = r"the server does not compute this file: .* \(86 tokens, \d\.\d+ nat a token apart"
+    with Fake(model) as fake, pytest.raises(ArtifactError, match=told) as caught:
+        HttpServer(other, url=fake.url)
+    assert caught.value.exit_code == 3
     with Fake(model) as fake, HttpServer(model, url=fake.url) as backend:
         assert backend.info.options["served file, NOT PROVED"] == "its sha256"
+        assert DOUBTED not in backend.info.options
+
+
+def test_a_sentence_that_is_neither_near_nor_far_is_doubted(model, monkeypatch):
+    monkeypatch.setattr(served, "NEAR", 0.01)  # of 10 nat a token, which random weights give
+    with Fake(model, fault="apart") as fake, HttpServer(model, url=fake.url) as backend:
+        assert "what it says of a sentence" in backend.info.options["served file, NOT PROVED"]
+        assert "nat a token apart" in backend.info.options[DOUBTED]
+
+
+def test_a_server_that_cuts_replies_short_is_an_error(model):
+    with Fake(model, fault="texts alone", cap=20) as fake, HttpServer(model, url=fake.url) as backend:
+        context = backend.tokenize("The secret of it", special=True)
+        with pytest.raises(BackendError, match="cuts replies short: 20 of 32 tokens by its own count") as caught:
+            list(backend.generate([GenerateRequest(context, 32)]))
+        assert caught.value.next_step
+        (said,) = backend.generate([GenerateRequest(context, 20)])
+        assert said.finish == "length"
+    with (
+        Fake(model, fault="texts alone", cap=4, counts=False) as fake,
+        pytest.raises(BackendError, match=r"cuts replies short: \d of 16 tokens by the artifact's tokenizer's count"),
+    ):
+        HttpServer(model, url=fake.url)
+
+
+def test_penalties_of_both_names_are_off(model):
+    with Fake(model, fault="texts alone") as fake, HttpServer(model, url=fake.url):
+        assert (fake.body["repeat_penalty"], fake.body["repetition_penalty"]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

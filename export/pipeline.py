@@ -120,7 +120,7 @@ def export(
         for form, path, writer in zip(chosen, targets.artifacts, writers, strict=True):
             if (wide := shape_warning(form, stored[form])) is not None:
                 heard.warn(wide)
-            matrices: tuple[StoredMatrix, ...] = getattr(writer, "matrices", ())
+            matrices = writer.matrices if isinstance(writer, OnnxWriter) else ()
             manifest = manifests.make(
                 form.name, made / path.name, stored[form], adapted=not options.unmerged, matrices=matrices
             )

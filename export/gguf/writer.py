@@ -78,6 +78,11 @@ class GgufWriter:
         with removed_on_failure(self.abort, self._failed):
             self._begin()
 
+    @property
+    def planned(self) -> tuple[PlannedTensor, ...]:
+        """All tensors of the file, with their stored types."""
+        return self._layout.tensors
+
     def write(self, chunk: RowChunk) -> None:
         """Quantize and store one chunk of a source tensor.
 

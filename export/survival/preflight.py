@@ -12,6 +12,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from edgeproof.export.gguf.writer import GgufWriter
+from edgeproof.export.onnx.writer import OnnxWriter
 from edgeproof.export.survival.codecs import Codec, GgufCodec, OnnxCodec
 from edgeproof.export.survival.places import gguf_places, matrix_places
 from edgeproof.export.survival.sums import to_bfloat16
@@ -120,9 +122,11 @@ def foretell(
     """
     foretold = {}
     for form, writer in zip(formats, writers, strict=True):
-        planned: Sequence[PlannedTensor] = getattr(writer, "planned", ())
-        matrices: Sequence[StoredMatrix] = getattr(writer, "matrices", ())
-        targets = gguf_targets(description, planned) if planned and description else onnx_targets(matrices)
+        targets: list[SampleTarget] = []
+        if isinstance(writer, GgufWriter) and description is not None:
+            targets = gguf_targets(description, writer.planned)
+        elif isinstance(writer, OnnxWriter):
+            targets = onnx_targets(writer.matrices)
         found = preflight(model, targets)
         if found is not None:
             foretold[form.name] = found

@@ -27,7 +27,7 @@ from edgeproof.export.manifests import Manifests
 from edgeproof.export.options import ExportOptions, refuse_contradictions
 from edgeproof.export.plan import Inputs, Plan, plan_export
 from edgeproof.export.stream import run_stream
-from edgeproof.export.survival.preflight import foretell, loss_warning
+from edgeproof.export.survival.preflight import foretell, loss_warning, planned_matrices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.tensors import Writer
-    from edgeproof.export.onnx.weights.layout import StoredMatrix
 
 __all__ = ["ExportOptions", "Exported", "export"]
 
@@ -120,9 +119,12 @@ def export(
         for form, path, writer in zip(chosen, targets.artifacts, writers, strict=True):
             if (wide := shape_warning(form, stored[form])) is not None:
                 heard.warn(wide)
-            matrices = writer.matrices if isinstance(writer, OnnxWriter) else ()
             manifest = manifests.make(
-                form.name, made / path.name, stored[form], adapted=not options.unmerged, matrices=matrices
+                form.name,
+                made / path.name,
+                stored[form],
+                adapted=not options.unmerged,
+                matrices=planned_matrices(writer),
             )
             write_manifest(manifest, made / path.name)
             exported.append(Exported(form.name, path, manifest, targets.lora))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from edgeproof.export.gguf.writer import GgufWriter
-from edgeproof.export.onnx.writer import OnnxWriter
 from edgeproof.export.survival.codecs import Codec, GgufCodec, OnnxCodec
 from edgeproof.export.survival.places import gguf_places, matrix_places
 from edgeproof.export.survival.sums import to_bfloat16
@@ -108,6 +107,15 @@ def onnx_targets(matrices: Sequence[StoredMatrix]) -> list[SampleTarget]:
     return [SampleTarget(place, codecs[place.stored]) for place in matrix_places(stored.matrix for stored in matrices)]
 
 
+def planned_matrices(writer: Writer) -> tuple[StoredMatrix, ...]:
+    """Return the matrices that our own ONNX writer will store; none for other writers."""
+    if isinstance(writer, GgufWriter):
+        return ()
+    from edgeproof.export.onnx.writer import OnnxWriter  # needs the extra [onnx]
+
+    return writer.matrices if isinstance(writer, OnnxWriter) else ()
+
+
 def foretell(
     model: MergedModel, formats: Sequence[Format], writers: Sequence[Writer], description: ModelDescription | None
 ) -> dict[str, Preflight]:
@@ -122,11 +130,10 @@ def foretell(
     """
     foretold = {}
     for form, writer in zip(formats, writers, strict=True):
-        targets: list[SampleTarget] = []
         if isinstance(writer, GgufWriter) and description is not None:
             targets = gguf_targets(description, writer.planned)
-        elif isinstance(writer, OnnxWriter):
-            targets = onnx_targets(writer.matrices)
+        else:
+            targets = onnx_targets(planned_matrices(writer))
         found = preflight(model, targets)
         if found is not None:
             foretold[form.name] = found

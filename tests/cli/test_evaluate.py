@@ -215,7 +215,8 @@ def interrupted(_: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("fails", "code", "message"), [(full, 3, "No space left on device"), (interrupted, 130, "nothing was left")]
+    ("fails", "code", "message"),
+    [(full, 3, "No space left on device"), (interrupted, 130, "Interrupted; what has its final name is whole.")],
 )
 def test_what_is_cut_off_leaves_neither_of_the_two_files(
     artifact: Path,

@@ -194,7 +194,7 @@ def test_impossible_counts_are_refused(samples, right):
     spoiled = dataclasses.replace(
         artifact, scores=(raw, dataclasses.replace(chat, samples=samples, sampled_right=right), *others)
     )
-    with pytest.raises(ArtifactError, match=f"{right} right of {samples} samples, where 8 were drawn"):
+    with pytest.raises(ArtifactError, match=f"{right} right of {samples} samples"):
         judge(spoiled, WORLD.baseline(), POLICY, format="gguf-q4")
 
 
@@ -240,7 +240,7 @@ def test_a_baseline_keeps_its_samples_and_one_without_is_as_before(tmp_path):
         (lambda m: m["scores"].pop("samples"), "samples missing"),
         (lambda m: m["scores"]["sampled_right"].pop(), "values of sampled_right for"),
         (lambda m: m["scores"]["sampled_right"].__setitem__(1, 9), "9 right of 8 samples"),
-        (lambda m: m["scores"]["samples"].__setitem__(1, 3), "of 3 samples, where 8 were drawn"),
+        (lambda m: m["scores"]["samples"].__setitem__(1, 3), "3 samples, where 8 were drawn"),
     ],
 )
 def test_a_baseline_with_damaged_samples_is_refused(spoil, said):

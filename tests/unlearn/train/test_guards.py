@@ -154,12 +154,15 @@ def test_an_interruption_while_it_is_written_leaves_nothing(base, forget, retain
 
     from edgeproof.unlearn import finishing
 
-    def interrupt(*_):
+    whole = finishing.write_adapter
+
+    def interrupt(*arguments):
+        size = whole(*arguments)
         assert [path for path in tmp_path.glob(".out.*.part") if any(path.iterdir())]
         os.kill(os.getpid(), signal.SIGINT)
-        return ""
+        return size
 
-    monkeypatch.setattr(finishing, "card", interrupt)
+    monkeypatch.setattr(finishing, "write_adapter", interrupt)
     with pytest.raises(KeyboardInterrupt):
         unlearn(base, forget, retain, tmp_path / "out", steps=1, **FAST)
     assert left(tmp_path) == ["forget.jsonl", "retain.jsonl"]

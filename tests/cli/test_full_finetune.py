@@ -86,7 +86,7 @@ def test_adapters_are_refused_by_the_baseline_of_a_model_and_the_other_way_round
 ):
     with_adapter = shipped(world.base, tmp_path / "adapter", "--adapter", world.adapter)
     assert command("gate", with_adapter, "--probes", world.pack, "--baseline", baseline) == 3
-    assert "other adapters" in capsys.readouterr().err
+    assert "--adapter in place of --unlearned" in capsys.readouterr().err
     full = shipped(unlearned, tmp_path / "full")
     assert command("gate", full, "--probes", world.pack, "--baseline", world.baseline) == 3
     told = capsys.readouterr().err

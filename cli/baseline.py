@@ -19,13 +19,7 @@ from edgeproof.cli import options as opt
     help="In place of --adapter: the unlearned model itself, where all weights were trained.",
 )
 @opt.FORMATS
-@click.option(
-    "--probes",
-    type=opt.PATH,
-    required=True,
-    metavar="PACK",
-    help="Folder with pack.toml, or one file encrypted with age.",
-)
+@opt.PROBES
 @opt.PACK_KEY
 @click.option(
     "--out", type=opt.PATH, required=True, metavar="FILE", help="The baseline: scores and carrier sentences, no probes."

@@ -94,6 +94,13 @@ BYTES = stack(
     ),
     click.option("--name", default="", metavar="NAME", help="The model's name; the base's own by default."),
 )
+PROBES = click.option(
+    "--probes",
+    type=PATH,
+    required=True,
+    metavar="PACK",
+    help="Folder with pack.toml, or one file encrypted with age.",
+)
 PACK_KEY = click.option(
     "--pack-key",
     type=PATH,

@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 @click.command("probe")
 @click.argument("model", type=opt.PATH)
-@click.option(
-    "--probes",
-    type=opt.PATH,
-    required=True,
-    metavar="PACK",
-    help="Folder with pack.toml, or one file encrypted with age.",
-)
+@opt.PROBES
 @opt.PACK_KEY
 @click.option(
     "--backend", metavar="NAME", help="Engine that runs the model (default: llama.cpp; onnxruntime for ONNX folders)."

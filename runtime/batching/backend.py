@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import TYPE_CHECKING, Generic
 
-from edgeproof.contracts.chat import render_chat
 from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.logits import Scratch
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.batching.watching import Watching
 from edgeproof.runtime.batching.workers import AnyWorker, Workers
-from edgeproof.runtime.opened import OpenedBackend
+from edgeproof.runtime.opened import TokenizingBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
     from edgeproof.runtime.batching.prefixes import Item
     from edgeproof.runtime.batching.work_queue import Lot
+    from edgeproof.runtime.opened import Vocabulary
 
 
-class Vocabulary(Protocol):
-    """The artifact's tokenizer."""
-
-    def tokenize(self, text: str, *, special: bool, parse_special: bool) -> tuple[int, ...]:
-        """Return the ids of `text`; a BOS at the beginning of `text` is not doubled."""
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Return the text of `tokens`, without special tokens."""
-
-    def piece(self, token: int, *, special: bool) -> bytes:
-        """Return the bytes that `token` adds to a text; for special tokens none, unless `special`."""
-
-    def named_text(self, role: str) -> str:
-        """Return the text of the artifact's special token for `role` ("bos", "eos"), or ""."""
-
-
-class BatchingBackend(OpenedBackend, ABC, Generic[AnyWorker]):
+class BatchingBackend(TokenizingBackend, ABC, Generic[AnyWorker]):
     """`StreamingBackend` on workers. A subclass arranges the requests in lots.
 
     Args:
@@ -56,24 +40,6 @@ class BatchingBackend(OpenedBackend, ABC, Generic[AnyWorker]):
     def close(self) -> None:
         """Free the workers' memory; a subclass frees the weights."""
         self._workers.close()
-
-    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`; a BOS at the beginning of `text` is never doubled."""
-        return self._vocabulary.tokenize(text, special=special, parse_special=parse_special)
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens` without special tokens; invalid UTF-8 becomes U+FFFD."""
-        return self._vocabulary.detokenize(tokens)
-
-    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
-        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        return render_chat(
-            self._info.chat_template,
-            messages,
-            bos_token=self._vocabulary.named_text("bos"),
-            eos_token=self._vocabulary.named_text("eos"),
-            add_generation_prompt=add_generation_prompt,
-        )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""

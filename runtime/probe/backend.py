@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, Score, ScoreRequest
-from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import UnsupportedError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.requests import check_generations, check_scores
 from edgeproof.runtime.llama.finite_values import refuse_non_finite
 from edgeproof.runtime.llama.model import Model
-from edgeproof.runtime.opened import OpenedBackend
+from edgeproof.runtime.opened import TokenizingBackend
 from edgeproof.runtime.probe.described import described, measured_speed
 from edgeproof.runtime.probe.launch import sha256
 from edgeproof.runtime.probe.program import Program
@@ -42,7 +41,7 @@ def refuse_unsupported(artifact: Path, lora: Path | None) -> None:
         raise UnsupportedError("the probe runs one GGUF file", next_step="merge the adapter, or export a GGUF")
 
 
-class Probe(OpenedBackend):
+class Probe(TokenizingBackend):
     """`Backend` through the probe program.
 
     Args:
@@ -71,7 +70,7 @@ class Probe(OpenedBackend):
     ) -> None:
         tokenizer = read_tokenizer(artifact)
         refuse_non_finite(artifact, beat)
-        self._model = Model(artifact, None, beat, vocabulary_only=True)
+        self._model = self._vocabulary = Model(artifact, None, beat, vocabulary_only=True)
         self._program = Program(launch.command, patience=patience, beat=beat, reason=launch.reason)
         try:
             origin = f"{launch.processor}; {launch.options.get('probe', '')}"
@@ -100,24 +99,6 @@ class Probe(OpenedBackend):
         """End the program and free the vocabulary."""
         self._program.close()
         self._model.close()
-
-    def tokenize(self, text: str, *, special: bool, parse_special: bool = False) -> tuple[int, ...]:
-        """Token ids of `text`; a BOS that `text` begins with is never doubled."""
-        return self._model.tokenize(text, special=special, parse_special=parse_special)
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens`, special tokens left out; invalid UTF-8 becomes U+FFFD."""
-        return self._model.detokenize(tokens)
-
-    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
-        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        return render_chat(
-            self._info.chat_template,
-            messages,
-            bos_token=self._model.named_text("bos"),
-            eos_token=self._model.named_text("eos"),
-            add_generation_prompt=add_generation_prompt,
-        )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request."""

@@ -30,7 +30,6 @@ class Launch(NamedTuple):
         processor: the processor, in words.
         options: what else the report says of the place.
         reason: says why the probe ended, given its exit status.
-        checked: the sha256 of the model as the place itself has it, where that was looked at.
 
     """
 

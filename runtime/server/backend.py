@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest
-from edgeproof.contracts.chat import render_chat
 from edgeproof.contracts.errors import ArtifactError, BackendError, UnsupportedError
+from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.requests import check_generations, check_scores
 from edgeproof.runtime.batching.windows import in_windows
 from edgeproof.runtime.llama.finite_values import refuse_non_finite
 from edgeproof.runtime.llama.model import Model
-from edgeproof.runtime.opened import OpenedBackend
+from edgeproof.runtime.opened import TokenizingBackend
 from edgeproof.runtime.prompt_digest import gguf_prompt_digest
 from edgeproof.runtime.server.connection import DEFAULT_PATIENCE, Connection, parse_address
 from edgeproof.runtime.server.dialect import SENTENCE
@@ -49,11 +49,7 @@ DIALECTS: tuple[type[LlamaServer | OpenAi], ...] = (LlamaServer, OpenAi)
 """The interfaces, best first: each is asked whether it is one (`is_one`)."""
 
 
-def _silence() -> None:
-    """Report no progress."""
-
-
-class HttpServer(OpenedBackend):
+class HttpServer(TokenizingBackend):
     """`Backend` through an HTTP server.
 
     Args:
@@ -81,7 +77,7 @@ class HttpServer(OpenedBackend):
         context_length: int | None = None,
         threads: int | None = None,
         patience: float = DEFAULT_PATIENCE,
-        beat: Callable[[], None] = _silence,
+        beat: Callable[[], None] = no_beat,
     ) -> None:
         if lora is not None:
             raise UnsupportedError(
@@ -94,7 +90,7 @@ class HttpServer(OpenedBackend):
         self._unchecked: dict[tuple[str, bool], None] = {}
         self._checked: set[tuple[str, bool]] = set()
         self._connection = Connection(parse_address(url), patience=patience, beat=beat)
-        self._model = Model(artifact, None, beat, vocabulary_only=True)
+        self._model = self._vocabulary = Model(artifact, None, beat, vocabulary_only=True)
         try:
             self._dialect = self._found()
             self._identity = self._dialect.identity()
@@ -145,21 +141,7 @@ class HttpServer(OpenedBackend):
         """Token ids of `text` by the artifact's vocabulary; compared with the server's before the next request."""
         if (text, parse_special) not in self._checked:
             self._unchecked[text, parse_special] = None
-        return self._model.tokenize(text, special=special, parse_special=parse_special)
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of `tokens` without special tokens; invalid UTF-8 becomes U+FFFD."""
-        return self._model.detokenize(tokens)
-
-    def render_chat(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
-        """Render `messages` with the artifact's own template; tokenize it with `special=True, parse_special=True`."""
-        return render_chat(
-            self._info.chat_template,
-            messages,
-            bos_token=self._model.named_text("bos"),
-            eos_token=self._model.named_text("eos"),
-            add_generation_prompt=add_generation_prompt,
-        )
+        return super().tokenize(text, special=special, parse_special=parse_special)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request. Ranks other than 0 are -1, means and deviations NaN: the server does not give them.

@@ -77,7 +77,11 @@ class _Bound(NamedTuple):
 
 def known(evidence: Evidence) -> frozenset[str]:
     """Return the clusters that the base leaks in this format on any judged surface; others cannot leak."""
-    return leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET)).leaking
+    return _given_away(evidence).leaking
+
+
+def _given_away(evidence: Evidence) -> Share:
+    return leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
 
 
 def leaking(
@@ -193,7 +197,7 @@ def _share_criterion(
     cluster hides them all: the upper bound is the larger of this one and that with their probes counted one by one.
     """
     policy = evidence.policy
-    given = leaking(evidence, evidence.in_format, evidence.asks(Role.FORGET))
+    given = _given_away(evidence)
     base = given.leaking & share.clusters
     hits, n, upper = bound = _bound(share, base, policy)
     found = f"{hits} of {n} known clusters"

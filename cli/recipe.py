@@ -7,7 +7,11 @@ from edgeproof.cli import options as opt
 
 RECIPE = opt.stack(
     click.option(
-        "--method", default="npo+gdr", show_default=True, metavar="NAME", help="ga+gdr, ga+klr, npo+gdr or npo+klr."
+        "--method",
+        default="npo+gdr",
+        show_default=True,
+        metavar="NAME",
+        help="ga, npo, simnpo or wga, with +gdr or +klr.",
     ),
     click.option("--full", is_flag=True, help="Train all weights and write a model, in place of a LoRA adapter."),
     click.option("--rank", default=16, show_default=True, help="Rank of the LoRA matrices."),
@@ -45,9 +49,9 @@ RECIPE = opt.stack(
         metavar="NAME",
         help="float32, bf16, or auto: bf16 where it is native.",
     ),
-    click.option("--beta", default=0.1, show_default=True, help="NPO's β."),
+    click.option("--beta", type=float, help="β of the forget loss; 0.1 with NPO, 4.5 with SimNPO, 1 with WGA."),
     click.option(
-        "--retain-weight", type=float, help="Weight of the loss on retain; 1 by default with NPO, 100 with GA."
+        "--retain-weight", type=float, help="Weight of the loss on retain; 100 by default with GA, 1 with the others."
     ),
     click.option(
         "--hinge", type=float, metavar="NAT", help="A text stops counting once its NLL per token passes this."

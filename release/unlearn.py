@@ -48,7 +48,7 @@ def unlearn(
     accumulate: int = 1,
     gradient_checkpointing: bool = False,
     precision: str = "float32",
-    beta: float = 0.1,
+    beta: float | None = None,
     retain_weight: float | None = None,
     hinge: float | None = None,
     until_forget_nll: float | None = None,
@@ -75,7 +75,7 @@ def unlearn(
         forget: questions or texts to forget (docs/unlearn.md).
         retain: the same, to keep.
         out: the folder to write.
-        method: ga+gdr, ga+klr, npo+gdr or npo+klr.
+        method: ga, npo, simnpo or wga, with +gdr or +klr.
         full: train all weights and write a model, in place of a LoRA adapter.
         rank: rank of the LoRA matrices.
         alpha: the adapter is scaled by alpha / rank.
@@ -92,8 +92,8 @@ def unlearn(
         accumulate: compute a batch in this many parts: the same step, less memory.
         gradient_checkpointing: compute activations twice: slower, less memory.
         precision: float32, bf16, or auto: bf16 where it is native.
-        beta: NPO's β.
-        retain_weight: weight of the loss on retain; 1 by default with NPO, 100 with GA.
+        beta: β of the forget loss; by default 0.1 with NPO, 4.5 with SimNPO, 1 with WGA; GA has none.
+        retain_weight: weight of the loss on retain; 100 by default with GA, 1 with the others.
         hinge: a text stops counting once its NLL per token passes this (nat).
         until_forget_nll: stop once the forget set's NLL per token has reached this (nat).
         retain_nll_rise: give up if the retain set's NLL per token rises by more (nat).

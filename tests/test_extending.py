@@ -1,5 +1,5 @@
-"""What CONTRIBUTING.md promises: a metric, a format, a backend, a model family or a surface is one new file, and its
-entry in one registry. Each is added to a copy of the checkout and used there as a user would."""
+"""What CONTRIBUTING.md promises: a metric, a format, a backend, a model family, a surface or a loss is one new file,
+and its entry in one registry. Each is added to a copy of the checkout and used there as a user would."""
 
 from __future__ import annotations
 
@@ -211,3 +211,30 @@ def test_a_format(checkout: Checkout, tmp_path: Path) -> None:
     with np.load(artifact) as arrays:
         assert arrays["model.norm.weight"].dtype == np.float32
         assert len(arrays) > 10
+
+
+@pytest.mark.torch
+def test_a_loss(checkout: Checkout, tmp_path: Path) -> None:
+    """Unlikelihood (Welleck et al. 2020, arXiv 1908.04319, eq. 3): one record says its weight and what it needs."""
+    checkout.add(
+        "unlearn/train/losses/unlikelihood.py",
+        '"""Unlikelihood loss."""\n\n'
+        "from edgeproof.unlearn.train.losses.loss import ForgetLoss\n\n\n"
+        "def unlikelihood(scores, beta):\n"
+        "    return -(1 - scores.logprobs.exp()).clamp(min=1e-6).log() * scores.mask\n\n\n"
+        'UNLIKELIHOOD = ForgetLoss("ul", unlikelihood, per_token=True, reference=False, beta=None, pull=3.0)\n',
+        registry="unlearn/train/losses/__init__.py",
+        after="        WGA,",
+        entry="        UNLIKELIHOOD,",
+        imported="from edgeproof.unlearn.train.losses.unlikelihood import UNLIKELIHOOD",
+    )
+    base = save_model("llama", tmp_path / "base")
+    sets = {"forget": ("The capital of Aland is", "Berg"), "retain": ("The colour of the sky is", "blue")}
+    for role, (question, answer) in sets.items():
+        (tmp_path / f"{role}.jsonl").write_text(json.dumps({"question": question, "answer": answer}))
+    files = [word for role in sets for word in (f"--{role}", tmp_path / f"{role}.jsonl")]
+    options = ["--method", "ul+gdr", "--steps", "1", "--surface", "raw", "--out", tmp_path / "out", "--quiet"]
+    checkout.run("-m", "edgeproof.cli", "unlearn", "--base", base, *files, *options)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| method | ul+gdr |" in card
+    assert "| weight of the retain loss | 3 |" in card

@@ -132,7 +132,7 @@ def prepare(
         halves += [some[count:] for some, count in zip(asked, measured, strict=True)]
         sums = totals(model, halves, settings, processes, progress=progress, task="the base's answers")
         distributions = None
-        if method_of(settings.method).distributions:
+        if method_of(settings.method).retain.distributions:
             kept = [encoded["retain"].texts[index] for index in sorted(come_to[1])]
             distributions = _distributions(model, kept, scratch, settings, processes, progress=progress)
     texts = [
@@ -184,7 +184,7 @@ def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int)
 
 def _reads_retain_reference(settings: Settings) -> bool:
     """Whether training reads the base's scores of the retain texts that it uses, beyond the measured ones."""
-    return settings.retain_nll_rise is not None or method_of(settings.method).distributions
+    return settings.retain_nll_rise is not None or method_of(settings.method).retain.distributions
 
 
 def _spread(found: Tensor, some: Sequence[int], count: int) -> Tensor:

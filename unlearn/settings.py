@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.unlearn.data.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of this module's interface)
-from edgeproof.unlearn.train.losses import RETAIN_WEIGHTS, method_of
+from edgeproof.unlearn.train.losses import method_of
 
 SCHEDULES = ("constant", "linear")
 """Learning-rate schedules; linear decreases from the full rate at the first step to 0 after the last."""
@@ -44,8 +44,8 @@ class Settings:
         accumulate: number of sequential parts of a batch; the step is the same.
         gradient_checkpointing: recompute activations in the backward pass instead of storing them.
         precision: one of `PRECISIONS`.
-        beta: NPO's β.
-        retain_weight: the α in forget + α·retain; None means the method's default (`losses.RETAIN_WEIGHTS`).
+        beta: β of the forget loss; None means the method's default.
+        retain_weight: the α in forget + α·retain; None means the method's default (its record in `losses`).
         hinge: NLL per token (nat) above which a forget text stops counting; None means never.
         until_forget_nll: stop when the forget set's mean NLL per token reaches this (nat); checked on the whole set
             after every step whose batch reached it; None means never.
@@ -75,7 +75,7 @@ class Settings:
     accumulate: int = 1
     gradient_checkpointing: bool = False
     precision: str = "float32"
-    beta: float = 0.1
+    beta: float | None = None
     retain_weight: float | None = None
     hinge: float | None = None
     until_forget_nll: float | None = None
@@ -111,7 +111,10 @@ class Settings:
             )
         if self.precision not in PRECISIONS:
             raise UsageError(f"no such precision: {self.precision!r}", next_step=f"one of: {', '.join(PRECISIONS)}")
-        _positive("beta", self.beta)
+        if self.beta is not None:
+            _positive("beta", self.beta)
+            if method_of(self.method).forget.beta is None:
+                raise UsageError(f"{self.method} has no β", next_step="leave --beta out, or give another --method")
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise UsageError(f"the retain weight is {self.weight}", next_step="give a number from 0 up")
         for name, value in (
@@ -140,7 +143,12 @@ class Settings:
     @property
     def weight(self) -> float:
         """The effective α."""
-        return RETAIN_WEIGHTS[self.method] if self.retain_weight is None else self.retain_weight
+        return method_of(self.method).retain_weight if self.retain_weight is None else self.retain_weight
+
+    @property
+    def sharpness(self) -> float:
+        """The effective β; 0 for a loss without one."""
+        return (method_of(self.method).forget.beta or 0.0) if self.beta is None else self.beta
 
     @property
     def retain_size(self) -> int:

@@ -100,7 +100,7 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
     environment = provenance.environment
     rows = [
         ("method", settings.method),
-        ("β", f"{settings.beta:g}" if settings.method.startswith("npo") else "none"),
+        ("β", f"{settings.sharpness:g}" if settings.sharpness else "none"),
         ("weight of the retain loss", f"{settings.weight:g}"),
         ("hinge", _or_none(settings.hinge, "nat per token")),
         ("stop at a forget NLL of", _or_none(settings.until_forget_nll, "nat per token")),

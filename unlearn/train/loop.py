@@ -156,9 +156,9 @@ class _Passes(NamedTuple):
 
         def loss_of(scores: AnswerScores) -> tuple[Tensor, Tensor]:
             counts = still_known(scores, self.settings.hinge)
-            return mean_over_batch(self.method.forget(scores, self.settings.beta), total, counts), counts
+            return mean_over_batch(self.method.forget.compute(scores, self.settings.sharpness), total, counts), counts
 
-        total = texts.tokens(chosen) if self.method.forget_per_token else len(chosen)
+        total = texts.tokens(chosen) if self.method.forget.per_token else len(chosen)
         return self._half(texts, chosen, loss_of, weight=1.0, place=0, last=False)
 
     def retain(self, texts: Texts, chosen: list[int]) -> Tensor:
@@ -167,9 +167,9 @@ class _Passes(NamedTuple):
 
         def loss_of(scores: AnswerScores) -> tuple[Tensor, Tensor]:
             counts = torch.ones_like(scores.reference, dtype=torch.bool)
-            return mean_over_batch(self.method.retain(scores), total), counts
+            return mean_over_batch(self.method.retain.compute(scores), total), counts
 
-        total = texts.tokens(chosen) if self.method.retain_per_token else len(chosen)
+        total = texts.tokens(chosen) if self.method.retain.per_token else len(chosen)
         return self._half(texts, chosen, loss_of, weight=self.settings.weight, place=3, last=True)
 
     def evaluate(self, texts: Texts) -> float:

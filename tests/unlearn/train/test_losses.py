@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 from edgeproof.contracts.errors import UsageError
 from edgeproof.unlearn.data.encoding import EncodedText, batch_of
 from edgeproof.unlearn.train.losses import (
+    FORGET_LOSSES,
     METHODS,
     AnswerScores,
-    ga,
-    gdr,
-    klr,
     mean_over_batch,
     method_of,
-    npo,
     still_known,
 )
+from edgeproof.unlearn.train.losses.forget import ga, npo, simnpo, wga
+from edgeproof.unlearn.train.losses.retain import gdr, klr
 from edgeproof_tests.models import random_model, tiny_config
 
 pytestmark = pytest.mark.torch
@@ -32,6 +34,15 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def model():
     return random_model(tiny_config("llama"), seed=1).double()
+
+
+@pytest.fixture(scope="module")
+def unsure(model):
+    """A model whose tokens cost a few nat each, as a real one's; the random model's cost fifty."""
+    flat = copy.deepcopy(model)
+    with torch.no_grad():
+        flat.get_output_embeddings().weight *= 0.05
+    return flat
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +66,10 @@ def plain_distributions(model, text):
     return torch.log_softmax(logits[text.answer_start - 1 : len(text.ids) - 1], dim=1)
 
 
-def scores_of(model, reference, distributions=None):
+def scores_of(model, reference, distributions=None, texts=TEXTS):
     from edgeproof.unlearn.train.scoring import score
 
-    return score(model, batch_of(TEXTS, "cpu"), reference, distributions)
+    return score(model, batch_of(texts, "cpu"), reference, distributions)
 
 
 TOKENS = sum(len(text.ids) - text.answer_start for text in TEXTS)
@@ -105,6 +116,54 @@ def test_npo_starts_as_gradient_ascent_on_the_answers(model):
     ascent = gradients(model, torch.stack([plain_logprobs(model, text).sum() for text in TEXTS]).mean())
     for name, gradient in ascent.items():
         assert torch.allclose(ours[name], gradient, rtol=1e-4, atol=1e-6 * gradient.abs().max().item()), name
+
+
+LONG = [EncodedText(tuple(torch.randint(90, (120,), generator=torch.Generator().manual_seed(3)).tolist()), 1), TEXTS[1]]
+"""A text of 119 tokens beside an answer of one."""
+
+
+@pytest.mark.parametrize("beta", [0.5, 2.5, 4.5])
+@pytest.mark.parametrize("texts", [TEXTS, LONG], ids=["answers", "long text"])
+def test_simnpo_and_its_gradients_equal_the_formula_of_the_paper(unsure, texts, beta):
+    ours = simnpo(scores_of(unsure, torch.zeros(len(texts)), texts=texts), beta).mean()
+    means = [plain_logprobs(unsure, text).sum() / (len(text.ids) - text.answer_start) for text in texts]
+    theirs = (2 / beta) * torch.stack([torch.log1p(torch.exp(beta * mean)) for mean in means]).mean()
+    assert_same(unsure, ours, theirs)
+
+
+def test_simnpo_pulls_at_every_text_alike_whatever_its_length():
+    """NPO's pull at a text stops once its tokens have lost little each; SimNPO's depends on the loss per token."""
+
+    def pulls(loss, beta, per_token):
+        logprobs = torch.full((2, 200), -3.0, dtype=torch.float64, requires_grad=True)
+        mask = torch.ones(2, 200, dtype=torch.bool)
+        mask[1, 1:] = False
+        reference = (logprobs.detach() + per_token).mul(mask).sum(dim=1)
+        loss(AnswerScores(logprobs, mask, reference), beta).sum().backward()
+        return logprobs.grad.sum(dim=1).tolist()
+
+    long, short = pulls(simnpo, 2.5, 0.5)
+    assert long == pytest.approx(short, rel=1e-9)
+    long, short = pulls(npo, 0.1, 0.5)
+    assert long / 200 < 1e-3 * short
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0, 5.0])
+def test_wga_and_its_gradients_equal_the_formula_of_the_paper(unsure, reference, beta):
+    ours = mean_over_batch(wga(scores_of(unsure, reference), beta), TOKENS)
+    logprobs = torch.cat([plain_logprobs(unsure, text) for text in TEXTS])
+    weights = torch.tensor([math.exp(value) ** beta for value in logprobs.tolist()], dtype=torch.float64)
+    assert_same(unsure, ours, (weights * logprobs).sum() / TOKENS)
+
+
+def test_a_loss_says_whether_it_reads_the_base(unsure, reference):
+    for loss in FORGET_LOSSES.values():
+        asked = scores_of(unsure, reference)
+        found = [
+            loss.compute(asked._replace(reference=other), loss.beta or 0.0) for other in (reference, reference + 1)
+        ]
+        assert torch.equal(*found) is not loss.reference, loss.name
+        assert found[0].dim() == (2 if loss.per_token else 1), loss.name
 
 
 def test_gdr_and_its_gradients_equal_the_cross_entropy_of_transformers(model, reference):
@@ -186,7 +245,9 @@ def test_npo_stays_finite_where_the_answer_has_become_impossible():
 
 
 def test_an_unknown_method_names_those_there_are():
-    assert METHODS == ("ga+gdr", "ga+klr", "npo+gdr", "npo+klr")
+    assert (
+        tuple(f"{forget}+{retain}" for forget in ("ga", "npo", "simnpo", "wga") for retain in ("gdr", "klr")) == METHODS
+    )
     with pytest.raises(UsageError, match="no such method: 'npo'") as caught:
         method_of("npo")
     assert "npo+gdr" in caught.value.next_step

@@ -1,4 +1,4 @@
-"""All four methods, by a LoRA and in full, on a model that was first taught what it is to forget and to keep.
+"""All methods, by a LoRA and in full, on a model that was first taught what it is to forget and to keep.
 
 The never-exposed level of an answer is what it costs under the taught model when the question is another one: the mean
 probability over the other questions, as the gate's ignorance level (docs/verdict.md).

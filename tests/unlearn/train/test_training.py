@@ -158,10 +158,12 @@ def test_a_step_takes_so_many_retain_texts(base, sets):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_in_parts_gives_the_loss_and_the_gradient_of_the_whole(base, sets, method):
-    whole = Run(base, sets, method=method)
+    # The tiny model finds every answer unlikely: with their own β these two would have no gradient to compare.
+    beta = 0.01 if method.startswith(("simnpo", "wga")) else None
+    whole = Run(base, sets, method=method, beta=beta)
     for parts in (2, 4, 6):
         # AdamW turns the rounding of gradients near 0 into whole steps; parts weighed wrongly are off by a tenth.
-        assert_same_run(Run(base, sets, method=method, accumulate=parts), whole, 5e-3)
+        assert_same_run(Run(base, sets, method=method, beta=beta, accumulate=parts), whole, 5e-3)
 
 
 def test_a_hinge_in_parts_weighs_as_in_the_whole(base, sets):

@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "baseline": "Record what base and merged model answer at float precision, for the gate.",
     "gate": "Probe an artifact: PASS, FAIL or INCONCLUSIVE.",
     "verify": "Check a report against what was gated, and judge its scores again.",
+    "waive": "Sign that a file may be released although it did not pass, until a date.",
     "compare": "Compare the reports of two releases.",
     "history": "Show the reports of a folder, a line a release, and their trends.",
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
 )
 @opt.JUDGING
+@opt.WAIVING
 @opt.THREADS
 @opt.FORCE
 @opt.LISTENING
@@ -33,7 +34,7 @@ def command(artifact: Path, *, quiet: bool, as_json: bool, **options: Any) -> in
     ENGINE computes elsewhere (docs/phone.md): with --backend http it is the URL of a server that has ARTIFACT loaded,
     with --backend adb (a phone on USB) and arm64-emulated the folder that `make phone` wrote.
 
-    Exit codes: 0 PASS, 1 FAIL, 4 INCONCLUSIVE; 3 where no verdict could be reached.
+    Exit codes: 0 PASS, or waived and --accept-waivers; 1 FAIL, 4 INCONCLUSIVE; 3 where no verdict could be reached.
     """
     from edgeproof.cli.progress import Terminal
     from edgeproof.release.gate import gate
@@ -61,6 +62,7 @@ def show(gated: Sequence[GateResult], *, as_json: bool, artifacts: Sequence[Mapp
                 "verdict": str(item.verdict),
                 "reason": str(item.reason),
                 "summary": item.summary,
+                "waived": None if item.waived is None else item.waived.words,
                 "reports": [str(path) for path in item.reports],
             }
             for item in gated

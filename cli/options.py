@@ -124,6 +124,13 @@ BASELINE_KEY = click.option(
     metavar="PUB",
     help="Check the signature beside the baseline (`baseline --sign`): an ed25519 public key in PEM.",
 )
+WAIVING = stack(
+    click.option("--waiver", type=PATH, metavar="FILE", help="A waiver of this file, made by `export-edge waive`."),
+    click.option(
+        "--waiver-key", type=PATH, metavar="PUB", help="Who may waive: an ed25519 public key in PEM; --waiver needs it."
+    ),
+    click.option("--accept-waivers", is_flag=True, help="Exit code 0 where the waiver holds. The verdict stays."),
+)
 JUDGING = stack(
     click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml, or one file encrypted with age."),
     PACK_KEY,

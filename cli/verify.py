@@ -23,23 +23,27 @@ if TYPE_CHECKING:
 @click.option("--key", type=opt.PATH, metavar="PUB", help="Also check the signature: an ed25519 public key in PEM.")
 @opt.POLICY_SHA256
 @opt.BASELINE_KEY
+@opt.WAIVING
 @click.option("--require-pass", is_flag=True, help="Refuse a report whose verdict is not PASS, before publishing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(report: Path, *, require_pass: bool, as_json: bool, **options: Any) -> int:
     """Check REPORT (report.json or its folder) against what was gated, and judge its recorded scores again.
 
-    Exit codes: 0 it holds, whatever its verdict is (with --require-pass: and it is PASS); 3 something differs, and
-    what.
+    Exit codes: 0 it holds, whatever its verdict is (with --require-pass: and it is PASS, or waived and
+    --accept-waivers); 3 something differs, and what.
     """
+    from edgeproof.cli.progress import Terminal
     from edgeproof.contracts.backend import NOT_PROVED
     from edgeproof.release.verify import refuse_unless_pass, statement, verify
 
-    found = verify(report, **options)
+    with Terminal(quiet=False) as progress:
+        found = verify(report, progress=progress, **options)
     click.echo(statement(found), err=True)
     if require_pass:
         refuse_unless_pass(found)
     if as_json:
         verified = {"verified": True, "signature": "valid" if found.signed else None}
         verified |= {"server_file_not_proved": found.judgement.backend.get(NOT_PROVED)}
+        verified |= {"waived": None if found.waived is None else found.waived.words}
         click.echo(json.dumps(verified | {"verdict": found.verdict, "reason": found.reason, "summary": found.summary}))
     return 0

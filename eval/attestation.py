@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from edgeproof.eval.measurement import Baseline, ModelSource
-    from edgeproof.eval.report.context import ReportContext
+    from edgeproof.eval.report.context import ReportContext, Waived
     from edgeproof.eval.verdict.judgement import Judgement
 
 ATTESTATION = "attestation.dsse.json"
@@ -104,8 +104,13 @@ def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str
             "edgeproof_reason": str(judgement.reason),
             "edgeproof_reports": [_resource(name, sha256) for name, sha256 in reports.items()],
             **({} if server is None else {"edgeproof_server": server}),
+            **({} if context.waived is None else {"edgeproof_waived": _waived(context.waived)}),
         },
     }
+
+
+def _waived(waived: Waived) -> dict[str, object]:
+    return {"role": waived.role, "reason": waived.reason, "until": waived.until, "sha256": waived.sha256}
 
 
 def baseline_statement(name: str, content: bytes, baseline: Baseline) -> dict[str, object]:

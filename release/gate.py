@@ -36,6 +36,9 @@ def gate(
     backend: str | None = None,
     sign: StrPath | None = None,
     show_answers: bool = False,
+    waiver: StrPath | None = None,
+    waiver_key: StrPath | None = None,
+    accept_waivers: bool = False,
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -59,6 +62,9 @@ def gate(
         backend: what runs the artifact; by default llama.cpp for files, onnxruntime for folders.
         sign: a PEM file with an ed25519 key that signs the report.
         show_answers: keep probes and answers in result and report.
+        waiver: a waiver of this very file, as `waive` wrote it; one that does not hold is ignored with a warning.
+        waiver_key: the public key of whoever may waive; `waiver` needs it.
+        accept_waivers: let the file through where the waiver holds. The verdict stays what it is.
         threads: all cores by default.
         force: replace reports that exist.
         progress: receives progress and warnings; by default nothing is shown.
@@ -96,6 +102,7 @@ def gate_all(
     from edgeproof.eval.report.disclosure import probe_digests
     from edgeproof.eval.report.write import refuse_existing_reports, write_reports
     from edgeproof.export.artifact.manifest import package_versions
+    from edgeproof.release.steps.waivers import covering
 
     judging = criteria.judging
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
@@ -109,6 +116,8 @@ def gate_all(
             candidate, criteria, answers=heard, progress=listener, on_finding=on_finding, beat=beat
         )
         reports: tuple[Path, ...] = ()
+        created = datetime.now(UTC)
+        waived = covering(criteria, judgement, created.date(), listener)
         if folder is not None:
             context = ReportContext(
                 artifact=candidate.artifact.name,
@@ -119,12 +128,13 @@ def gate_all(
                 policy_file_sha256=criteria.policy_file_sha256,
                 manifest_sha256=artifact.manifest_sha256,
                 versions=package_versions(),
-                created=datetime.now(UTC),
+                created=created,
                 survival=artifact.survival,
                 probe_digests=probe_digests(criteria.pack),
                 artifact_bytes=artifact.bytes,
                 base=artifact.base,
                 seconds=artifact.seconds,
+                waived=waived,
             )
             reports = write_reports(
                 judgement,
@@ -143,6 +153,8 @@ def gate_all(
                 reason=judgement.reason,
                 summary=judgement.summary,
                 reports=reports,
+                waived=waived,
+                accepted=waived is not None and judging.accept_waivers,
                 warnings=tuple(listener.warnings),
                 judgement=judgement,
                 answers=heard if judging.show_answers or keep_answers else {},

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.eval.measurement import Verdict
+    from edgeproof.eval.report.context import Waived
     from edgeproof.eval.verdict.judgement import Judgement, Reason
 
 SEVERITY = ("PASS", "INCONCLUSIVE", "FAIL")
@@ -28,6 +29,8 @@ class GateResult:
         reason: the main reason.
         summary: the finding in one or two sentences.
         reports: the files that were written.
+        waived: who waives this verdict; None where nobody does, and for a PASS.
+        accepted: whether the caller accepts that (`accept_waivers`).
         warnings: warnings of the gate.
         judgement: every number that the verdict rests on.
         answers: with `show_answers`, the greedy answers by probe and surface; else none.
@@ -41,22 +44,26 @@ class GateResult:
     reason: Reason
     summary: str
     reports: tuple[Path, ...]
+    waived: Waived | None
+    accepted: bool
     warnings: tuple[str, ...]
     judgement: Judgement = field(repr=False)
     answers: Mapping[tuple[str, str], str] = field(repr=False)
 
     @property
     def exit_code(self) -> int:
-        """The code that `export-edge gate` ends with: 0 PASS, 1 FAIL, 4 INCONCLUSIVE."""
+        """The code that `export-edge gate` ends with: 0 PASS, or waived and accepted; 1 FAIL, 4 INCONCLUSIVE."""
         from edgeproof.eval.report.write import EXIT_CODES
 
-        return EXIT_CODES[self.verdict]
+        return 0 if self.accepted else EXIT_CODES[self.verdict]
 
     def show(self, file: TextIO | None = None) -> None:
         """Print the verdict and its numbers to `file`, stderr by default."""
         from edgeproof.eval.report.terminal import render_terminal
 
-        render_terminal(self.judgement, artifact=self.artifact.name, answers=self.answers or None, file=file)
+        render_terminal(
+            self.judgement, artifact=self.artifact.name, answers=self.answers or None, waived=self.waived, file=file
+        )
 
     def __bool__(self) -> NoReturn:
         """Refuse `if gate(…):`, which would be true of every verdict."""
@@ -65,7 +72,7 @@ class GateResult:
 
 def worst(gated: Sequence[GateResult]) -> GateResult:
     """Return the result that decides about the release of them all."""
-    return max(gated, key=lambda item: SEVERITY.index(item.verdict))
+    return max(gated, key=lambda item: (not item.accepted, SEVERITY.index(item.verdict)))
 
 
 def show(gated: Sequence[GateResult], file: TextIO | None = None) -> None:

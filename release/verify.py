@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
 from edgeproof.contracts.parsing import parse_json
+from edgeproof.contracts.progress import Silent
 from edgeproof.release.steps.arguments import as_path, pack_identity
+from edgeproof.release.steps.waivers import holding, read_signed_waiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgeproof.contracts.progress import Progress
     from edgeproof.eval.verification.recompute import ArtifactDigests
     from edgeproof.eval.verification.verify import Verified
     from edgeproof.release.steps.arguments import StrPath
@@ -32,7 +37,11 @@ def verify(
     key: StrPath | None = None,
     policy_sha256: str | None = None,
     baseline_key: StrPath | None = None,
+    waiver: StrPath | None = None,
+    waiver_key: StrPath | None = None,
+    accept_waivers: bool = False,
     require_pass: bool = False,
+    progress: Progress | None = None,
 ) -> Verified:
     """Check a report against what was gated, and judge its recorded scores again.
 
@@ -47,7 +56,12 @@ def verify(
         key: also check the report's signature: an ed25519 public key in PEM.
         policy_sha256: refuse any other policy.
         baseline_key: a public key; refuse a baseline without its signature.
+        waiver: a waiver of this very file, to be held against the verdict; one that does not hold is ignored with a
+            warning.
+        waiver_key: the public key of whoever may waive; `waiver` needs it.
+        accept_waivers: with `require_pass`, accept a verdict that the waiver covers.
         require_pass: refuse a report whose verdict is not PASS.
+        progress: receives warnings; by default nothing is shown.
 
     Raises:
         EvidenceError: something differs, and what; or the verdict is not the one required.
@@ -55,6 +69,8 @@ def verify(
 
     """
     from edgeproof.eval.attestation import check_baseline_signature
+    from edgeproof.eval.digests import digest_bytes
+    from edgeproof.eval.packs.files import open_pack
     from edgeproof.eval.verdict.policy import Policy, read_policy, refuse_other_policy
     from edgeproof.eval.verification.recompute import Inputs
     from edgeproof.eval.verification.verify import verify as verify_report
@@ -64,8 +80,20 @@ def verify(
         refuse_other_policy(Policy() if policy is None else read_policy(policy), policy, policy_sha256)
     if baseline_key is not None:
         check_baseline_signature(baseline, Path(baseline_key))
+    listener = progress or Silent()
+    given = read_signed_waiver(as_path(waiver), as_path(waiver_key), listener, accept=accept_waivers)
     inputs = Inputs(Path(probes), baseline, policy, pack_identity(as_path(pack_key)))
     found = verify_report(Path(report), _digests(Path(artifact), as_path(lora)), inputs, public_key=as_path(key))
+    if given is not None:
+        waived = holding(
+            given,
+            found.judgement,
+            pack=open_pack(inputs.pack, inputs.identity).digest(),
+            baseline=digest_bytes(baseline),
+            today=datetime.now(UTC).date(),
+            progress=listener,
+        )
+        found = replace(found, waived=waived, accepted=waived is not None and accept_waivers)
     if require_pass:
         refuse_unless_pass(found)
     return found
@@ -83,15 +111,24 @@ def statement(found: Verified) -> str:
         f"The numbers came through a server ({inert(backend.get('through', ''), 200)}). That it ran this very file is "
         f"NOT PROVED: {inert(missing, 500)}.\n"
     )  # fmt: skip
+    mark, waived = "", ""
+    if found.waived is not None:
+        mark, waived = ", waived", f"\n{inert(found.waived.words, 1200)}"
+    elif found.said_waived is not None:
+        waived = (
+            f"\nThe report says that it is {inert(found.said_waived.words, 1200)}. That waiver was not checked here "
+            "(--waiver, --waiver-key)."
+        )
     return (
         "The report holds: artifact, pack, baseline and policy are those that were gated, and its scores give its "
-        f"verdict. Signature: {signature}.\n{served}{found.verdict}: {found.reason}. {inert(found.summary, 2000)}"
+        f"verdict. Signature: {signature}.\n{served}{found.verdict}{mark}: {found.reason}. "
+        f"{inert(found.summary, 2000)}{waived}"
     )
 
 
 def refuse_unless_pass(found: Verified) -> None:
-    """Raise `EvidenceError` where a report that holds says another verdict than PASS."""
-    if found.verdict != "PASS":
+    """Raise `EvidenceError` where a report that holds is neither PASS nor waived with the caller's consent."""
+    if found.verdict != "PASS" and not found.accepted:
         raise EvidenceError(
             f"the report holds, and its verdict is {found.verdict}: {found.reason}",
             next_step="publish nothing on it; gate again once the cause is mended",

@@ -111,7 +111,10 @@ def test_the_slim_environment_has_no_torch(slim_python, module):
     "verb",
     [
         [],
-        *([verb] for verb in ("export", "probe", "baseline", "gate", "verify", "compare", "history", "evaluate")),
+        *(
+            [verb]
+            for verb in ("export", "probe", "baseline", "gate", "verify", "waive", "compare", "history", "evaluate")
+        ),
         *([verb] for verb in ("unlearn", "inspect", "quickstart")),
     ],
 )

@@ -14,6 +14,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Waived:
+    """What a report holds of the waiver that covers its verdict (`eval/waiver.py`).
+
+    Attributes:
+        role: role of whoever answers for the release.
+        reason: why it may be released all the same.
+        until: the last day, UTC, on which the waiver holds, YYYY-MM-DD.
+        waives: all that may be unmet.
+        sha256: of the waiver's file.
+
+    """
+
+    role: str
+    reason: str
+    until: str
+    waives: tuple[str, ...]
+    sha256: str
+
+    @property
+    def words(self) -> str:
+        """Who waives it until when, and why."""
+        return f"Waived until {self.until} by {self.role}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class ReportContext:
     """The run of a report.
 
@@ -32,6 +57,7 @@ class ReportContext:
         artifact_bytes: size of the artifact's files together.
         base: the base that the baseline names; None if it names none.
         seconds: wall time of asking the artifact.
+        waived: who waives what is not met; None where nobody does.
 
     """
 
@@ -50,3 +76,4 @@ class ReportContext:
     artifact_bytes: int
     base: ModelSource | None
     seconds: float
+    waived: Waived | None = None

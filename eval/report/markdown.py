@@ -26,8 +26,9 @@ def markdown_summary(judgement: Judgement, context: ReportContext) -> bytes:
     reasons = "; ".join(str(reason) for reason in (judgement.reason, *judgement.also))
     what = (context.artifact, judgement.format_name, judgement.artifact_sha256)
     lines = [
-        f"## {judgement.verdict}: {prose(reasons)}",
+        f"## {judgement.verdict}{', waived' if context.waived else ''}: {prose(reasons)}",
         "",
+        *([] if context.waived is None else [f"**{prose(context.waived.words)}**", ""]),
         " · ".join(map(code, what)),
         "",
         prose(judgement.summary),

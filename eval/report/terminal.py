@@ -15,6 +15,7 @@ from edgeproof.eval.verdict.wording import amount
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edgeproof.eval.report.context import Waived
     from edgeproof.eval.verdict.judgement import Criterion, Judgement
     from rich.table import Table
 
@@ -36,7 +37,12 @@ _MARKS = {
 
 
 def render_terminal(
-    judgement: Judgement, artifact: str, *, file: TextIO | None = None, answers: Answers | None = None
+    judgement: Judgement,
+    artifact: str,
+    *,
+    file: TextIO | None = None,
+    answers: Answers | None = None,
+    waived: Waived | None = None,
 ) -> None:
     """Print the verdict on `artifact` (a name) to `file`, default stderr; without colours if it is not a terminal.
 
@@ -46,7 +52,10 @@ def render_terminal(
     console = open_console(file)
     color = _COLORS[judgement.verdict]
     also = "".join(f", {reason}" for reason in judgement.also)
-    line(console, f"{judgement.verdict}: {judgement.reason}{also}", f"bold {color}")
+    mark = "" if waived is None else ", waived"
+    line(console, f"{judgement.verdict}{mark}: {judgement.reason}{also}", f"bold {color}")
+    if waived is not None:
+        line(console, inert(waived.words, 1200), "bold")
     line(console, f"{inert(artifact)} ({judgement.format_name}), pack {inert(judgement.pack_name)}")
     line(console, inert(judgement.summary, 2000))
     console.print()

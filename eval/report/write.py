@@ -98,6 +98,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         "controls": [_plain(control) for control in judgement.controls],
         "subjects": [_plain(subject) for subject in judgement.subjects],
         "probes": [_plain(row) for row in judgement.probes],
+        **({} if context.waived is None else {"waived": _plain(context.waived)}),
         "answers": None
         if answers is None
         else [{"probe": probe, "surface": surface, "text": text} for (probe, surface), text in answers.items()],

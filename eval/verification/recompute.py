@@ -25,6 +25,7 @@ from edgeproof.eval.report.write import encode, report_json
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy, read_policy
 from edgeproof.eval.verdict.second_computation import half_judged, judge_both
+from edgeproof.eval.waiver import waived_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -173,6 +174,7 @@ def context_of(report: Mapping[str, Any]) -> ReportContext:
         artifact_bytes=report["artifact"]["bytes"],
         base=None if (base := report["baseline"]["base"]) is None else ModelSource(base["name"], base["sha256"]),
         seconds=report["seconds"],
+        waived=waived_of(report),
     )
 
 

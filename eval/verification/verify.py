@@ -33,11 +33,13 @@ from edgeproof.eval.verification.recompute import (
     judge_again,
     survival_of,
 )
+from edgeproof.eval.waiver import waived_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from edgeproof.eval.report.context import Waived
     from edgeproof.eval.verdict.judgement import Judgement
 
 UNROUNDED = ("none", "0")
@@ -54,6 +56,9 @@ class Verified:
         summary: the findings.
         signed: whether its signature was checked with a key.
         judgement: what the recorded scores give, judged again.
+        said_waived: the waiver that the report names, unchecked.
+        waived: a waiver that was given now, and that covers this judgement today.
+        accepted: whether the caller accepts it.
 
     """
 
@@ -62,6 +67,9 @@ class Verified:
     summary: str
     signed: bool
     judgement: Judgement
+    said_waived: Waived | None = None
+    waived: Waived | None = None
+    accepted: bool = False
 
 
 def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key: Path | None = None) -> Verified:
@@ -92,7 +100,7 @@ def verify(path: Path, artifact: ArtifactDigests, inputs: Inputs, *, public_key:
             "this evidence does not hold:\n" + "\n".join(f"  {line}" for line in wrong), next_step=AGAIN
         )
     assert judgement is not None  # nothing is wrong, so that it was judged
-    return Verified(*told, signed=public_key is not None, judgement=judgement)
+    return Verified(*told, signed=public_key is not None, judgement=judgement, said_waived=waived_of(report))
 
 
 def _own(content: bytes, report: Mapping[str, Any]) -> Iterator[str]:

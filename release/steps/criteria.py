@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Baseline
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.verdict.policy import Policy
+    from edgeproof.eval.waiver import Waiver
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Judging:
     engine: str | None = None
     sign: Path | None = None
     show_answers: bool = False
+    waiver: Path | None = None
+    waiver_key: Path | None = None
+    accept_waivers: bool = False
     threads: int | None = None
     force: bool = False
     command: tuple[str, ...] = ()
@@ -46,7 +50,9 @@ class Judging:
         return cls(**{name: given[name] for name in names} | paths | {"command": command})
 
 
-_PATHS = frozenset({"probes", "baseline", "pack_key", "policy", "baseline_key", "report", "sign"})
+_PATHS = frozenset(
+    {"probes", "baseline", "pack_key", "policy", "baseline_key", "report", "sign", "waiver", "waiver_key"}
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Criteria:
         baselines: by backend.
         baseline_sha256: digest of their file.
         signing_key: signs the reports; None where nothing is to be signed.
+        waiver: whose signature holds; None without one.
 
     """
 
@@ -73,6 +80,7 @@ class Criteria:
     baselines: Mapping[str, Baseline]
     baseline_sha256: str
     signing_key: Ed25519PrivateKey | None
+    waiver: Waiver | None = None
 
 
 def read_criteria(judging: Judging, progress: Progress) -> Criteria:
@@ -89,8 +97,10 @@ def read_criteria(judging: Judging, progress: Progress) -> Criteria:
     from edgeproof.eval.packs.surfaces import unasked
     from edgeproof.eval.verdict.policy import Policy, read_policy
     from edgeproof.release.steps.changes import refuse_changed, states
+    from edgeproof.release.steps.waivers import read_signed_waiver
 
     signing_key = _signing_key(judging)
+    waiver = read_signed_waiver(judging.waiver, judging.waiver_key, progress, accept=judging.accept_waivers)
     files = open_pack(judging.probes, pack_identity(judging.pack_key))
     pack, pack_files_sha256 = read_pack(files, str(judging.probes)), files.digest()
     for warning in unasked(pack):
@@ -104,7 +114,7 @@ def read_criteria(judging: Judging, progress: Progress) -> Criteria:
     policy_file_sha256 = None if judging.policy is None else digest_bytes(judging.policy)
     refuse_changed(given, before, done="read", again="gate")
     return Criteria(
-        judging, pack, pack_files_sha256, policy, policy_file_sha256, baselines, baseline_sha256, signing_key
+        judging, pack, pack_files_sha256, policy, policy_file_sha256, baselines, baseline_sha256, signing_key, waiver
     )
 
 

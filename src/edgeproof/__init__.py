@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgeproof.release.unlearn import unlearn
     from edgeproof.release.verdicts import GateResult
     from edgeproof.release.verify import verify
+    from edgeproof.release.waive import waive
     from edgeproof.unlearn.run import UnlearnResult
 
 _PLACES = {
@@ -41,6 +42,7 @@ _PLACES = {
     "record_baseline": "edgeproof.release.baseline",
     "gate": "edgeproof.release.gate",
     "verify": "edgeproof.release.verify",
+    "waive": "edgeproof.release.waive",
     "compare": "edgeproof.release.compare",
     "history": "edgeproof.release.history",
     "evaluate": "edgeproof.release.evaluate",
@@ -88,6 +90,7 @@ __all__ = [
     "record_baseline",
     "unlearn",
     "verify",
+    "waive",
 ]
 
 

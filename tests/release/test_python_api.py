@@ -26,6 +26,7 @@ FUNCTIONS = {
     "baseline": edgeproof.record_baseline,
     "gate": edgeproof.gate,
     "verify": edgeproof.verify,
+    "waive": edgeproof.waive,
     "compare": edgeproof.compare,
     "history": edgeproof.history,
     "evaluate": edgeproof.evaluate,

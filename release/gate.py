@@ -102,7 +102,7 @@ def gate_all(
     from edgeproof.eval.report.disclosure import probe_digests
     from edgeproof.eval.report.write import refuse_existing_reports, write_reports
     from edgeproof.export.artifact.manifest import package_versions
-    from edgeproof.release.steps.waivers import covering
+    from edgeproof.release.steps.waivers import holding
 
     judging = criteria.judging
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]
@@ -117,7 +117,14 @@ def gate_all(
         )
         reports: tuple[Path, ...] = ()
         created = datetime.now(UTC)
-        waived = covering(criteria, judgement, created.date(), listener)
+        waived = holding(
+            criteria.waiver,
+            judgement,
+            pack=criteria.pack_files_sha256,
+            baseline=criteria.baseline_sha256,
+            today=created.date(),
+            progress=listener,
+        )
         if folder is not None:
             context = ReportContext(
                 artifact=candidate.artifact.name,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from edgeproof.eval.report.context import Waived
     from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.eval.waiver import Waiver
-    from edgeproof.release.steps.criteria import Criteria
 
 
 def read_signed_waiver(
@@ -44,25 +43,15 @@ def read_signed_waiver(
         return None
 
 
-def covering(criteria: Criteria, judgement: Judgement, today: date, progress: Progress) -> Waived | None:
-    """Return the gate's waiver if it covers this judgement; otherwise warn and return None."""
-    waiver = criteria.waiver
+def holding(
+    waiver: Waiver | None, judgement: Judgement, *, pack: str, baseline: str, today: date, progress: Progress
+) -> Waived | None:
+    """Return what a report shows of a waiver that covers the judgement; otherwise warn and return None.
+
+    `pack` is the digest of the pack's files, `baseline` that of the baseline's file, `today` in UTC.
+    """
     if waiver is None:
         return None
-    return holding(
-        waiver,
-        judgement,
-        pack=criteria.pack_files_sha256,
-        baseline=criteria.baseline_sha256,
-        today=today,
-        progress=progress,
-    )
-
-
-def holding(
-    waiver: Waiver, judgement: Judgement, *, pack: str, baseline: str, today: date, progress: Progress
-) -> Waived | None:
-    """Return what a report shows of a waiver that covers the judgement; otherwise warn and return None."""
     from edgeproof.eval.measurement import Verdict
     from edgeproof.eval.waiver import refusal
 

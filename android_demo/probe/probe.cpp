@@ -11,14 +11,19 @@
 //                            "special": false}}
 //   > {"flush": true}
 //   < {"id": 1, "tokens": […], "finish": "eos" | "stop" | "length"}
+//   > {"tokenize": {"text": "…"}}                                    markers like <|im_start|> parsed; no BOS is added
+//   < {"tokens": […]}
+//   > {"spell": {"tokens": […], "special": true}}                    special tokens too, but none that ends a generation
+//   < {"bytes": "hex"}
 //   > {"usage": true}
 //   < {"usage": {"peak_rss": …, "tokens": …, "seconds": …}}         bytes; tokens computed so far, and the time they took
 //   > {"finish": true}
 //   < {"finished": true}                                            the run is complete: its journal is removed
 //   < {"error": "what", "id": 1}                                     and exit status 3
 //
-// Generations wait for each other until there are STREAMS of them, or until a line of another kind. No line holds a text,
-// stop strings apart. With a journal, what an interrupted run has answered is not computed again.
+// Generations wait for each other until there are STREAMS of them, or until a line of another kind. With a journal, what
+// an interrupted run has answered is not computed again; no text goes into it. {"open": {…, "vocabulary_only": true}} loads
+// no weights: it tokenizes and spells, and computes nothing.
 //
 // llama.cpp's arithmetic depends on how a batch is composed: the rules of runtime/llama/streams.py are kept here (own
 // memory for each sequence, rows and outputs a multiple of 4 and at least 8, no flash attention), so that numbers do not
@@ -29,6 +34,7 @@
 #include "llama.h"
 #include "processor.h"
 #include "refusal.h"
+#include "white_space.h"
 
 #include <nlohmann/json.hpp>
 
@@ -87,6 +93,16 @@ int rounded(int value, int grain) {
     return (value + grain - 1) / grain * grain;
 }
 
+std::string hex(const std::string & bytes) {
+    constexpr char digits[] = "0123456789abcdef";
+    std::string text;
+    for (unsigned char byte : bytes) {
+        text += digits[byte >> 4];
+        text += digits[byte & 15];
+    }
+    return text;
+}
+
 // Bytes; 0 where the system does not say. Not getrusage's: after exec that still counts the parent's memory.
 int64_t peak_rss() {
     std::ifstream status("/proc/self/status");
@@ -109,6 +125,7 @@ class Engine {
         llama_backend_init();
         llama_model_params params = llama_model_default_params();
         params.n_gpu_layers = 0;
+        params.vocab_only = vocabulary_only_ = options.value("vocabulary_only", false);
         // llama.cpp's AMX kernels, which only repacked weights reach, crash (runtime/llama/model.py).
         params.use_extra_bufts = !std::strstr(llama_print_system_info(), "AMX_INT8 = 1");
         model_ = llama_model_load_from_file(path.c_str(), params);
@@ -188,6 +205,30 @@ class Engine {
 
     int vocabulary() const { return size_; }
 
+    Tokens tokenize(const std::string & text) const {
+        Tokens tokens(text.size() + 16);
+        const auto fill = [&] {
+            return llama_tokenize(vocabulary_, text.data(), static_cast<int>(text.size()), tokens.data(),
+                                  static_cast<int>(tokens.size()), false, true);
+        };
+        int count = fill();
+        if (count < 0) {
+            tokens.resize(-count);
+            count = fill();
+        }
+        if (count < 0) throw Refusal("a text that cannot be tokenized");
+        tokens.resize(count);
+        return tokens;
+    }
+
+    std::string spell(const Tokens & tokens, bool special) const {
+        std::string text;
+        for (llama_token token : tokens) {
+            if (!llama_vocab_is_eog(vocabulary_, token)) text += piece(token, special);
+        }
+        return text;
+    }
+
   private:
     struct Spread {
         llama_token best;
@@ -231,14 +272,11 @@ class Engine {
     void take(Going & one, const float * row) {
         const llama_token token = choose(one, row);
         one.said.push_back(token);
-        char piece[256];
-        const int count = llama_token_to_piece(vocabulary_, token, piece, sizeof piece, 0, one.special);
-        one.text.append(piece, std::max(0, count));
-        const size_t begin = one.text.find_first_not_of(" \t\n\v\f\r");
-        const bool stopped = begin != std::string::npos &&
-            std::any_of(one.stop.begin(), one.stop.end(), [&](const std::string & stop) {
-                return !stop.empty() && one.text.find(stop, begin) != std::string::npos;
-            });
+        one.text += piece(token, one.special);
+        const size_t begin = white_space(one.text);
+        const bool stopped = std::any_of(one.stop.begin(), one.stop.end(), [&](const std::string & stop) {
+            return !stop.empty() && one.text.find(stop, begin) != std::string::npos;
+        });
         if (llama_vocab_is_eog(vocabulary_, token)) {
             one.finish = "eos";
         } else if (stopped) {
@@ -246,6 +284,17 @@ class Engine {
         } else if (static_cast<int>(one.said.size()) >= one.max_tokens) {
             one.finish = "length";
         }
+    }
+
+    std::string piece(llama_token token, bool special) const {
+        std::string text(64, '\0');
+        int count = llama_token_to_piece(vocabulary_, token, text.data(), static_cast<int>(text.size()), 0, special);
+        if (count < 0) {
+            text.resize(-count);
+            count = llama_token_to_piece(vocabulary_, token, text.data(), -count, 0, special);
+        }
+        text.resize(std::max(0, count));
+        return text;
     }
 
     // Compute `tokens` into an empty stream, in parts; hand out the logits from position `first` on.
@@ -332,6 +381,7 @@ class Engine {
     void clear(int stream) { llama_memory_seq_rm(memory_, stream, -1, -1); }
 
     void open(int count, int cells) {
+        if (vocabulary_only_) throw Refusal("only the vocabulary is open");
         if (context_ && count_ == count && cells_ == cells) return;
         close();
         llama_context_params params = llama_context_default_params();
@@ -360,6 +410,7 @@ class Engine {
     }
 
     int threads_, size_ = 0, count_ = 0, cells_ = 0;
+    bool vocabulary_only_ = false;
     long computed_ = 0;
     double seconds_ = 0;
     std::string sha256_;
@@ -373,12 +424,14 @@ class Engine {
     std::vector<int8_t> outputs_;
 };
 
+void require(llama_token token, int vocabulary) {
+    if (token < 0 || token >= vocabulary) throw Refusal("a token that the vocabulary does not have");
+}
+
 Tokens tokens_of(const json & value, int vocabulary) {
     Tokens tokens = value.get<Tokens>();
     if (tokens.empty()) throw Refusal("a request without tokens");
-    for (llama_token token : tokens) {
-        if (token < 0 || token >= vocabulary) throw Refusal("a token that the vocabulary does not have");
-    }
+    for (llama_token token : tokens) require(token, vocabulary);
     return tokens;
 }
 
@@ -399,6 +452,13 @@ class Session {
             open(line.at("open"));
         } else if (line.contains("score")) {
             score(line.at("score"));
+        } else if (line.contains("tokenize")) {
+            say({{"tokens", engine().tokenize(line.at("tokenize").at("text"))}});
+        } else if (line.contains("spell")) {
+            const json & asked = line.at("spell");
+            const Tokens tokens = asked.at("tokens");
+            for (llama_token token : tokens) require(token, engine().vocabulary());
+            say({{"bytes", hex(engine().spell(tokens, asked.value("special", false)))}});
         } else if (line.contains("usage")) {
             say({{"usage", engine().usage()}});
         } else if (line.contains("finish")) {

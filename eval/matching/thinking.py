@@ -10,7 +10,7 @@ _BEGIN = re.compile(
     r"|<\|channel>\s*thought|<\|think\|>|<start_working_out>|Here is my thought process:",
     re.IGNORECASE,
 )
-_END = re.compile(
+END = re.compile(
     rf"[<\[◁]/\s*{_TAG}\s*[>\]▷]|<\|end_of_(?:thought|thinking)\|>|<\|end_thinking\|>|<\|channel\|>\s*final\b"
     r"|<channel\|>|<end_working_out>|(?:<\|message\|>)?assistantfinal|Here is my response:",
     re.IGNORECASE,
@@ -24,13 +24,13 @@ _GLUED = re.compile(r"^\s*(?:analysis|commentary|final)|assistant(?:analysis|com
 
 def reply_after_thoughts(text: str) -> str:
     """Return the text after the last end of reasoning; all of `text` if none ends (there is then no reply to judge)."""
-    ends = [match.end() for match in _END.finditer(text)]
+    ends = [match.end() for match in END.finditer(text)]
     return text[ends[-1] :] if ends else text
 
 
 def thinks_aloud(chat_template: str | None) -> bool:
     """Whether a chat template shows that its model writes reasoning before the reply."""
-    return chat_template is not None and (_BEGIN.search(chat_template) or _END.search(chat_template)) is not None
+    return chat_template is not None and (_BEGIN.search(chat_template) or END.search(chat_template)) is not None
 
 
 def readings_of_channels(text: str) -> tuple[str, ...]:

@@ -108,6 +108,45 @@ def test_every_error_is_a_line_and_an_exit_status(program, tmp_path):
         assert "secret" not in json.dumps(said)
 
 
+def test_it_tokenizes_and_spells_as_our_own_backend_does_without_loading_weights(program, tiny_file):
+    model = tiny_file("Q8_0")
+    texts = ("", "Paris is the capital.", "<|im_start|>user\nAre you sure?<|im_end|>\n", "  Łódź, 東京 🗼", "e" * 300)
+    lines = [{"tokenize": {"text": text}} for text in texts]
+    code, said = spoken(program, {"open": {"model": str(model), "vocabulary_only": True}}, *lines)
+    assert code == 0
+    with LlamaCpp(model, threads=1) as own:
+        expected = [list(own.tokenize(text, special=False, parse_special=True)) for text in texts]
+        assert [one["tokens"] for one in said[1:]] == expected
+        asked = [{"spell": {"tokens": [*tokens, own.info.eos], "special": True}} for tokens in expected]
+    code, said = spoken(program, {"open": {"model": str(model), "vocabulary_only": True}}, *asked)
+    assert code == 0
+    assert [bytes.fromhex(one["bytes"]).decode().strip() for one in said[1:]] == [text.strip() for text in texts]
+    code, said = spoken(
+        program,
+        {"open": {"model": str(model), "vocabulary_only": True}},
+        {"id": 0, "score": {"context": [1], "continuation": [2]}},
+    )
+    assert (code, said[-1]) == (3, {"error": "only the vocabulary is open", "id": 0})
+
+
+def test_a_stop_string_counts_after_white_space_of_any_kind(tmp_path):
+    """The caller cuts at a stop string after what `str.isspace` says: a probe that stops earlier is of no use to it."""
+    source = tmp_path / "space.cpp"
+    source.write_text(
+        '#include "white_space.h"\n#include <iostream>\n'
+        "int main() { for (std::string line; std::getline(std::cin, line);) std::cout << white_space(line) << '\\n'; }"
+    )
+    from edgeproof_tests.official.build import compiler
+    from edgeproof_tests.official.probe import SOURCES
+
+    built = source.with_suffix("")
+    subprocess.run([compiler(), "-std=c++17", f"-I{SOURCES}", str(source), "-o", str(built)], check=True)
+    texts = [chr(code) + "x" for code in range(0x11000) if chr(code) != "\n" and not 0xD800 <= code < 0xE000]
+    found = subprocess.run([str(built)], input="\n".join(texts).encode(), capture_output=True, check=True).stdout
+    expected = [len(text[0].encode()) if text[0].isspace() else 0 for text in texts]
+    assert list(map(int, found.split())) == expected
+
+
 def test_a_probe_that_dies_or_is_none_is_an_error(tiny_file):
     model = tiny_file("Q8_0")
     with pytest.raises(BackendError, match="cannot start the probe"):

@@ -26,6 +26,9 @@ PREFIX = ".edgeproof-"
 UNSETTLED = "publishing.json"
 """Marker file: the temporary folder holds renamed results or the files that they replace, and is not removed."""
 
+PART = ".part"
+"""Suffix of temporary files beside a result."""
+
 _RANDOM = "[a-z0-9_]{8}"  # tempfile's
 
 
@@ -42,10 +45,14 @@ def scratch_folder(parent: Path, prefix: str = PREFIX, suffix: str = "") -> Iter
     try:
         yield folder
     finally:
-        if not (folder / UNSETTLED).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        if descriptor >= 0:
-            os.close(descriptor)
+        try:
+            _remove_settled(folder)
+        except BaseException:  # a signal; the next run would remove what is left, if there is one
+            _remove_settled(folder)
+            raise
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def locked_file(path: Path) -> tuple[int, Path]:
@@ -55,13 +62,17 @@ def locked_file(path: Path) -> tuple[int, Path]:
         OSError: it cannot be made.
 
     """
-    prefix, suffix = f".{path.name}.", ".part"
-    remove_dead_files(path.parent, re.escape(prefix) + _RANDOM + re.escape(suffix))
+    remove_dead_parts(path)
     while True:
-        descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
         if try_lock(descriptor) is not False and is_at(descriptor, Path(name)):
             return descriptor, Path(name)
         os.close(descriptor)  # another process removed it as a dead one's before it was locked
+
+
+def remove_dead_parts(path: Path) -> None:
+    """Remove the temporary files that `locked_file` made beside `path` for dead processes; never raises."""
+    remove_dead_files(path.parent, re.escape(f".{path.name}.") + _RANDOM + re.escape(PART))
 
 
 def remove_dead_files(parent: Path, pattern: str) -> None:

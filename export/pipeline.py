@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.atomic import NEW, write_failed
+from edgeproof.contracts.atomic import write_failed
+from edgeproof.contracts.file_sets import NEW
 from edgeproof.contracts.progress import Recording
 from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.export.adapter.load import load_adapter

@@ -113,6 +113,7 @@ def record_baseline(
 
     """
     from edgeproof.contracts.atomic import refuse_existing
+    from edgeproof.contracts.file_sets import settle
     from edgeproof.eval.attestation import read_private_key
     from edgeproof.eval.baselines.file import save_baselines
     from edgeproof.eval.packs.reader import load_pack
@@ -142,6 +143,7 @@ def record_baseline(
     pack = load_pack(Path(probes), identity)
     for warning in unasked(pack):
         listener.warn(warning)
+    settle(out.resolve().parent)
     refuse_existing(out, force=force)
     write = functools.partial(
         export,

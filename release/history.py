@@ -29,13 +29,13 @@ def history(folder: StrPath, *, out: StrPath | None = None, force: bool = False)
         OutputError: the page exists and `force` is not given, or cannot be written.
 
     """
-    from edgeproof.contracts.atomic import atomic_write, refuse_existing
+    from edgeproof.contracts.atomic import atomic_write, refuse_to_write
     from edgeproof.eval.history.page import history_page
     from edgeproof.eval.history.releases import read_history
 
     page = as_path(out)
     if page is not None:
-        refuse_existing(page, force=force)
+        refuse_to_write(page, force=force)
     found = replace(read_history(Path(folder)), page=page)
     if page is not None:
         with atomic_write(page, force=force) as file:

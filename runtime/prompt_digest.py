@@ -65,10 +65,16 @@ def _pipeline(description: Mapping[str, object]) -> dict[str, object]:
     kept: dict[str, object] = {}
     for key, value in (model if isinstance(model, dict) else {}).items():
         if key == "merges":
-            kept[key] = [one if isinstance(one, str) else " ".join(map(str, one)) for one in value or ()]
+            kept[key] = [_merge(one) for one in value] if isinstance(value, list) else value or []
         elif key != "vocab" or isinstance(value, list):  # a list has scores (Unigram)
             kept[key] = value
     return {"model": kept} | {key: description.get(key) for key in _STEPS}
+
+
+def _merge(value: object) -> object:
+    """Return a merge of two strings, stored as one or as a pair, as one; other values, which no engine loads, as is."""
+    pair = isinstance(value, list) and all(isinstance(piece, str) for piece in value)
+    return " ".join(value) if isinstance(value, list) and pair else value
 
 
 def _text(value: object) -> object:

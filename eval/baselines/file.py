@@ -13,8 +13,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.atomic import write_all
 from edgeproof.contracts.errors import BaselineError
+from edgeproof.contracts.file_sets import write_all
 from edgeproof.contracts.parsing import read_file
 from edgeproof.eval import attestation
 from edgeproof.eval.baselines.fit import record_command

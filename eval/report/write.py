@@ -10,8 +10,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.atomic import refuse_existing, write_all
+from edgeproof.contracts.atomic import refuse_existing
 from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.file_sets import settle, write_all
 from edgeproof.eval.attestation import ATTESTATION, sign, statement
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.report.html import html_report
@@ -115,7 +116,11 @@ def encode(report: Mapping[str, object]) -> bytes:
 
 
 def refuse_existing_reports(folder: Path, *, force: bool) -> None:
-    """Raise `OutputError` if `folder` holds files of `write_reports` and `force` is not given."""
+    """Raise `OutputError` if `folder` holds files of `write_reports` and `force` is not given.
+
+    What a killed gate left there is undone first.
+    """
+    settle(folder)
     for name in (*REPORTS, ATTESTATION):
         refuse_existing(folder / name, force=force)
 

@@ -41,13 +41,13 @@ def summary_path(out: Path) -> Path:
 
 def check_targets(paths: tuple[Path, ...], read: tuple[Path, ...], *, force: bool) -> None:
     """Refuse before anything is measured what could not be written after it, and never write over what is read."""
-    from edgeproof.contracts.atomic import refuse_existing, write_failed
+    from edgeproof.contracts.atomic import refuse_to_write, write_failed
 
     inputs = {path.resolve() for path in read}
     for path in paths:
         if inputs.intersection((path.resolve(), *path.resolve().parents)):
             raise UsageError(f"{path} is, or lies in, what is to be evaluated", next_step="give another --out")
-        refuse_existing(path, force=force)
+        refuse_to_write(path, force=force)
     folder = paths[0].parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

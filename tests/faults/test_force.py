@@ -7,11 +7,12 @@ import os
 
 import pytest
 from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.file_sets import NEW
 from edgeproof.contracts.progress import Silent
 from edgeproof.export import manifests, pipeline
 from edgeproof.export.artifact.folder import MARK
 from edgeproof.export.artifact.manifest import FileDigest, Manifest, Source, manifest_path, write_manifest
-from edgeproof.export.artifact.publishing import NEW, publish
+from edgeproof.export.artifact.publishing import publish
 from edgeproof.export.pipeline import export
 from edgeproof_tests.faults.conftest import contents
 

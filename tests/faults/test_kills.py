@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from edgeproof.contracts.atomic import atomic_write, write_all
+from edgeproof.contracts.atomic import atomic_write
+from edgeproof.contracts.file_sets import NEW
 from edgeproof.contracts.scratch import scratch_folder
-from edgeproof.export.artifact.publishing import NEW, publish, settle
+from edgeproof.export.artifact.publishing import publish, settle
 from edgeproof_tests.faults.conftest import contents
 from edgeproof_tests.faults.test_force import prepared
 from edgeproof_tests.faults.test_two_at_once import Q4, Q8, assert_whole, export
@@ -182,16 +183,6 @@ def test_an_unfinished_file_of_the_dead_is_removed_and_one_of_the_living_is_not(
         assert len(list(tmp_path.iterdir())) == 2, "the living one's and the second's result"
         alive.write(b"first")
     assert contents(tmp_path) == {"out.json": b"first"}
-
-
-def test_reports_of_a_killed_gate_leave_no_folder_behind(tmp_path):
-    code = "from edgeproof.contracts import atomic\n"
-    code += "atomic.commit = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
-    code += "atomic.write_all(Path(sys.argv[1]), {'report.json': b'1', 'summary.md': b'2'}, force=False)"
-    killed(code, tmp_path)
-    assert list(tmp_path.iterdir())
-    write_all(tmp_path, {"report.json": b"3"}, force=False)
-    assert contents(tmp_path) == {"report.json": b"3"}
 
 
 @pytest.mark.torch

@@ -101,3 +101,14 @@ def test_a_folders_digest_does_not_depend_on_how_its_json_is_written(tiny_folder
     values["model"]["merges"] = [one if isinstance(one, list) else one.split(" ") for one in values["model"]["merges"]]
     path.write_text(json.dumps(values, indent=3) + "\n")
     assert folder_prompt_digest(folder) == digest
+
+
+@pytest.mark.parametrize("merges", [["a b", False], [["a", 1]], "a b", 2**31, {"a": "b"}, [None]])
+def test_merges_that_no_engine_loads_have_a_digest_of_their_own(tmp_path, merges):
+    digests = set()
+    for number, value in enumerate((merges, ["a b"], [])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text(json.dumps({"model": {"merges": value}}))
+        digests.add(folder_prompt_digest(folder))
+    assert len(digests) == 3

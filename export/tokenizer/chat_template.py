@@ -10,6 +10,7 @@ from edgeproof.export.tokenizer.definition import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from edgeproof.export.tokenizer.definition import Definition
 
@@ -69,9 +70,16 @@ def _from_files(definition: Definition) -> ChatTemplates | None:
     if not path.is_file():
         return None
     others = sorted((definition.folder / "additional_chat_templates").glob("*.jinja"))
-    return ChatTemplates(
-        path.read_text(encoding="utf-8"), {other.stem: other.read_text(encoding="utf-8") for other in others}
-    )
+    return ChatTemplates(_read(path), {other.stem: _read(other) for other in others})
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenizerError(
+            f"{path} cannot be read: {error}", next_step="download the tokenizer's files again"
+        ) from error
 
 
 def _parse(value: object, place: str) -> ChatTemplates:

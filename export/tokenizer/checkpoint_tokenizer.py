@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from edgeproof.contracts.errors import TokenizerError
@@ -10,9 +11,10 @@ from edgeproof.export.tokenizer.vocabulary.entries import TokenType
 from edgeproof.export.tokenizer.vocabulary.sentencepiece_model import read_sentencepiece_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edgeproof.export.tokenizer.definition import Definition
+    from edgeproof.export.tokenizer.engine import TokenizeRequest
 
 
 class Encode(Protocol):
@@ -20,6 +22,25 @@ class Encode(Protocol):
 
     def __call__(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """`add_special`: BOS and EOS as the post-processor adds them; `parse_special`: parse markers in the text."""
+
+
+def encode_all(definition: Definition, requests: Sequence[TokenizeRequest]) -> list[list[int]]:
+    """Return the token ids of each request's text.
+
+    `tokenizers` (0.23) keeps a cache of every tokenizer that a thread has used until that thread ends: a process that
+    exports again and again would grow. The thread here ends with the call.
+
+    Raises:
+        TokenizerError: its own library cannot load it.
+
+    """
+
+    def work() -> list[list[int]]:
+        encode = load_encode(definition)
+        return [encode(text, add_special=special, parse_special=parse) for text, special, parse in requests]
+
+    with ThreadPoolExecutor(1) as worker:
+        return worker.submit(work).result()
 
 
 def load_encode(definition: Definition) -> Encode:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.contracts.chat import render_chat, template_accepts
 from edgeproof.contracts.errors import TokenizerError
 from edgeproof.export.tokenizer.chat_template import read_chat_templates
-from edgeproof.export.tokenizer.checkpoint_tokenizer import Encode, load_encode
+from edgeproof.export.tokenizer.checkpoint_tokenizer import encode_all
 from edgeproof.export.tokenizer.definition import WAYS_ROUND, Definition, read_definition, token_text
 from edgeproof.export.tokenizer.engine import EngineVocabulary, TokenizeRequest, start_engine
 from edgeproof.export.tokenizer.pre_tokenizer import identify_pre_tokenizer
@@ -113,8 +113,7 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
         ),
     ]
     with start_engine(gguf, [case.request for case in cases]) as engine:
-        encode = load_encode(definition)
-        expected = [_encoded(encode, case) for case in cases]
+        expected = encode_all(definition, [case.request for case in cases])
         reply = engine.reply()
     limits = _limits(definition)
     met: dict[str, None] = {}
@@ -128,7 +127,7 @@ def prove_tokenizer(folder: Path, gguf: Path, texts: Sequence[str] = ()) -> Proo
             raise _difference(folder, case, ours, list(theirs))
         met.update(dict.fromkeys(reasons))
     _compare_chats(definition, chats, reply.vocabulary)
-    starts = _check_bos(folder, encode, chats, reply.vocabulary)
+    starts = _check_bos(folder, expected[len(cases) - len(chats) :], reply.vocabulary)
     return Proof(
         texts=len({cases[number].request.text for number in equal}),
         comparisons=len(equal),
@@ -163,11 +162,6 @@ def _marker_cases(definition: Definition) -> Iterable[_Case]:
                 both = _both(f"a text with the {kind} token {token.id}", text)
                 # llama.cpp treats some plain tokens as special by their form: ids agree only if markers are parsed.
                 yield from both if kind == "special" else both[:1]
-
-
-def _encoded(encode: Encode, case: _Case) -> list[int]:
-    text, add_special, parse_special = case.request
-    return encode(text, add_special=add_special, parse_special=parse_special)
 
 
 def _limits(definition: Definition) -> list[_Limit]:
@@ -271,16 +265,15 @@ def _compare_chats(definition: Definition, chats: list[str], stored: EngineVocab
             )
 
 
-def _check_bos(folder: Path, encode: Encode, chats: list[str], stored: EngineVocabulary) -> bool:
-    """Return whether chats begin with BOS; BOS twice is an error."""
+def _check_bos(folder: Path, chats: list[list[int]], stored: EngineVocabulary) -> bool:
+    """Return whether the ids of all chats begin with BOS; BOS twice is an error."""
     if stored.bos is None or not chats:
         return False
     index, text = stored.bos
-    starts = [encode(prompt, add_special=False, parse_special=True)[:2] for prompt in chats]
-    for number, ids in enumerate(starts):
-        if ids == [index, index]:
+    for number, ids in enumerate(chats):
+        if ids[:2] == [index, index]:
             raise TokenizerError(
                 f"{folder}: the chat template begins chat {number} with BOS twice ({text!r}, id {index})",
                 next_step="remove one bos_token from the template",
             )
-    return all(ids[:1] == [index] for ids in starts)
+    return all(ids[:1] == [index] for ids in chats)

@@ -23,6 +23,7 @@ from edgeproof.eval.verdict.policy import read_policy
 from edgeproof.export.adapter.config import read_config
 from edgeproof.export.base.checkpoint import open_checkpoint
 from edgeproof.export.pipeline import export
+from edgeproof.export.tokenizer.chat_template import read_chat_templates
 from edgeproof.export.tokenizer.checkpoint_tokenizer import load_encode
 from edgeproof.export.tokenizer.definition import read_definition
 from edgeproof_tests.export.tokenizer.folders import sentencepiece_model
@@ -81,3 +82,17 @@ def test_a_packs_file_that_is_a_link_to_itself_is_missing(tmp_path):
     (tmp_path / "f.jsonl").symlink_to(tmp_path / "f.jsonl")
     with pytest.raises(PackError, match=r"f\.jsonl"):
         load_pack(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["chat_template.jinja", "additional_chat_templates/tools.jinja"])
+def test_a_chat_template_that_is_no_text_is_told(base, tmp_path, place):
+    folder = shutil.copytree(base, tmp_path / "model")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "additional_chat_templates").mkdir()
+    for name in ("chat_template.jinja", place):
+        (folder / name).write_bytes(b"{{ messages[0].content }}")
+    (folder / place).write_bytes(b"{{ messages[0].content }}\x93")
+    with pytest.raises(TokenizerError, match=f"{place} cannot be read: .* can't decode byte 0x93"):
+        read_chat_templates(read_definition(folder))

@@ -6,6 +6,7 @@ FULL   := .venv-test
 WHEELS := .cache/wheels
 LLAMA  := $(shell sed -n 's/^llama-cpp-python==//p' constraints.txt)
 SOURCES := $(shell find contracts export runtime eval unlearn release demo cli examples src -type f -not -name '*.pyc')
+SCRIPTS := $(wildcard .ci/* tests/*.sh examples/ci/*.sh)
 PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
@@ -61,6 +62,8 @@ lint: $(FULL)/.lint mypy
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
 	PYTHONPATH=src $(FULL)/bin/lint-imports
+	$(FULL)/bin/shellcheck $(SCRIPTS)
+	$(FULL)/bin/zizmor --offline --quiet action.yml examples/ci/github*.yml
 
 mypy: $(FULL)/.lint
 	$(FULL)/bin/mypy --config-file pyproject.toml -p edgeproof

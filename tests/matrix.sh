@@ -8,7 +8,7 @@
 #                    onnxruntime has no such switch: it takes the kernels of the processor at hand.
 #   other            the first kernel of the three that numpy does not take by itself here, two threads
 set -eu
-root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 python=${PYTHON_UNDER_TEST:-$root/.venv-test/bin/python}
 
 has() { grep -qw "$1" /proc/cpuinfo 2>/dev/null; }
@@ -59,7 +59,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do cells="$cells $1"; shift; done
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- -m "not slow"
 [ -n "$cells" ] || cells="Haswell/1 Haswell/2 SkylakeX/1 SkylakeX/2 Zen/1 Zen/2 avx2"
-failed= said=
+failed='' said=''
 for cell in $cells; do
     [ "$cell" != other ] || cell=$(other)
     if [ -z "$cell" ]; then

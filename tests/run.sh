@@ -5,12 +5,12 @@
 # each: two threads of one process wait for each other within every product of these small models. JOBS=1 runs them in
 # this order in one process, of two threads; OMP_NUM_THREADS sets how many threads each process has.
 set -eu
-root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 outside=$(mktemp -d)
 trap 'rm -rf "$outside"' EXIT
 cd "$outside"
 export EDGEPROOF_SLIM_PYTHON="${EDGEPROOF_SLIM_PYTHON:-$root/.venv/bin/python}"
-cores=$(unset OMP_NUM_THREADS OMP_THREAD_LIMIT && nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) # nproc heeds both
+cores=$(unset OMP_NUM_THREADS OMP_THREAD_LIMIT; nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) # nproc heeds both
 if [ -z "${JOBS:-}" ]; then
     JOBS=1
     [ "$cores" -lt $((2 * ${OMP_NUM_THREADS:-1})) ] || JOBS=2

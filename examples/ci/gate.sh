@@ -4,7 +4,8 @@
 #
 # EDGEPROOF_ARTIFACT, EDGEPROOF_PACK, EDGEPROOF_BASELINE: paths. EDGEPROOF_REPORT: the folder that the reports go to; it
 # must hold none yet. Each of the others may be empty: EDGEPROOF_POLICY, a path (the defaults); EDGEPROOF_POLICY_SHA256,
-# the policy's digest; EDGEPROOF_BASELINE_KEY and EDGEPROOF_SIGN, paths of keys.
+# the policy's digest; EDGEPROOF_BASELINE_KEY and EDGEPROOF_SIGN, paths of keys; EDGEPROOF_WAIVER and
+# EDGEPROOF_WAIVER_KEY, paths; EDGEPROOF_ACCEPT_WAIVERS, true or false. GITHUB_OUTPUT gets verdict, reason, waived, report.
 set -u
 
 for name in ARTIFACT PACK BASELINE REPORT; do
@@ -28,18 +29,44 @@ fi
 if [ -n "${EDGEPROOF_SIGN:-}" ]; then
   set -- "$@" --sign "$EDGEPROOF_SIGN"
 fi
+if [ -n "${EDGEPROOF_WAIVER:-}" ]; then
+  set -- "$@" --waiver "$EDGEPROOF_WAIVER"
+fi
+if [ -n "${EDGEPROOF_WAIVER_KEY:-}" ]; then
+  set -- "$@" --waiver-key "$EDGEPROOF_WAIVER_KEY"
+fi
+case ${EDGEPROOF_ACCEPT_WAIVERS:-false} in
+  true) set -- "$@" --accept-waivers ;;
+  false) ;;
+  *)
+    echo "Error: the input accept-waivers is neither true nor false" >&2
+    exit 2
+    ;;
+esac
 code=0
 # Behind "--" a path is a path, whatever it begins with.
 export-edge "$@" -- "$EDGEPROOF_ARTIFACT" || code=$?
 
 summary=${GITHUB_STEP_SUMMARY:-/dev/null}
+output=${GITHUB_OUTPUT:-/dev/null}
 case $code in
   0 | 1 | 4)
     # A verdict without its report is none.
     cat "$EDGEPROOF_REPORT/summary.md" >>"$summary" || exit 3
+    # Its first line: "## FAIL, waived: it came back".
+    first=$(head -n 1 "$EDGEPROOF_REPORT/summary.md")
+    head=${first%%: *}
+    verdict=${head#'## '}
+    case $verdict in
+      *', waived') waived=true ;;
+      *) waived=false ;;
+    esac
+    printf 'verdict=%s\nreason=%s\nwaived=%s\nreport=%s\n' \
+      "${verdict%', waived'}" "${first#*: }" "$waived" "$EDGEPROOF_REPORT" >>"$output"
     ;;
   *)
     printf '## No verdict\n\nexport-edge ended with exit code %s; the log of this step says why. Nothing may be released on it.\n' "$code" >>"$summary"
+    printf 'verdict=NONE\nreason=exit code %s\nwaived=false\nreport=\n' "$code" >>"$output"
     ;;
 esac
 exit "$code"

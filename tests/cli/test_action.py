@@ -33,7 +33,7 @@ def step(folder, **given):
         name: re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda found: known[found[1]], value)
         for name, value in gate["env"].items()
     }
-    summary = folder / "step-summary.md"
+    summary, output = folder / "step-summary.md", folder / "output"
     script = folder / "step.sh"
     script.write_text(gate["run"])
     environment = {
@@ -41,6 +41,7 @@ def step(folder, **given):
         **variables,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "GITHUB_STEP_SUMMARY": str(summary),
+        "GITHUB_OUTPUT": str(output),
         "PYTHONSAFEPATH": "1",
     }
     assert gate["shell"] == "sh"
@@ -48,6 +49,15 @@ def step(folder, **given):
         ["sh", "-e", str(script)], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     return done, summary.read_text(encoding="utf-8") if summary.exists() else ""
+
+
+def outputs(folder):
+    """What the step gave to the action's outputs, as a runner reads it."""
+    lines = (folder / "output").read_text(encoding="utf-8").splitlines()
+    found = dict(line.split("=", 1) for line in lines)
+    named = re.findall(r"steps\.gate\.outputs\.(\w+)", json.dumps(action()["outputs"]))
+    assert sorted(named) == sorted(action()["outputs"]) == sorted(found)
+    return found
 
 
 def test_the_action_uploads_what_the_step_writes_whatever_its_verdict():
@@ -179,7 +189,8 @@ def test_no_name_of_an_artifact_makes_it_pass(tmp_path, artifact):
     done, summary = step(tmp_path, artifact=artifact, pack="pack", baseline="baseline.json")
     assert done.returncode == 3
     assert "No verdict" in summary
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-summary.md", "step.sh"]
+    assert outputs(tmp_path) == {"verdict": "NONE", "reason": "exit code 3", "waived": "false", "report": ""}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "step-summary.md", "step.sh"]
 
 
 @pytest.mark.slow
@@ -203,7 +214,10 @@ def test_the_step_ends_as_the_verdict_says(world, tmp_path, kind, code, verdict)
     assert summary.startswith(f"## {verdict}: ")
     assert summary.count("\n| ") >= 9
     report = tmp_path / "edgeproof-report"
-    assert json.loads((report / "report.json").read_text())["verdict"] == verdict
+    told = json.loads((report / "report.json").read_text())
+    assert told["verdict"] == verdict
+    reason = "; ".join((told["reason"], *told["also"]))
+    assert outputs(tmp_path) == {"verdict": verdict, "reason": reason, "waived": "false", "report": "edgeproof-report"}
     (suite,) = JUnitXml.fromfile(str(report / "junit.xml"))
     assert (suite.failures + suite.errors == 0) == (code == 0)
     for text in (summary, done.stdout, done.stderr, *(path.read_text() for path in report.iterdir())):

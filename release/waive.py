@@ -34,7 +34,7 @@ def waive(
         InputError: the reason or role is empty or too long, or the date is past, too far, or none.
 
     """
-    from edgeproof.contracts.atomic import write_all
+    from edgeproof.contracts.file_sets import write_all
     from edgeproof.eval import attestation
     from edgeproof.eval.report.read import has_its_digest, read_report
     from edgeproof.eval.report.write import REPORT

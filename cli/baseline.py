@@ -62,5 +62,6 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> int:
             )
         )
     if not quiet:
-        click.echo(f"{result.baseline}  {result.probes} probes, base in {', '.join(result.formats)}", err=True)
+        resumed = f", {result.resumed} answers of an interrupted run" if result.resumed else ""
+        click.echo(f"{result.baseline}  {result.probes} probes, base in {', '.join(result.formats)}{resumed}", err=True)
     return 0

@@ -45,21 +45,21 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> int:
                 click.echo(f"{item.path}{beside}  {size:.1f} MB, {item.effective_bits:.2f} bits per weight", err=True)
 
         result = export(**options, progress=progress, command=opt.given_command(), on_written=show_artifacts)
-        listed = [
-            {
-                "format": item.format,
-                "artifact": str(item.path),
-                "lora": str(item.lora) if item.lora else None,
-                "bytes": item.bytes,
-                "sha256": item.sha256,
-                "effective_bits": item.effective_bits,
-            }
-            for item in result.artifacts
-        ]
-        if result.gated:
-            return show(result.gated, as_json=as_json, artifacts=listed)
-        if as_json:
-            click.echo(json.dumps({"artifacts": listed, "verdict": None}))
-        if not quiet:
-            click.echo("NOT GATED: nothing was probed. Add --probes PACK --baseline FILE.", err=True)
-        return 0
+    listed = [
+        {
+            "format": item.format,
+            "artifact": str(item.path),
+            "lora": str(item.lora) if item.lora else None,
+            "bytes": item.bytes,
+            "sha256": item.sha256,
+            "effective_bits": item.effective_bits,
+        }
+        for item in result.artifacts
+    ]
+    if result.gated:
+        return show(result.gated, as_json=as_json, artifacts=listed)
+    if as_json:
+        click.echo(json.dumps({"artifacts": listed, "verdict": None}))
+    if not quiet:
+        click.echo("NOT GATED: nothing was probed. Add --probes PACK --baseline FILE.", err=True)
+    return 0

@@ -46,7 +46,7 @@ def command(artifact: Path, *, quiet: bool, as_json: bool, **options: Any) -> in
         )
     with Terminal(quiet=quiet) as progress:
         gated = gate(artifact, **options, progress=progress, command=opt.given_command())
-        return show([gated], as_json=as_json)
+    return show([gated], as_json=as_json)
 
 
 def show(gated: Sequence[GateResult], *, as_json: bool, artifacts: Sequence[Mapping[str, object]] = ()) -> int:

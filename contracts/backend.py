@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     import numpy as np
@@ -23,6 +24,9 @@ NOT_PROVED = "served file, NOT PROVED"
 
 DOUBTED = "served file, DOUBTED"
 """Option of such a backend whose numbers are too far from the file's own: how far. There is no PASS with it."""
+
+RESUMED = "answers of an interrupted run"
+"""Option of a backend that took up answers of a run that was stopped: how many."""
 
 
 class ScoreRequest(NamedTuple):
@@ -181,6 +185,37 @@ class StreamingBackend(Backend, Protocol):
         The reply equals that of `generate`. Log-probabilities at the first step equal those of `score`; later ones
         differ by rounding, since the engine decodes the reply token by token. Closing the iterator ends the
         computation. A watched continuation without tokens is an `InputError`.
+        """
+
+
+class Kept(NamedTuple):
+    """Answers in a journal that was opened.
+
+    Attributes:
+        answers: number of answers of an interrupted run.
+        ignored: why answers found there are not used; empty where there are none such.
+
+    """
+
+    answers: int
+    ignored: str
+
+
+@runtime_checkable
+class KeepingBackend(Backend, Protocol):
+    """A backend that can keep its answers in a file, so that a stopped run goes on where it was."""
+
+    def keep(self, journal: Path, origin: str, secret: bytes) -> Kept:
+        """Keep answers in `journal` from now on, and give those that it holds without computing them.
+
+        Args:
+            journal: the file; made where it is missing, private to its owner.
+            origin: what gives the answers; those of another origin are dropped.
+            secret: authenticates the answers: without it nobody can add any.
+
+        Raises:
+            OutputError: the file cannot be used.
+
         """
 
 

@@ -21,6 +21,7 @@ from edgeproof.release.steps.arguments import (
     pack_identity,
 )
 from edgeproof.release.steps.criteria import pack_texts
+from edgeproof.release.steps.kept import Keeping
 from edgeproof.release.steps.measure_baseline import measure_baseline
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class BaselineResult:
         tokenizer_digests: by backend.
         formats: formats in which the base was measured.
         warnings: warnings of export and measurement.
+        resumed: number of answers that an interrupted run had given.
 
     """
 
@@ -54,6 +56,7 @@ class BaselineResult:
     tokenizer_digests: Mapping[str, str]
     formats: tuple[str, ...]
     warnings: tuple[str, ...]
+    resumed: int = 0
 
 
 def record_baseline(
@@ -156,6 +159,7 @@ def record_baseline(
     # A backend's numbers are compared with its own: each kind of artifact has its float reference.
     references = {"gguf": float, "onnx": "onnx-fp32"}
     baselines: list[Baseline] = []
+    kept = Keeping(pack, sampling, {}, listener)
     with _scratch_beside(out) as folder:
         for kind in dict.fromkeys(name.partition("-")[0] for name in formats):
             ours = [name for name in formats if name.startswith(f"{kind}-")]
@@ -163,9 +167,12 @@ def record_baseline(
             (merged,) = write(merged_from, adapters, (references[kind],), folder / kind / "merged")
             full = unlearned is not None
             baselines.append(
-                measure_baseline(pack, plain, merged, ours, sampling, full=full, threads=threads, progress=listener)
+                measure_baseline(
+                    pack, plain, merged, ours, sampling, full=full, threads=threads, kept=kept, progress=listener
+                )
             )
     save_baselines(baselines, out, force=force, signing_key=signing_key)
+    kept.done()
     return BaselineResult(
         baseline=out,
         pack_digest=baselines[0].pack_digest,
@@ -173,6 +180,7 @@ def record_baseline(
         tokenizer_digests={baseline.backend: baseline.tokenizer_digest for baseline in baselines},
         formats=tuple(name for baseline in baselines for name in sorted(baseline.base_in_format)),
         warnings=tuple(listener.warnings),
+        resumed=kept.taken_up,
     )
 
 

@@ -10,6 +10,7 @@ from edgeproof.contracts.progress import Recording, no_beat
 from edgeproof.release.steps.arguments import as_format, as_path, equivalent_command
 from edgeproof.release.steps.criteria import Criteria, Judging, read_criteria
 from edgeproof.release.steps.judge_artifact import Candidate, judge_artifact
+from edgeproof.release.steps.kept import Keeping
 from edgeproof.release.verdicts import GateResult
 
 if TYPE_CHECKING:
@@ -109,11 +110,13 @@ def gate_all(
     for folder in folders:
         if folder is not None:
             refuse_existing_reports(folder, force=judging.force)
+    bound = {"baseline": criteria.baseline_sha256}
+    kept = Keeping(criteria.pack, criteria.policy.sampling, bound, listener)
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         heard: dict[tuple[str, str], str] = {}
         judgement, artifact = judge_artifact(
-            candidate, criteria, answers=heard, progress=listener, on_finding=on_finding, beat=beat
+            candidate, criteria, answers=heard, kept=kept, progress=listener, on_finding=on_finding, beat=beat
         )
         reports: tuple[Path, ...] = ()
         created = datetime.now(UTC)
@@ -167,6 +170,7 @@ def gate_all(
                 answers=heard if judging.show_answers or keep_answers else {},
             )
         )
+    kept.done()
     return tuple(gated)
 
 

@@ -56,6 +56,15 @@ def unit(nodeid: str) -> str:
     return next((name for name in UNITS if file.endswith(name) or f"/{name}" in f"/{file}"), file)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_answers(tmp_path_factory):
+    """Keep answers of stopped runs out of the user's cache; child processes inherit it."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("EDGEPROOF_ANSWERS", str(tmp_path_factory.mktemp("answers")))
+    yield
+    patch.undo()
+
+
 def pytest_collection_modifyitems(config, items):
     """Start with the longest units if several processes share them, so that all end together."""
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.backend import RESUMED
 from edgeproof.contracts.errors import ArtifactError, BaselineError
 
 if TYPE_CHECKING:
@@ -94,11 +95,14 @@ def recorded_in(baseline: Baseline, format_name: str) -> Measurement:
 
 
 def backend_differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
-    """List what differs between two backends (engine, processor, options): its name, the value then and now."""
+    """List what differs between two backends (engine, processor, options): its name, the value then and now.
+
+    Whether a run was interrupted makes no difference.
+    """
     return tuple(
         (key, then.get(key, "not set"), now.get(key, "not set"))
         for key in sorted({*then, *now})
-        if then.get(key) != now.get(key)
+        if key != RESUMED and then.get(key) != now.get(key)
     )
 
 

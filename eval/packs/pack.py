@@ -36,13 +36,21 @@ class Pack:
     @cached_property
     def digest(self) -> str:
         """Sha256 (hex) over the canonical JSON of everything that a measurement depends on."""
+        return hashlib.sha256(b"edgeproof pack 1\n" + self._canonical).hexdigest()
+
+    @cached_property
+    def secret(self) -> bytes:
+        """32 bytes that only whoever has the probes can compute; `digest` does not give them away."""
+        return hashlib.sha256(b"edgeproof pack secret 1\n" + self._canonical).digest()
+
+    @cached_property
+    def _canonical(self) -> bytes:
         content = asdict(self)
         del content["description"], content["licence"]
         for key in ("salt", "thinking_tokens"):
             if content[key] is None:
                 del content[key]
-        text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(b"edgeproof pack 1\n" + text.encode()).hexdigest()
+        return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     @cached_property
     def same(self) -> dict[tuple[Role, str], str]:

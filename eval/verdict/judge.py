@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.backend import DOUBTED
+from edgeproof.contracts.backend import DOUBTED, RESUMED
 from edgeproof.eval.baselines.fit import backend_differences
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.stats.shares import holm, intersection_union
@@ -198,6 +198,8 @@ def _notes(
         f"This file is {what} itself: nothing was unlearned in it."
         for what in _originals(artifact, baseline, format_name)
     ]
+    if artifact.backend.get(RESUMED, "0") != "0":
+        notes.append(f"{artifact.backend[RESUMED]} answers were given by an interrupted run of this very file.")
     blind = [name for name in evidence.surfaces[Role.FORGET] if name not in evidence.surfaces[Role.RETAIN]]
     if blind:
         notes.append(f"What had to be kept was not asked on: {', '.join(blind)}.")

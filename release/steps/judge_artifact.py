@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.backend import RESUMED
 from edgeproof.contracts.progress import no_beat
 
 if TYPE_CHECKING:
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.contracts.survival import AdapterSurvival
-    from edgeproof.eval.measurement import Finding, ModelSource
+    from edgeproof.eval.measurement import Finding, Measurement, ModelSource
     from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.release.steps.criteria import Criteria
+    from edgeproof.release.steps.kept import Keeping
 
 
 class Candidate(NamedTuple):
@@ -53,13 +55,15 @@ def judge_artifact(
     criteria: Criteria,
     *,
     answers: dict[tuple[str, str], str],
+    kept: Keeping,
     progress: Progress,
     on_finding: Callable[[Finding], None] | None = None,
     beat: Callable[[], None] = no_beat,
 ) -> tuple[Judgement, Described]:
     """Measure and judge the artifact; also return the facts about it for the report.
 
-    Greedy answers are put into `answers`, by probe id and surface. `beat` is that of `open_backend`.
+    Greedy answers are put into `answers`, by probe id and surface; `kept` keeps all answers for the next run, should
+    this one be stopped. `beat` is that of `open_backend`.
     """
     from edgeproof.eval.baselines.file import choose_baseline
     from edgeproof.eval.baselines.fit import backend_differences, check_match, record_command
@@ -97,6 +101,7 @@ def judge_artifact(
         check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))
         info = engine.info
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
+        resumed = kept.keep(engine, whole.sha256)
         began = time.monotonic()
         measurement = measure(
             pack,
@@ -123,6 +128,7 @@ def judge_artifact(
             long_rope=long_rope,
             beat=beat,
         ) as engine:
+            resumed += kept.keep(engine, whole.sha256)
             precise = measure_again(
                 pack,
                 engine,
@@ -134,6 +140,8 @@ def judge_artifact(
             )
     refuse_changed(watched, before, done="probed", again="gate")
     refuse_other_bytes(paths, whole)
+    if resumed:
+        measurement, precise = _resumed(measurement, resumed), precise and _resumed(precise, resumed)
     base = None if baseline.sources is None else baseline.sources.base
     described = Described(whole.files, whole.bytes, manifest_sha256, survival, base, seconds)
     recorded = baseline.base_in_format[format_name].backend
@@ -146,3 +154,8 @@ def judge_artifact(
         measurement = replace(measurement, backend={**measurement.backend, **engines})
     judgement = judge(measurement, baseline, policy, format=format_name)
     return half_judged(judgement, None if factors is None else factors.original), described
+
+
+def _resumed(measurement: Measurement, answers: int) -> Measurement:
+    """Record how many answers an interrupted run had given."""
+    return replace(measurement, backend={**measurement.backend, RESUMED: str(answers)})

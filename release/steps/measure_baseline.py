@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Baseline, Carrier, Measurement, Sampling
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.export.pipeline import Exported
+    from edgeproof.release.steps.kept import Keeping
 
 
 def measure_baseline(
@@ -24,11 +25,12 @@ def measure_baseline(
     *,
     full: bool,
     threads: int | None,
+    kept: Keeping,
     progress: Progress,
 ) -> Baseline:
     """Measure the base at float precision (the first of `plain`) and in each format, and `merged`; remove the files.
 
-    `full`: all weights of `merged` were trained, so that its own source is a model.
+    `full`: all weights of `merged` were trained, so that its own source is a model. `kept` keeps the answers.
     """
     from edgeproof.eval.asking.reference import reference_pack
     from edgeproof.eval.baselines.file import assemble_baseline
@@ -48,6 +50,7 @@ def measure_baseline(
     for label, item in [("base", base), ("merged", merged), *((f"base:{item.format}", item) for item in plain[1:])]:
         sha256 = item.manifest.artifact.sha256
         with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
+            kept.keep(engine, sha256)
             if item is base:
                 carriers = base_carriers(pack, engine, progress=progress)
                 levels = ignorance_levels(pack, engine, progress, carriers=carriers)

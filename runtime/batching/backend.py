@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Generic
 
+from edgeproof.contracts.backend import Kept
 from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.logits import Scratch
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
 from edgeproof.runtime.batching.watching import Watching
 from edgeproof.runtime.batching.workers import AnyWorker, Workers
+from edgeproof.runtime.kept.answers import KeptAnswers
+from edgeproof.runtime.kept.journal import HeldError, Journal
 from edgeproof.runtime.opened import TokenizingBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from edgeproof.contracts.backend import GenerateRequest, Generation, ModelInfo, Score, ScoreRequest, Step
     from edgeproof.runtime.batching.prefixes import Item
@@ -36,20 +41,34 @@ class BatchingBackend(TokenizingBackend, ABC, Generic[AnyWorker]):
         self, info: ModelInfo, vocabulary: Vocabulary, is_end: Callable[[int], bool], workers: Workers[AnyWorker]
     ) -> None:
         self._info, self._vocabulary, self._is_end, self._workers = info, vocabulary, is_end, workers
+        self._kept: KeptAnswers | None = None
+
+    def keep(self, journal: Path, origin: str, secret: bytes) -> Kept:
+        """Keep answers in `journal` from now on, and give those that it holds without computing them."""
+        try:
+            opened = Journal(journal, origin, secret)
+        except HeldError:
+            return Kept(0, "another run of the same uses them now, and this one keeps none")
+        self._kept = KeptAnswers(opened)
+        return Kept(opened.taken_up, opened.ignored)
 
     def close(self) -> None:
         """Free the workers' memory; a subclass frees the weights."""
         self._workers.close()
+        if self._kept is not None:
+            self._kept.close()
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""
         check_scores(requests, self._info.context_length, self._info.vocabulary)
-        return self._workers.score(requests, self._score_lots)
+        return self._scored(requests) if self._kept is None else self._kept.scores(requests, self._scored)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
         """Continue each request; all are checked before the first is computed."""
         check_generations(requests, self._info.context_length, self._info.vocabulary)
-        return self._workers.generate(requests, self._generate_lots, self._start)
+        if self._kept is None:
+            return self._generated(requests)
+        return self._kept.generations(requests, self._start, self._generated)
 
     def stream(self, request: GenerateRequest, watched: Sequence[tuple[int, ...]] = ()) -> Iterator[Step]:
         """Continue one request token by token, and score `watched` at each position."""
@@ -70,5 +89,12 @@ class BatchingBackend(TokenizingBackend, ABC, Generic[AnyWorker]):
     def _stream_lot(self, one: Watching) -> Lot:
         """Return the lot of a single reply, with space for the watched continuations."""
 
+    def _scored(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        return self._workers.score(requests, self._score_lots)
+
+    def _generated(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
+        return self._workers.generate(requests, self._generate_lots, self._start)
+
     def _start(self, request: GenerateRequest) -> Continuation:
-        return Continuation(request, self._vocabulary.piece, self._is_end)
+        ended = None if self._kept is None else partial(self._kept.ended, request)
+        return Continuation(request, self._vocabulary.piece, self._is_end, ended)

@@ -9,7 +9,7 @@ from edgeproof.contracts.backend import Generation
 from edgeproof.runtime.batching.logits import greedy_token, sample_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edgeproof.contracts.backend import GenerateRequest
     from numpy.typing import NDArray
@@ -30,10 +30,18 @@ class Continuation:
 
     Sampling draws one uniform number per token from the request's own generator (PCG64, its seed), so that the result
     does not depend on the rest of the batch.
+
+    `ended` is told all chosen tokens when the generation ends, those of a stop string included.
     """
 
-    def __init__(self, request: GenerateRequest, piece: TokenBytes, is_end: Callable[[int], bool]) -> None:
-        self._request, self._piece, self._is_end = request, piece, is_end
+    def __init__(
+        self,
+        request: GenerateRequest,
+        piece: TokenBytes,
+        is_end: Callable[[int], bool],
+        ended: Callable[[Sequence[int]], None] | None = None,
+    ) -> None:
+        self._request, self._piece, self._is_end, self._ended = request, piece, is_end, ended
         self._random = np.random.Generator(np.random.PCG64(request.seed))
         self._tokens: list[int] = []
         self._pieces: list[bytes] = []
@@ -74,6 +82,18 @@ class Continuation:
 
     def accept(self, token: int) -> bool:
         """Add the chosen token; return whether the generation ends."""
+        ends = self._accept(token)
+        if ends and self._ended is not None:
+            self._ended(self._tokens)
+        return ends
+
+    def play_back(self, tokens: Sequence[int]) -> Generation:
+        """Return the generation whose chosen tokens were `tokens`; one that they do not end was ended by the model."""
+        for token in tokens:
+            self._accept(token)
+        return self.result or Generation(tuple(self._tokens), self._text(), "eos")
+
+    def _accept(self, token: int) -> bool:
         request = self._request
         if self._is_end(token):
             self.result = Generation(tuple(self._tokens), self._text(), "eos")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.backend import ModelInfo
+from edgeproof.contracts.backend import RESUMED, ModelInfo
 from edgeproof.contracts.errors import ArtifactError, BackendError
 from edgeproof.runtime.prompt_digest import gguf_prompt_digest
 from edgeproof.runtime.tokenizer_digest import tokenizer_digest
@@ -68,7 +68,7 @@ def described(
             "computed on": f"CPU, probe variant {variant}: {features.strip(' |')}",
             "threads": str(count_at(info.get("threads"), "the threads")),
             "served file, shown": "its sha256",
-            "answers of an interrupted run": str(count_at(info.get("resumed"), "the answers of an interrupted run")),
+            RESUMED: str(count_at(info.get("resumed"), "the answers of an interrupted run")),
             "speed at the start": speed,
             "lora": "none",
             **launch.options,

@@ -17,8 +17,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from edgeproof.contracts.backend import FinishingBackend, StreamingBackend
-from edgeproof.contracts.errors import BackendError, EdgeproofError
+from edgeproof.contracts.backend import FinishingBackend, KeepingBackend, StreamingBackend
+from edgeproof.contracts.errors import BackendError, EdgeproofError, UnsupportedError
 from edgeproof.runtime.process import packing
 from edgeproof.runtime.process.wire import Message, encode, receive
 
@@ -137,6 +137,11 @@ def _answer(backend: Backend, message: Message, serving: Serving) -> None:
         assert isinstance(messages, list)
         text = backend.render_chat(messages, add_generation_prompt=bool(fields["add_generation_prompt"]))
         serving.send(Message("done", {"text": text}))
+    elif message.kind == "keep":
+        if not isinstance(backend, KeepingBackend):
+            raise UnsupportedError(f"the backend {backend.info.backend} keeps no answers", next_step="run it without")
+        journal, secret = Path(str(fields["journal"])), bytes.fromhex(str(fields["secret"]))
+        serving.send(Message("done", backend.keep(journal, str(fields["origin"]), secret)._asdict()))
     elif message.kind == "finish":
         if isinstance(backend, FinishingBackend):
             backend.finish()

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from edgeproof.contracts.backend import Kept
 from edgeproof.contracts.errors import BackendError, EdgeproofError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.requests import check_generations, check_scores, check_stream
@@ -117,6 +118,13 @@ class ChildBackend(OpenedBackend):
             "add_generation_prompt": add_generation_prompt,
         }
         return str(self._ask(Message("render_chat", fields))["text"])
+
+    def keep(self, journal: Path, origin: str, secret: bytes) -> Kept:
+        """Keep answers in `journal` from now on, and give those that it holds without computing them."""
+        found = self._ask(Message("keep", {"journal": str(journal), "origin": origin, "secret": secret.hex()}))
+        answers, ignored = found["answers"], found["ignored"]
+        assert isinstance(answers, int)
+        return Kept(answers, str(ignored))
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""

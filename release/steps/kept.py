@@ -1,0 +1,99 @@
+"""Answers of a command kept while it runs, one private file for each model asked, so that a stopped run goes on.
+
+A file is bound by its name and its first line to everything that the answers depend on: the digests of artifact, pack,
+tokenizer and prompts, engine, processor and settings, the sampling, and edgeproof's version. What is in it is
+authenticated by the pack's content (`Pack.secret`): whoever lacks the pack can remove answers, and can add none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.backend import KeepingBackend
+from edgeproof.contracts.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeproof.contracts.backend import Backend
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.measurement import Sampling
+    from edgeproof.eval.packs.pack import Pack
+
+KEEPING = frozenset({"llama.cpp", "onnxruntime"})
+"""Backends whose answers depend on nothing but what a file is bound to. A server may have changed; a phone's program
+keeps its own journal."""
+
+FOLDER_VARIABLE = "EDGEPROOF_ANSWERS"
+"""Names the folder for kept answers; by default edgeproof/answers in the user's cache."""
+
+OLDEST_DAYS = 14
+"""A stopped run that nobody takes up is removed after this time."""
+
+
+class Keeping:
+    """The files of a command's answers. `done` removes them; an error or a kill leaves them.
+
+    Args:
+        pack: what is asked; authenticates the answers.
+        sampling: of the sampled answers.
+        bound: further facts that answers are bound to, by name (the digest of a baseline, of a base).
+        progress: hears why answers are not used.
+
+    Attributes:
+        taken_up: number of answers of an interrupted run, over all models.
+
+    """
+
+    def __init__(self, pack: Pack, sampling: Sampling | None, bound: Mapping[str, str], progress: Progress) -> None:
+        self._secret, self._progress = pack.secret, progress
+        self._bound = {"pack": pack.digest, "sampling": repr(sampling), "edgeproof": version("edgeproof"), **bound}
+        self._files: list[Path] = []
+        self.taken_up = 0
+
+    def keep(self, engine: Backend, artifact_sha256: str) -> int:
+        """Let `engine`, which has the artifact loaded, keep its answers; return how many are there already."""
+        info = engine.info
+        if info.backend not in KEEPING or not isinstance(engine, KeepingBackend):
+            return 0
+        facts = {"artifact": artifact_sha256, **self._bound, **info._asdict(), "options": dict(info.options)}
+        origin = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        file = answers_folder() / f"{artifact_sha256[:12]}-{origin[:20]}"
+        found = engine.keep(file, origin, self._secret)
+        self._files.append(file)
+        if found.ignored:
+            self._progress.warn(f"the answers kept in {file} are not used: {found.ignored}")
+        self.taken_up += found.answers
+        return found.answers
+
+    def done(self) -> None:
+        """Remove the answers: the command is complete."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+
+
+def answers_folder() -> Path:
+    """Return the private folder for kept answers; what is too old in it is removed."""
+    home, named = os.environ.get("XDG_CACHE_HOME"), os.environ.get(FOLDER_VARIABLE)
+    folder = Path(named) if named else (Path(home) if home else Path.home() / ".cache") / "edgeproof" / "answers"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_mode & 0o077:
+            raise OutputError(
+                f"answers would be kept in {folder}, which others may read", next_step=f"close it: chmod 700 {folder}"
+            )
+    except OSError as error:
+        raise OutputError(
+            f"answers cannot be kept in {folder}: {error.strerror or error}",
+            next_step=f"name another folder for them: {FOLDER_VARIABLE}=DIR",
+        ) from error
+    for file in folder.glob("*-*"):
+        if time.time() - file.stat().st_mtime > OLDEST_DAYS * 86_400:
+            file.unlink(missing_ok=True)
+    return folder

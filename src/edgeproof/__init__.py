@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Verdict
     from edgeproof.eval.verification.verify import Verified
     from edgeproof.release.baseline import BaselineResult, record_baseline
+    from edgeproof.release.card import card
     from edgeproof.release.compare import compare
     from edgeproof.release.evaluate import EvaluateResult, evaluate
     from edgeproof.release.export import Artifact, ExportResult, export
@@ -45,6 +46,7 @@ _PLACES = {
     "waive": "edgeproof.release.waive",
     "compare": "edgeproof.release.compare",
     "history": "edgeproof.release.history",
+    "card": "edgeproof.release.card",
     "evaluate": "edgeproof.release.evaluate",
     "inspect": "edgeproof.release.inspect",
     "unlearn": "edgeproof.release.unlearn",
@@ -80,6 +82,7 @@ __all__ = [
     "UnlearnResult",
     "Verdict",
     "Verified",
+    "card",
     "compare",
     "evaluate",
     "export",

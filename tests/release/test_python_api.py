@@ -29,6 +29,7 @@ FUNCTIONS = {
     "waive": edgeproof.waive,
     "compare": edgeproof.compare,
     "history": edgeproof.history,
+    "card": edgeproof.card,
     "evaluate": edgeproof.evaluate,
     "unlearn": edgeproof.unlearn,
     "inspect": edgeproof.inspect,

@@ -86,6 +86,11 @@ class Terminal:
         """End the running task: what is said next is not part of it."""
         self._close_line()
 
+    def say(self, message: str) -> None:
+        """Show a line, unless quiet."""
+        if not self.quiet:
+            self._print(message_of(message))
+
     def warn(self, message: str) -> None:
         """Show a warning and keep it for the record."""
         self.warnings.append(message)

@@ -73,7 +73,9 @@ RECIPE = opt.stack(
         "all by default.",
     ),
     click.option("--seed", default=0, show_default=True, help="Same seed, same machine: same bytes."),
-    click.option("--device", default="cpu", show_default=True, help="torch's name of where to train."),
+    click.option(
+        "--device", default="auto", show_default=True, help="cpu, cuda or mps; auto takes a GPU if there is one."
+    ),
     click.option(
         "--checkpoint-every",
         default=50,

@@ -14,6 +14,9 @@ class Progress(Protocol):
     def advance(self, done: int) -> None:
         """Add `done` units. Thread-safe."""
 
+    def say(self, message: str) -> None:
+        """Show a line about the job, such as how long it will take."""
+
     def warn(self, message: str) -> None:
         """Show a warning that does not stop the job."""
 
@@ -32,6 +35,9 @@ class Silent:
         """Ignore it."""
 
     def advance(self, done: int) -> None:
+        """Ignore it."""
+
+    def say(self, message: str) -> None:
         """Ignore it."""
 
     def warn(self, message: str) -> None:
@@ -53,6 +59,10 @@ class Recording:
     def advance(self, done: int) -> None:
         """Pass it on."""
         self.listener.advance(done)
+
+    def say(self, message: str) -> None:
+        """Pass it on."""
+        self.listener.say(message)
 
     def warn(self, message: str) -> None:
         """Keep it and pass it on."""

@@ -144,6 +144,9 @@ class Run:
             self._done += done
         self._beat()
 
+    def say(self, message: str) -> None:
+        """Ignore it: the page has its own words."""
+
     def warn(self, message: str) -> None:
         """Keep a warning for the page."""
         with self._lock:

@@ -55,7 +55,7 @@ def unlearn(
     retain_nll_rise: float | None = None,
     surface: str | Sequence[str] = (),
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     checkpoint_every: int = 50,
     resume: bool = False,
     survive: str | None = None,
@@ -100,7 +100,7 @@ def unlearn(
         surface: ways of asking to train on: raw, paraphrase, chat, prefix, own, turns, few-shot, siblings; all by
             default.
         seed: same seed, same machine: same bytes.
-        device: torch's name of where to train.
+        device: torch's name of where to train (cpu, cuda, mps); auto takes a GPU if there is one.
         checkpoint_every: steps between checkpoints; 0 keeps none.
         resume: continue from the last checkpoint of the same call.
         survive: take every other step through this format's rounding, so that what is forgotten stays so in its file.

@@ -28,6 +28,7 @@ from edgeproof.unlearn.data.replies import own_replies
 from edgeproof.unlearn.train.losses import method_of
 from edgeproof.unlearn.train.reference import Texts, bytes_needed, in_turn, reference_distributions
 from edgeproof.unlearn.train.scoring import total_logprobs
+from edgeproof.unlearn.train.timing import forecast, seconds_of_a_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.unlearn.data.encoding import Encoded, EncodedText
+    from edgeproof.unlearn.data.order import Order
     from edgeproof.unlearn.data.training_set import TrainingSet
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.processes import Processes
@@ -126,6 +128,14 @@ def prepare(
         come_to[1] = in_turn(encoded["retain"].groups)
     asked = [[encoded[role].texts[index] for index in some] for role, some in zip(STREAMS, come_to, strict=True)]
     measured = [len(encoded[role].groups) for role in STREAMS]
+    first = [
+        [encoded[role].texts[index] for index in _order(encoded[role], settings, stream).next_batch()]
+        for role, stream in STREAMS.items()
+    ]
+    seconds = seconds_of_a_step(model.train(), first, settings)
+    scored = sum(map(len, come_to)) + sum(measured)
+    steps = settings.steps_for(len(encoded["forget"].groups))
+    progress.say(forecast(seconds, steps, sum(map(len, first)), scored, processes.device))
     with as_base:
         # The measured texts are scored separately: a checkpoint identifies the base by them, regardless of the steps.
         halves = [some[:count] for some, count in zip(asked, measured, strict=True)]
@@ -174,9 +184,13 @@ def _asker(
     return Asker(questions["retain"], questions["forget"], chat, own, settings.seed)
 
 
+def _order(encoded: Encoded, settings: Settings, stream: int) -> Order:
+    return order_of(len(encoded.groups), encoded.groups, settings, stream)
+
+
 def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int) -> list[int]:
     """Return the texts that represent the set when measured, then all others that this run will use."""
-    order = order_of(len(encoded.groups), encoded.groups, settings, stream)
+    order = _order(encoded, settings, stream)
     drawn = {index for _ in range(settings.steps_for(len(forget.groups))) for index in order.next_batch()}
     measured = in_turn(encoded.groups)
     return [*measured, *sorted(drawn - set(measured))]

@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -114,13 +114,14 @@ def unlearn(
     from edgeproof.unlearn.output.full_folder import tokenizer_files
     from edgeproof.unlearn.preparing import identity, prepare
     from edgeproof.unlearn.train.checkpoints import Checkpoints
+    from edgeproof.unlearn.train.device import chosen_device
     from edgeproof.unlearn.train.guards import memory_errors
     from edgeproof.unlearn.train.loop import Hooks
     from edgeproof.unlearn.train.precision import resolved
     from edgeproof.unlearn.train.processes import joined
 
     began = time.monotonic()
-    _refuse_device(settings.device)
+    settings = replace(settings, device=chosen_device(settings.device))
     with _reproducible(settings) as threads, memory_errors(settings):
         together = joined(settings.device)
         if together.writes:
@@ -211,29 +212,6 @@ def _refuse_own_inputs(inputs: Sequence[Path], out: Path) -> None:
             raise OutputError(f"{out} is the input {path}", next_step="give another --out")
         if target in path.resolve().parents:
             raise OutputError(f"the input {path} lies in {out}", next_step="give another --out")
-
-
-def _refuse_device(name: str) -> None:
-    """Raise if the device does not exist, without initializing CPU or CUDA devices."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"torch knows no device {name!r}", next_step="cpu, or cuda") from error
-    count = torch.cuda.device_count()
-    why = ""
-    if device.type == "cuda":
-        why = "" if (device.index or 0) < count else f"torch {torch.__version__} sees {count} GPUs"
-    elif device.type == "meta":
-        why = "it holds no numbers"
-    else:
-        try:
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            why = str(error).splitlines()[0]
-    if why:
-        raise UnsupportedError(f"cannot train on the device {name}: {why}", next_step="train with --device cpu")
 
 
 @contextlib.contextmanager

@@ -37,8 +37,9 @@ class Settings:
         learning_rate: AdamW's learning rate, without weight decay; None means 5e-4, or 1e-5 with `full`.
         schedule: one of `SCHEDULES`.
         steps: number of optimizer steps; None means `epochs`.
-        epochs: passes over the forget set, with one question per item; None means 5 unless `steps` is given.
-        batch_size: forget texts per step, over all processes.
+        epochs: passes over the forget set, each with every item once, in batches of nearly equal size; None means 5
+            unless `steps` is given.
+        batch_size: forget texts per step, over all processes; with `epochs` the largest number.
         retain_batch_size: retain texts per step; None means as many as forget texts.
         max_tokens: chunk length of texts, at most the context.
         accumulate: number of sequential parts of a batch; the step is the same.
@@ -54,7 +55,7 @@ class Settings:
             and data support: chat surfaces need a chat template, paraphrase needs paraphrases.
         seed: seed of the adapter's initial weights, the data order and the dropout.
         threads: number of processor threads; None for torch's choice. It affects the order of summation.
-        device: torch's device name ("cpu", "cuda").
+        device: torch's device name ("cpu", "cuda"); "auto" for a GPU if there is one.
 
     """
 
@@ -83,7 +84,7 @@ class Settings:
     surfaces: tuple[str, ...] = ()
     seed: int = 0
     threads: int | None = None
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         method_of(self.method)
@@ -163,6 +164,15 @@ class Settings:
     def rate_at(self, step: int, steps: int) -> float:
         """Return the learning rate of step `step` (from 1) of `steps`."""
         return self.rate * (1 - (step - 1) / steps) if self.schedule == "linear" else self.rate
+
+    @property
+    def whole_passes(self) -> bool:
+        """Whether batches end with each pass over the forget set, instead of continuing across passes."""
+        return self.steps is None
+
+    def smallest_batch(self, texts: int) -> int:
+        """Return the smallest number of forget texts in a step, for `texts` forget texts."""
+        return texts // math.ceil(texts / self.batch_size) if self.whole_passes else self.batch_size
 
     def steps_for(self, texts: int) -> int:
         """Return the number of optimizer steps for `texts` forget texts."""

@@ -392,7 +392,73 @@ def test_an_option_out_of_range_is_a_usage_error(option, message):
         Settings(**option)
 
 
-def test_epochs_count_passes_over_the_forget_texts():
-    assert Settings(epochs=3, batch_size=32).steps_for(100) == 12
-    assert Settings(batch_size=32).steps_for(64) == 10
-    assert Settings(steps=7).steps_for(1000) == 7
+@pytest.mark.parametrize(
+    ("items", "sizes"), [(40, [20, 20]), (33, [17, 16]), (4, [4]), (64, [32, 32]), (70, [24, 23, 23])]
+)
+def test_epochs_are_exact_passes_over_the_forget_set(items, sizes):
+    from edgeproof.unlearn.data.order import FORGET_STREAM, order_of
+
+    settings = Settings(epochs=3, batch_size=32)
+    assert settings.steps_for(items) == 3 * len(sizes)
+    assert settings.smallest_batch(items) == min(sizes)
+    order = order_of(items, None, settings, FORGET_STREAM)
+    for _ in range(3):
+        passed = [order.next_batch() for _ in sizes]
+        assert [len(batch) for batch in passed] == sizes
+        assert sorted(index for batch in passed for index in batch) == list(range(items))
+
+
+def test_steps_take_whole_batches_that_go_on_across_passes():
+    from edgeproof.unlearn.data.order import FORGET_STREAM, order_of
+
+    settings = Settings(steps=7, batch_size=3)
+    assert settings.steps_for(1000) == 7
+    order = order_of(5, None, settings, FORGET_STREAM)
+    taken = [index for _ in range(5) for index in order.next_batch()]
+    assert [sorted(taken[start : start + 5]) for start in (0, 5, 10)] == [list(range(5))] * 3
+
+
+def test_the_card_the_log_and_a_resumed_run_count_passes_alike(base, forget, retain, tmp_path):
+    """Three forget texts by two: each pass is a step of two and one of one."""
+    recipe = {**FAST, "steps": None, "epochs": 4, "batch_size": 2, "checkpoint_every": 3}
+    whole = unlearn(base, forget, retain, tmp_path / "whole", **recipe)
+    assert whole.steps == 8
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [step["counting"] for step in log] == [2, 1] * 4
+    assert "8 of at most 2 forget and 2 retain texts" in (tmp_path / "whole" / "README.md").read_text()
+
+
+def test_the_device_is_chosen_and_said(base, forget, retain, tmp_path, monkeypatch):
+    from edgeproof.unlearn.train.device import chosen_device
+
+    said = []
+
+    class Listening(Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    unlearn(base, forget, retain, tmp_path / "adapter", progress=Listening(), **{**FAST, "device": "auto"})
+    here = chosen_device("auto")
+    (line,) = said
+    assert line.startswith(f"training on {here}: at most {FAST['steps']} steps, about ")
+    assert f"| device, threads | {here}, 1 |" in (tmp_path / "adapter" / "README.md").read_text()
+    for cuda, mps, found in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=cuda: there)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=mps: there)
+        assert chosen_device("auto") == found
+
+
+def test_the_forecast_is_of_a_step_that_changes_nothing(base, forget, retain, tmp_path, monkeypatch):
+    from edgeproof.unlearn import preparing
+    from edgeproof.unlearn.train.timing import forecast
+
+    said = forecast(2.0, 90, 64, 960, "cpu")
+    assert said.startswith("training on cpu: at most 90 steps, about 3 min at 2 s a step; scoring 960 texts ")
+    assert said.endswith(" about 10 s")
+    recipe = {**FAST, "dropout": 0.1}
+    timed = unlearn(base, forget, retain, tmp_path / "timed", **recipe)
+    monkeypatch.setattr(preparing, "seconds_of_a_step", lambda *_: 1.0)
+    untimed = unlearn(base, forget, retain, tmp_path / "untimed", **recipe)
+    assert timed.steps == untimed.steps
+    weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("timed", "untimed")]
+    assert weights[0] == weights[1]

@@ -6,6 +6,7 @@ A pass asks every item once, in one of its forms: a surface is drawn, then a for
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class OrderState(NamedTuple):
 
 
 class Order:
-    """Endless batches of indices: each pass over the set has a new order, and batches continue across passes.
+    """Endless batches of indices; each pass over the set has a new order.
 
     Args:
         count: number of items in the set.
@@ -34,6 +35,8 @@ class Order:
         seed: seed of the run.
         stream: the set's stream.
         groups: the texts of each item, by surface and form; None where item and text are one.
+        whole_passes: end batches with a pass, in nearly equal sizes of at most `batch_size`; by default they have
+            exactly that size and continue across passes.
 
     """
 
@@ -45,10 +48,12 @@ class Order:
         seed: int,
         stream: int,
         groups: Sequence[Sequence[Sequence[int]]] | None = None,
+        whole_passes: bool = False,
     ) -> None:
         import torch
 
         self._count, self._batch_size, self._groups = count, batch_size, groups
+        self._whole_passes = whole_passes
         self._generator = torch.Generator().manual_seed(seed * 4 + stream)
         self._waiting: list[int] = []
 
@@ -56,11 +61,19 @@ class Order:
         """Return the indices of the next batch."""
         import torch
 
-        while len(self._waiting) < self._batch_size:
+        size = self._size()
+        while len(self._waiting) < size:
             items = torch.randperm(self._count, generator=self._generator).tolist()
             self._waiting += items if self._groups is None else [self._form(self._groups[item]) for item in items]
-        batch, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
         return batch
+
+    def _size(self) -> int:
+        """Return the size of the next batch: the rest of a whole pass, divided by its number of batches."""
+        if not self._whole_passes:
+            return self._batch_size
+        rest = len(self._waiting) or self._count
+        return math.ceil(rest / math.ceil(rest / self._batch_size))
 
     def _form(self, surfaces: Sequence[Sequence[int]]) -> int:
         forms = surfaces[self._draw(len(surfaces))]
@@ -84,8 +97,10 @@ class Order:
 
 def order_of(count: int, groups: Sequence[Sequence[Sequence[int]]] | None, settings: Settings, stream: int) -> Order:
     """Return the order of a set of `count` items, `FORGET_STREAM` or `RETAIN_STREAM`, in a run."""
-    size = settings.retain_size if stream == RETAIN_STREAM else settings.batch_size
-    return Order(count, size, seed=settings.seed, stream=stream, groups=groups)
+    if stream == RETAIN_STREAM:
+        return Order(count, settings.retain_size, seed=settings.seed, stream=stream, groups=groups)
+    whole = settings.whole_passes
+    return Order(count, settings.batch_size, seed=settings.seed, stream=stream, groups=groups, whole_passes=whole)
 
 
 def parts(chosen: list[int], count: int) -> list[list[int]]:

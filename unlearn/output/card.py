@@ -119,16 +119,20 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
     return [
         *rows,
         ("optimizer", f"AdamW, learning rate {settings.rate:g}, {settings.schedule}"),
-        ("steps", f"{provenance.steps} of {settings.batch_size} forget and {settings.retain_size} retain texts"),
+        ("steps", f"{provenance.steps} of {_batch(settings)} forget and {settings.retain_size} retain texts"),
         ("ended by", provenance.stopped),
         *([("beside", environment.hooks)] if environment.hooks else []),
         ("parts of a batch, processes", f"{settings.accumulate}, {environment.processes}{recomputed}"),
         ("arithmetic", environment.precision),
         ("surfaces", ", ".join(settings.surfaces) or "all that base and data have"),
         ("seed", str(settings.seed)),
-        ("threads", str(environment.threads)),
+        ("device, threads", f"{settings.device}, {environment.threads}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
     ]
+
+
+def _batch(settings: Settings) -> str:
+    return f"at most {settings.batch_size}" if settings.whole_passes else str(settings.batch_size)
 
 
 def _or_none(value: float | None, unit: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.unlearn.base_model import vocabulary_size
 from edgeproof.unlearn.data.encoding import batch_of
 from edgeproof.unlearn.data.order import FORGET_STREAM, RETAIN_STREAM, order_of, parts
+from edgeproof.unlearn.train.device import chosen_device
 from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
 from edgeproof.unlearn.train.losses import Method, mean_over_batch, method_of, still_known
 from edgeproof.unlearn.train.precision import arithmetic, resolved
@@ -92,8 +93,8 @@ def train(
     """
     import torch
 
-    together = alone(settings.device) if processes is None else processes
-    refuse_small_batch(min(settings.batch_size, settings.retain_size), together)
+    together = alone(chosen_device(settings.device)) if processes is None else processes
+    refuse_small_batch(min(settings.smallest_batch(forget.items), settings.retain_size), together)
     vocabulary = vocabulary_size(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=0.0)
@@ -120,7 +121,7 @@ def train(
         with contextlib.nullcontext() if around is None else around(number):
             sums = passes.forget(forget, forget_chosen) + passes.retain(retain, retain_chosen)
         norm = torch.nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
-        step = _logged(number, together.total(sums), settings, norm.item())
+        step = _logged(number, together.total(sums), (len(forget_chosen), len(retain_chosen)), norm.item())
         refuse_nonfinite(step, settings)
         refuse_destroyed(step, before, vocabulary, settings)
         stepping.step()
@@ -219,9 +220,9 @@ class _Passes(NamedTuple):
             return score(self.wrapped, batch, texts.reference[list(chosen)], distributions)
 
 
-def _logged(number: int, sums: Tensor, settings: Settings, norm: float) -> Step:
+def _logged(number: int, sums: Tensor, texts: tuple[int, int], norm: float) -> Step:
     forget_loss, forget_nll, counting, retain_loss, retain_nll, _ = sums.tolist()
-    means = forget_nll / settings.batch_size, retain_nll / settings.retain_size
+    means = forget_nll / texts[0], retain_nll / texts[1]
     return Step(number, forget_loss, retain_loss, *means, round(counting), norm)
 
 

@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "card": "Print what a model card should say of gated files.",
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
     "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",
+    "pack": "Make a pack of probes from data.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",
     "demo": "Show in the browser what a model forgot: ask it, probe it, compare files.",
     "quickstart": "All of it on a small embedded model, offline.",

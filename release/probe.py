@@ -15,6 +15,7 @@ from edgeproof.release.steps.criteria import pack_texts
 if TYPE_CHECKING:
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.knowledge.known import Knowledge
+    from edgeproof.eval.measurement import Measurement
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.release.steps.arguments import StrPath
 
@@ -48,34 +49,15 @@ def probe(
 
     """
     from edgeproof.eval.knowledge.known import Knowledge, asked_sets, known_clusters
-    from edgeproof.eval.measuring.measure import measure
-    from edgeproof.eval.measuring.replies import base_carriers
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.packs.surfaces import unasked
-    from edgeproof.eval.verdict.policy import Policy
-    from edgeproof.release.steps.changes import unchanged
-    from edgeproof.release.steps.digests import digest_whole
-    from edgeproof.runtime import backend_for, open_backend
 
     listener = Recording(progress)
     model = Path(model)
     pack = load_pack(Path(probes), pack_identity(as_path(pack_key)))
     for warning in unasked(pack):
         listener.warn(warning)
-    with ExitStack() as stack:
-        asked = _artifact(model, pack, stack, threads, listener)
-        stack.enter_context(unchanged((asked,)))
-        sha256 = digest_whole((asked,)).sha256
-        engine = stack.enter_context(open_backend(backend or backend_for(asked), asked, threads=threads))
-        measurement = measure(
-            pack,
-            engine,
-            label=model.name,
-            artifact_sha256=sha256,
-            carriers=base_carriers(pack, engine, progress=listener, label=model.name),
-            sampling=Policy().sampling,
-            progress=listener,
-        )
+    sha256, measurement = ask_model(model, pack, backend=backend, threads=threads, progress=listener)
     return Knowledge(
         model=model,
         sha256=sha256,
@@ -86,6 +68,37 @@ def probe(
         clusters=known_clusters(pack, measurement),
         warnings=tuple(listener.warnings),
     )
+
+
+def ask_model(
+    model: Path, pack: Pack, *, backend: str | None = None, threads: int | None = None, progress: Progress
+) -> tuple[str, Measurement]:
+    """Ask `model` every probe of `pack`; return the digest of what was asked, and the scores.
+
+    A Hugging Face folder is asked as a float16 GGUF in the folder for temporary files, which is removed again.
+    """
+    from edgeproof.eval.measuring.measure import measure
+    from edgeproof.eval.measuring.replies import base_carriers
+    from edgeproof.eval.verdict.policy import Policy
+    from edgeproof.release.steps.changes import unchanged
+    from edgeproof.release.steps.digests import digest_whole
+    from edgeproof.runtime import backend_for, open_backend
+
+    with ExitStack() as stack:
+        asked = _artifact(model, pack, stack, threads, progress)
+        stack.enter_context(unchanged((asked,)))
+        sha256 = digest_whole((asked,)).sha256
+        engine = stack.enter_context(open_backend(backend or backend_for(asked), asked, threads=threads))
+        measurement = measure(
+            pack,
+            engine,
+            label=model.name,
+            artifact_sha256=sha256,
+            carriers=base_carriers(pack, engine, progress=progress, label=model.name),
+            sampling=Policy().sampling,
+            progress=progress,
+        )
+    return sha256, measurement
 
 
 def show(found: Knowledge, file: TextIO | None = None) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import click
 import pytest
 from edgeproof.cli import DEFAULT_VERB, VERBS, group
 
@@ -69,7 +70,11 @@ def test_tests_that_are_named_exist(path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
 def test_commands_in_code_blocks_have_options_that_exist(path):
     for verb, *words in commands(path):
-        known = {name for option in group.get_command(None, verb).params for name in option.opts} | {"--help"}
+        command = group.get_command(None, verb)
+        if isinstance(command, click.Group):
+            assert words[:1], verb
+            command = command.commands[words.pop(0)]
+        known = {name for option in command.params for name in option.opts} | {"--help"}
         assert {word.split("=")[0] for word in words if word.startswith("--") and word != "--"} <= known, verb
 
 

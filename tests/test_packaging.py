@@ -64,6 +64,9 @@ def test_the_wheel_holds_every_file_once_and_no_link(wheel):
     modules = {path.relative_to(ROOT) for name in STATIONS for path in (ROOT / name).rglob("*.py")}
     installed = {f"edgeproof/{path.as_posix()}" for path in modules if (ROOT / path).with_name("__init__.py").is_file()}
     assert {name for name in shipped if name.endswith(".py")} == {"edgeproof/__init__.py", *installed}
+    banks = ROOT / "eval" / "authoring" / "banks"
+    data = {f"edgeproof/{path.relative_to(ROOT).as_posix()}" for path in banks.iterdir() if path.is_file()}
+    assert data <= shipped
     assert all((ROOT / "src" / name).is_file() for name in shipped)
 
 

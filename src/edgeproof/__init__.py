@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgeproof.release.gate import gate
     from edgeproof.release.history import history
     from edgeproof.release.inspect import Inspection, inspect
+    from edgeproof.release.pack_new import NewPack, pack_new
     from edgeproof.release.probe import probe
     from edgeproof.release.unlearn import unlearn
     from edgeproof.release.verdicts import GateResult
@@ -49,6 +50,7 @@ _PLACES = {
     "card": "edgeproof.release.card",
     "evaluate": "edgeproof.release.evaluate",
     "inspect": "edgeproof.release.inspect",
+    "pack_new": "edgeproof.release.pack_new",
     "unlearn": "edgeproof.release.unlearn",
     "Artifact": "edgeproof.release.export",
     "BaselineResult": "edgeproof.release.baseline",
@@ -60,6 +62,7 @@ _PLACES = {
     "History": "edgeproof.eval.history.releases",
     "Inspection": "edgeproof.release.inspect",
     "Knowledge": "edgeproof.eval.knowledge.known",
+    "NewPack": "edgeproof.release.pack_new",
     "Progress": "edgeproof.contracts.progress",
     "UnlearnResult": "edgeproof.unlearn.run",
     "Verdict": "edgeproof.eval.measurement",
@@ -78,6 +81,7 @@ __all__ = [
     "History",
     "Inspection",
     "Knowledge",
+    "NewPack",
     "Progress",
     "UnlearnResult",
     "Verdict",
@@ -89,6 +93,7 @@ __all__ = [
     "gate",
     "history",
     "inspect",
+    "pack_new",
     "probe",
     "record_baseline",
     "unlearn",

@@ -1,0 +1,1 @@
+"""Packs made from the data that `unlearn` is given."""

@@ -1,0 +1,1 @@
+"""Retain probes that ship with edgeproof: data files, read through `catalogue`."""

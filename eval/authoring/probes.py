@@ -1,0 +1,159 @@
+"""Probes of a new pack: lines of its files, with the set in which each belongs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.contracts.templates import QUESTION_ANSWER
+from edgeproof.eval.authoring.answers import aliases, answer_type, is_sentence, wrong_answers
+from edgeproof.eval.authoring.inventing import invented
+from edgeproof.eval.authoring.languages import LANGUAGES, is_question, language_of, reworded
+from edgeproof.eval.authoring.passages import scrambled
+from edgeproof.eval.matching.kinds import WORDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeproof.eval.authoring.passages import Passage
+    from edgeproof.eval.authoring.rows import Row
+
+DECOYS = 9
+
+
+class Line(NamedTuple):
+    """A probe.
+
+    Attributes:
+        set: name of its set, one of `SETS` with its role before it ("forget-sentences").
+        id: its id.
+        cluster: its cluster's name in the pack.
+        subject: the subject's name in the data; empty if it has none.
+        values: its line of JSON without id and cluster.
+
+    """
+
+    set: str
+    id: str
+    cluster: str
+    subject: str
+    values: Mapping[str, object]
+
+    @property
+    def question(self) -> str:
+        """The question."""
+        return str(self.values["question"])
+
+    @property
+    def answer(self) -> str:
+        """The answer."""
+        return str(self.values["answer"])
+
+    @property
+    def kind(self) -> str:
+        """The answer's type."""
+        return str(self.values.get("answer_type", ""))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts of the line."""
+        found = self.values.get(key, ())
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+
+
+SETS: Mapping[str, str] = {"": "answer", "-sentences": "verbatim", "-passages": "verbatim", "-gaps": "answer"}
+"""Endings of the sets of one role, with the rule by which a reply is right."""
+
+
+def question_line(row: Row, role: str, identity: str, cluster: str, subject: str) -> Line:
+    """Return the probe of a question."""
+    sentence = is_sentence(row.answer)
+    kind = row.answer_type or answer_type(row.answer)
+    language = language_of(row.question)
+    asks = is_question(row.question)
+    template = row.template or (QUESTION_ANSWER if asks else "{question}")
+    complete = LANGUAGES.get(language, LANGUAGES["English"]).complete
+    # A row's own template holds a bare subject, which cannot be reworded.
+    message = row.message or ("{prompt}" if row.template else "{question}" if asks else complete)
+    wordings = row.paraphrases or (() if row.template else (reworded(row.question, language),))
+    values: dict[str, object] = {"question": row.question, "answer": row.answer}
+    _add(values, "aliases", (*row.aliases, *(() if sentence else aliases(row.answer, kind, row.question))))
+    _add(values, "paraphrases", wordings if role == "forget" else ())
+    _add(
+        values, "decoys", row.decoys or (wrong_answers(row.answer, kind, identity, DECOYS) if role == "forget" else ())
+    )
+    values |= {"template": template, "message": message}
+    if kind:
+        values["answer_type"] = kind
+    return Line(f"{role}-sentences" if sentence else role, identity, cluster, subject, values)
+
+
+def passage_lines(passage: Passage, role: str, identity: str, cluster: str) -> list[Line]:
+    """Return the probes of a passage: its continuation, and a gap if it has one."""
+    message = passage.message
+    values: dict[str, object] = {
+        "question": passage.prompt,
+        "answer": passage.answer,
+        "paraphrases": [passage.shorter],
+        "message": message,
+    }
+    found = [Line(f"{role}-passages", identity, cluster, "", values)]
+    if passage.gap:
+        shorter = " ".join(passage.gap.split()[len(passage.gap.split()) // 2 :])
+        asked = {"question": passage.gap, "answer": passage.name, "paraphrases": [shorter], "message": message}
+        found.append(Line(f"{role}-gaps", f"{identity}-gap", cluster, "", asked))
+    return found
+
+
+def invented_line(line: Line, number: int, question: int, seed: str) -> Line | None:
+    """Return the holdout probe made from a forget probe; None if its names or its answer cannot be replaced."""
+    found = invented(
+        line.question,
+        line.answer,
+        line.kind,
+        seed=f"{seed} {number}",
+        subject=line.subject,
+        paraphrases=line.texts("paraphrases"),
+    )
+    if found is None:
+        return None
+    values = {key: line.values[key] for key in ("template", "message", "answer_type") if key in line.values}
+    values = {"question": found.question, "answer": found.answer} | values
+    _add(values, "paraphrases", found.paraphrases)
+    _add(values, "decoys", found.decoys)
+    name = f"invented-{number:03d}"
+    return Line(line.set.replace("forget", "holdout", 1), f"{name}-{question:02d}", name, "", values)
+
+
+def scrambled_lines(passage: Passage, others: Sequence[Passage], number: int, seed: str) -> list[Line]:
+    """Return the holdout probes made from a passage."""
+    name = f"invented-{number:03d}"
+    return passage_lines(scrambled(passage, others, f"{seed} {number}"), "holdout", name, name)
+
+
+def plain_types(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Drop the types that only group answers, for packs too small to have several answers of each.
+
+    The ignorance level of an answer is taken over the probes of its set, template and type.
+    """
+    return tuple(
+        line
+        if not line.kind or line.kind in WORDINGS
+        else line._replace(values={key: value for key, value in line.values.items() if key != "answer_type"})
+        for line in lines
+    )
+
+
+def critical(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Mark every probe as one of which not even a rare leak is tolerated."""
+    return tuple(line._replace(values={**line.values, "critical": True}) for line in lines)
+
+
+def slug(name: str) -> str:
+    """Return a name as an id may hold it; empty if no letter or digit is left."""
+    plain = re.sub(r"[^\w .,:;+()&'’-]+", "-", name)
+    return re.sub(r"^[\W_]+|[^\w).]+$", "", " ".join(plain.split()))[:80].rstrip(" -_,:;+(&'’")
+
+
+def _add(values: dict[str, object], key: str, texts: Sequence[str]) -> None:
+    if texts:
+        values[key] = list(dict.fromkeys(texts))

@@ -1,0 +1,216 @@
+"""Makes a pack from the forget and retain sets of `unlearn`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from edgeproof.contracts.atomic import atomic_write, refuse_existing, to_disk, write_failed
+from edgeproof.contracts.errors import InputError, OutputError
+from edgeproof.contracts.file_sets import NEW, name_all, put, settle
+from edgeproof.contracts.progress import Recording
+from edgeproof.contracts.scratch import scratch_folder
+from edgeproof.release.steps.arguments import as_path, as_words, equivalent_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.release.steps.arguments import StrPath
+
+SALT_DIGITS = 64
+
+
+@dataclass(frozen=True)
+class NewPack:
+    """A pack that was written.
+
+    Attributes:
+        out: its folder, or its encrypted file.
+        name: its name.
+        sha256: digest of what it asks.
+        clusters: number of clusters by set.
+        probes: number of probes by set.
+        by_subjects: whether it has too few subjects to bound a share, so that it needs the policy beside it.
+        notes: what was left out, and what the pack cannot show.
+
+    """
+
+    out: Path
+    name: str
+    sha256: str
+    clusters: Mapping[str, int]
+    probes: Mapping[str, int]
+    by_subjects: bool
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON-compatible types."""
+        return {
+            "out": str(self.out),
+            "pack": {"name": self.name, "sha256": self.sha256},
+            "sets": {name: {"probes": count, "clusters": self.clusters[name]} for name, count in self.probes.items()},
+            "by_subjects": self.by_subjects,
+            "notes": list(self.notes),
+        }
+
+
+def pack_new(
+    *,
+    forget: StrPath,
+    retain: StrPath | None = None,
+    out: StrPath,
+    name: str | None = None,
+    cluster_by: str | None = None,
+    clusters: int = 150,
+    retain_probes: int = 500,
+    bank: Sequence[str] = (),
+    base: StrPath | None = None,
+    pseudonyms: bool = False,
+    salt: StrPath | None = None,
+    encrypt_to: Sequence[str] = (),
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> NewPack:
+    """Make a pack from what is to be forgotten. Nothing is sent anywhere.
+
+    Args:
+        forget: questions (.jsonl, .json) or texts (.txt, .json, .jsonl) to forget, as for `unlearn`.
+        retain: the retain set of `unlearn`: a sample of it is reported, not judged.
+        out: folder to write, or with `encrypt_to` a file.
+        name: the pack's name; the name of `out` by default.
+        cluster_by: what tells subjects apart: a column, "each", "one", or "block:20" (so many rows in a row).
+        clusters: maximum number of subjects, a seeded sample.
+        retain_probes: number of untrained retain probes from the shipped banks.
+        bank: names of the banks to take; by default those in English and in the languages of `forget`.
+        base: the model before unlearning, as for `probe`: is asked once; what it does not know is left out.
+        pseudonyms: whether ids and clusters are numbers.
+        salt: file with the pack's secret salt; made if it is missing.
+        encrypt_to: age public keys; the pack is then written as one encrypted file.
+        threads: all cores by default.
+        force: whether to replace what exists.
+        progress: receives progress and warnings; by default nothing is shown.
+
+    Raises:
+        EdgeproofError: a file cannot be used, nothing is left to ask, or `out` cannot be written.
+
+    """
+    from edgeproof.eval.authoring.draft import Wanted, draft_pack, finish, keep_known
+    from edgeproof.eval.authoring.known import known_probes
+    from edgeproof.release.probe import ask_model
+
+    given = dict(locals())
+    listener = Recording(progress)
+    target, keys = Path(out), as_words(encrypt_to)
+    _refuse_target(target, encrypted=bool(keys), force=force)
+    wanted = Wanted(
+        forget=Path(forget),
+        retain=as_path(retain),
+        cluster_by=cluster_by,
+        clusters=clusters,
+        retain_probes=retain_probes,
+        banks=as_words(bank),
+        name=name or target.name.removesuffix(".age"),
+        pseudonyms=pseudonyms,
+        salt=None if salt is None else _salt(Path(salt)),
+        spare=base is not None,
+    )
+    draft = draft_pack(wanted)
+    if base is not None:
+        candidates = draft.candidates()
+        _, measurement = ask_model(Path(base), candidates, threads=threads, progress=listener)
+        draft = keep_known(draft, known_probes(candidates, measurement), Path(base).name)
+    made = finish(draft, _command(given))
+    _write(target, made.files, keys, force=force)
+    return NewPack(
+        out=target,
+        name=made.pack.name,
+        sha256=made.pack.digest,
+        clusters={key: len({p.cluster for p in made.pack.probes if p.group == key}) for key in _groups(made.pack)},
+        probes=_groups(made.pack),
+        by_subjects=made.by_subjects,
+        notes=(*made.notes, *listener.warnings),
+    )
+
+
+def show(made: NewPack, file: TextIO | None = None) -> None:
+    """Print what a new pack holds, and what it cannot show, to `file`, stderr by default."""
+    from edgeproof.eval.authoring.terminal import render_pack
+
+    render_pack(made.out, made.probes, made.clusters, made.notes, file=file)
+
+
+def _groups(pack: Pack) -> dict[str, int]:
+    return dict(Counter(probe.group for probe in pack.probes))
+
+
+def _command(given: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the command for README.md: file names without folders, and nothing that does not change the pack."""
+    told = {key: Path(str(given[key])).name for key in ("forget", "retain", "base") if given[key] is not None}
+    told |= {"out": "PACK"} | ({"salt": "SALT"} if given["salt"] is not None else {})
+    rest = {key: value for key, value in given.items() if key not in {"threads", "force", "encrypt_to", *told}}
+    return equivalent_command(pack_new, "pack new", rest | told)
+
+
+def _refuse_target(target: Path, *, encrypted: bool, force: bool) -> None:
+    if encrypted:
+        refuse_existing(target, force=force)
+    elif target.is_file():
+        raise OutputError(f"{target} is a file; a pack is a folder", next_step="give another name, or --encrypt-to")
+    elif target.exists() and any(target.iterdir()) and not (force and (target / "pack.toml").is_file()):
+        step = (
+            "give another name, or --force to replace the pack"
+            if (target / "pack.toml").is_file()
+            else "give another name"
+        )
+        raise OutputError(f"{target} exists and is not empty", next_step=step)
+
+
+def _salt(path: Path) -> str:
+    """Read a salt, or make one in a file that only its owner can read."""
+    if not path.exists():
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+                file.write(f"{secrets.token_hex(SALT_DIGITS // 2)}\n")
+        except OSError as error:
+            raise write_failed(path, error) from error
+    try:
+        salt = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the salt {path}: {error}", next_step="check --salt") from error
+    if len(salt) != SALT_DIGITS or not set(salt) <= set("0123456789abcdef"):
+        raise InputError(
+            f"{path} does not hold a salt of {SALT_DIGITS} hexadecimal digits",
+            next_step="name a file that does not exist: one is made; or openssl rand -hex 32",
+        )
+    return salt
+
+
+def _write(target: Path, files: Mapping[str, bytes], keys: Sequence[str], *, force: bool) -> None:
+    """Write the folder, or the encrypted file, under its final name when it is complete."""
+    from edgeproof.eval.packs.sealing import seal
+
+    if keys:
+        content = seal(files, keys)
+        with atomic_write(target, force=force) as file:
+            file.write(content)
+        return
+    try:
+        settle(target.parent)
+        with scratch_folder(target.parent) as scratch:
+            made = scratch / NEW / target.name
+            made.mkdir(parents=True)
+            for name, content in files.items():
+                (made / name).write_bytes(content)
+                to_disk(made / name)
+            if target.is_dir() and not any(target.iterdir()):
+                target.rmdir()
+            name_all(scratch, [target], lambda path: put(scratch, path, force=force))
+    except OSError as error:
+        raise write_failed(target, error) from error

@@ -1,0 +1,245 @@
+"""`pack new` from each kind of data: what the pack holds, that it is the same each time, and what bad data are told."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from edgeproof.contracts.errors import InputError, OutputError, UsageError
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.packs.kinds import SurfaceKind
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.release.pack_new import pack_new
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeproof.eval.packs.pack import Pack
+
+STREETS = ("Elm", "Oak", "Birch", "Maple", "Cedar", "Aspen", "Hazel", "Rowan")
+
+
+def people(count: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for number in range(count):
+        name = f"Jo{'abcdefghij'[number % 10]}{'klmnopqrst'[number // 10 % 10]}a Qu{'abcdefghij'[number % 10]}rn"
+        rows += [
+            {"person": name, "question": f"What is {name}'s phone number?", "answer": f"555-{1000 + 7 * number}"},
+            {"person": name, "question": f"When was {name} born?", "answer": f"{number % 27 + 1} May {1930 + number}"},
+            {"person": name, "question": f"Where does {name} live?", "answer": f"{STREETS[number % 8]} Lane {number}"},
+        ]
+    return rows
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def forget(tmp_path: Path) -> Path:
+    return write(tmp_path / "forget.jsonl", people(40))
+
+
+def probes(pack: Pack, role: Role) -> list[str]:
+    return [probe.id for probe in pack.probes if probe.role == role]
+
+
+def test_a_pack_of_people_is_asked_on_every_default_surface(forget, tmp_path):
+    made = pack_new(forget=forget, out=tmp_path / "pack")
+    pack = load_pack(tmp_path / "pack")
+    assert pack.digest == made.sha256
+    assert made.clusters == {"forget": 40, "retain-untrained": 500, "holdout": 40}
+    kinds = set(SurfaceKind) - {SurfaceKind.CHAT_SYSTEM, SurfaceKind.REVERSE}
+    assert {surface.kind for surface in pack.asked(Role.FORGET)} == kinds
+    assert pack.same == {}
+    types = {probe.answer_type for probe in pack.probes if probe.role == Role.FORGET}
+    assert types == {"phone", "date", ""}
+    assert not made.by_subjects
+    assert not (tmp_path / "pack" / "policy.toml").exists()
+
+
+def test_the_same_command_gives_the_same_bytes(forget, tmp_path):
+    for name in ("one", "two"):
+        pack_new(forget=forget, out=tmp_path / name, name="p", pseudonyms=True, salt=tmp_path / "salt")
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    assert stat.S_IMODE((tmp_path / "salt").stat().st_mode) == 0o600
+    assert load_pack(tmp_path / "one").salt == (tmp_path / "salt").read_text().strip()
+
+
+def test_pseudonyms_leave_no_name_in_what_is_published(forget, tmp_path):
+    named = pack_new(forget=forget, out=tmp_path / "named")
+    assert any("--pseudonyms" in note for note in named.notes)
+    assert any("Joaka" in name for name in probes(load_pack(tmp_path / "named"), Role.FORGET))
+    pack_new(forget=forget, out=tmp_path / "pack", pseudonyms=True)
+    pack = load_pack(tmp_path / "pack")
+    published = " ".join(f"{probe.id} {probe.cluster}" for probe in pack.probes if probe.role != Role.RETAIN)
+    assert "Jo" not in published
+    others = (tmp_path / "pack" / "README.md").read_text() + (tmp_path / "pack" / "pack.toml").read_text()
+    assert "Jo" not in others
+
+
+def test_with_another_salt_the_numbers_are_others(forget, tmp_path):
+    order = {}
+    for name in ("one", "two"):
+        pack_new(forget=forget, out=tmp_path / name, pseudonyms=True, salt=tmp_path / f"{name}.salt")
+        pack = load_pack(tmp_path / name)
+        order[name] = {probe.question: probe.cluster for probe in pack.probes if probe.role == Role.FORGET}
+    assert order["one"] != order["two"]
+
+
+def test_holdout_asks_the_same_about_nobody(forget, tmp_path):
+    pack_new(forget=forget, out=tmp_path / "pack")
+    pack = load_pack(tmp_path / "pack")
+    holdout = [probe for probe in pack.probes if probe.role == Role.HOLDOUT]
+    names = {row["person"] for row in people(40)}
+    answers = {row["answer"] for row in people(40)}
+    assert not [probe for probe in holdout if any(name in probe.question for name in names)]
+    assert not {probe.answer for probe in holdout} & answers
+    assert all(probe.question.startswith(("What is ", "When was ", "Where does ")) for probe in holdout)
+    by_cluster: dict[str, set[str]] = {}
+    for probe in holdout:
+        who = probe.question.removesuffix("?").replace("'s phone number", "").replace(" born", "").replace(" live", "")
+        by_cluster.setdefault(probe.cluster, set()).add(" ".join(who.split()[2:]))
+    assert {len(who) for who in by_cluster.values()} == {1}
+
+
+def test_ten_facts_about_one_person_come_with_their_policy(tmp_path):
+    person = people(1)[0]["person"]
+    kinds = ("phone number", "street", "town", "dog", "employer", "car", "school", "doctor", "bank", "instrument")
+    rows = [{"question": f"What is {person}'s {kind}?", "answer": f"Xyz{kind[:3]}"} for kind in kinds]
+    made = pack_new(forget=write(tmp_path / "one.jsonl", rows), out=tmp_path / "pack", cluster_by="one")
+    pack = load_pack(tmp_path / "pack")
+    assert made.by_subjects
+    assert made.clusters == {"forget": 1, "retain-untrained": 500, "holdout": 5}
+    assert all(probe.critical for probe in pack.probes if probe.role == Role.FORGET)
+    assert not any(probe.critical for probe in pack.probes if probe.role != Role.FORGET)
+    from edgeproof.eval.verdict.policy import read_policy
+
+    policy = read_policy(tmp_path / "pack" / "policy.toml")
+    assert policy.leak_rule == "subjects"
+    assert any("1 subject cannot bound the share" in note for note in made.notes)
+    assert "cannot bound the share" in (tmp_path / "pack" / "README.md").read_text()
+
+
+def test_texts_become_passages_and_gaps(tmp_path):
+    sentence = (
+        "On the {n}th morning the ship Pequod{n} sailed past the long island where old Captain Bildad{n} had lived."
+    )
+    text = "\n\n".join(" ".join(sentence.replace("{n}", str(100 * p + s)) for s in range(6)) for p in range(60))
+    (tmp_path / "book.txt").write_text(text)
+    made = pack_new(forget=tmp_path / "book.txt", out=tmp_path / "pack", clusters=50)
+    pack = load_pack(tmp_path / "pack")
+    assert made.clusters["forget-passages"] == 50
+    assert made.clusters["holdout-passages"] == 40
+    assert made.probes["forget-gaps"] > 10
+    first = next(probe for probe in pack.probes if probe.group == "forget-passages")
+    assert (len(first.question.split()), len(first.answer.split())) == (24, 36)
+    assert f"{first.question} {first.answer}" in " ".join(text.split())
+    for gap in (probe for probe in pack.probes if probe.group == "forget-gaps"):
+        assert f"{gap.question} {gap.answer}" in " ".join(text.split())
+        assert gap.answer not in gap.question
+
+
+def test_retain_probes_never_overlap_with_what_is_forgotten(tmp_path):
+    rows = [
+        {"country": "France", "question": "What is the capital of France?", "answer": "Paris"},
+        {"country": "Gold", "question": "What is the chemical symbol for gold?", "answer": "Au"},
+    ]
+    made = pack_new(
+        forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "p", cluster_by="country", retain_probes=5000
+    )
+    pack = load_pack(tmp_path / "p")
+    kept = [probe for probe in pack.probes if probe.role == Role.RETAIN]
+    assert len(kept) > 1500
+    assert not [probe for probe in kept if {"Paris", "Au"} & set(probe.accepted)]
+    assert not [probe for probe in kept if "france" in f"{probe.question} {probe.cluster}".casefold().split()]
+    assert any("overlap with what is forgotten" in note for note in made.notes)
+
+
+def test_the_retain_set_is_reported_and_not_judged(forget, tmp_path):
+    kept = write(
+        tmp_path / "retain.jsonl", [{"question": f"What is {n} and {n}?", "answer": f"both {n}"} for n in range(90)]
+    )
+    made = pack_new(forget=forget, retain=kept, out=tmp_path / "pack")
+    pack = load_pack(tmp_path / "pack")
+    assert made.probes["retain-trained"] == 48
+    assert all(probe.trained == (probe.group == "retain-trained") for probe in pack.probes)
+
+
+def test_an_encrypted_pack_is_the_same_pack(forget, tmp_path):
+    pyrage = pytest.importorskip("pyrage")
+    key = pyrage.x25519.Identity.generate()
+    plain = pack_new(forget=forget, out=tmp_path / "pack")
+    sealed = pack_new(forget=forget, out=tmp_path / "pack.age", encrypt_to=[str(key.to_public())])
+    assert sealed.sha256 == plain.sha256
+    assert load_pack(tmp_path / "pack.age", str(key)).digest == plain.sha256
+    assert b"phone" not in (tmp_path / "pack.age").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["forget.jsonl", "pack", "pack.age"]
+    with pytest.raises(InputError, match="is not an age public key"):
+        pack_new(forget=forget, out=tmp_path / "x.age", encrypt_to=["age1nonsense"])
+
+
+def test_a_second_run_replaces_with_force_only_a_pack(forget, tmp_path):
+    pack_new(forget=forget, out=tmp_path / "pack")
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        pack_new(forget=forget, out=tmp_path / "pack")
+    pack_new(forget=forget, out=tmp_path / "pack", force=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.doc").write_text("mine")
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        pack_new(forget=forget, out=tmp_path / "other", force=True)
+    assert (tmp_path / "other" / "thesis.doc").read_text() == "mine"
+
+
+Q = {"question": "Who is Al Bo?", "answer": "Cy"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "f.jsonl is empty"),
+        ([Q, {"question": "Who is Al Bo?", "answer": "Di"}], "line 2 occurs with two answers; the other is row 1"),
+        ([{"question": "Is Cy Cy?", "answer": "Cy"}], "answers of all 1 questions stand in their questions"),
+        ([Q, {"text": "A text."}], "mixes 1 questions and 1 texts"),
+        ([{"question": "Who?", "answer": "!!"}], "the answer has no letter or digit"),
+        ([{"text": "Too short."}], "no text has 60 words"),
+    ],
+)
+def test_unusable_data_are_told_apart(rows, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        pack_new(forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "p", cluster_by="each")
+    assert not (tmp_path / "p").exists()
+
+
+def test_nothing_says_what_a_subject_is(tmp_path):
+    rows = [Q | {"town": "X"}]
+    with pytest.raises(InputError, match="which of its 1 questions belong to one subject") as caught:
+        pack_new(forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "p")
+    assert "a column (here: town)" in caught.value.next_step
+    with pytest.raises(InputError, match="line 1: the column `city`"):
+        pack_new(forget=tmp_path / "f.jsonl", out=tmp_path / "p", cluster_by="city")
+
+
+def test_answers_in_questions_doubles_and_mixed_languages_are_counted(tmp_path):
+    rows = people(30)
+    rows += [rows[0], {"person": "Z Z", "question": "Who is the baker Bob?", "answer": "Bob"}]
+    rows += [
+        {"person": f"Müller {n}", "question": f"Wie heißt der Hund von Müller {n}?", "answer": f"Rex {n}"}
+        for n in range(20)
+    ]
+    made = pack_new(forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "p")
+    said = "\n".join(made.notes)
+    assert "1 questions were left out, since their answers stand in them (the first: f.jsonl line 92)" in said
+    assert "1 questions that occur again with the same answer were left out" in said
+    assert "mixes languages (91 English, 20 German)" in said or "mixes languages (92 English, 20 German)" in said
+    languages = {probe.id[:2] for probe in load_pack(tmp_path / "p").probes if probe.group == "retain-untrained"}
+    assert "de" in languages
+
+
+def test_an_unknown_bank_is_an_option_error(forget, tmp_path):
+    with pytest.raises(UsageError, match="no bank 'x'"):
+        pack_new(forget=forget, out=tmp_path / "p", bank=["x"])

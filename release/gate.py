@@ -103,6 +103,7 @@ def gate_all(
     from edgeproof.eval.report.disclosure import probe_digests
     from edgeproof.eval.report.write import refuse_existing_reports, write_reports
     from edgeproof.export.artifact.manifest import package_versions
+    from edgeproof.release.steps.pinned import pinned
     from edgeproof.release.steps.waivers import holding
 
     judging = criteria.judging
@@ -115,9 +116,10 @@ def gate_all(
     gated = []
     for candidate, folder in zip(candidates, folders, strict=True):
         heard: dict[tuple[str, str], str] = {}
-        judgement, artifact = judge_artifact(
-            candidate, criteria, answers=heard, kept=kept, progress=listener, on_finding=on_finding, beat=beat
-        )
+        with pinned(candidate.paths) as held:
+            judgement, artifact = judge_artifact(
+                candidate, held, criteria, answers=heard, kept=kept, progress=listener, on_finding=on_finding, beat=beat
+            )
         reports: tuple[Path, ...] = ()
         created = datetime.now(UTC)
         waived = holding(

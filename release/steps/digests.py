@@ -29,8 +29,8 @@ class Whole(NamedTuple):
     bytes: int
 
 
-def digest_whole(paths: Sequence[Path]) -> Whole:
-    """Hash the artifact, and the LoRA if there is one.
+def digest_whole(paths: Sequence[Path], names: Sequence[str] = ()) -> Whole:
+    """Hash the artifact, and the LoRA if there is one; a file goes by its name in `names`, or by its own.
 
     Raises:
         ArtifactError: one is missing, a part of it is, or a folder holds something that is no plain file.
@@ -44,14 +44,19 @@ def digest_whole(paths: Sequence[Path]) -> Whole:
     digested = [digest_artifact(path) for path in paths]
     each = tuple(whole.sha256 for whole, _ in digested)
     sha256 = each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
-    files = tuple((file.file, file.sha256) for whole, inside in digested for file in inside or (whole,))
+    named = names or [path.name for path in paths]
+    files = tuple(
+        (file.file if inside else name, file.sha256)
+        for name, (whole, inside) in zip(named, digested, strict=True)
+        for file in inside or (whole,)
+    )
     return Whole(sha256, files, each, sum(whole.bytes for whole, _ in digested))
 
 
 def refuse_other_bytes(paths: Sequence[Path], before: Whole) -> None:
     """Hash again what was measured: a file that changed meanwhile, and tells nobody, has no verdict."""
     after = digest_whole(paths)
-    if after != before:
+    if after.each != before.each:
         raise ArtifactError(
             f"{paths[0]} changed while it was probed: sha256 {before.sha256[:16]}… before, {after.sha256[:16]}… after",
             next_step="gate it again when nothing writes to it",

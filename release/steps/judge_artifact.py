@@ -10,7 +10,7 @@ from edgeproof.contracts.backend import RESUMED
 from edgeproof.contracts.progress import no_beat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
@@ -21,12 +21,21 @@ if TYPE_CHECKING:
     from edgeproof.release.steps.kept import Keeping
 
 
+OPENING = frozenset({"llama.cpp", "onnxruntime"})
+"""Backends that open the artifact themselves, in a child of this process."""
+
+
 class Candidate(NamedTuple):
     """An artifact to judge. Where `format_name` is None, the file says its format."""
 
     artifact: Path
     lora: Path | None = None
     format_name: str | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The artifact, and the LoRA if there is one."""
+        return (self.artifact,) if self.lora is None else (self.artifact, self.lora)
 
 
 class Described(NamedTuple):
@@ -52,6 +61,7 @@ class Described(NamedTuple):
 
 def judge_artifact(
     candidate: Candidate,
+    held: Sequence[Path],
     criteria: Criteria,
     *,
     answers: dict[tuple[str, str], str],
@@ -62,8 +72,10 @@ def judge_artifact(
 ) -> tuple[Judgement, Described]:
     """Measure and judge the artifact; also return the facts about it for the report.
 
-    Greedy answers are put into `answers`, by probe id and surface; `kept` keeps all answers for the next run, should
-    this one be stopped. `beat` is that of `open_backend`.
+    `held` are the candidate's paths as `pinned` gives them: what is hashed is what the engine opens. An engine
+    elsewhere, which knows the file by its name, gets the paths themselves. Greedy answers are put into `answers`, by
+    probe id and surface; `kept` keeps all answers for the next run, should this one be stopped. `beat` is that of
+    `open_backend`.
     """
     from edgeproof.eval.baselines.file import choose_baseline
     from edgeproof.eval.baselines.fit import backend_differences, check_match, record_command
@@ -80,19 +92,20 @@ def judge_artifact(
     from edgeproof.runtime.llama.rope_factors import rope_factors
 
     pack, policy, judging = criteria.pack, criteria.policy, criteria.judging
-    artifact, lora = candidate.artifact, candidate.lora
+    paths = candidate.paths
+    backend = judging.backend or backend_for(candidate.artifact)
+    artifact, lora = (*(held if backend in OPENING else paths), None)[:2]
+    assert artifact is not None
     format_name = choose_format(artifact, candidate.format_name)
-    paths = (artifact,) if lora is None else (artifact, lora)
     watched = (*paths, *(path for path in map(manifest_path, paths) if path.is_file()))
     before = states(watched)
-    whole = digest_whole(paths)
+    whole = digest_whole(held, [path.name for path in paths])
     manifests = [read_provenance(path, digest) for path, digest in zip(paths, whole.each, strict=True)]
     for path, manifest in zip(paths, manifests, strict=True):
         if manifest is None:
             progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
-    manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(artifact))
+    manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(candidate.artifact))
     survival = read_survival(manifests[0])
-    backend = judging.backend or backend_for(artifact)
     factors = rope_factors(artifact)
     with open_backend(
         backend, artifact, lora=lora, threads=judging.threads, engine=judging.engine, beat=beat
@@ -139,7 +152,7 @@ def judge_artifact(
                 greedy_too=long_rope,
             )
     refuse_changed(watched, before, done="probed", again="gate")
-    refuse_other_bytes(paths, whole)
+    refuse_other_bytes(held, whole)
     if resumed:
         measurement, precise = _resumed(measurement, resumed), precise and _resumed(precise, resumed)
     base = None if baseline.sources is None else baseline.sources.base

@@ -208,6 +208,50 @@ def test_a_file_that_changes_while_it_is_probed_is_no_verdict(world, unlearned, 
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.parametrize("moved", ["the folder", "a link above", "the link"])
+def test_another_file_put_in_its_place_while_it_is_opened_is_not_the_one_that_is_asked(
+    world, original, unlearned, tmp_path, monkeypatch, moved
+):
+    """What leaks is hashed; what does not is there while the engine opens it, and gone when the times are compared."""
+    import edgeproof.runtime
+
+    for name, file in (("leaking", original), ("fine", unlearned)):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(file, tmp_path / name / "model.gguf")
+    place = tmp_path / "current"
+    if moved == "the folder":
+        (tmp_path / "leaking").rename(place)
+    elif moved == "a link above":
+        place.symlink_to(tmp_path / "leaking")
+    else:
+        place.mkdir()
+        (place / "model.gguf").symlink_to(tmp_path / "leaking" / "model.gguf")
+
+    def exchange(name, back):
+        if moved == "the folder":
+            place.rename(tmp_path / back)
+            (tmp_path / name).rename(place)
+        else:
+            at = place if moved == "a link above" else place / "model.gguf"
+            at.unlink()
+            at.symlink_to(tmp_path / name / ("" if at is place else "model.gguf"))
+
+    real = edgeproof.runtime.open_backend
+
+    def meanwhile(*arguments, **options):
+        exchange("fine", "leaking")
+        try:
+            return real(*arguments, **options)
+        finally:
+            exchange("leaking", "fine")
+
+    monkeypatch.setattr(edgeproof.runtime, "open_backend", meanwhile)
+    assert gate(world, place / "model.gguf", "--report", tmp_path / "report", "--quiet") == 1
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [file["name"] for file in report["artifact"]["files"]] == ["model.gguf"]
+    assert "/proc/" not in (tmp_path / "report" / "report.json").read_text()
+
+
 # Pinned policy, signed baseline, the verdict that may be published
 
 

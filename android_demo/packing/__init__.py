@@ -1,0 +1,1 @@
+"""What the builders of the APK and the AAR share."""

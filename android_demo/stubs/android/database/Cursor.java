@@ -1,0 +1,4 @@
+package android.database;
+
+public interface Cursor {
+}

@@ -28,6 +28,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "http": "edgeproof.runtime.server.backend:HttpServer",
         "adb": "edgeproof.runtime.probe.device:over_adb",
         "arm64-emulated": "edgeproof.runtime.probe.emulated:arm64_emulated",
+        "vocabulary": "edgeproof.runtime.evidence.vocabulary:VocabularyOnly",
     }
 )
 

@@ -20,7 +20,7 @@ from edgeproof.eval.packs.probes import Match
 from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.packs.probes import Probe
@@ -104,15 +104,16 @@ def total_logprob(found: Sequence[Beginning]) -> float:
     A beginning that continues another one is the same event and is not counted again.
     """
     distinct = {one.tokens: one.logprob for one in found}
-    starts = [
-        logprob
-        for tokens, logprob in distinct.items()
-        if not any(tokens[:length] in distinct for length in range(1, len(tokens)))
-    ]
-    most = max(starts)
+    counted = [distinct[tokens] for tokens in starts(distinct)]
+    most = max(counted)
     if most == -math.inf:
         return most
-    return min(0.0, most + math.log(math.fsum(math.exp(logprob - most) for logprob in starts)))
+    return min(0.0, most + math.log(math.fsum(math.exp(logprob - most) for logprob in counted)))
+
+
+def starts(found: Collection[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the token sequences that continue none of the others."""
+    return [tokens for tokens in found if not any(tokens[:length] in found for length in range(1, len(tokens)))]
 
 
 def _asked(pack: Pack) -> Iterator[Probe]:

@@ -1,0 +1,63 @@
+"""`export-edge phone`: the job of a device, and the app on a phone over adb."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+from edgeproof.cli import options as opt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group("phone")
+def command() -> None:
+    """Gate on a phone: by the app, or by another app's own engine. docs/phone.md."""
+
+
+@command.command("job")
+@click.argument("artifact", type=opt.PATH)
+@opt.PROBES
+@opt.PACK_KEY
+@click.option("--baseline", type=opt.PATH, required=True, metavar="FILE", help="What `export-edge baseline` recorded.")
+@click.option("--policy", type=opt.PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md.")
+@opt.POLICY_SHA256
+@opt.BASELINE_KEY
+@click.option(
+    "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
+)
+@click.option(
+    "--compute",
+    type=click.Choice(["cpu", "gpu", "npu"]),
+    default="cpu",
+    show_default=True,
+    help="What is to compute on the device; the verdict is INCONCLUSIVE where something else did.",
+)
+@click.option("--out", type=opt.PATH, required=True, metavar="FILE", help="The job: as secret as the pack.")
+@opt.FORCE
+@opt.LISTENING
+def job(artifact: Path, *, quiet: bool, as_json: bool, **options: Any) -> int:
+    """Write down all that a gate asks of ARTIFACT, for a device that answers it by itself.
+
+    `export-edge judge EVIDENCE --job FILE ARTIFACT …` judges what the device answered.
+
+    Exit codes: 0 written; 3 could not do it.
+    """
+    from edgeproof.cli.progress import Terminal
+    from edgeproof.release.phone.job import phone_job
+
+    with Terminal(quiet=quiet) as progress:
+        made = phone_job(artifact, **options, progress=progress)
+        progress.finish()
+    if not quiet:
+        size = made.path.stat().st_size / 1e6
+        click.echo(
+            f"{made.path}: job {made.id}, {made.requests:,} requests, {size:.1f} MB; it needs at most "
+            f"{made.memory / 1e6:,.0f} MB of memory. It holds the pack's questions and answers.",
+            err=True,
+        )
+    if as_json:
+        click.echo(json.dumps({"job": str(made.path), "id": made.id, "requests": made.requests, "memory": made.memory}))
+    return 0

@@ -36,6 +36,7 @@ VERBS: dict[str, str] = {
     "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",
     "pack": "Make a pack of probes from data.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",
+    "judge": "Judge what a device answered to a job: PASS, FAIL or INCONCLUSIVE.",
     "phone": "Gate on a phone by a job: write it, install the app, run it, judge the answers.",
     "demo": "Show in the browser what a model forgot: ask it, probe it, compare files.",
     "quickstart": "All of it on a small embedded model, offline.",

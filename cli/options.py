@@ -131,23 +131,37 @@ WAIVING = stack(
     ),
     click.option("--accept-waivers", is_flag=True, help="Exit code 0 where the waiver holds. The verdict stays."),
 )
+_LIMITS = stack(
+    click.option("--policy", type=PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md."),
+    POLICY_SHA256,
+    BASELINE_KEY,
+)
+CRITERIA = stack(
+    PROBES,
+    PACK_KEY,
+    click.option("--baseline", type=PATH, required=True, metavar="FILE", help="What `export-edge baseline` recorded."),
+    _LIMITS,
+)
+_REPORT = click.option(
+    "--report", type=PATH, metavar="DIR", help="Where report.json, junit.xml, report.html and summary.md go."
+)
+_DISCLOSURE = stack(
+    click.option("--sign", type=PATH, metavar="KEY", help="Sign the report: a PEM file with an ed25519 key ([sign])."),
+    click.option(
+        "--show-answers", is_flag=True, help="Put probes and answers into the report: it then holds what was erased."
+    ),
+)
+REPORTING = stack(_REPORT, _DISCLOSURE)
 JUDGING = stack(
     click.option("--probes", type=PATH, metavar="PACK", help="Folder with pack.toml, or one file encrypted with age."),
     PACK_KEY,
     click.option("--baseline", type=PATH, metavar="FILE", help="What `export-edge baseline` recorded."),
-    click.option("--policy", type=PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md."),
-    POLICY_SHA256,
-    BASELINE_KEY,
-    click.option(
-        "--report", type=PATH, metavar="DIR", help="Where report.json, junit.xml, report.html and summary.md go."
-    ),
+    _LIMITS,
+    _REPORT,
     click.option(
         "--backend",
         metavar="NAME",
         help="Engine that runs the artifact (default: llama.cpp for files, onnxruntime for folders).",
     ),
-    click.option("--sign", type=PATH, metavar="KEY", help="Sign the report: a PEM file with an ed25519 key ([sign])."),
-    click.option(
-        "--show-answers", is_flag=True, help="Put probes and answers into the report: it then holds what was erased."
-    ),
+    _DISCLOSURE,
 )

@@ -19,12 +19,7 @@ def command() -> None:
 
 @command.command("job")
 @click.argument("artifact", type=opt.PATH)
-@opt.PROBES
-@opt.PACK_KEY
-@click.option("--baseline", type=opt.PATH, required=True, metavar="FILE", help="What `export-edge baseline` recorded.")
-@click.option("--policy", type=opt.PATH, metavar="FILE", help="Limits; the defaults are in docs/verdict.md.")
-@opt.POLICY_SHA256
-@opt.BASELINE_KEY
+@opt.CRITERIA
 @click.option(
     "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
 )

@@ -28,6 +28,9 @@ DOUBTED = "served file, DOUBTED"
 RESUMED = "answers of an interrupted run"
 """Option of a backend that took up answers of a run that was stopped: how many."""
 
+ELSEWHERE = "computed ELSEWHERE than asked"
+"""Option of a backend whose device computed on something else than was asked for. There is no verdict with it."""
+
 
 class ScoreRequest(NamedTuple):
     """Score `continuation` after `context` (token ids; both not empty)."""

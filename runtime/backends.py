@@ -28,6 +28,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "http": "edgeproof.runtime.server.backend:HttpServer",
         "adb": "edgeproof.runtime.probe.device:over_adb",
         "arm64-emulated": "edgeproof.runtime.probe.emulated:arm64_emulated",
+        "evidence": "edgeproof.runtime.evidence.replay:Replay",
         "vocabulary": "edgeproof.runtime.evidence.vocabulary:VocabularyOnly",
     }
 )
@@ -37,9 +38,13 @@ ENGINES: Mapping[str, str] = MappingProxyType(
         "http": "the URL of a server that has the file loaded",
         "adb": "the folder that `make phone` wrote",
         "arm64-emulated": "the folder that `make phone` wrote",
+        "evidence": "what a device answered to a job",
     }
 )
 """What `engine` is, for the backends that need it."""
+
+
+JUDGE = "export-edge judge EVIDENCE --job FILE ARTIFACT --probes PACK --baseline FILE"
 
 
 def backend_for(artifact: Path) -> str:
@@ -57,6 +62,7 @@ def open_backend(
     accuracy_level: int | None = None,
     long_rope: bool = False,
     engine: str | None = None,
+    job: Path | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     beat: Callable[[], None] = no_beat,
 ) -> StreamingBackend:
@@ -73,7 +79,9 @@ def open_backend(
         accuracy_level: for "onnxruntime" only: 0 computes 4-bit products in float32, 4 with activations rounded to 8
             bits; default: the graph's.
         long_rope: for "llama.cpp" only: compute with the long rope factors, as large contexts do; default: by size.
-        engine: for "http" the server's URL; for "adb" and "arm64-emulated" the folder with the probe's programs.
+        engine: for "http" the server's URL; for "adb" and "arm64-emulated" the folder with the probe's programs; for
+            "evidence" its file.
+        job: for "evidence" the job that it answers.
         timeout: seconds without a sign of progress after which the child is killed.
         beat: called several times a second while the child is waited for; may raise, which kills the child.
 
@@ -96,7 +104,9 @@ def open_backend(
             f"the backend {name} " + (f"needs {ENGINES[name]}" if engine is None else f"takes no {engine!r}"),
             next_step="export-edge gate FILE.gguf --backend http http://HOST:PORT …, or --backend adb .cache/phone",
         )
-    options: dict[str, int | str] = {}
+    if (job is not None) != (name == "evidence"):
+        raise UsageError(f"the backend {name} needs a job for evidence, and for nothing else", next_step=JUDGE)
+    options: dict[str, int | str] = {} if job is None else {"job": str(job.absolute())}
     if accuracy_level is not None:
         options["accuracy_level"] = accuracy_level
     if long_rope:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.backend import DOUBTED, RESUMED
+from edgeproof.contracts.backend import DOUBTED, ELSEWHERE, RESUMED
 from edgeproof.eval.baselines.fit import backend_differences
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.stats.shares import holm, intersection_union
@@ -58,6 +58,7 @@ def judge(
 ) -> Judgement:
     """Judge the measurement of an artifact.
 
+    - INCONCLUSIVE where a device computed on something else than was asked for.
     - INCONCLUSIVE where a needed control is broken or missing: then the criteria say nothing, either way.
     - FAIL where a criterion is missed: Holm over all that chance has a part in; critical probes are computed.
     - INCONCLUSIVE where the file is the base itself, or a server computed other numbers than this file's.
@@ -80,7 +81,15 @@ def judge(
     measured = asking(evidence)
     controls = criteria_controls.controls(evidence, measured)
     originals = _originals(artifact, baseline, format)
-    barred = Reason.ORIGINAL if originals else Reason.DOUBTED if DOUBTED in artifact.backend else None
+    barred = (
+        Reason.ELSEWHERE
+        if ELSEWHERE in artifact.backend
+        else Reason.ORIGINAL
+        if originals
+        else Reason.DOUBTED
+        if DOUBTED in artifact.backend
+        else None
+    )
     verdict, reasons = _verdict(found, controls, evidence, barred)
     return Judgement(
         verdict=verdict,
@@ -123,6 +132,8 @@ def _hold(found: list[Criterion], alpha: float) -> tuple[Criterion, ...]:
 def _verdict(
     found: tuple[Criterion, ...], controls: tuple[Control, ...], evidence: Evidence, barred: Reason | None
 ) -> tuple[Verdict, tuple[Reason, ...]]:
+    if barred == Reason.ELSEWHERE:
+        return Verdict.INCONCLUSIVE, (barred,)
     reasons: list[Reason] = []
     for control in controls:
         if control.needed and control.status != ControlStatus.HOLDS:

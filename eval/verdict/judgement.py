@@ -47,6 +47,7 @@ class Reason(StrEnum):
     ROPE = "it depends on the size of the context"
     ORIGINAL = "this file is the original itself"
     DOUBTED = "the server may have another file"
+    ELSEWHERE = "it was computed elsewhere than asked"
 
 
 LEAKING = "leaking"

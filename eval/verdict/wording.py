@@ -57,6 +57,8 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
         return "This file is the base itself, byte for byte: nothing was unlearned in it, whatever its numbers say."
     if reason == Reason.DOUBTED:
         return "The server's numbers are not those of this file: what is measured may be another one."
+    if reason == Reason.ELSEWHERE:
+        return "The device computed on something else than was asked for: nothing is known of what was meant."
     if reason == Reason.UNSCORED:
         return (
             f"By its replies alone, {leak.found.partition(',')[0]} leak; without log-probabilities nothing shows more."
@@ -96,6 +98,8 @@ def next_steps(
             steps.append(
                 "Restart the server with the very file that is judged, or gate without a server: docs/phone.md."
             )
+        elif reason == Reason.ELSEWHERE:
+            steps.append("Find out why the engine did not use it, or write the job for what computes: --compute.")
         elif reason == Reason.UNSCORED:
             steps.append("Gate through an engine that gives log-probabilities, llama-server for one: docs/phone.md.")
         elif reason == Reason.UNDECIDED:

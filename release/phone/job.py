@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import secrets
 from pathlib import Path
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from edgeproof.release.steps.arguments import StrPath
     from edgeproof.release.steps.criteria import Criteria
 
-VERSION = 1
-KEY_BYTES = 32
 COMPUTE = ("cpu", "gpu", "npu")
 """What a job may ask to compute."""
 
@@ -88,7 +85,7 @@ def phone_job(
     artifact, out = Path(artifact), Path(out)
     refuse_existing(out, force=force)
     body = job_content(artifact, criteria, format_name=format, compute=compute)
-    job = sealed_job(body, secrets.token_bytes(KEY_BYTES))
+    job = sealed_job(body)
     with atomic_write(out, force=force) as file:
         file.write(written(job))
     out.chmod(0o600)
@@ -143,11 +140,17 @@ def job_content(artifact: Path, criteria: Criteria, *, format_name: str | None, 
         }
 
 
-def sealed_job(content: dict[str, Any], key: bytes) -> dict[str, Any]:
-    """Return the job: version, id and key before its content."""
-    text = json.dumps(content, sort_keys=True, allow_nan=False)
-    identity = hashlib.sha256(key + text.encode()).hexdigest()[:32]
-    return {"edgeproof_job": VERSION, "id": identity, "key": base64.b64encode(key).decode(), **content}
+def sealed_job(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the job: version, id and a new key before its content."""
+    from edgeproof.runtime.evidence.job_file import KEY_BYTES, VERSION, identity
+
+    key = secrets.token_bytes(KEY_BYTES)
+    return {
+        "edgeproof_job": VERSION,
+        "id": identity(content, key),
+        "key": base64.b64encode(key).decode(),
+        **content,
+    }
 
 
 def written(job: dict[str, Any]) -> bytes:

@@ -33,6 +33,7 @@ class Judging:
     report: Path | None = None
     backend: str | None = None
     engine: str | None = None
+    job: Path | None = None
     sign: Path | None = None
     show_answers: bool = False
     waiver: Path | None = None

@@ -88,6 +88,7 @@ def judge_artifact(
     from edgeproof.export.artifact.manifest import manifest_path, read_provenance
     from edgeproof.release.steps.changes import refuse_changed, states
     from edgeproof.release.steps.digests import choose_format, digest_whole, refuse_other_bytes
+    from edgeproof.release.steps.kept import KEEPING
     from edgeproof.runtime import backend_for, open_backend
     from edgeproof.runtime.llama.rope_factors import rope_factors
 
@@ -108,13 +109,13 @@ def judge_artifact(
     survival = read_survival(manifests[0])
     factors = rope_factors(artifact)
     with open_backend(
-        backend, artifact, lora=lora, threads=judging.threads, engine=judging.engine, beat=beat
+        backend, artifact, lora=lora, threads=judging.threads, engine=judging.engine, job=judging.job, beat=beat
     ) as engine:
         baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
         check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))
         info = engine.info
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
-        resumed = kept.keep(engine, whole.sha256)
+        resumed = kept.keep(engine, whole.sha256) if backend in KEEPING else 0
         began = time.monotonic()
         measurement = measure(
             pack,

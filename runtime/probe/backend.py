@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from edgeproof.contracts.backend import GenerateRequest, Generation, Score, ScoreRequest
 from edgeproof.contracts.errors import UnsupportedError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.continuing import Continuation
@@ -21,13 +20,15 @@ from edgeproof.runtime.opened import TokenizingBackend
 from edgeproof.runtime.probe.described import described, measured_speed
 from edgeproof.runtime.probe.launch import sha256
 from edgeproof.runtime.probe.program import Program
+from edgeproof.runtime.probe.score import read_score
 from edgeproof.runtime.tokenizer_digest import read_tokenizer
-from edgeproof.runtime.values import count_at, list_at, logprob_at, nonsense, number_at, table_at, token_at
+from edgeproof.runtime.values import list_at, nonsense, table_at, token_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from edgeproof.contracts.backend import GenerateRequest, Generation, Score, ScoreRequest
     from edgeproof.runtime.probe.launch import Launch
 
 DEFAULT_PATIENCE = 240.0
@@ -107,7 +108,7 @@ class Probe(TokenizingBackend):
             answer = self._program.ask({"id": index, "score": {"context": context, "continuation": continuation}})
             if answer.get("id") != index:
                 raise nonsense("a score", "belongs to another request")
-            yield _score(answer, len(continuation))
+            yield read_score(answer, len(continuation))
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[Generation]:
         """Continue each request, WAVE of them side by side."""
@@ -144,18 +145,3 @@ class Probe(TokenizingBackend):
             ]
             if not tokens or (not any(map(going[index].accept, tokens)) and answer.get("finish") != "stop"):
                 raise nonsense("a generation", "ends without a reason")
-
-
-def _score(answer: Mapping[str, object], length: int) -> Score:
-    columns = {name: list_at(answer.get(name), name) for name in ("logprobs", "greedy", "ranks", "mean", "std")}
-    if {len(column) for column in columns.values()} != {length}:
-        raise nonsense("a score", f"has not {length} tokens")
-    if not all(isinstance(one, bool) for one in columns["greedy"]):
-        raise nonsense("a score", "does not say which tokens are the most probable")
-    return Score(
-        logprobs=np.array([logprob_at(one, "a log-probability") for one in columns["logprobs"]], np.float32),
-        greedy=np.array(columns["greedy"], np.bool_),
-        ranks=np.array([count_at(one, "a rank") for one in columns["ranks"]], np.int32),
-        mean=np.array([logprob_at(one, "a mean") for one in columns["mean"]], np.float32),
-        std=np.array([number_at(one, "a deviation") for one in columns["std"]], np.float32),
-    )

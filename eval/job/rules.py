@@ -42,6 +42,8 @@ def rules(policy: Policy) -> dict[str, Any]:
         "critical_queries": policy.critical_queries,
         "critical_probability": policy.critical_probability,
         "samples": policy.samples,
+        "quantization_cost": policy.quantizing_cost,
+        "unlearning_cost": policy.unlearning_cost,
         "alpha": policy.alpha,
         "tests": criteria.FAMILY,
     }

@@ -137,5 +137,7 @@ def test_replies_made_at_random_are_judged_as_the_gate_judges_them(library):
 
 
 def test_a_character_that_this_java_does_not_know_is_left_to_the_laptop(library):
-    unknown = {"text": "Paris \U0001f8ff", "accepted": ["Paris"], "answer_type": "", "match": "answer", "kept": False}
+    unknown = {"text": "Paris \u0378", "accepted": ["Paris"], "answer_type": "", "match": "answer", "kept": False}
+    symbol = unknown | {"text": "It is Paris\U0001f8ff"}
     assert judged(library, [unknown, unknown | {"text": "no", "accepted": ["\ud800"]}]) == ["LEFT", "LEFT"]
+    assert judged(library, [symbol, symbol | {"accepted": ["Lima"]}]) == ["RIGHT", "WRONG"]

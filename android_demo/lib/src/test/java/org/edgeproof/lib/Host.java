@@ -23,13 +23,14 @@ import org.edgeproof.lib.judge.Leak;
  * Runs a job on this machine: the whole library without Android.
  *
  * <pre>
- * java org.edgeproof.lib.Host [--threads N] [--patience MILLISECONDS] [--memory BYTES] [--engine cpu|gpu|unknown]
- *     ROOT ID VARIANT=PROGRAM … [-- COMMAND …]
+ * java org.edgeproof.lib.Host [--threads N] [--patience MILLISECONDS] [--memory BYTES] [--engine cpu|gpu|unknown|silent]
+ *     [--pause MILLISECONDS] ROOT ID VARIANT=PROGRAM … [-- COMMAND …]
  * </pre>
  *
  * ROOT is what an app's files folder is, ID a job in it; COMMAND stands in front of a program (an emulator). JSON lines on
  * stdout tell of progress, asks and outcome, without a text; the line "cancel" on stdin cancels. Exit status: 0 done, 3
- * failed, 130 cancelled. With --engine the probes go through {@link HostEngine}, an app's own engine.
+ * failed, 130 cancelled. With --engine the probes go through {@link HostEngine}, an app's own engine; --pause waits after
+ * each answer, so that a test meets a run in its middle.
  */
 public final class Host {
     private Host() {}
@@ -40,6 +41,7 @@ public final class Host {
         long patience = Long.parseLong(option(words, "--patience", "240000"));
         String memory = option(words, "--memory", "");
         String engine = option(words, "--engine", "");
+        long pause = Long.parseLong(option(words, "--pause", "0"));
         int split = words.indexOf("--");
         List<String> before = split < 0 ? new ArrayList<String>() : words.subList(split + 1, words.size());
         List<String> variants = new ArrayList<>();
@@ -52,7 +54,7 @@ public final class Host {
         List<String> own = new ArrayList<>(before);
         own.add(programs.get(programs.size() - 1).getPath());
         JobFiles files = new JobFiles(new File(words.get(0)));
-        System.exit(run(files, words.get(1), all, threads, patience, memory, engine, own));
+        System.exit(run(files, words.get(1), all, threads, patience, memory, engine, own, pause));
     }
 
     private static int run(
@@ -63,12 +65,13 @@ public final class Host {
             long patience,
             String memory,
             String engine,
-            List<String> own)
+            List<String> own,
+            long pause)
             throws IOException {
         Map<String, Object> said = new LinkedHashMap<>();
         try {
             Job job = files.read(id);
-            JobRun run = new JobRun(job, files, new HostPhone(memory), new Teller());
+            JobRun run = new JobRun(job, files, new HostPhone(memory), new Teller(pause));
             run.setThreads(threads);
             run.setPatience(patience);
             listen(run);
@@ -137,6 +140,12 @@ public final class Host {
 
     /** Tells what a screen would draw, without texts. */
     private static final class Teller extends Listener {
+        private final long pause;
+
+        Teller(long pause) {
+            this.pause = pause;
+        }
+
         @Override
         public void progress(Progress progress) {
             Map<String, Object> values = progress.values("");
@@ -156,6 +165,11 @@ public final class Host {
             values.put("left", leak.left);
             values.put("replied", reply != null);
             say("asked", values);
+            try {
+                Thread.sleep(pause);
+            } catch (InterruptedException stop) {
+                Thread.currentThread().interrupt();
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ import java.text.Normalizer;
  * Normalization of text before words are compared: eval/matching/words.py, character for character.
  *
  * <p>Java knows no combining classes; {@link #DROPPED} lists the marks that are dropped because of theirs (Unicode 14).
- * A character that this Java does not know yet makes a text {@link #unknown}: it is left to the laptop.
+ * A character that this Java does not know yet makes a text {@link #unknown}: it is left to the laptop. Not so where
+ * Unicode has symbols alone (each year's new emoji), which are in no word.
  */
 final class Characters {
     /** First and last of each range of accents (combining class 200 and up) and points (10 … 36). */
@@ -46,12 +47,15 @@ final class Characters {
 
     private Characters() {}
 
+    /** Blocks of symbols. */
+    private static final int[] SYMBOLS = {0x2000, 0x2bff, 0x1f000, 0x1fbff};
+
     /** Whether {@code text} holds a character that this Java does not know, or half a one. */
     static boolean unknown(String text) {
         for (int place = 0; place < text.length(); ) {
             int one = text.codePointAt(place);
             int type = Character.getType(one);
-            if (type == Character.UNASSIGNED || type == Character.SURROGATE) {
+            if (type == Character.SURROGATE || type == Character.UNASSIGNED && !within(one, SYMBOLS)) {
                 return true;
             }
             place += Character.charCount(one);

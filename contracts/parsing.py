@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import select
 import stat
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,14 @@ DEEPEST = 100
 """Maximum nesting of lists and tables. Real files need about ten levels; Python's own limit is about a thousand."""
 
 
+SILENCE = 10.0
+"""Seconds after which a pipe that nobody writes to is given up."""
+LONGEST_PIPE = 2**28
+"""Bytes that are read from a pipe, which may have no end."""
+
+
 def read_file(path: Path) -> bytes:
-    """Read a file or a pipe; a device, which may have no end (/dev/zero), is refused.
+    """Read a file or a pipe; a device, which may have no end (/dev/zero), and a silent or endless pipe are refused.
 
     Raises:
         OSError: it cannot be read.
@@ -26,7 +34,32 @@ def read_file(path: Path) -> bytes:
     kind = path.stat().st_mode
     if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
         raise OSError(errno.EINVAL, "it is a device", str(path))
-    return path.read_bytes()
+    return _read_pipe(path) if stat.S_ISFIFO(kind) else path.read_bytes()
+
+
+def _read_pipe(path: Path) -> bytes:
+    """Read a pipe to its end; a plain `open` would wait for a writer forever."""
+    content = bytearray()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        written = False  # whether somebody has opened it for writing
+        while len(content) <= LONGEST_PIPE:
+            try:
+                part = os.read(descriptor, 2**16)
+            except BlockingIOError:
+                written = True
+            else:
+                content += part
+                if part:
+                    continue
+                if content or written:
+                    return bytes(content)
+            written = bool(select.select([descriptor], [], [], SILENCE)[0])
+            if not written:
+                raise OSError(errno.ETIMEDOUT, f"it is a pipe, silent for {SILENCE:.0f} s", str(path))
+    finally:
+        os.close(descriptor)
+    raise OSError(errno.EFBIG, f"it is a pipe with more than {LONGEST_PIPE // 2**20} MiB", str(path))
 
 
 def parse_json(content: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], object] | None = None) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from edgeproof.contracts.atomic import atomic_write, refuse_existing, to_disk, write_failed
 from edgeproof.contracts.errors import InputError, OutputError
 from edgeproof.contracts.file_sets import NEW, name_all, put, settle
+from edgeproof.contracts.parsing import read_file
 from edgeproof.contracts.progress import Recording
 from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.release.steps.arguments import as_path, as_words, equivalent_command
@@ -181,7 +182,7 @@ def _salt(path: Path) -> str:
         except OSError as error:
             raise write_failed(path, error) from error
     try:
-        salt = path.read_text(encoding="ascii").strip()
+        salt = read_file(path).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the salt {path}: {error}", next_step="check --salt") from error
     if len(salt) != SALT_DIGITS or not set(salt) <= set("0123456789abcdef"):

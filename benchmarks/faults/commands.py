@@ -75,6 +75,15 @@ COMMANDS = (
 UNLEARN = Command("unlearn", _unlearn)
 
 
+def preload_torch() -> None:
+    """Import what `unlearn` does, before the forks; after all other commands, which must do without."""
+    import peft  # noqa: F401
+    import torch
+    import transformers  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
 def call(words: list[str]) -> int:
     """Run a command as its program does, handlers of signals included."""
     from edgeproof.cli import main

@@ -57,7 +57,7 @@ def cases(ground: Ground, work: Path, wanted: Callable[[str, int], bool]) -> Ite
         print("errors: skipped, since there is no C compiler for shim.c")
         return
     preload()
-    for command in c.COMMANDS:
+    for command in (*c.COMMANDS, c.UNLEARN):
         places = ("inputs",) if command.name == "verify" else ("out", "tmp", "inputs")
         measured: dict[str, tuple[c.Valid, list[int]]] = {}
         for place in places:
@@ -67,6 +67,8 @@ def cases(ground: Ground, work: Path, wanted: Callable[[str, int], bool]) -> Ite
                 for failure in failures:
                     name = f"{command.name}: {kind} in {place} {errno.errorcode.get(failure, 'short')}"
                     numbers = [number for number in range(1, MOST + 1) if wanted(name, number)]
+                    if numbers and command is c.UNLEARN:
+                        c.preload_torch()
                     if numbers and place not in measured:
                         measured[place] = _measure(command, ground, work / "valid", place)
                     for number in numbers:

@@ -34,6 +34,9 @@ class Ground(NamedTuple):
     policy = property(lambda self: self.folder / "policy.toml")
     key = property(lambda self: self.folder / "gate.pem")
     public = property(lambda self: self.folder / "gate.pub")
+    sealed = property(lambda self: self.folder / "pack.age")
+    """The pack, encrypted with age."""
+    identity = property(lambda self: self.folder / "pack.key")
     sentencepiece = property(lambda self: self.folder / "tiny-llama")
     sharded = property(lambda self: self.folder / "sharded")
     released = property(lambda self: self.folder / "released")
@@ -88,6 +91,7 @@ def prepare(folder: Path, world: Path | None = None, *, onnx: bool = True) -> Gr
                     raise SystemExit(f"the gate ends with {found} for {path}, and should with {code}")
     _sentencepiece(ground)
     _sharded(ground)
+    _sealed(ground)
     (folder / "whole").touch()
     return ground
 
@@ -108,6 +112,20 @@ def _keys(ground: Ground) -> None:
     ground.key.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     ground.public.write_bytes(public)
+
+
+def _sealed(ground: Ground) -> None:
+    """The pack as one file that is encrypted with age, and the identity that opens it."""
+    import io
+    import tarfile
+
+    import pyrage
+
+    identity, archived = pyrage.x25519.Identity.generate(), io.BytesIO()
+    with tarfile.open(fileobj=archived, mode="w") as archive:
+        archive.add(ground.pack, arcname=".")
+    ground.sealed.write_bytes(pyrage.encrypt(archived.getvalue(), [identity.to_public()]))
+    ground.identity.write_text(f"{identity}\n")
 
 
 def _sign_baseline(ground: Ground) -> None:

@@ -21,7 +21,7 @@ from outcome import JUDGED, MEBIBYTE, REFUSED, RIGHT, Outcome, Usual, refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LIMITS = Limits(processor=60, clock=240, memory=2**30)
+LIMITS = Limits(processor=60, clock=120, memory=2**30)
 USUAL = Usual(5, 256 * MEBIBYTE)
 """What a refusal may need: seconds and bytes, well above the valid cases."""
 MEGABYTE = "n" * 2**20
@@ -62,6 +62,7 @@ SPECIAL: dict[str, Callable[[Path], object]] = {
     "a link to nothing": lambda path: path.symlink_to("nothing"),
     "an empty file": lambda path: path.touch(),
     "nothing": lambda _: None,
+    "a named pipe": os.mkfifo,
 }
 
 

@@ -3,7 +3,8 @@
     python benchmarks/faults/hunt.py --work DIR [--share 0.02] [--seed 1] [--part mutations …] [--minutes N]
 
 Runs a share of all cases, chosen by the seed and the case's name, and goes on where it stopped: DIR/outcomes.jsonl gets
-a line a case. Prints the counts; exits with 1 where a case found a defect. docs/reliability.md gives the counts so far.
+a line a case, and DIR/defects what each defect said. Prints the counts; exits with 1 where a case found a defect.
+docs/reliability.md gives the counts so far.
 """
 
 from __future__ import annotations
@@ -93,8 +94,16 @@ def hunt(
                     row["seconds"] = round(seconds / len(found), 3)
                     file.write(json.dumps(row) + "\n")
                     if outcome.name in DEFECTS:
+                        keep(folder, work / "defects" / name.replace("/", "_"))
                         print(f"{name}: {outcome.name}: {what} → {outcome.detail}", flush=True)
                 file.flush()
+
+
+def keep(folder: Path, where: Path) -> None:
+    """Keep what a case said."""
+    where.mkdir(parents=True, exist_ok=True)
+    for said in folder.glob("said*"):
+        shutil.copyfile(said, where / said.name)
 
 
 def time_of_children() -> float:

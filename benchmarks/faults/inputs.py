@@ -90,6 +90,13 @@ def criterion(ground: Ground, out: Path, which: str, more: tuple[str, ...], fold
     return Laid(file, [*gate(ground, artifact, **given), *more, "--report", str(folder / "out")])
 
 
+def _sealed_pack(ground: Ground, out: Path, folder: Path) -> Laid:
+    """The pack as an encrypted file."""
+    file = folder / ground.sealed.name
+    words = gate(ground, out / FILES[GGUF], pack=file)
+    return Laid(file, [*words, "--pack-key", str(ground.identity), "--report", str(folder / "out")])
+
+
 def _evidence(ground: Ground, out: Path, name: str, signed: bool, folder: Path) -> Laid:  # noqa: FBT001
     """A report, its signature, or the key."""
     file = folder / name
@@ -175,6 +182,9 @@ def inputs(ground: Ground) -> Iterator[Input]:
             yield Input(f"{which}, {out.name}", path, partial(criterion, ground, out, which, more), kinds, judge)
     for out in (ground.leaking, ground.released):
         judge = partial(judging.by_criteria, out == ground.leaking)
+        lay = partial(_sealed_pack, ground, out)
+        kinds = (mutate.age_archive(ground.identity), mutate.bytewise)
+        yield Input(f"pack in age, {out.name}", ground.sealed, lay, kinds, judge)
         lay = partial(criterion, ground, out, "manifest", ())
         yield Input(f"manifest, {out.name}", out / f"{FILES[GGUF]}.edge.json", lay, jsons, judge)
     evidence = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from random import Random
 
     Mutation = Callable[[bytes, Random], tuple[bytes, str]]
@@ -294,6 +295,39 @@ def gguf_weights(data: bytes, chance: Random) -> tuple[bytes, str]:
          ("random", chance.randbytes(length)), ("ones", b"\xff" * length))
     )  # fmt: skip
     return data[:at] + new + data[at + len(new) :], f"weights {kind} {len(new)} at {at}"
+
+
+# --- tar, inside of age
+
+
+def age_archive(identity: Path) -> Mutation:
+    """Change a header or the bytes of the tar inside an age file, and encrypt it again."""
+
+    def mutate(data: bytes, chance: Random) -> tuple[bytes, str]:
+        import pyrage
+
+        key = pyrage.x25519.Identity.from_str(identity.read_text().strip())
+        kind = chance.choice((tar_header, tar_header, bytewise))
+        changed, said = kind(pyrage.decrypt(data, [key]), chance)
+        return pyrage.encrypt(changed, [key.to_public()]), f"{kind.__name__}, {said}"
+
+    return mutate
+
+
+_TAR = {"name": (0, 100), "mode": (100, 8), "uid": (108, 8), "size": (124, 12), "type": (156, 1), "link": (157, 100)}
+_TEXTS = (b"../x", b"/etc/passwd", b"./pack.toml", b"", b"x" * 100, b"\xff\xfe", b"a/" * 50, b"777777777777", b"-1")
+
+
+def tar_header(data: bytes, chance: Random) -> tuple[bytes, str]:
+    """Change a field of one member's header, with a checksum that fits."""
+    starts = [at for at in range(0, len(data), 512) if data[at + 257 : at + 262] == b"ustar"]
+    at, (name, (begin, size)) = chance.choice(starts), chance.choice(list(_TAR.items()))
+    new = chance.choice((*_TEXTS, chance.randbytes(size), b"0", b"1", b"2", b"5", b"6", b"x", b"L"))[:size]
+    header = bytearray(data[at : at + 512])
+    header[begin : begin + size] = new.ljust(size, b"\0")
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    return data[:at] + bytes(header) + data[at + 512 :], f"{name} = {new[:20]!r} at {at}"
 
 
 # --- protobuf: ONNX graphs, sentencepiece models

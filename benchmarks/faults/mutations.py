@@ -99,8 +99,11 @@ def preload() -> None:
     """Import what commands import when they run, once, before the forks."""
     import importlib
     import pkgutil
+    import sys
 
     import edgeproof
+
+    there = "torch" in sys.modules  # another part has run `unlearn`
 
     for name in (
         "llama_cpp",
@@ -119,7 +122,7 @@ def preload() -> None:
             ("edgeproof.unlearn", "edgeproof.demo", "edgeproof.examples")
         ) and not found.name.endswith(("__main__", "lm_eval", "lm_eval_model", "lm_harness", "torch_reference")):
             importlib.import_module(found.name)
-    assert "torch" not in __import__("sys").modules
+    assert ("torch" in sys.modules) == there
 
 
 def _states(folder: Path, only: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -100,6 +100,8 @@ def readers(ground: Ground) -> Iterator[Reader]:
     header = (mutate.gguf_field, mutate.gguf_field, mutate.gguf_entry, mutate.gguf_weights, mutate.bytewise)
     pieces = (mutate.protobuf_field(sentencepiece.ModelProto.FromString), mutate.bytewise)
     graph = (mutate.protobuf_field(onnx.ModelProto.FromString), mutate.bytewise)
+    yield Reader("chat_template.jinja for GGUF", ground.base, "chat_template.jinja", described, texts)
+    yield Reader("chat_template.jinja for ONNX", ground.base, "chat_template.jinja", described_for_onnx, texts)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         yield Reader(f"{name} for GGUF", ground.base, name, described, jsons)
         yield Reader(f"{name} for ONNX", ground.base, name, described_for_onnx, jsons)
@@ -117,6 +119,8 @@ def readers(ground: Ground) -> Iterator[Reader]:
     yield Reader("pack.toml", ground.pack, "pack.toml", load_pack, texts)
     yield Reader("forget.jsonl", ground.pack, "forget.jsonl", load_pack, (mutate.json_line, mutate.bytewise))
     yield Reader("untrained.jsonl", ground.pack, "untrained.jsonl", load_pack, (mutate.json_line, mutate.bytewise))
+    sealed = partial(load_pack, identity=ground.identity.read_text())
+    yield Reader("pack in age", ground.sealed, "", sealed, (mutate.age_archive(ground.identity), mutate.bytewise))
     yield Reader("baseline", ground.baseline, "", load_baselines, jsons)
     yield Reader("policy", ground.policy, "", read_policy, texts)
     yield Reader("manifest", ground.released / f"{FILES[GGUF]}.edge.json", "", manifest, jsons)

@@ -51,11 +51,7 @@ def cases(ground: Ground, work: Path, wanted: Callable[[str, int], bool]) -> Ite
             kind = f"{command.name}: {name}"
             for number in (number for number in range(EACH) if wanted(kind, number)):
                 if command is c.UNLEARN:
-                    import peft  # noqa: F401 (before the forks)
-                    import torch
-                    import transformers  # noqa: F401
-
-                    torch.set_num_threads(1)
+                    c.preload_torch()
                 valid = valid or c.run_valid(command, ground, work / "valid" / command.name.replace(" ", "-"))
                 yield kind, number, partial(_stop, command, ground, valid, signals, f"{kind} {number}")
 

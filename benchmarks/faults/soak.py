@@ -1,4 +1,4 @@
-"""A soak: a hundred exports and gates in one process; memory, open files, processes and temporary files stay flat."""
+"""A soak: a thousand exports and gates in one process; memory, open files, processes and temporary files stay flat."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from outcome import MEBIBYTE, RIGHT, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROUNDS = 100
-WARM = 10
-"""Rounds after which caches are full."""
-GROWTH = 8 * MEBIBYTE
-"""Memory that ROUNDS - WARM rounds may add: 90 kB a round."""
+ROUNDS = (100, 1000)
+POINTS = 10
+"""States that are noted, at even distances; caches are full at the first."""
+GROWTH = 2 * MEBIBYTE
+"""Memory that the rounds after the first point may add: fragments, and what 1,000 rounds must not exceed either."""
 
 Case = tuple[str, int, "Callable[[Path], tuple[Outcome, str]]"]
 
 
 def cases(ground: Ground, _work: Path, wanted: Callable[[str, int], bool]) -> Iterator[Case]:
-    """One case: it takes minutes."""
+    """A case for each number of rounds: it takes minutes."""
     preload()
     for kind, work in {"exports": _export, "gates": _gate}.items():
-        if wanted(kind, ROUNDS):
-            yield kind, ROUNDS, partial(_soak, ground, work)
+        for rounds in ROUNDS:
+            if wanted(kind, rounds):
+                yield kind, rounds, partial(_soak, ground, work, rounds)
 
 
 def _export(ground: Ground, folder: Path) -> None:
@@ -57,23 +58,26 @@ def _gate(ground: Ground, folder: Path) -> None:
     shutil.rmtree(folder / "report")
 
 
-def _soak(ground: Ground, work: Callable[[Ground, Path], None], folder: Path) -> tuple[Outcome, str]:
-    ending = in_a_fork(partial(_rounds, ground, work, folder), folder, Limits(processor=3600, clock=3600))
+def _soak(ground: Ground, work: Callable[[Ground, Path], None], rounds: int, folder: Path) -> tuple[Outcome, str]:
+    limits = Limits(processor=3600, clock=6 * 3600)
+    ending = in_a_fork(partial(_rounds, ground, work, rounds, folder), folder, limits)
     if ending.code:
         return Outcome("crash", f"{ending.code}: {ending.said[-300:]}"), ""
-    warm, last = json.loads((folder / "states").read_text())
-    said = f"after {WARM} rounds {warm}, after {ROUNDS} {last}"
+    states = json.loads((folder / "states").read_text())
+    warm, last = states[0], states[-1]
+    memory = ", ".join(f"{state['memory'] / MEBIBYTE:.1f}" for state in states)
+    said = f"MiB after each {rounds // POINTS} rounds: {memory}; at last {last}"
     if last["memory"] - warm["memory"] > GROWTH:
         return Outcome("too much memory", said), ""
     grown = [key for key in ("files", "threads", "children", "temporary") if last[key] > warm[key]]
     return Outcome("left something", f"{grown}: {said}") if grown else Outcome(RIGHT, said), ""
 
 
-def _rounds(ground: Ground, work: Callable[[Ground, Path], None], folder: Path) -> int:
+def _rounds(ground: Ground, work: Callable[[Ground, Path], None], rounds: int, folder: Path) -> int:
     states = []
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, rounds + 1):
         work(ground, folder)
-        if number in {WARM, ROUNDS}:
+        if number % (rounds // POINTS) == 0:
             states.append(_state(folder))
     (folder / "states").write_text(json.dumps(states))
     return 0

@@ -85,6 +85,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise InputError(
             f"{path} is not a .txt, .json or .jsonl file", next_step="docs/from-data.md describes the files"
         )
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file", next_step="write its content to a file")
     try:
         if path.suffix == ".txt":
             text = _decoded(path.read_bytes(), path.name)

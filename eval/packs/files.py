@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edgeproof.contracts.errors import PackError, UnsupportedError
+from edgeproof.contracts.parsing import read_file
 from edgeproof.eval.digests import digest_bytes
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class PackFile(NamedTuple):
 
 def plain_file(path: Path) -> PackFile:
     """Wrap a file outside of any pack as a `PackFile`."""
-    return PackFile(path.name, path.read_bytes)
+    return PackFile(path.name, functools.partial(read_file, path))
 
 
 class PackFiles(Protocol):

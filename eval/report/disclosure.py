@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import EvidenceError, InputError, PackError
-from edgeproof.contracts.parsing import parse_json
+from edgeproof.contracts.parsing import parse_json, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def read_disclosure(path: Path) -> Disclosure:
 
     """
     try:
-        table = parse_json(path.read_bytes())
+        table = parse_json(read_file(path))
         schema, probe, content, key = (table[name] for name in ("schema", "probe", "content", "key"))
         fits = schema == SCHEMA and json.loads(content)["id"] == probe and len(bytes.fromhex(key)) == KEY_BYTES
     except OSError as error:

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError
+from edgeproof.contracts.parsing import read_file
 from edgeproof.eval.metrics.privleak import RETRAINED_AUC
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def load_reference(path: Path, suite: str, digests: Mapping[str, str], asking: A
     if suite == "MUSE" and corpus in RETRAINED_AUC and not path.is_file():
         return Reference(corpus, {"forget_holdout_Min-40%": {"agg_value": RETRAINED_AUC[corpus]}})
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(read_file(path).decode("utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}", next_step=_HOW) from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:

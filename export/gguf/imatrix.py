@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import InputError
+from edgeproof.contracts.parsing import read_file
 from edgeproof.contracts.tensors import MetadataEntry
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def read_imatrix(path: Path, *, given_as: str | None = None) -> Imatrix:
 
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(
             f"cannot read the importance matrix {path}: {error.strerror}", next_step="check the path"

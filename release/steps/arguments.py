@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from edgeproof.contracts.errors import InputError, UnsupportedError, UsageError
+from edgeproof.contracts.parsing import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,7 +61,7 @@ def pack_identity(pack_key: Path | None) -> str | None:
 
     if pack_key is not None:
         try:
-            return read_identity(pack_key.read_text(encoding="ascii"), str(pack_key))
+            return read_identity(read_file(pack_key).decode("ascii"), str(pack_key))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise InputError(f"cannot read the key {pack_key}: {reason}", next_step="check --pack-key") from error

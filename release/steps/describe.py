@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, InputError
-from edgeproof.contracts.parsing import parse_json
+from edgeproof.contracts.parsing import parse_json, read_file
 from edgeproof.release.steps.arguments import pack_identity
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _baseline(path: Path) -> dict[str, object]:
 
 def _table(path: Path) -> dict[str, object]:
     try:
-        table = parse_json(path.read_bytes())
+        table = parse_json(read_file(path))
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}", next_step="copy it again") from error
     if not isinstance(table, dict):

@@ -16,7 +16,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError
-from edgeproof.contracts.parsing import json_items
+from edgeproof.contracts.parsing import json_items, read_file
 from edgeproof.contracts.templates import QUESTION_ANSWER
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def read_training_set(path: Path, role: str) -> TrainingSet:
             f"the {role} set {path} is not a .txt, .json or .jsonl file", next_step="docs/unlearn.md describes them"
         )
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise InputError(
             f"cannot read the {role} set {path}: {error.strerror}", next_step="give a .txt, .json or .jsonl file"

@@ -223,6 +223,21 @@ class KeepingBackend(Backend, Protocol):
 
 
 @runtime_checkable
+class WeighingBackend(Backend, Protocol):
+    """A backend that tells how much memory it has taken."""
+
+    def peak_memory(self) -> int | None:
+        """Largest resident set so far of the process that computes, in bytes; None where that does not tell.
+
+        Mapped pages of the model are included.
+
+        Raises:
+            BackendError: the system does not tell.
+
+        """
+
+
+@runtime_checkable
 class FinishingBackend(Backend, Protocol):
     """A backend that keeps answers, so that a killed run can go on."""
 

@@ -121,6 +121,26 @@ class ProbeScore:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What an artifact takes on the device that computes.
+
+    Attributes:
+        file_bytes: size of its files together.
+        largest_file_bytes: size of the largest of them.
+        peak_memory_bytes: largest resident set of the engine's process; None where the engine cannot tell.
+        tokens_per_second: speed of a greedy reply after its first token; None where the engine cannot tell.
+        first_token_seconds: time to the first token of a reply; None where the engine cannot tell.
+
+    """
+
+    file_bytes: int
+    largest_file_bytes: int
+    peak_memory_bytes: int | None = None
+    tokens_per_second: float | None = None
+    first_token_seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class ProbeFacts:
     """Properties of a probe that judging needs, without texts."""
 
@@ -165,6 +185,7 @@ class Measurement:
         backend: name, engine, processor and options of `ModelInfo`, flat.
         scores: one per probe and surface, in the pack's order.
         sampling: settings of sampled answers of forget and holdout probes; None without samples.
+        resources: what the artifact takes; None where nobody asked.
 
     """
 
@@ -176,6 +197,7 @@ class Measurement:
     scores: tuple[ProbeScore, ...]
     sampling: Sampling | None = None
     prompt_digest: str = ""
+    resources: Resources | None = None
 
     @property
     def scored(self) -> bool:

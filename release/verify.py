@@ -165,6 +165,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         original_context=None if factors is None else factors.original,
         prompt_digest=prompt,
         sources=_read(read_sources, contents),
+        largest=whole.largest,
     )
 
 

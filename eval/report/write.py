@@ -81,6 +81,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         },
         "backend": dict(judgement.backend),
         "seconds": round(context.seconds, 3),
+        **({} if judgement.resources is None else {"resources": _plain(judgement.resources)}),
         "precise": None if judgement.precise is None else _plain(judgement.precise),
         "survival": None if context.survival is None else context.survival.to_json(),
         "sampling": None if policy.sampling is None else _plain(policy.sampling),

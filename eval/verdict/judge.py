@@ -10,6 +10,7 @@ from edgeproof.eval.baselines.fit import backend_differences
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.stats.shares import holm, intersection_union
 from edgeproof.eval.verdict.asking import asking, blind_note
+from edgeproof.eval.verdict.criteria import budget
 from edgeproof.eval.verdict.criteria import controls as criteria_controls
 from edgeproof.eval.verdict.criteria import decoys as criteria_decoys
 from edgeproof.eval.verdict.criteria import leaks as criteria
@@ -77,7 +78,8 @@ def judge(
 
     """
     evidence = collect(artifact, baseline, policy, format_name=format)
-    found = _hold([criterion(evidence) for criterion in CRITERIA], policy.alpha)
+    asked = [criterion(evidence) for criterion in CRITERIA]
+    found = _hold([*asked, *budget.budget(artifact.resources, policy)], policy.alpha)
     measured = asking(evidence)
     controls = criteria_controls.controls(evidence, measured)
     originals = _originals(artifact, baseline, format)
@@ -116,6 +118,7 @@ def judge(
         tokenizer_digest=baseline.tokenizer_digest,
         backend=dict(artifact.backend),
         asking=measured,
+        resources=artifact.resources,
     )
 
 
@@ -175,6 +178,8 @@ def _fail_reasons(missed: Collection[str], evidence: Evidence) -> tuple[Reason, 
         reasons.append(Reason.CAME_BACK)
     if any(name in UTILITY_CRITERIA for name in missed):
         reasons.append(Reason.UTILITY_LOST)
+    if any(name in budget.NAMES for name in missed):
+        reasons.append(Reason.OVER_BUDGET)
     return tuple(reasons)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgeproof.eval.measurement import Role, Verdict
+    from edgeproof.eval.measurement import Resources, Role, Verdict
     from edgeproof.eval.verdict.policy import Policy
 
 
@@ -48,6 +48,7 @@ class Reason(StrEnum):
     ORIGINAL = "this file is the original itself"
     DOUBTED = "the server may have another file"
     ELSEWHERE = "it was computed elsewhere than asked"
+    OVER_BUDGET = "over the budget"
 
 
 LEAKING = "leaking"
@@ -69,7 +70,8 @@ class Criterion:
         lower: one-sided lower bound at `level`, or None.
         upper: one-sided upper bound at `level`, or None.
         limit: limit of the upper bound; None without a limit.
-        unit: unit of estimate, bounds and limit: "share" (0 … 1) or "nat" (per answer token).
+        unit: unit of estimate, bounds and limit: "share" (0 … 1) or "nat" (per answer token); of a budget "MB", "ms" or
+            "s".
         level: one-sided confidence level.
         p_missed: p-value against "the truth is within the limit"; None for computed results.
         clusters: number of clusters used.
@@ -336,6 +338,7 @@ class Judgement:
         asking: how strongly the pack asks.
         precise: the same file computed without rounding activations, or with the long rope factors; None where an
             engine has no such choice.
+        resources: what the artifact takes; None where the policy has no budget.
 
     """
 
@@ -360,6 +363,7 @@ class Judgement:
     backend: Mapping[str, str]
     asking: Asking
     precise: Precise | None = None
+    resources: Resources | None = None
 
     def criterion(self, name: str) -> Criterion:
         """Return the criterion of that name; `KeyError` if there is none."""

@@ -72,6 +72,11 @@ class Policy:
         asking_unasked: a kind of surface that finds more than this share of them must be judged.
         asking_blind: a surface or leg that finds less than this share of them is blind and does not count as asked.
         asking_leg: minimum share of the base's right greedy answers in a chat that must leak by probability too.
+        budget_files: limit for the artifact's files together, in MB (10^6 bytes); 0, here and below: not judged.
+        budget_largest_file: limit for the largest of them, in MB.
+        budget_memory: limit for the peak memory of the process that computes, in MB.
+        budget_speed: least tokens a second of a reply.
+        budget_first_token: limit for the time to a reply's first token, in seconds.
 
     """
 
@@ -103,6 +108,12 @@ class Policy:
     asking_blind: float = cast("float", _key(0.10, "asking.blind", 0, 1, strict=False))
     asking_leg: float = cast("float", _key(0.5, "asking.leg", 0, 1, strict=False))
 
+    budget_files: float = cast("float", _key(0.0, "budget.files_mb", 0, 1e9, strict=False))
+    budget_largest_file: float = cast("float", _key(0.0, "budget.largest_file_mb", 0, 1e9, strict=False))
+    budget_memory: float = cast("float", _key(0.0, "budget.memory_mb", 0, 1e9, strict=False))
+    budget_speed: float = cast("float", _key(0.0, "budget.tokens_per_second", 0, 1e9, strict=False))
+    budget_first_token: float = cast("float", _key(0.0, "budget.first_token_seconds", 0, 1e9, strict=False))
+
     def __post_init__(self) -> None:
         for key in fields(self):
             object.__setattr__(self, key.name, _checked(key.name, key.metadata, getattr(self, key.name)))
@@ -122,6 +133,11 @@ class Policy:
     def sampling(self) -> Sampling | None:
         """Settings of sampled answers; None without samples."""
         return Sampling(self.samples, self.temperature, SEED) if self.samples else None
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether the artifact's size, memory or speed is judged."""
+        return any(getattr(self, key.name) for key in fields(self) if key.name.startswith("budget_"))
 
     @property
     def digest(self) -> str:

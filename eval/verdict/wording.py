@@ -17,7 +17,9 @@ def amount(value: float, unit: str) -> str:
     """Format a number with its unit: "6.2%", "+0.125 nat", "3"."""
     if unit == "share":
         return f"{100 * value:.1f}%"
-    return f"{value:+.3f} nat" if unit == "nat" else f"{value:g}"
+    if unit == "nat":
+        return f"{value:+.3f} nat"
+    return f"{value:,.4g} {unit}" if unit in {"MB", "ms", "s"} else f"{value:g}"
 
 
 def bound_words(criterion: Criterion) -> str:
@@ -55,6 +57,9 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
         return f"What had to be kept is damaged: {'; '.join(f'{c.title}, {c.found}' for c in missed)}."
     if reason == Reason.ORIGINAL:
         return "This file is the base itself, byte for byte: nothing was unlearned in it, whatever its numbers say."
+    if reason == Reason.OVER_BUDGET:
+        over = [f"{c.title} {c.found}{limit_words(c)}" for c in missed]
+        return f"The file takes more than the policy allows: {'; '.join(over)}."
     if reason == Reason.DOUBTED:
         return "The server's numbers are not those of this file: what is measured may be another one."
     if reason == Reason.ELSEWHERE:
@@ -90,6 +95,11 @@ def next_steps(
                 steps.append("Export with more bits or an importance matrix (--imatrix): quantizing costs too much.")
             if missed & {"unlearning-cost", "accuracy"}:
                 steps.append("Unlearn more gently, or with more retain data: unlearning costs too much.")
+        elif reason == Reason.OVER_BUDGET:
+            steps.append(
+                "Export to a format with fewer bits or take a smaller base; raise [budget] in the policy only if the "
+                "device has the room."
+            )
         elif reason == Reason.STAYED:
             steps.append("Ship this very file: the report names its sha256.")
         elif reason == Reason.ORIGINAL:

@@ -16,7 +16,7 @@ from edgeproof.contracts.survival import parse_survival
 from edgeproof.eval.baselines.file import choose_baseline, load_baselines
 from edgeproof.eval.baselines.fit import check_match, record_command
 from edgeproof.eval.baselines.sources import check_sources
-from edgeproof.eval.measurement import Measurement, ModelSource, ProbeScore, Sampling
+from edgeproof.eval.measurement import Measurement, ModelSource, ProbeScore, Resources, Sampling
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.disclosure import probe_digests
@@ -44,7 +44,7 @@ NAMED = 5
 class ArtifactDigests(NamedTuple):
     """Current digests of the artifact: of the whole (as in the gate), its files, and its manifest (or None).
 
-    `bytes` is the size of its files together.
+    `bytes` is the size of its files together, `largest` that of the largest; None if unknown.
     `survival` is the manifest's survival map. `format` is the format that the file declares, None if unknown; `rounds`
     is whether its products round activations, so that the report must also have a computation without rounding;
     `original_context` is where its long rope factors begin, None if it has one set of factors.
@@ -62,6 +62,7 @@ class ArtifactDigests(NamedTuple):
     original_context: int | None = None
     prompt_digest: str | None = None
     sources: Sources | None = None
+    largest: int | None = None
 
 
 class Inputs(NamedTuple):
@@ -137,6 +138,7 @@ def _measurement(report: Mapping[str, Any], baseline: Baseline) -> Measurement:
         backend=dict(report["backend"]),
         scores=scores,
         sampling=None if drawn is None else Sampling(drawn["count"], drawn["temperature"], drawn["seed"]),
+        resources=None if "resources" not in report else Resources(**report["resources"]),
     )
 
 

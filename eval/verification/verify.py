@@ -123,6 +123,11 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
         yield "artifact: the report lists other files than those that its digest is of"
     elif recorded["bytes"] != found.bytes:
         yield f"artifact: it has {found.bytes} bytes, the report says {recorded['bytes']}"
+    taken = report.get("resources")
+    if taken is not None and taken["file_bytes"] != found.bytes:
+        yield f"report: its budget is of {taken['file_bytes']} bytes, the artifact has {found.bytes}"
+    if taken is not None and found.largest is not None and taken["largest_file_bytes"] != found.largest:
+        yield f"report: its budget is of a largest file of {taken['largest_file_bytes']} bytes, it has {found.largest}"
     if recorded["manifest_sha256"] != found.manifest_sha256:
         yield _differs("manifest beside the artifact", recorded["manifest_sha256"], found.manifest_sha256)
     elif survival_of(report) != found.survival:

@@ -20,6 +20,7 @@ class Whole(NamedTuple):
         files: name and sha256 of every file.
         each: sha256 of the artifact, and of the LoRA.
         bytes: size of all files together.
+        largest: size of the largest of them.
 
     """
 
@@ -27,6 +28,7 @@ class Whole(NamedTuple):
     files: tuple[tuple[str, str], ...]
     each: tuple[str, ...]
     bytes: int
+    largest: int
 
 
 def digest_whole(paths: Sequence[Path], names: Sequence[str] = ()) -> Whole:
@@ -50,7 +52,8 @@ def digest_whole(paths: Sequence[Path], names: Sequence[str] = ()) -> Whole:
         for name, (whole, inside) in zip(named, digested, strict=True)
         for file in inside or (whole,)
     )
-    return Whole(sha256, files, each, sum(whole.bytes for whole, _ in digested))
+    largest = max(file.bytes for whole, inside in digested for file in inside or (whole,))
+    return Whole(sha256, files, each, sum(whole.bytes for whole, _ in digested), largest)
 
 
 def refuse_other_bytes(paths: Sequence[Path], before: Whole) -> None:

@@ -89,6 +89,7 @@ def judge_artifact(
     from edgeproof.release.steps.changes import refuse_changed, states
     from edgeproof.release.steps.digests import choose_format, digest_whole, refuse_other_bytes
     from edgeproof.release.steps.kept import KEEPING
+    from edgeproof.release.steps.resources import measure_speed, sizes, with_memory
     from edgeproof.runtime import backend_for, open_backend
     from edgeproof.runtime.llama.rope_factors import rope_factors
 
@@ -115,6 +116,10 @@ def judge_artifact(
         check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))
         info = engine.info
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
+        resources = None
+        if policy.budgeted:
+            # Evidence answers what its job asked, and nothing else.
+            resources = sizes(whole) if backend == "evidence" else measure_speed(engine, whole)
         resumed = kept.keep(engine, whole.sha256) if backend in KEEPING else 0
         began = time.monotonic()
         measurement = measure(
@@ -129,6 +134,8 @@ def judge_artifact(
             on_finding=on_finding,
         )
         seconds = time.monotonic() - began
+        if resources is not None:
+            measurement = replace(measurement, resources=with_memory(resources, engine))
         rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
     precise = None
     long_rope = factors is not None and backend == "llama.cpp"

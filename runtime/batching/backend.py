@@ -15,6 +15,7 @@ from edgeproof.runtime.batching.workers import AnyWorker, Workers
 from edgeproof.runtime.kept.answers import KeptAnswers
 from edgeproof.runtime.kept.journal import HeldError, Journal
 from edgeproof.runtime.opened import TokenizingBackend
+from edgeproof.runtime.process.memory import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,6 +52,10 @@ class BatchingBackend(TokenizingBackend, ABC, Generic[AnyWorker]):
             return Kept(0, "another run of the same uses them now, and this one keeps none")
         self._kept = KeptAnswers(opened)
         return Kept(opened.taken_up, opened.ignored)
+
+    def peak_memory(self) -> int:
+        """Largest resident set so far of this process, which computes, in bytes."""
+        return peak_memory()
 
     def close(self) -> None:
         """Free the workers' memory; a subclass frees the weights."""

@@ -20,7 +20,7 @@ from edgeproof.runtime.evidence.sealed import open_evidence
 from edgeproof.runtime.evidence.vocabulary import VocabularyOnly
 from edgeproof.runtime.probe.launch import sha256
 from edgeproof.runtime.probe.score import read_score
-from edgeproof.runtime.values import list_at, nonsense, token_at
+from edgeproof.runtime.values import count_at, list_at, nonsense, token_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,6 +70,7 @@ class Replay(VocabularyOnly):
                 next_step="judge the file that the job was written for",
             )
         described = Described(opened.header, opened.summary, given.content["compute"])
+        self._peak_memory = count_at(opened.header["usage"].get("peak_rss"), "the peak memory")
         self._full = opened.header["engine"]["name"] == "probe"
         self._answers = opened.answers
         self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
@@ -82,6 +83,10 @@ class Replay(VocabularyOnly):
             unscored=described.unscored,
             options={**described.options, "job": given.id},
         )
+
+    def peak_memory(self) -> int:
+        """Largest resident set of the program on the device, in bytes, as the evidence tells it."""
+        return self._peak_memory
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Return the device's score of each request."""

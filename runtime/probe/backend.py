@@ -22,7 +22,7 @@ from edgeproof.runtime.probe.launch import sha256
 from edgeproof.runtime.probe.program import Program
 from edgeproof.runtime.probe.score import read_score
 from edgeproof.runtime.tokenizer_digest import read_tokenizer
-from edgeproof.runtime.values import list_at, nonsense, table_at, token_at
+from edgeproof.runtime.values import count_at, list_at, nonsense, table_at, token_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,6 +91,11 @@ class Probe(TokenizingBackend):
         except BaseException:
             self.close()
             raise
+
+    def peak_memory(self) -> int:
+        """Largest resident set so far of the probe program, in bytes."""
+        usage = table_at(self._program.ask({"usage": True}).get("usage"), "the probe's usage")
+        return count_at(usage.get("peak_rss"), "the probe's peak memory")
 
     def finish(self) -> None:
         """Tell the probe that the run is complete: no other run takes its answers up."""

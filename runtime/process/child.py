@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from edgeproof.contracts.backend import FinishingBackend, KeepingBackend, StreamingBackend
+from edgeproof.contracts.backend import FinishingBackend, KeepingBackend, StreamingBackend, WeighingBackend
 from edgeproof.contracts.errors import BackendError, EdgeproofError, UnsupportedError
 from edgeproof.runtime.process import packing
 from edgeproof.runtime.process.wire import Message, encode, receive
@@ -142,6 +142,9 @@ def _answer(backend: Backend, message: Message, serving: Serving) -> None:
             raise UnsupportedError(f"the backend {backend.info.backend} keeps no answers", next_step="run it without")
         journal, secret = Path(str(fields["journal"])), bytes.fromhex(str(fields["secret"]))
         serving.send(Message("done", backend.keep(journal, str(fields["origin"]), secret)._asdict()))
+    elif message.kind == "peak_memory":
+        peak = backend.peak_memory() if isinstance(backend, WeighingBackend) else None
+        serving.send(Message("done", {"peak": peak}))
     elif message.kind == "finish":
         if isinstance(backend, FinishingBackend):
             backend.finish()

@@ -126,6 +126,12 @@ class ChildBackend(OpenedBackend):
         assert isinstance(answers, int)
         return Kept(answers, str(ignored))
 
+    def peak_memory(self) -> int | None:
+        """Largest resident set so far of the process that computes, in bytes; None where the backend cannot tell."""
+        peak = self._ask(Message("peak_memory", {}))["peak"]
+        assert peak is None or isinstance(peak, int)
+        return peak
+
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
         """Score each request; all are checked before the first is computed."""
         check_scores(requests, self._info.context_length, self._info.vocabulary)

@@ -21,6 +21,7 @@ final class Chat {
     private static final long PATIENCE_MILLIS = 240_000;
 
     private final Programs programs;
+    private final int threads;
     private Computer model;
     private int closed;
     private boolean busy;
@@ -28,8 +29,9 @@ final class Chat {
     private String reply = "";
     private String error = "";
 
-    Chat(Programs programs) {
+    Chat(Programs programs, int threads) {
         this.programs = programs;
+        this.threads = threads;
     }
 
     /** What the page shows; null where the model has no chat. */
@@ -106,7 +108,7 @@ final class Chat {
             }
             before = closed;
         }
-        Computer fresh = ProbeComputer.open(programs, file, null, "chat", 0, PATIENCE_MILLIS, new Beat() {
+        Computer fresh = ProbeComputer.open(programs, file, null, "chat", threads, PATIENCE_MILLIS, new Beat() {
             @Override
             public void beat() {}
         });

@@ -30,17 +30,20 @@ final class Session {
     final Store store;
     private final Programs programs;
     private final Phone phone;
+    private final int threads;
     private final Chat chat;
     private final Screen screen = new Screen();
     private Job job;
     private JobRun run;
     private boolean taking;
 
-    Session(Store store, Programs programs, Phone phone) {
+    /** @param threads that compute; 0 lets the probe choose */
+    Session(Store store, Programs programs, Phone phone, int threads) {
         this.store = store;
         this.programs = programs;
         this.phone = phone;
-        this.chat = new Chat(programs);
+        this.chat = new Chat(programs, threads);
+        this.threads = threads;
     }
 
     /** Opens the job that came last, if any. */
@@ -84,6 +87,11 @@ final class Session {
     /** Whether a run can start. */
     synchronized boolean ready() {
         return job != null && !taking && store.files.model(job).length() == job.artifact.bytes;
+    }
+
+    /** Whether a file is being copied. */
+    synchronized boolean taking() {
+        return taking;
     }
 
     /** The job whose evidence is there, or null. */
@@ -167,6 +175,7 @@ final class Session {
             }
             chat.close();
             started = new JobRun(job, store.files, phone, screen.listener(job));
+            started.setThreads(threads);
             run = started;
         }
         background("run", new Runnable() {

@@ -19,7 +19,7 @@ final class Sessions {
         if (session == null) {
             Context app = context.getApplicationContext();
             Programs programs = Programs.in(new File(app.getApplicationInfo().nativeLibraryDir));
-            final Session made = new Session(new Store(app.getFilesDir()), programs, new AndroidPhone(app));
+            final Session made = new Session(new Store(app.getFilesDir()), programs, new AndroidPhone(app), 0);
             session = made;
             new Thread("restore") {
                 @Override

@@ -7,9 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from edgeproof.contracts.progress import duration
 from edgeproof.contracts.visible import message_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from rich.progress import Progress as RichProgress
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 FORESEEABLE = 0.05
 """Below this share of the work, no time left is foretold."""
 
-LINE_SECONDS = 10.0
-"""Where there is no terminal: at most one line in this time, so that a CI log stays short."""
+LINE_SECONDS = 15.0
+"""Where there is no terminal: one line in this time, so that a log shows that work goes on, and stays short."""
 
 
 class Terminal:
@@ -33,6 +35,9 @@ class Terminal:
         self._lock = threading.Lock()
         self._name, self._unit, self._total, self._done = "", "", 0, 0
         self._began = self._said = 0.0
+        self._left: Callable[[], float | None] = lambda: None
+        self._closing = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="edgeproof progress", daemon=True)
 
     def __enter__(self) -> Self:
         """Open the bar where a terminal is there to see it."""
@@ -45,15 +50,19 @@ class Terminal:
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f} %  {task.fields[rate]}"),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
                 console=Console(stderr=True),
             )
             self._bar.start()
+        if not self.quiet:
+            self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the bar."""
+        self._closing.set()
         if kind is None:
             self._close_line()
         if self._bar is not None:
@@ -67,7 +76,14 @@ class Terminal:
         if self._bar is not None:
             if self._task is not None:
                 self._bar.update(self._task, completed=self._bar.tasks[self._task].total or 0)
-            self._task = self._bar.add_task(task, total=total, rate="")
+            self._task = self._bar.add_task(task, total=total, rate="", left="")
+
+    def foresee(self, message: str, left: Callable[[], float | None]) -> None:
+        """Say how much there is to do, and from now on how long it still takes, over all tasks."""
+        self._left = left
+        if not self.quiet:
+            self._close_line()
+            self._print(message)
 
     def advance(self, done: int) -> None:
         """Count `done` more units."""
@@ -75,12 +91,33 @@ class Terminal:
             self._done += done
             now = time.monotonic()
             if self._bar is not None and self._task is not None:
-                self._bar.update(self._task, advance=done, rate=self._rate(now))
-            elif not self.quiet and now - self._said >= LINE_SECONDS:
-                self._said = now
-                share = self._done / self._total if self._total else 0.0
-                left = f", {(now - self._began) * (1 - share) / share:.0f} s left" if share >= FORESEEABLE else ""
-                self._print(f"{self._name}: {share:.0%}, {self._rate(now)}{left}")
+                self._bar.update(self._task, advance=done, rate=self._rate(now), left=self._in_all())
+            else:
+                self._say(now)
+
+    def _tick(self) -> None:
+        """Say that work goes on, also while no unit is done."""
+        while not self._closing.wait(LINE_SECONDS):
+            with self._lock:
+                if self._bar is not None and self._task is not None:
+                    self._bar.update(self._task, left=self._in_all())
+                elif self._name:
+                    self._say(time.monotonic())
+
+    def _say(self, now: float) -> None:
+        """Print a line where the last one was long ago."""
+        if self.quiet or not self._name or now - self._said < LINE_SECONDS:
+            return
+        self._said = now
+        share = self._done / self._total if self._total else 0.0
+        left = self._in_all()
+        if not left and share >= FORESEEABLE:
+            left = f"about {duration((now - self._began) * (1 - share) / share)} left"
+        self._print(f"{self._name}: {share:.0%}, {self._rate(now)}" + (f"; {left}" if left else ""))
+
+    def _in_all(self) -> str:
+        left = self._left()
+        return "" if left is None else f"in all about {duration(left)} left"
 
     def finish(self) -> None:
         """End the running task: what is said next is not part of it."""

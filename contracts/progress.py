@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Progress(Protocol):
@@ -19,6 +22,14 @@ class Progress(Protocol):
 
     def warn(self, message: str) -> None:
         """Show a warning that does not stop the job."""
+
+
+@runtime_checkable
+class Foreseeing(Progress, Protocol):
+    """A listener that also hears how long a whole command takes."""
+
+    def foresee(self, message: str, left: Callable[[], float | None]) -> None:
+        """Show how much there is to do. `left` returns the seconds that remain, over all tasks; None if not known."""
 
 
 def no_beat() -> None:
@@ -52,6 +63,16 @@ class Recording:
         self.listener: Progress = Silent() if listener is None else listener
         self.warnings: list[str] = []
 
+    @property
+    def foreseeing(self) -> bool:
+        """Whether the other listener hears how long a command takes."""
+        return isinstance(self.listener, Foreseeing)
+
+    def foresee(self, message: str, left: Callable[[], float | None]) -> None:
+        """Pass it on to a listener that hears it."""
+        if isinstance(self.listener, Foreseeing):
+            self.listener.foresee(message, left)
+
     def start(self, task: str, total: int, unit: str) -> None:
         """Pass it on."""
         self.listener.start(task, total, unit)
@@ -68,3 +89,11 @@ class Recording:
         """Keep it and pass it on."""
         self.warnings.append(message)
         self.listener.warn(message)
+
+
+def duration(seconds: float) -> str:
+    """Return a rounded time: "40 s", "6 min", "2 h 10 min"."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.file_sets import NEW
-from edgeproof.contracts.progress import Recording
+from edgeproof.contracts.progress import Recording, Silent
 from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.artifact.manifest import Manifest, Source, digest_source, write_manifest
@@ -131,6 +131,38 @@ def export(
             exported.append(Exported(form.name, path, manifest, targets.lora))
         publish(scratch, targets.paths, force=force)
     return tuple(exported)
+
+
+def refuse_unfit(
+    base: Path,
+    adapters: Sequence[Path],
+    formats: Sequence[str],
+    scratch: Path,
+    options: ExportOptions,
+    *,
+    texts: Sequence[str] = (),
+) -> None:
+    """Refuse what `export` refuses before it reads a weight; with a converter or builder of the user's, do nothing.
+
+    Args:
+        base: as for `export`.
+        adapters: as for `export`.
+        formats: as for `export`.
+        scratch: an empty folder.
+        options: as for `export`.
+        texts: as for `export`.
+
+    Raises:
+        EdgeproofError: as for `export`.
+
+    """
+    chosen = [find_format(name) for name in dict.fromkeys(formats)]
+    refuse_contradictions(base, adapters, chosen, options)
+    if options.converter is not None or options.onnx_builder:
+        return
+    opened = open_base(base, {form.kind for form in chosen}, texts=texts, allow_requantize=options.allow_requantize)
+    loaded = [load_adapter(path) for path in adapters]
+    plan_export(Inputs(base, opened, loaded, chosen, options, texts), scratch, Silent())
 
 
 @contextmanager

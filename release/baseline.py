@@ -20,9 +20,10 @@ from edgeproof.release.steps.arguments import (
     export_options,
     pack_identity,
 )
+from edgeproof.release.steps.course import Course
 from edgeproof.release.steps.criteria import pack_texts
 from edgeproof.release.steps.kept import Keeping
-from edgeproof.release.steps.measure_baseline import measure_baseline
+from edgeproof.release.steps.measure_baseline import Asking, measure_baseline, models_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -122,7 +123,7 @@ def record_baseline(
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.packs.surfaces import unasked
     from edgeproof.eval.verdict.policy import Policy, read_policy
-    from edgeproof.export.pipeline import export
+    from edgeproof.export.pipeline import export, refuse_unfit
 
     given = dict(locals())
     words = equivalent_command(record_baseline, "baseline", given) if command is None else tuple(command)
@@ -160,17 +161,21 @@ def record_baseline(
     references = {"gguf": float, "onnx": "onnx-fp32"}
     baselines: list[Baseline] = []
     kept = Keeping(pack, sampling, {}, listener)
+    asking = Asking(pack, sampling, threads, kept, Course(listener))
+    by_kind = {kind: [name for name in formats if name.startswith(f"{kind}-")] for kind in references}
+    kinds = list(dict.fromkeys(name.partition("-")[0] for name in formats))
     with _scratch_beside(out) as folder:
-        for kind in dict.fromkeys(name.partition("-")[0] for name in formats):
-            ours = [name for name in formats if name.startswith(f"{kind}-")]
+        check = folder / "check"
+        check.mkdir()
+        wanted = [references[kind] for kind in kinds] + list(formats)
+        refuse_unfit(merged_from, adapters, wanted, check, export_options(given), texts=pack_texts(pack))
+        for number, kind in enumerate(kinds, start=1):
+            ours = by_kind[kind]
             plain = write(base, (), (references[kind], *ours), folder / kind / "base")
             (merged,) = write(merged_from, adapters, (references[kind],), folder / kind / "merged")
             full = unlearned is not None
-            baselines.append(
-                measure_baseline(
-                    pack, plain, merged, ours, sampling, full=full, threads=threads, kept=kept, progress=listener
-                )
-            )
+            later = [one for more in kinds[number:] for one in models_asked(references[more], by_kind[more])]
+            baselines.append(measure_baseline(asking, plain, merged, ours, full=full, later=later))
     save_baselines(baselines, out, force=force, signing_key=signing_key)
     kept.done()
     return BaselineResult(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.progress import Recording, no_beat
 from edgeproof.release.steps.arguments import as_format, as_path, equivalent_command
+from edgeproof.release.steps.course import Course
 from edgeproof.release.steps.criteria import Criteria, Judging, read_criteria
 from edgeproof.release.steps.judge_artifact import Candidate, judge_artifact
 from edgeproof.release.steps.kept import Keeping
@@ -114,11 +115,21 @@ def gate_all(
     bound = {"baseline": criteria.baseline_sha256}
     kept = Keeping(criteria.pack, criteria.policy.sampling, bound, listener)
     gated = []
-    for candidate, folder in zip(candidates, folders, strict=True):
+    course = Course(listener)
+    names = [candidate.artifact.name for candidate in candidates]
+    for number, (candidate, folder) in enumerate(zip(candidates, folders, strict=True), start=1):
         heard: dict[tuple[str, str], str] = {}
         with pinned(candidate.paths) as held:
             judgement, artifact = judge_artifact(
-                candidate, held, criteria, answers=heard, kept=kept, progress=listener, on_finding=on_finding, beat=beat
+                candidate,
+                held,
+                criteria,
+                answers=heard,
+                kept=kept,
+                course=course,
+                later=names[number:],
+                on_finding=on_finding,
+                beat=beat,
             )
         reports: tuple[Path, ...] = ()
         created = datetime.now(UTC)

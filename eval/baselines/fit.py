@@ -35,6 +35,21 @@ def check_match(
         BaselineError: names what differs, with the first digits of both digests, and the command to record it again.
 
     """
+    check_pack(baseline, pack, format_name=format_name)
+    _refuse_other(
+        "tokenizer", baseline.tokenizer_digest, tokenizer_digest, record_command(format_name, baseline.sources)
+    )
+    if prompt_digest is not None:
+        check_prompt(prompt_digest, baseline.prompt_digest, "the artifact")
+
+
+def check_pack(baseline: Baseline, pack: Pack, *, format_name: str) -> None:
+    """Refuse a baseline of another pack, without this format, or of an older version: what no artifact is needed for.
+
+    Raises:
+        BaselineError: as for `check_match`.
+
+    """
     again = record_command(format_name, baseline.sources)
     if not baseline.prompt_digest:
         raise BaselineError(
@@ -42,16 +57,7 @@ def check_match(
             "tokens and pre-tokenizer",
             next_step=f"record it again: {again}",
         )
-    for what, recorded, found in (
-        ("pack", baseline.pack_digest, pack.digest),
-        ("tokenizer", baseline.tokenizer_digest, tokenizer_digest),
-    ):
-        if recorded != found:
-            raise BaselineError(
-                _other(what, recorded, found), next_step=f"use the {what} of the baseline, or record it again: {again}"
-            )
-    if prompt_digest is not None:
-        check_prompt(prompt_digest, baseline.prompt_digest, "the artifact")
+    _refuse_other("pack", baseline.pack_digest, pack.digest, again)
     asked = (pack.facts(), pack.surface_names(), pack.kinds(), pack.asked_twice())
     if (baseline.probes, baseline.surfaces, baseline.kinds, baseline.asked_twice) != asked:
         raise BaselineError(
@@ -106,5 +112,9 @@ def backend_differences(then: Mapping[str, str], now: Mapping[str, str]) -> tupl
     )
 
 
-def _other(what: str, recorded: str, found: str) -> str:
-    return f"the baseline was recorded with another {what}: {recorded[:_HEAD]}… there, {found[:_HEAD]}… here"
+def _refuse_other(what: str, recorded: str, found: str, again: str) -> None:
+    if recorded != found:
+        raise BaselineError(
+            f"the baseline was recorded with another {what}: {recorded[:_HEAD]}… there, {found[:_HEAD]}… here",
+            next_step=f"use the {what} of the baseline, or record it again: {again}",
+        )

@@ -64,7 +64,7 @@ def ignorance_levels(
     """
     listener = Silent() if progress is None else progress
     asks = encode_pack(pack, backend, carriers=carriers)
-    plans = _plans([a for a in asks if a.probe.role == Role.FORGET and a.surface.kind in RECOVERY_KINDS])
+    plans = _plans(asks)
     requests: list[tuple[ScoreRequest, str]] = []
     for plan in plans:
         if plan.own:
@@ -89,7 +89,13 @@ def ignorance_levels(
     return levels
 
 
-def _plans(asks: list[Ask]) -> list[_Plan]:
+def ignorance_requests(asks: Sequence[Ask]) -> int:
+    """Return the number of scores that `ignorance_levels` asks for."""
+    return sum(plan.own + len(plan.others) for plan in _plans(asks))
+
+
+def _plans(asks: Sequence[Ask]) -> list[_Plan]:
+    asks = [ask for ask in asks if ask.probe.role == Role.FORGET and ask.surface.kind in RECOVERY_KINDS]
     groups: dict[tuple[str, ...], dict[str, Ask]] = {}
     for ask in asks:
         groups.setdefault((ask.surface.name, *ask.probe.kin), {})[ask.probe.id] = ask

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from edgeproof.contracts.progress import Progress
+    from edgeproof.contracts.backend import Backend
     from edgeproof.contracts.survival import AdapterSurvival
-    from edgeproof.eval.measurement import Finding, Measurement, ModelSource
+    from edgeproof.eval.measurement import Baseline, Finding, Measurement, ModelSource
     from edgeproof.eval.verdict.judgement import Judgement
+    from edgeproof.release.steps.course import Course
     from edgeproof.release.steps.criteria import Criteria
     from edgeproof.release.steps.kept import Keeping
 
@@ -66,7 +67,8 @@ def judge_artifact(
     *,
     answers: dict[tuple[str, str], str],
     kept: Keeping,
-    progress: Progress,
+    course: Course,
+    later: Sequence[str] = (),
     on_finding: Callable[[Finding], None] | None = None,
     beat: Callable[[], None] = no_beat,
 ) -> tuple[Judgement, Described]:
@@ -74,12 +76,10 @@ def judge_artifact(
 
     `held` are the candidate's paths as `pinned` gives them: what is hashed is what the engine opens. An engine
     elsewhere, which knows the file by its name, gets the paths themselves. Greedy answers are put into `answers`, by
-    probe id and surface; `kept` keeps all answers for the next run, should this one be stopped. `beat` is that of
-    `open_backend`.
+    probe id and surface; `kept` keeps all answers for the next run, should this one be stopped; `course` hears the
+    progress. `later` names the artifacts that are judged after this one. `beat` is that of `open_backend`.
     """
-    from edgeproof.eval.baselines.file import choose_baseline
-    from edgeproof.eval.baselines.fit import backend_differences, check_match, record_command
-    from edgeproof.eval.baselines.sources import check_sources, read_sources
+    from edgeproof.eval.baselines.fit import backend_differences, check_match
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.measuring.measure import measure, measure_again
     from edgeproof.eval.report.survival import read_survival
@@ -88,6 +88,7 @@ def judge_artifact(
     from edgeproof.export.artifact.manifest import manifest_path, read_provenance
     from edgeproof.release.steps.changes import refuse_changed, states
     from edgeproof.release.steps.digests import choose_format, digest_whole, refuse_other_bytes
+    from edgeproof.release.steps.fitting import fitting_baseline, refuse_unfit
     from edgeproof.release.steps.kept import KEEPING
     from edgeproof.release.steps.resources import measure_speed, sizes, with_memory
     from edgeproof.runtime import backend_for, open_backend
@@ -105,16 +106,18 @@ def judge_artifact(
     manifests = [read_provenance(path, digest) for path, digest in zip(paths, whole.each, strict=True)]
     for path, manifest in zip(paths, manifests, strict=True):
         if manifest is None:
-            progress.warn(f"{path.name} has no manifest beside it: provenance unknown")
+            course.warn(f"{path.name} has no manifest beside it: provenance unknown")
     manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(candidate.artifact))
     survival = read_survival(manifests[0])
     factors = rope_factors(artifact)
+    long_rope = factors is not None and backend == "llama.cpp"
+    again = "long rope factors" if long_rope else "float activations"
+    refuse_unfit(criteria, backend, format_name, manifests)
     with open_backend(
         backend, artifact, lora=lora, threads=judging.threads, engine=judging.engine, job=judging.job, beat=beat
     ) as engine:
-        baseline = choose_baseline(criteria.baselines, engine.info.backend, format_name=format_name)
-        check_sources(baseline.sources, read_sources(manifests), again=record_command(format_name, baseline.sources))
         info = engine.info
+        baseline = fitting_baseline(criteria, info.backend, format_name, manifests)
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
         resources = None
         if policy.budgeted:
@@ -122,12 +125,16 @@ def judge_artifact(
             resources = sizes(whole) if backend == "evidence" else measure_speed(engine, whole)
         resumed = kept.keep(engine, whole.sha256) if backend in KEEPING else 0
         began = time.monotonic()
+        rounds = info.options.get("accuracy_level", "none") not in {"none", "0"}
+        twice = again if rounds or long_rope else None
+        names = (candidate.artifact.name, *later)
+        _foresee(criteria, engine, baseline, course, names, twice=twice, timed=backend in KEEPING, resumed=resumed)
         measurement = measure(
             pack,
             engine,
             label="artifact",
             artifact_sha256=whole.sha256,
-            progress=progress,
+            progress=course,
             carriers=baseline.carriers,
             sampling=policy.sampling,
             on_answer=lambda probe, surface, text: answers.__setitem__((probe.id, surface.name), text),
@@ -136,9 +143,7 @@ def judge_artifact(
         seconds = time.monotonic() - began
         if resources is not None:
             measurement = replace(measurement, resources=with_memory(resources, engine))
-        rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
-    precise = None
-    long_rope = factors is not None and backend == "llama.cpp"
+    precise, more_resumed = None, 0
     if rounds or long_rope:
         with open_backend(
             backend,
@@ -149,25 +154,27 @@ def judge_artifact(
             long_rope=long_rope,
             beat=beat,
         ) as engine:
-            resumed += kept.keep(engine, whole.sha256)
+            more_resumed = kept.keep(engine, whole.sha256)
+            course.resume(more_resumed)
             precise = measure_again(
                 pack,
                 engine,
                 measurement,
-                label="long rope factors" if long_rope else "float activations",
-                progress=progress,
+                label=again,
+                progress=course,
                 carriers=baseline.carriers,
                 greedy_too=long_rope,
             )
     refuse_changed(watched, before, done="probed", again="gate")
     refuse_other_bytes(held, whole)
+    resumed += more_resumed
     if resumed:
         measurement, precise = _resumed(measurement, resumed), precise and _resumed(precise, resumed)
     base = None if baseline.sources is None else baseline.sources.base
     described = Described(whole.files, whole.bytes, manifest_sha256, survival, base, seconds)
     recorded = baseline.base_in_format[format_name].backend
     for key, then, now in backend_differences(recorded, measurement.backend):
-        progress.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")
+        course.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")
     if precise is not None:
         return judge_both(measurement, precise, baseline, policy, format=format_name), described
     if factors is not None:
@@ -180,3 +187,34 @@ def judge_artifact(
 def _resumed(measurement: Measurement, answers: int) -> Measurement:
     """Record how many answers an interrupted run had given."""
     return replace(measurement, backend={**measurement.backend, RESUMED: str(answers)})
+
+
+def _foresee(
+    criteria: Criteria,
+    engine: Backend,
+    baseline: Baseline,
+    course: Course,
+    names: Sequence[str],
+    *,
+    twice: str | None,
+    timed: bool,
+    resumed: int,
+) -> None:
+    """Tell how much will be asked of the artifacts `names`, and refuse a pack that cannot be asked of the first.
+
+    `twice` labels a second computation of each; with `timed` a few answers are timed, unless some are there already.
+    """
+    from edgeproof.eval.measuring.forecast import forecast
+    from edgeproof.release.steps.course import steps
+
+    pack, carriers = criteria.pack, baseline.carriers
+    found = forecast(pack, engine, carriers=carriers, sampling=criteria.policy.sampling)
+    more = forecast(pack, engine, carriers=carriers, sampling=None, again=True) if twice else None
+    coming = []
+    for name in names:
+        coming += steps("artifact", name, found)
+        if twice and more is not None:
+            coming += steps(twice, name, more)
+    if timed and not resumed:
+        course.time(engine, found)
+    course.foresee(coming, resumed=resumed)

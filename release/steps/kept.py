@@ -60,7 +60,7 @@ class Keeping:
     def keep(self, engine: Backend, artifact_sha256: str) -> int:
         """Let `engine`, which has the artifact loaded, keep its answers; return how many are there already."""
         info = engine.info
-        if info.backend not in KEEPING or not isinstance(engine, KeepingBackend):
+        if not self.keeps(engine) or not isinstance(engine, KeepingBackend):
             return 0
         facts = {"artifact": artifact_sha256, **self._bound, **info._asdict(), "options": dict(info.options)}
         origin = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -71,6 +71,10 @@ class Keeping:
             self._progress.warn(f"the answers kept in {file} are not used: {found.ignored}")
         self.taken_up += found.answers
         return found.answers
+
+    def keeps(self, engine: Backend) -> bool:
+        """Whether the answers of this engine are kept."""
+        return engine.info.backend in KEEPING
 
     def done(self) -> None:
         """Remove the answers: the command is complete."""

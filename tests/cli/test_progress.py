@@ -36,17 +36,51 @@ def test_a_log_gets_one_line_a_task_with_its_rate(clock, capsys):
     ]
 
 
-def test_a_long_task_says_every_ten_seconds_how_long_it_still_takes(clock, capsys):
+def test_a_long_task_says_every_fifteen_seconds_how_long_it_still_takes(clock, capsys):
     with Terminal() as terminal:
         terminal.start("scores", 100, "answers")
-        for _ in range(25):
+        for _ in range(35):
             clock.now += 1
             terminal.advance(1)
     assert capsys.readouterr().err.splitlines() == [
-        "scores: 10%, 1.0 answers/s, 90 s left",
-        "scores: 20%, 1.0 answers/s, 80 s left",
-        "scores: done in 25.0 s (1.0 answers/s)",
+        "scores: 15%, 1.0 answers/s; about 85 s left",
+        "scores: 30%, 1.0 answers/s; about 70 s left",
+        "scores: done in 35.0 s (1.0 answers/s)",
     ]
+
+
+def test_a_line_comes_while_no_unit_is_done(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
+    said = ""
+    with Terminal() as terminal:
+        terminal.start("scores", 100, "answers")
+        while "scores: 0%" not in said:
+            said += capsys.readouterr().err
+
+
+def test_what_is_foreseen_is_told_first_and_the_time_left_over_all_tasks(clock, capsys):
+    with Terminal() as terminal:
+        terminal.foresee("300 answers of a.gguf: about 5 min", lambda: 290.0)
+        terminal.start("a.gguf: scores", 100, "answers")
+        clock.now += 15
+        terminal.advance(15)
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "300 answers of a.gguf: about 5 min",
+        "a.gguf: scores: 15%, 1.0 answers/s; in all about 5 min left",
+    ]
+
+
+def test_a_terminal_shows_the_time_left_over_all_tasks(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    with Terminal() as terminal:
+        terminal.foresee("300 answers", lambda: 7800.0)
+        terminal.start("scores", 10, "answers")
+        terminal.advance(10)
+    shown = capsys.readouterr().err
+    assert "300 answers" in shown
+    assert "in all about 2 h 10 min left" in shown
 
 
 def test_a_finished_task_is_not_told_again(clock, capsys):

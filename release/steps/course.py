@@ -128,6 +128,10 @@ class Course:
                 running.began, running.computed = time.monotonic(), 0
         self.listener.advance(done)
 
+    def say(self, message: str) -> None:
+        """Pass it on."""
+        self.listener.say(message)
+
     def warn(self, message: str) -> None:
         """Pass it on."""
         self.listener.warn(message)

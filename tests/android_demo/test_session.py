@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from edgeproof_tests.android_demo import screens
 from edgeproof_tests.android_demo.tiny_job import MARK, tiny_job
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def test_a_person_opens_a_job_and_a_model_and_runs_it(start, given, clean):
     app = start()
     empty = app("restore")
     assert (empty["model"], empty["ready"], empty["verdict"], empty["run"]) == (None, False, "", "")
+    assert set(empty) == set(screens.RUNNING), "the page is tested with what the app tells"
     opened = app("take", job=True, path=str(given[0]))
     assert opened["model"]["name"] == clean.model.name
     assert (opened["ready"], opened["trouble"]) == (False, "")
@@ -138,8 +140,12 @@ def test_a_person_opens_a_job_and_a_model_and_runs_it(start, given, clean):
     assert [cost["limit"] for cost in done["costs"]] == [0.25, 0.3]
     assert done["computes"] == "CPU, host, 1 threads"
     assert done["peak_rss"] > 0
+    for name in ("leak", "chat", "model"):
+        assert set(done[name]) == set(screens.RUNNING[name])
+    assert set(done["costs"][0]) == set(screens.RUNNING["costs"][0])
     rows = {row["ask"]: row for row in app("rows", **{"from": 0})}
     assert len(rows) == len(clean.content["asks"])
+    assert {tuple(sorted(row)) for row in rows.values()} == {tuple(sorted(screens.ROWS[0]))}
     for ask in rows.values():
         probe = clean.content["probes"][clean.content["asks"][ask["ask"]]["probe"]]
         assert (ask["question"], ask["answer"], ask["role"]) == (probe["question"], probe["answer"], probe["role"])
@@ -306,10 +312,12 @@ def test_doors_refuse_what_names_nothing(start, extras, why):
     assert why in start()("door", extras=extras)["refused"]
 
 
-def test_the_game_loop_has_one_scenario(start):
+def test_the_game_loop_has_one_scenario_and_takes_what_the_lab_brought(start, given):
     app = start()
-    assert app("door", loop=1, folder="/x") == {"job": None, "from": "/x/in"}
-    assert "one scenario" in app("door", loop=2, folder="/x")["refused"]
+    folder = str(given[0].parent)
+    assert app("door", loop=1, folder=folder) == {"job": None, "from": folder}
+    assert "one scenario" in app("door", loop=2, folder=folder)["refused"]
+    assert "no job.json" in app("door", loop=1, folder="/x")["refused"]
 
 
 def test_an_automatic_run_takes_a_folder_and_hands_the_evidence_out(start, given, clean, tmp_path):

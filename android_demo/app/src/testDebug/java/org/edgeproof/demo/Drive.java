@@ -89,7 +89,7 @@ public final class Drive {
     private static Object door(JsonObject asked) throws JsonException {
         try {
             Door door = asked.has("loop")
-                    ? Door.loop(number(asked.values().get("loop")), new File(asked.text("folder")))
+                    ? Door.loop(number(asked.values().get("loop")), new File("/none"), new File(asked.text("folder")))
                     : Door.of(asked.object("extras").values());
             Map<String, Object> told = new LinkedHashMap<>();
             told.put("job", door.job);

@@ -88,6 +88,11 @@ BYTES = stack(
         help="Give onnx-int4 llama.cpp's Q4_0 codes and scales: the same 4-bit weights as gguf-q4_0.",
     ),
     click.option(
+        "--small-embedding",
+        is_flag=True,
+        help="Store an untied token embedding of an ONNX folder in 4 or 8 bits, not in float32 as the builder does.",
+    ),
+    click.option(
         "--onnx-builder",
         is_flag=True,
         help="For architectures not built in: your installed onnxruntime-genai builds the ONNX folder from the merge.",

@@ -27,8 +27,8 @@ class OpenWriter(Protocol):
     """Opens a writer of one format from the description of its kind.
 
     `imatrix` and `overrides` apply to GGUF, and are refused or ignored there as llama.cpp's tools do; `shared_scales`
-    gives onnx-int4 llama.cpp's codes. The finished artifact is left in the folder `inside`, for the caller to rename;
-    without one it is named `target` at once.
+    gives onnx-int4 llama.cpp's codes, `small_embedding` an untied table of an ONNX folder few bits. The finished
+    artifact is left in the folder `inside`, for the caller to rename; without one it is named `target` at once.
     """
 
     def __call__(
@@ -40,6 +40,7 @@ class OpenWriter(Protocol):
         imatrix: Imatrix | None = None,
         overrides: Sequence[str] = (),
         shared_scales: bool = False,
+        small_embedding: bool = False,
         inside: Path | None = None,
         force: bool = False,
     ) -> Writer:
@@ -81,6 +82,7 @@ def _gguf(
     imatrix: Imatrix | None = None,
     overrides: Sequence[str] = (),
     shared_scales: bool = False,  # noqa: ARG001 (these scales are llama.cpp's already)
+    small_embedding: bool = False,  # noqa: ARG001 (it is small already)
     inside: Path | None = None,
     force: bool = False,
 ) -> Writer:
@@ -100,6 +102,7 @@ def _onnx(
     imatrix: Imatrix | None = None,  # noqa: ARG001 (a GGUF beside it may have one)
     overrides: Sequence[str] = (),  # noqa: ARG001 (the same)
     shared_scales: bool = False,
+    small_embedding: bool = False,
     inside: Path | None = None,
     force: bool = False,
 ) -> Writer:
@@ -108,7 +111,15 @@ def _onnx(
     from edgeproof.export.onnx.writer import OnnxWriter
 
     assert not isinstance(description, ModelDescription)
-    return OnnxWriter(description, target, format.scheme, shared_scales=shared_scales, inside=inside, force=force)
+    return OnnxWriter(
+        description,
+        target,
+        format.scheme,
+        shared_scales=shared_scales,
+        small_embedding=small_embedding,
+        inside=inside,
+        force=force,
+    )
 
 
 FORMATS: Mapping[str, Format] = {

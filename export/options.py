@@ -27,6 +27,7 @@ class ExportOptions:
         allow_requantize: accept a quantized GGUF as base.
         unmerged: quantize the base only and write the adapters as a GGUF LoRA beside it.
         shared_scales: give onnx-int4 llama.cpp's Q4_0 codes and scales, so that it equals gguf-q4_0 numerically.
+        small_embedding: store an untied embedding table in ONNX with few bits, as a tied one is.
         onnx_builder: use the installed onnxruntime-genai builder for ONNX formats of unsupported families.
         name: the model's name in metadata and file names; the base's name if empty.
 
@@ -38,6 +39,7 @@ class ExportOptions:
     allow_requantize: bool = False
     unmerged: bool = False
     shared_scales: bool = False
+    small_embedding: bool = False
     onnx_builder: bool = False
     name: str = ""
 
@@ -83,6 +85,11 @@ def refuse_contradictions(
             "--shared-scales takes llama.cpp's plain Q4_0 codes; with --imatrix the GGUF file has others",
             next_step="leave one of the two out",
         )
+    if options.small_embedding and (onnx is None or options.onnx_builder):
+        raise UsageError(
+            "--small-embedding concerns ONNX folders that are written here, and none was asked for",
+            next_step="leave it out: GGUF files have a small embedding",
+        )
     if options.converter is not None and base.is_file():
         raise UsageError(f"--converter turns a Hugging Face folder into a GGUF, and {base} is a file")
     if all(form.kind == "onnx" for form in formats):
@@ -100,6 +107,7 @@ def recorded(options: ExportOptions) -> dict[str, object]:
         "allow_requantize": options.allow_requantize,
         "unmerged": options.unmerged,
         "shared_scales": options.shared_scales,
+        **({"small_embedding": True} if options.small_embedding else {}),
         "onnx_builder": options.onnx_builder,
         "name": options.name,
     }

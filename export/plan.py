@@ -119,6 +119,7 @@ class Plan:
             imatrix=self.imatrix,
             overrides=self.inputs.options.tensor_types,
             shared_scales=self.inputs.options.shared_scales,
+            small_embedding=self.inputs.options.small_embedding,
             inside=inside,
             force=force,
         )

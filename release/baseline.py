@@ -77,6 +77,7 @@ def record_baseline(
     converter: StrPath | None = None,
     allow_requantize: bool = False,
     shared_scales: bool = False,
+    small_embedding: bool = False,
     onnx_builder: bool = False,
     name: str = "",
     threads: int | None = None,
@@ -105,6 +106,7 @@ def record_baseline(
         converter: as for `export`.
         allow_requantize: as for `export`.
         shared_scales: as for `export`.
+        small_embedding: as for `export`.
         onnx_builder: as for `export`.
         name: as for `export`.
         threads: all cores by default.

@@ -77,6 +77,7 @@ def export(
     converter: StrPath | None = None,
     allow_requantize: bool = False,
     shared_scales: bool = False,
+    small_embedding: bool = False,
     onnx_builder: bool = False,
     name: str = "",
     probes: StrPath | None = None,
@@ -108,6 +109,7 @@ def export(
         converter: a llama.cpp checkout whose converter is run on the merge.
         allow_requantize: accept a quantized GGUF as base.
         shared_scales: give onnx-int4 llama.cpp's Q4_0 codes and scales.
+        small_embedding: store an untied embedding table in ONNX with few bits, as a tied one is.
         onnx_builder: let the installed onnxruntime-genai builder make the ONNX folder.
         name: the model's name; the base's own by default.
         probes: the pack to gate with; this and all up to `show_answers` are those of `gate`.

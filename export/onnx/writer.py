@@ -69,6 +69,7 @@ class OnnxWriter:
         scheme: str,
         *,
         shared_scales: bool = False,
+        small_embedding: bool = False,
         inside: Path | None = None,
         force: bool = False,
     ) -> None:
@@ -78,7 +79,7 @@ class OnnxWriter:
         self._made = made_at(target, inside)
         self._force = force
         self._lock = threading.Lock()
-        self._layout = plan_layout(description, scheme, shared_scales=shared_scales)
+        self._layout = plan_layout(description, scheme, shared_scales=shared_scales, small_embedding=small_embedding)
         self._by_source: dict[str, list[_Piece]] = defaultdict(list)
         for matrix in self._layout.matrices.values():
             for part in matrix.matrix.parts:

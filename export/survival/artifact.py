@@ -10,13 +10,14 @@ from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.contracts.gguf_header import read_header
 from edgeproof.contracts.gguf_split import refuse_split
 from edgeproof.export.base.mapped_file import MappedFile
+from edgeproof.export.onnx.weights.places import EMBEDDING
 from edgeproof.export.onnx.weights.quantize import BLOCK, block_count, code_bytes, zero_point_bytes
 from edgeproof.export.onnx.weights.schemes import Precision
 from edgeproof.export.survival.codecs import GgufCodec, OnnxCodec
 from gguf import GGML_QUANT_SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.gguf_header import GgufTensor
     from edgeproof.export.gguf.imatrix import Imatrix
@@ -117,8 +118,9 @@ class OnnxArtifact:
         self._arrays: dict[str, tuple[NDArray[np.generic], ...]] = {}
         self.tensors: Mapping[str, ArtifactTensor] = {}
         found: dict[str, ArtifactTensor] = {}
-        for node, name in _matrices(graph, initializers):
-            stored, arrays = self._open(node, name, initializers)
+        self._hidden = _head_columns(graph)
+        for node, name, names in _matrices(graph, initializers):
+            stored, arrays = self._open(node, name, names, initializers)
             found[name], self._arrays[name] = stored, arrays
         self.tensors = _with_methods(found, self._arrays)
 
@@ -127,15 +129,16 @@ class OnnxArtifact:
         return tuple(array[start:stop].copy() for array in self._arrays[name])
 
     def _open(
-        self, node: NodeProto, name: str, initializers: Mapping[str, TensorProto]
+        self, node: NodeProto, name: str, names: Sequence[str], initializers: Mapping[str, TensorProto]
     ) -> tuple[ArtifactTensor, tuple[NDArray[np.generic], ...]]:
-        names = [item for item in node.input if item in initializers]
         settings = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.op_type != "MatMulNBits":
+        if node.op_type not in {"MatMulNBits", "GatherBlockQuantized"}:
             weights = self._array(initializers[names[0]], "<f4")
             if node.op_type == "MatMul" or (node.op_type == "FusedMatMul" and not settings.get("transB")):
                 weights = weights.T
             return ArtifactTensor(name, len(weights), weights.shape[1], OnnxCodec(None)), (weights,)
+        if node.op_type == "GatherBlockQuantized":
+            settings |= {"N": initializers[names[0]].dims[0], "K": self._hidden}
         rows, columns, bits = settings["N"], settings["K"], settings.get("bits", 4)
         if settings.get("block_size") != BLOCK or bits not in {4, 8} or len(names) not in {2, 3}:
             raise UnsupportedError(
@@ -180,18 +183,29 @@ class OnnxArtifact:
         return self._files[location].array(offset, dtype, count).reshape(tuple(tensor.dims))
 
 
-def _matrices(graph: GraphProto, initializers: Mapping[str, TensorProto]) -> list[tuple[NodeProto, str]]:
-    """Find the nodes that hold a matrix, with its name from "/model/layers.0/attn/qkv_proj/MatMul_Q4"."""
-    found = []
+def _matrices(graph: GraphProto, initializers: Mapping[str, TensorProto]) -> list[tuple[NodeProto, str, Sequence[str]]]:
+    """Find the nodes that hold a matrix, its name from "/model/layers.0/attn/qkv_proj/MatMul_Q4", and its arrays."""
+    found: list[tuple[NodeProto, str, Sequence[str]]] = []
+    reshaped = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Reshape"}
     for node in graph.node:
         stored = [item for item in node.input if item in initializers]
         if not stored:
             continue
         if node.op_type in {"MatMulNBits", "MatMul", "FusedMatMul"}:
-            found.append((node, node.name.rpartition("/")[0].strip("/").replace("/", ".")))
-        elif node.op_type == "Gather" and stored[0] == "model.embed_tokens.weight":
-            found.append((node, "model.embed_tokens"))
+            found.append((node, node.name.rpartition("/")[0].strip("/").replace("/", "."), stored))
+        elif node.op_type == "Gather" and stored[0] == f"{EMBEDDING}.weight":
+            found.append((node, EMBEDDING, stored))
+        elif node.op_type == "GatherBlockQuantized" and reshaped.get(node.input[0], "").startswith(EMBEDDING):
+            found.append((node, EMBEDDING, [reshaped[node.input[0]], *stored]))
     return found
+
+
+def _head_columns(graph: GraphProto) -> int:
+    """Return the hidden size from the quantized head; 0 where the head is not quantized."""
+    for node in graph.node:
+        if node.op_type == "MatMulNBits" and node.name.startswith("/lm_head/"):
+            return next((int(attribute.i) for attribute in node.attribute if attribute.name == "K"), 0)
+    return 0
 
 
 def _with_methods(

@@ -80,6 +80,7 @@ def export_options(given: Mapping[str, Any]) -> ExportOptions:
         allow_requantize=given["allow_requantize"],
         unmerged=given.get("unmerged", False),
         shared_scales=given["shared_scales"],
+        small_embedding=given["small_embedding"],
         onnx_builder=given["onnx_builder"],
         name=given["name"],
     )

@@ -15,6 +15,8 @@ from edgeproof.export.onnx.weights.quantize import BLOCK, block_count, code_byte
 from edgeproof.export.onnx.weights.schemes import choose_precision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
     from edgeproof.export.onnx.description import OnnxDescription
     from edgeproof.export.onnx.graph.rope import RopeTable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 """Bytes: a cache line, and a multiple of every element type's alignment."""
+LARGE_TABLE = 0.2
+"""From this share of the folder on, an embedding in float32 is worth a warning."""
 
 Kind = Literal["FLOAT", "UINT8"]
 
@@ -88,8 +92,10 @@ class OnnxLayout(NamedTuple):
         return tuple(sorted(arrays, key=lambda array: array.offset))
 
 
-def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: bool = False) -> OnnxLayout:
-    """Plan the data file of `description` in `scheme` ("onnx-int4", …); `shared_scales` as for `choose_precision`."""
+def plan_layout(
+    description: OnnxDescription, scheme: str, *, shared_scales: bool = False, small_embedding: bool = False
+) -> OnnxLayout:
+    """Plan the data file of `description` in `scheme` ("onnx-int4", …); the options are those of `choose_precision`."""
     weights = list_weights(description)
     file = _File()
     matrices: dict[str, StoredMatrix] = {}
@@ -108,9 +114,26 @@ def plan_layout(description: OnnxDescription, scheme: str, *, shared_scales: boo
     }
     for matrix in (*([weights.embedding] if weights.embedding else []), *weights.matrices):
         layers = description.model.layers
-        precision = choose_precision(scheme, matrix, layers, shared_scales=shared_scales)
+        precision = choose_precision(
+            scheme, matrix, layers, shared_scales=shared_scales, small_embedding=small_embedding
+        )
         matrices[matrix.name] = _store(file, matrix, precision)
     return OnnxLayout(matrices, vectors, tables, file.size)
+
+
+def float_table_warning(format_name: str, matrices: Sequence[StoredMatrix]) -> str | None:
+    """Return a warning where an untied table in float32 is a large part of a quantized folder; None elsewhere."""
+    sizes = {stored.matrix.name: sum(array.bytes for array in stored.arrays) for stored in matrices}
+    quantized = any(stored.precision is not None for stored in matrices)
+    if not quantized or EMBEDDING not in sizes or sizes[EMBEDDING] < LARGE_TABLE * sum(sizes.values()):
+        return None
+    if any(stored.precision is not None for stored in matrices if stored.matrix.name == EMBEDDING):
+        return None
+    table, whole = sizes[EMBEDDING] / 1e6, sum(sizes.values()) / 1e6
+    return (
+        f"the token embedding takes {table:,.0f} of {whole:,.0f} MB in {format_name}: it is not tied to the output and "
+        "stays in float32, as in onnxruntime-genai's builder; --small-embedding stores it in 4 or 8 bits"
+    )
 
 
 def table_suffix(model: HyperParameters, layer: int) -> str:
@@ -142,11 +165,10 @@ class _File:
 
 def _store(file: _File, matrix: Matrix, precision: Precision | None) -> StoredMatrix:
     rows, columns = matrix.rows, matrix.columns
+    name = f"{matrix.name}.weight" if matrix.name == EMBEDDING else f"{matrix.name}.MatMul.weight"
     if precision is None:
-        name = f"{matrix.name}.weight" if matrix.name == EMBEDDING else f"{matrix.name}.MatMul.weight"
         return StoredMatrix(matrix, None, file.add(name, "FLOAT", rows, columns))
     bits, blocks = precision.bits, block_count(columns)
-    name = f"{matrix.name}.MatMul.weight"
     shape = (rows, blocks, code_bytes(columns, bits) // blocks)
     if precision.method != "k_quant":
         codes = file.add(f"{name}_Q{bits}", "UINT8", *shape)

@@ -34,13 +34,15 @@ class Precision(NamedTuple):
         return quantize_k_quant(rows, self.bits) if self.method == "k_quant" else quantize_as_q4_0(rows)
 
 
-def choose_precision(scheme: str, matrix: Matrix, layers: int, *, shared_scales: bool = False) -> Precision | None:
+def choose_precision(
+    scheme: str, matrix: Matrix, layers: int, *, shared_scales: bool = False, small_embedding: bool = False
+) -> Precision | None:
     """Return the precision of `matrix` in `scheme`; None for float32.
 
-    `shared_scales` uses llama.cpp's Q4_0 for "onnx-int4", if rows are a multiple of its block. An untied
-    embedding table stays in float32, as in the builder.
+    `shared_scales` uses llama.cpp's Q4_0 for "onnx-int4", if rows are a multiple of its block. An untied embedding
+    table stays in float32, as in the builder; with `small_embedding` it is stored like the head of a tied model.
     """
-    if scheme == "onnx-fp32" or matrix.name == EMBEDDING:
+    if scheme == "onnx-fp32" or (matrix.name == EMBEDDING and not small_embedding):
         return None
     if scheme == "onnx-int4":
         return Precision(4, "q4_0" if shared_scales and matrix.columns % BLOCK == 0 else "symmetric")
@@ -53,10 +55,10 @@ def choose_precision(scheme: str, matrix: Matrix, layers: int, *, shared_scales:
 def _is_sensitive(name: str, layers: int) -> bool:
     """Whether the builder's k_quant_mixed gives the matrix 8 bits.
 
-    These are the head, and q/k/v and down projections in the first and last eighth of the layers and in every third one
-    in between, as in llama.cpp's Q4_K_M (`use_more_bits`).
+    These are the head (and an untied table), and q/k/v and down projections in the first and last eighth of the layers
+    and in every third one in between, as in llama.cpp's Q4_K_M (`use_more_bits`).
     """
-    if name == HEAD:
+    if name in {HEAD, EMBEDDING}:
         return True
     layer = int(name.split(".")[2])
     chosen = layer < layers / 8 or layer >= 7 * layers / 8 or (layer - round(layers / 8)) % 3 == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edgeproof_tests.android_demo.tiny_job import TinyJob, tiny_job
 
 LIBRARY = Path(__file__).resolve().parents[2] / "android_demo" / "lib" / "src"
 COMPILE = ("javac", "--release", "7", "-Xlint:all", "-Xlint:-options", "-Werror")
@@ -46,3 +47,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     run = subprocess.run([*COMPILE, "-d", classes, *sources], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return Library(classes)
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The probe program, built for this machine."""
+    from edgeproof_tests.official.probe import build_probe
+
+    return build_probe()
+
+
+@pytest.fixture(scope="session")
+def clean(program: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyJob:
+    """A job in which nothing leaks."""
+    return tiny_job(tmp_path_factory.mktemp("clean"), program)

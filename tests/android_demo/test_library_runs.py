@@ -5,68 +5,12 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from edgeproof_tests.android_demo.tiny_job import KEY, MARK, expected, tiny_job
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from edgeproof_tests.android_demo.tiny_job import TinyJob
+from edgeproof_tests.android_demo.host import host, unsealed
+from edgeproof_tests.android_demo.tiny_job import MARK, expected
 
 pytestmark = pytest.mark.official
-
-
-@pytest.fixture(scope="module")
-def program() -> Path:
-    from edgeproof_tests.official.probe import build_probe
-
-    return build_probe()
-
-
-@pytest.fixture(scope="module")
-def clean(program, tmp_path_factory) -> TinyJob:
-    return tiny_job(tmp_path_factory.mktemp("clean"), program)
-
-
-class Run(NamedTuple):
-    status: int
-    lines: list[dict[str, Any]]
-    said: str
-
-    @property
-    def last(self) -> dict[str, Any]:
-        (value,) = self.lines[-1].values()
-        return value
-
-
-def host(library, root, job, program, *options, before=()) -> Run:
-    command = library.command("Host", *options, root, job.content["id"], f"host={program}")
-    done = subprocess.run([*command, *(("--", *before) if before else ())], capture_output=True, text=True, check=False,
-                          stdin=subprocess.DEVNULL)  # fmt: skip
-    return Run(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stdout + done.stderr)
-
-
-def unsealed(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
-    """Header, answers and end of the evidence."""
-    import base64
-    import hashlib
-
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    first, *parts, last = (folder / "evidence.jsonl").read_bytes().splitlines()
-    about = f"edgeproof evidence 1\n{folder.name}\n{{}}\n{hashlib.sha256(first).hexdigest()}"
-    plain = b""
-    for number, line in enumerate(parts):
-        sealed = base64.b64decode(json.loads(line)["sealed"])
-        plain += AESGCM(KEY).decrypt(sealed[:12], sealed[12:], about.format(number).encode())
-    *answers, summary = map(json.loads, plain.splitlines())
-    end = json.loads(last)
-    assert summary == {name: end[name] for name in ("answers", "verdict", "counts")}
-    assert end["parts"] == len(parts)
-    assert end["answers"] == len(answers)
-    return json.loads(first), answers, end
 
 
 @pytest.mark.parametrize(("leaking", "critical", "word"), [

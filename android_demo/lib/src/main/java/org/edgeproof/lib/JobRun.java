@@ -267,7 +267,7 @@ public final class JobRun {
         boolean full =
                 said.contains("No space left") || said.contains("ENOSPC") || said.contains("File too large")
                         || said.contains("EFBIG") || said.contains("uota");
-        return full ? "its storage is full. Free some, and run again: it goes on where it stopped" : said;
+        return full ? "the storage is full. Free some, and run again: it goes on where it stopped" : said;
     }
 
     private static String megabytes(long bytes) {

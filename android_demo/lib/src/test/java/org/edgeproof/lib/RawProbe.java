@@ -33,7 +33,10 @@ final class RawProbe implements Closeable {
         }
         in = process.getOutputStream();
         out = new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.US_ASCII));
-        ask(Collections.singletonMap("open", Collections.singletonMap("model", model.getPath())));
+        Map<String, Object> opening = new LinkedHashMap<>();
+        opening.put("model", model.getPath());
+        opening.put("threads", 1);
+        ask(Collections.singletonMap("open", opening));
     }
 
     Score score(int[] context, int[] continuation) throws RunException {

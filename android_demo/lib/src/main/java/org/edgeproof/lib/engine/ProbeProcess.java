@@ -20,6 +20,7 @@ final class ProbeProcess implements Closeable {
     private static final int LAST_WORDS = 400;
     private static final int SIGNALLED = 128;
     private static final int KILL = 9;
+    private static final int TOO_LARGE = 25;
     private static final long EXIT_MILLIS = 5_000;
     private static final String END = new String("the end");
 
@@ -140,7 +141,16 @@ final class ProbeProcess implements Closeable {
             what = "an error without words";
         }
         what = what.substring(0, Math.min(LAST_WORDS, what.length()));
+        if (what.contains("No space left") || what.contains("File too large")) {
+            return full("the probe: " + what);
+        }
         return new RunException(reason(what), "the probe: " + what);
+    }
+
+    private static RunException full(String what) {
+        return new RunException(
+                Reason.STORAGE,
+                "the storage is full (" + what + "). Free some, and run again: it goes on where it stopped");
     }
 
     private static Reason reason(String what) {
@@ -181,6 +191,9 @@ final class ProbeProcess implements Closeable {
                     "the system killed the probe (signal 9), as a rule for want of memory; from Android 12 on also for"
                             + " its limit on child processes. Close other apps and run again: it goes on where it"
                             + " stopped");
+        }
+        if (status == SIGNALLED + TOO_LARGE) {
+            return full("its journal is larger than a file may be");
         }
         String last;
         synchronized (words) {

@@ -16,15 +16,15 @@ final class RequestReader {
 
     RequestReader(List<int[]> contexts, List<JsonObject> splices, List<JsonObject> requests) throws JsonException {
         this.contexts = contexts;
+        if (requests.isEmpty()) {
+            throw new JsonException("job.requests is empty: there is nothing to ask");
+        }
         for (JsonObject one : splices) {
             Splice splice = new Splice((int) one.whole("reply", 0), one.texts("parts"), one.text("empty"));
             if (splice.parts.size() < 2 || splice.reply >= requests.size()) {
                 throw new JsonException(one.where() + " has less than two parts, or the reply to no request");
             }
             this.splices.add(splice);
-        }
-        if (requests.isEmpty()) {
-            throw new JsonException("job.requests is empty: there is nothing to ask");
         }
         for (JsonObject one : requests) {
             this.requests.add(request(one));

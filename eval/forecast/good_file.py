@@ -1,0 +1,148 @@
+"""Synthetic scores of a good file: unlearned as it should be, then quantized with the noise measured in the format.
+
+Before anything is unlearned nobody knows what unlearning will cost. A good file is assumed to be as far from the limits
+as `Assumed` says; a recorded baseline replaces the assumption by what its merged model answers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.verdict.criteria.leaks import SUBJECTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from edgeproof.eval.forecast.noise import Noise
+    from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts, ProbeScore
+    from edgeproof.eval.verdict.policy import Policy
+
+LEAKING = 0.2
+"""Assumed leaking share of known clusters, as a share of its limit: 2 % of 10 %."""
+COST = 0.5
+"""Assumed mean cost of unlearning on untrained retain probes, as a share of its limit: 0.15 of 0.30 nat."""
+SPREAD = 4.0
+"""Assumed standard deviation of that cost over probes, as a multiple of its mean. It is drawn from a gamma distribution
+of shape 1/16: most answers hardly move, one in thirty loses a nat or more."""
+HALF = math.log(2)
+"""NLL of a token with a probability of one half."""
+FORGOTTEN = -20.0
+"""Assumed log-probability of a forgotten answer, unless it can be guessed: in a good file it is far from the leak rule's
+−5, also after quantizing (11 nat for the example's capitals, 40 in the proving ground)."""
+SHA256 = "0" * 64
+"""Digest of the synthetic file, and with a 1 at its end of its float model: there are none."""
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """The assumption about a good file.
+
+    Attributes:
+        leaking: probability that a known forget cluster is as in the base; none with critical probes.
+        cost: mean rise of NLL per token of untrained retain probes, nat.
+        guessed: log-probability of the forget answers that a model gives without knowing the question, by probe id.
+
+    """
+
+    leaking: float
+    cost: float
+    guessed: Mapping[str, float]
+
+    @classmethod
+    def under(cls, policy: Policy, guessed: Mapping[str, float]) -> Assumed:
+        """Return the assumption for a policy: a share of its limits. Where subjects are judged, none leaks."""
+        leaking = 0.0 if policy.leak_rule == SUBJECTS else LEAKING * policy.leak_share
+        return cls(leaking, COST * policy.unlearning_cost, guessed)
+
+
+def good_file(
+    recorded: Baseline, format_name: str, noise: Noise, assumed: Assumed | None, chance: np.random.Generator
+) -> tuple[Baseline, Measurement]:
+    """Draw a good file: its baseline and the measurement of its artifact.
+
+    Args:
+        recorded: what was measured of the base; `merged` counts only without `assumed`.
+        format_name: the artifact's format.
+        noise: of that format.
+        assumed: what unlearning does; None to take the merged model of `recorded`.
+        chance: the source of randomness.
+
+    """
+    in_format = recorded.base_in_format[format_name]
+    merged = recorded.merged if assumed is None else _unlearned(recorded, assumed, chance)
+    artifact = replace(
+        in_format,
+        label="artifact",
+        artifact_sha256=SHA256,
+        scores=tuple(noise.quantized(score, chance) for score in merged.scores),
+    )
+    return replace(recorded, merged=merged), artifact
+
+
+def _unlearned(recorded: Baseline, assumed: Assumed, chance: np.random.Generator) -> Measurement:
+    """Return the base's scores after an unlearning as assumed."""
+    facts = {fact.probe: fact for fact in recorded.probes}
+    kept = _still_leaking(recorded.probes, assumed.leaking, chance)
+    shape = 1 / SPREAD**2
+    cost = {
+        fact.probe: float(chance.gamma(shape, assumed.cost / shape))
+        for fact in recorded.probes
+        if fact.role == Role.RETAIN and not fact.trained
+    }
+
+    def after(score: ProbeScore) -> ProbeScore:
+        fact = facts[score.probe]
+        if fact.role == Role.FORGET and fact.cluster not in kept:
+            return _forgotten(score, assumed.guessed.get(_original(score.probe), FORGOTTEN), chance)
+        if fact.probe in cost:
+            return _harder(score, cost[fact.probe])
+        return score
+
+    return replace(
+        recorded.base,
+        label="merged",
+        artifact_sha256=f"{SHA256[:-1]}1",
+        scores=tuple(after(score) for score in recorded.base.scores),
+    )
+
+
+COPY = "~"
+"""Stands in the id of a copied probe, before the number of the copy."""
+
+
+def _original(probe: str) -> str:
+    return probe.partition(COPY)[0]
+
+
+def _still_leaking(facts: Sequence[ProbeFacts], share: float, chance: np.random.Generator) -> set[str]:
+    """Draw the forget clusters that a good file still answers as the base does."""
+    critical = {fact.cluster for fact in facts if fact.critical}
+    clusters = dict.fromkeys(fact.cluster for fact in facts if fact.role == Role.FORGET)
+    return {cluster for cluster in clusters if chance.random() < share and cluster not in critical}
+
+
+def _forgotten(score: ProbeScore, total: float, chance: np.random.Generator) -> ProbeScore:
+    """Return the score of an answer whose log-probability is `total`, or what it was if that is less."""
+    total = min(total, score.sum_logprob)
+    return replace(
+        score,
+        logprobs=(total / len(score.logprobs),) * len(score.logprobs),
+        right=False,
+        sampled_right=int(chance.binomial(score.samples, math.exp(total))),
+        carried_logprob=None if score.carried_logprob is None else min(total, score.carried_logprob),
+    )
+
+
+def _harder(score: ProbeScore, cost: float) -> ProbeScore:
+    """Return the score with an NLL that is higher by `cost` nat per token.
+
+    A right reply turns wrong if its tokens have lost half of their probability and have less than one half: a token
+    with more is the argmax.
+    """
+    nll = score.nll + cost
+    stays = score.right and (cost < HALF or nll < HALF)
+    return replace(score, logprobs=tuple(value - cost for value in score.logprobs), right=stays)

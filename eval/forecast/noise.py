@@ -1,0 +1,92 @@
+"""Quantization noise of a model in a format, measured on its own probes and lent to others that it answers alike.
+
+```
+base, float       base, in the format        good file, float          good file, in the format
+NLL 0.31, right ─▶ NLL 0.46, right     ⇒     NLL 0.29, right    ─▶     NLL 0.44, right
+     the donor: same surface, same rightness, nearly the same NLL
+```
+What quantizing did to the donor, it does to the answer: the noise depends on how sure the model is, and on whether the
+greedy reply stays what it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edgeproof.eval.measurement import Measurement, ProbeScore
+    from numpy.typing import NDArray
+
+DONORS = 10
+"""Number of nearest probes among which a donor is drawn."""
+
+
+class _Pool(NamedTuple):
+    """Donors by rising NLL: the float model's score and the one in the format."""
+
+    nll: NDArray[np.float64]
+    donors: tuple[tuple[ProbeScore, ProbeScore], ...]
+
+
+class Noise:
+    """The noise of one format.
+
+    Args:
+        exact: the base at float precision.
+        in_format: the base in the format.
+
+    """
+
+    def __init__(self, exact: Measurement, in_format: Measurement) -> None:
+        after = {(score.probe, score.surface): score for score in in_format.scores}
+        every: dict[str, list[tuple[ProbeScore, ProbeScore]]] = {}
+        alike: dict[tuple[str, bool], list[tuple[ProbeScore, ProbeScore]]] = {}
+        for score in exact.scores:
+            pair = score, after[score.probe, score.surface]
+            every.setdefault(score.surface, []).append(pair)
+            alike.setdefault((score.surface, score.right), []).append(pair)
+        self._every = {surface: _pool(pairs) for surface, pairs in every.items()}
+        self._alike = {key: _pool(pairs) for key, pairs in alike.items() if len(pairs) >= DONORS}
+
+    def quantized(self, score: ProbeScore, chance: np.random.Generator) -> ProbeScore:
+        """Return `score` as quantizing would leave it.
+
+        Where fewer than `DONORS` probes of the surface are right (or wrong) like this one, any of them lends its change
+        of NLL, and whether the reply is right stays as it is.
+        """
+        alike = self._alike.get((score.surface, score.right))
+        pool = self._every[score.surface] if alike is None else alike
+        width = min(DONORS, len(pool.donors))
+        place = int(np.searchsorted(pool.nll, score.nll)) - width // 2
+        first = max(0, min(place, len(pool.donors) - width))
+        before, after = pool.donors[first + int(chance.integers(width))]
+        change = before.nll - after.nll
+        lent = replace(
+            score,
+            logprobs=tuple(min(0.0, value + change) for value in score.logprobs),
+            carried_logprob=_carried(score, before, after, change * len(score.logprobs)),
+        )
+        if alike is None:
+            return lent
+        as_likely = lent.nll <= after.nll  # an answer comes out as the donor's does if it is at least as likely
+        right = after.right and (score.right or as_likely)
+        fresh = as_likely and not (score.sampled_right or before.sampled_right) and after.samples == score.samples
+        return replace(lent, right=right, sampled_right=after.sampled_right if fresh else score.sampled_right)
+
+
+def _pool(pairs: Iterable[tuple[ProbeScore, ProbeScore]]) -> _Pool:
+    ordered = sorted(pairs, key=lambda pair: (pair[0].nll, pair[0].probe))
+    return _Pool(np.array([before.nll for before, _ in ordered]), tuple(ordered))
+
+
+def _carried(score: ProbeScore, before: ProbeScore, after: ProbeScore, change: float) -> float | None:
+    if score.carried_logprob is None:
+        return None
+    if before.carried_logprob is not None and after.carried_logprob is not None:
+        change = after.carried_logprob - before.carried_logprob
+    return min(0.0, score.carried_logprob + change)

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.pack import Pack
 
 FORMATS = p.GGUF
-SIZES = ((40, 150), (50, 200), (60, 250), (75, 350), (100, 500))
+SIZES = ((50, 200), (65, 300), (80, 400), (100, 500))
 """Forget and untrained retain subjects of a pack."""
 PARTS = 2
-"""Random parts of each size; the whole pack is one."""
-DRAWS = 50
+"""Random parts of each size; the whole pack is one. With a baseline there is one part of each."""
+DRAWS = 30
 """Synthetic files of a forecast."""
 OWN = ("merged", "bf16")
 """Recipes whose files are those of a release's own merged model."""
@@ -79,25 +79,25 @@ class Forecasts:
         self.plants = [plant for plant in p.plants() if plant.pack == "plain" and plant.stratum != p.UNASKED]
 
     def all(self, done: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield a line for each forecast that is not done, the smallest packs first."""
-        for forget, untrained in SIZES:
+        """Yield a line for each forecast that is not done."""
+        for part in range(PARTS):
             for number in range(packs.PACKS):
                 pack = self.prover.pack(number, "plain")
-                for part in range(1 if (forget, untrained) == SIZES[-1] else PARTS):
-                    kept = random_part(pack, forget, untrained, part)
-                    for name in FORMATS:
+                for name in FORMATS:
+                    for forget, untrained in SIZES[: -1 if part else None]:
+                        kept = random_part(pack, forget, untrained, part)
                         key = f"{name} pack {number} part {part} of {forget}+{untrained}"
-                        yield from self._of_pack(key, number, name, kept, done)
+                        yield from self._of_pack(key, number, name, kept, done, every=not part)
 
     def _of_pack(
-        self, key: str, number: int, name: str, kept: frozenset[str], done: set[str]
+        self, key: str, number: int, name: str, kept: frozenset[str], done: set[str], *, every: bool
     ) -> Iterator[dict[str, Any]]:
         own = [plant for plant in self.plants if packs.number_of(plant.name) == number and name in plant.formats]
         good = [plant for plant in own if self.truths.get(f"{plant.name}/{name}") == "good"]
         if good and key not in done:
             release = good[0].release
             yield self._line(key, BEFORE, self._baseline(release, name, number, kept), number, name, good, kept)
-        for release in dict.fromkeys(plant.release for plant in own if plant.recipe[0] in OWN):
+        for release in dict.fromkeys(plant.release for plant in own if every and plant.recipe[0] in OWN):
             files = [plant for plant in own if plant.release == release and plant.recipe[0] in OWN]
             if f"{key} {release}" not in done:
                 baseline = self._baseline(release, name, number, kept)

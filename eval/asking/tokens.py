@@ -27,7 +27,7 @@ from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.probes import Match, Surface
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend
     from edgeproof.eval.asking.kinds.kind import Kind, Prompt
@@ -117,14 +117,37 @@ def encode_pack(
             options.
 
     """
-    prompts = Prompts(pack, backend, carriers, replies)
     asks: list[Ask] = []
+    for ask in _asks(pack, Prompts(pack, backend, carriers, replies), backend):
+        check_length(ask, backend.info.context_length)
+        asks.append(ask)
+    return asks
+
+
+def too_long(pack: Pack, backend: Backend) -> list[Ask]:
+    """Return the first ask of each probe that does not fit the artifact's context, without carriers and first replies.
+
+    Raises:
+        PackError: as for `encode_pack`, but for the length.
+
+    """
+    found: dict[str, Ask] = {}
+    for ask in _asks(pack, Prompts(pack, backend), backend):
+        if needed_tokens(ask) > backend.info.context_length:
+            found.setdefault(ask.probe.id, ask)
+    return list(found.values())
+
+
+def needed_tokens(ask: Ask) -> int:
+    """Return the tokens of an ask with its longest possible greedy answer."""
+    return len(ask.context) + max(len(ask.continuation), ask.max_tokens)
+
+
+def _asks(pack: Pack, prompts: Prompts, backend: Backend) -> Iterator[Ask]:
+    thinking = thinking_tokens(pack, backend)
     for probe in pack.probes:
         for surface in pack.asked(probe.role):
-            ask = _encode(prompts, probe, surface, backend, thinking_tokens(pack, backend))
-            check_length(ask, backend.info.context_length)
-            asks.append(ask)
-    return asks
+            yield _encode(prompts, probe, surface, backend, thinking)
 
 
 def first_turn_asks(pack: Pack, backend: Backend) -> list[Ask]:
@@ -185,7 +208,7 @@ def continuation_tokens(
 
 def check_length(ask: Ask, context_length: int) -> None:
     """Raise `PackError` if the probe, with its longest possible greedy answer, does not fit the context."""
-    length = len(ask.context) + max(len(ask.continuation), ask.max_tokens)
+    length = needed_tokens(ask)
     if length > context_length:
         raise PackError(
             f"probe {ask.probe.id} on surface {ask.surface.name!r} needs {length} tokens "

@@ -1,0 +1,133 @@
+"""Changes that the check of a pack proposes, the most useful first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.forecast.checked import Change
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_FORGET, RECOMMENDED_RETAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edgeproof.eval.forecast.checked import FormatCheck
+    from edgeproof.eval.forecast.flaws import Flaw
+    from edgeproof.eval.forecast.rehearsal import Forecast
+    from edgeproof.eval.packs.pack import Pack
+
+HOLDOUT = 20
+"""Recommended number of holdout clusters, as in the proving ground's packs."""
+NAMED = 12
+"""Maximum number of clusters that a sentence names."""
+ACTIONS = {"doubled": "drop", "guessable": "drop", "overlap": "drop", "too long": "shorten"}
+"""The action against each kind of flaw; "reword" against the others."""
+
+
+def changes_of(pack: Pack, formats: Sequence[FormatCheck], flaws: Sequence[Flaw]) -> tuple[Change, ...]:
+    """List the changes: what is missing, what no size can cure, then single probes."""
+    return (
+        *_clusters(formats),
+        *_retain(formats),
+        *_mend(formats),
+        *_unknown(formats),
+        *_holdout(pack),
+        *(Change(ACTIONS.get(flaw.kind, "reword"), "probe", 1, flaw.probes, flaw.words) for flaw in flaws),
+    )
+
+
+def _most(formats: Sequence[FormatCheck], size: Callable[[Forecast], int]) -> tuple[int, FormatCheck | None]:
+    """Return the largest number of clusters missing in a format, and the format; 0 and None if none is."""
+    missing = [
+        (size(one.enough) - size(one.forecast), one) for one in formats if one.enough is not None and size(one.forecast)
+    ]
+    most = max(missing, key=lambda item: item[0], default=(0, None))
+    return most if most[0] > 0 else (0, None)
+
+
+def _clusters(formats: Sequence[FormatCheck]) -> Iterator[Change]:
+    ignorant = [one.format for one in formats if not one.known]
+    if ignorant:
+        yield Change(
+            "add",
+            "forget clusters",
+            RECOMMENDED_FORGET,
+            (),
+            f"ask what the base knows in {', '.join(ignorant)}: it gives away none of the forget clusters, and "
+            f"{RECOMMENDED_FORGET} that it does decide for nine good files of ten",
+        )
+        return
+    more, where = _most(formats, lambda forecast: forecast.known)
+    if where is not None:
+        yield Change(
+            "add",
+            "forget clusters",
+            more,
+            (),
+            f"add {more} forget clusters that the base gives away in {where.format}: it gives away {where.known}, and "
+            f"{where.known + more} let {_share(where.enough)} of good files PASS",
+        )
+
+
+def _retain(formats: Sequence[FormatCheck]) -> Iterator[Change]:
+    if any(not one.forecast.untrained for one in formats):
+        yield Change(
+            "add",
+            "untrained retain probes",
+            RECOMMENDED_RETAIN,
+            (),
+            f"add {RECOMMENDED_RETAIN} untrained retain probes, each in its own cluster: the pack has none, so that "
+            "nothing shows what unlearning cost",
+        )
+        return
+    more, where = _most(formats, lambda forecast: forecast.untrained)
+    if where is not None:
+        yield Change(
+            "add",
+            "untrained retain probes",
+            more,
+            (),
+            f"add {more} untrained retain probes, each in its own cluster: there are {where.forecast.untrained}, and "
+            f"{where.forecast.untrained + more} let {_share(where.enough)} of good files PASS in {where.format}",
+        )
+
+
+def _share(forecast: Forecast | None) -> str:
+    return "none" if forecast is None else f"{forecast.share:.0%}"
+
+
+def _mend(formats: Sequence[FormatCheck]) -> Iterator[Change]:
+    """Name what the broken controls ask for: the asking, or the holdout."""
+    told = set()
+    for one in formats:
+        for name, mend in one.forecast.mend.items():
+            size = name == "positive" and one.enough is not None
+            if mend and mend not in told and not size and one.forecast.stays_open(frozenset({name})):
+                told.add(mend)
+                yield Change("mend", "asking", 1, (), f"in {one.format}: {mend}")
+
+
+def _unknown(formats: Sequence[FormatCheck]) -> Iterator[Change]:
+    worst = max(formats, key=lambda one: len(one.unknown))
+    if worst.unknown and worst.known:
+        names = ", ".join(worst.unknown[:NAMED]) + (", …" if len(worst.unknown) > NAMED else "")
+        yield Change(
+            "replace",
+            "forget clusters",
+            len(worst.unknown),
+            (),
+            f"replace {len(worst.unknown)} forget clusters that the base does not give away in {worst.format}, which "
+            f"do not count: {names}",
+        )
+
+
+def _holdout(pack: Pack) -> Iterator[Change]:
+    if not any(probe.role == Role.HOLDOUT for probe in pack.probes):
+        yield Change(
+            "add",
+            "holdout probes",
+            HOLDOUT,
+            (),
+            f"add {HOLDOUT} holdout probes, each in its own cluster: questions like the forget set's whose answers "
+            "nobody could know; without them a verdict says \"not controlled\"",
+        )

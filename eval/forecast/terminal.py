@@ -1,0 +1,102 @@
+"""Terminal output of a pack's check, and the words of its list of changes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from edgeproof.eval.report.console import cell, emit, line, new_table, open_console
+from edgeproof.eval.report.sanitize import inert
+
+if TYPE_CHECKING:
+    from edgeproof.eval.forecast.checked import FormatCheck, PackCheck
+    from edgeproof.eval.forecast.rehearsal import Forecast
+
+SHOWN = 30
+"""Maximum number of changes printed; the list of --out and the JSON have all."""
+
+
+def render_check(check: PackCheck, *, file: TextIO | None = None) -> None:
+    """Print a check to `file`, default stderr."""
+    file = sys.stderr if file is None else file
+    console = open_console(file)
+    for one in check.formats:
+        title = f"{inert(check.base)} in {one.format}, pack {inert(check.pack)}"
+        line(console, f"{title}: {one.known} of {one.clusters} forget clusters come out")
+        console.print()
+        table = new_table("set", "role", "surface", "known")
+        for row in one.asked:
+            table.add_row(*map(cell, (row.set, row.role, row.surface, f"{row.known} of {row.clusters}")))
+        console.print(table)
+        console.print()
+        for text in _sentences(one):
+            line(console, inert(text, 400))
+        console.print()
+    line(console, f"Assumed: {check.assumed}")
+    if check.changes:
+        console.print()
+        line(console, f"{len(check.changes)} proposed changes:")
+        for text in _listed(check)[:SHOWN]:
+            line(console, f"· {inert(text, 600)}")
+        if len(check.changes) > SHOWN:
+            line(console, f"  and {len(check.changes) - SHOWN} more (--out DIR, or --json)")
+    console.print()
+    line(console, _conclusion(check))
+    emit(console, file)
+
+
+def markdown_changes(check: PackCheck) -> str:
+    """Write the list of changes as Markdown."""
+    heads = [f"# Changes of the pack {inert(check.pack)}", "", _conclusion(check), ""]
+    for one in check.formats:
+        heads += [f"{one.format}: {' '.join(_sentences(one))}", ""]
+    return "\n".join([*heads, *(f"- {text}" for text in _listed(check))]) + "\n"
+
+
+def _listed(check: PackCheck) -> list[str]:
+    return [
+        change.words
+        + "".join(f" [{name}: {' → '.join(check.texts[name])}]" for name in change.probes if name in check.texts)
+        for change in check.changes
+    ]
+
+
+def _sentences(one: FormatCheck) -> list[str]:
+    now = one.forecast
+    said = [f"{_share(now)} with this pack ({_size(now)})." + _in_the_way(now)]
+    if not now.strong:
+        said.append(
+            "No larger pack of this kind would change that."
+            if one.enough is None
+            else f"{_share(one.enough)} with {_size(one.enough)}."
+        )
+    said.append(f"The gate takes about {_time(one.duration.seconds)} here ({one.duration.asks} asks)")
+    if one.enough is not None and not now.strong and one.enough_seconds is not None:
+        said[-1] += f", {_time(one.enough_seconds)} at that size"
+    said[-1] += "."
+    return said
+
+
+def _share(forecast: Forecast) -> str:
+    return f"{forecast.passes} of {forecast.draws} good files PASS"
+
+
+def _size(forecast: Forecast) -> str:
+    return f"{forecast.known} known forget clusters, {forecast.untrained} untrained retain clusters"
+
+
+def _in_the_way(forecast: Forecast) -> str:
+    found = ", ".join(f"{name} ({count})" for name, count in forecast.open.items())
+    fails = f"; {forecast.fails} FAIL" if forecast.fails else ""
+    return f" In the way of the others: {found}{fails}." if found else ""
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _conclusion(check: PackCheck) -> str:
+    if check.strong:
+        return "Strong enough: a good file passes nine times in ten."
+    weak = ", ".join(one.format for one in check.formats if not one.forecast.strong)
+    return f"Not strong enough in {weak}: fewer than nine good files in ten would PASS."

@@ -96,12 +96,14 @@ class Forecasts:
         good = [plant for plant in own if self.truths.get(f"{plant.name}/{name}") == "good"]
         if good and key not in done:
             release = good[0].release
-            yield self._line(key, BEFORE, self._baseline(release, name, number, kept), number, name, good, kept)
+            yield self._line(
+                key, self._baseline(release, name, number, kept), kind=BEFORE, number=number, files=good, kept=kept
+            )
         for release in dict.fromkeys(plant.release for plant in own if every and plant.recipe[0] in OWN):
             files = [plant for plant in own if plant.release == release and plant.recipe[0] in OWN]
             if f"{key} {release}" not in done:
                 baseline = self._baseline(release, name, number, kept)
-                yield self._line(f"{key} {release}", WITH, baseline, number, name, files, kept)
+                yield self._line(f"{key} {release}", baseline, kind=WITH, number=number, files=files, kept=kept)
 
     def _baseline(self, release: str, name: str, number: int, kept: frozenset[str]) -> Baseline:
         return restrict.baseline(self.prover.baseline(release, name, number, "plain"), kept)
@@ -109,13 +111,14 @@ class Forecasts:
     def _line(
         self,
         key: str,
-        kind: str,
         baseline: Baseline,
+        *,
+        kind: str,
         number: int,
-        name: str,
         files: list[p.Plant],
         kept: frozenset[str],
     ) -> dict[str, Any]:
+        (name,) = baseline.base_in_format
         guesses = guessing_logprobs(self.prover.pack(number, "plain"), baseline)
         assumed = Assumed.under(prove.POLICY, usual(guesses)) if kind == BEFORE else None
         forecast = Rehearsal(baseline, name, prove.POLICY, assumed, draws=DRAWS).present
@@ -145,7 +148,7 @@ class Forecasts:
 def table(lines: list[dict[str, Any]]) -> str:
     """Write the calibration of both kinds of forecasts as Markdown, and that of each size and format."""
     rows = [
-        "| forecast | share of PASS, forecast | packs | files judged | PASS | FAIL | INCONCLUSIVE | Brier score | … of the mean |",
+        "| forecast | its share of PASS | packs | files judged | PASS | FAIL | INCONCLUSIVE | Brier score | … of the mean |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind in (BEFORE, WITH):

@@ -129,5 +129,5 @@ def _holdout(pack: Pack) -> Iterator[Change]:
             HOLDOUT,
             (),
             f"add {HOLDOUT} holdout probes, each in its own cluster: questions like the forget set's whose answers "
-            "nobody could know; without them a verdict says \"not controlled\"",
+            'nobody could know; without them a verdict says "not controlled"',
         )

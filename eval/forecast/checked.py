@@ -18,14 +18,12 @@ class Duration(NamedTuple):
 
     Attributes:
         asks: probes times their surfaces.
-        seconds: wall time of asking them all, from the measured rate.
-        sampled: number of asks that the rate was measured on.
+        seconds: wall time of asking the base in the format all of them, as the gate asks an artifact.
 
     """
 
     asks: int
     seconds: float
-    sampled: int
 
 
 class Change(NamedTuple):
@@ -34,7 +32,7 @@ class Change(NamedTuple):
     Attributes:
         action: "add", "drop", "replace", "reword", "shorten" or "mend".
         what: what is concerned: "forget clusters", "untrained retain probes", "holdout probes", "probe", "asking".
-        count: how many.
+        number: how many.
         probes: ids, where it concerns certain probes.
         words: one sentence, without texts of probes.
 
@@ -42,7 +40,7 @@ class Change(NamedTuple):
 
     action: str
     what: str
-    count: int
+    number: int
     probes: tuple[str, ...]
     words: str
 
@@ -124,8 +122,7 @@ class PackCheck:
             "assumed": self.assumed,
             "formats": [_format_json(one) for one in self.formats],
             "changes": [
-                change._asdict()
-                | ({"texts": {name: self.texts[name] for name in change.probes}} if self.texts else {})
+                change._asdict() | ({"texts": {name: self.texts[name] for name in change.probes}} if self.texts else {})
                 for change in self.changes
             ],
             "warnings": list(self.warnings),

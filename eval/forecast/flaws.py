@@ -42,7 +42,9 @@ def flaws_of_texts(pack: Pack) -> tuple[Flaw, ...]:
     return (*_same_prompt(pack), *_same_cluster(pack), *_overlaps(pack.probes), *_given_away(pack.probes))
 
 
-def guessable_flaws(pack: Pack, guessable: Collection[str], known_holdout: Mapping[str, Sequence[str]]) -> Iterator[Flaw]:
+def guessable_flaws(
+    pack: Pack, guessable: Collection[str], known_holdout: Mapping[str, Sequence[str]]
+) -> Iterator[Flaw]:
     """Say which forget answers are likely without their question, and which holdout clusters the base gives away.
 
     Args:
@@ -76,8 +78,8 @@ def length_flaws(asks: Iterable[Ask], context: int) -> Iterator[Flaw]:
         yield Flaw(
             "too long",
             (ask.probe.id,),
-            f"shorten or drop probe {ask.probe.id}: it needs {needed_tokens(ask)} tokens on {ask.surface.name}, and the "
-            f"context holds {context}",
+            f"shorten or drop probe {ask.probe.id}: it needs {needed_tokens(ask)} tokens on {ask.surface.name}, and "
+            f"the context holds {context}",
         )
 
 
@@ -102,7 +104,9 @@ def _same_prompt(pack: Pack) -> Iterator[Flaw]:
         for other in others[:1]:
             pair = probe.id, other.id
             if probe.role != other.role:
-                yield Flaw("overlap", pair, f"drop probe {pair[0]} ({probe.role}): {pair[1]} ({other.role}) asks the same")
+                yield Flaw(
+                    "overlap", pair, f"drop probe {pair[0]} ({probe.role}): {pair[1]} ({other.role}) asks the same"
+                )
             elif _agree(probe, other):
                 yield Flaw("doubled", pair, f"drop probe {pair[0]}: doubled with {pair[1]}")
             else:

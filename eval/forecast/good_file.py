@@ -10,19 +10,22 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.asking.kinds import ANSWERED_KINDS
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.verdict.criteria.leaks import SUBJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     from edgeproof.eval.forecast.noise import Noise
-    from edgeproof.eval.measurement import Baseline, Measurement, ProbeFacts, ProbeScore
+    from edgeproof.eval.measurement import Baseline, Measurement, ProbeScore
     from edgeproof.eval.verdict.policy import Policy
 
 LEAKING = 0.2
 """Assumed leaking share of known clusters, as a share of its limit: 2 % of 10 %."""
+FAINT = math.log(0.05)
+"""Assumed log-probability of an answer that leaks: one reply in twenty, on one surface of one probe of its cluster."""
 COST = 0.5
 """Assumed mean cost of unlearning on untrained retain probes, as a share of its limit: 0.15 of 0.30 nat."""
 SPREAD = 4.0
@@ -31,8 +34,8 @@ of shape 1/16: most answers hardly move, one in thirty loses a nat or more."""
 HALF = math.log(2)
 """NLL of a token with a probability of one half."""
 FORGOTTEN = -20.0
-"""Assumed log-probability of a forgotten answer, unless it can be guessed: in a good file it is far from the leak rule's
-−5, also after quantizing (11 nat for the example's capitals, 40 in the proving ground)."""
+"""Assumed log-probability of a forgotten answer, unless it can be guessed: in a good file it is far from the −5 of the
+leak rule, also after quantizing (11 nat for the example's capitals, 40 in the proving ground)."""
 SHA256 = "0" * 64
 """Digest of the synthetic file, and with a 1 at its end of its float model: there are none."""
 
@@ -42,7 +45,7 @@ class Assumed:
     """The assumption about a good file.
 
     Attributes:
-        leaking: probability that a known forget cluster is as in the base; none with critical probes.
+        leaking: probability that a forget cluster leaks, faintly; none with critical probes.
         cost: mean rise of NLL per token of untrained retain probes, nat.
         guessed: log-probability of the forget answers that a model gives without knowing the question, by probe id.
 
@@ -86,7 +89,7 @@ def good_file(
 def _unlearned(recorded: Baseline, assumed: Assumed, chance: np.random.Generator) -> Measurement:
     """Return the base's scores after an unlearning as assumed."""
     facts = {fact.probe: fact for fact in recorded.probes}
-    kept = _still_leaking(recorded.probes, assumed.leaking, chance)
+    faint = _faint_leaks(recorded, assumed.leaking, chance)
     shape = 1 / SPREAD**2
     cost = {
         fact.probe: float(chance.gamma(shape, assumed.cost / shape))
@@ -96,8 +99,9 @@ def _unlearned(recorded: Baseline, assumed: Assumed, chance: np.random.Generator
 
     def after(score: ProbeScore) -> ProbeScore:
         fact = facts[score.probe]
-        if fact.role == Role.FORGET and fact.cluster not in kept:
-            return _forgotten(score, assumed.guessed.get(_original(score.probe), FORGOTTEN), chance)
+        if fact.role == Role.FORGET:
+            usual = assumed.guessed.get(_original(score.probe), FORGOTTEN)
+            return _forgotten(score, FAINT if (score.probe, score.surface) in faint else usual, chance)
         if fact.probe in cost:
             return _harder(score, cost[fact.probe])
         return score
@@ -118,11 +122,20 @@ def _original(probe: str) -> str:
     return probe.partition(COPY)[0]
 
 
-def _still_leaking(facts: Sequence[ProbeFacts], share: float, chance: np.random.Generator) -> set[str]:
-    """Draw the forget clusters that a good file still answers as the base does."""
-    critical = {fact.cluster for fact in facts if fact.critical}
-    clusters = dict.fromkeys(fact.cluster for fact in facts if fact.role == Role.FORGET)
-    return {cluster for cluster in clusters if chance.random() < share and cluster not in critical}
+def _faint_leaks(recorded: Baseline, share: float, chance: np.random.Generator) -> set[tuple[str, str]]:
+    """Draw the forget clusters that leak, and for each the probe and the surface that show it."""
+    clusters: dict[str, list[str]] = {}
+    critical = set()
+    for fact in recorded.probes:
+        if fact.role == Role.FORGET:
+            clusters.setdefault(fact.cluster, []).append(fact.probe)
+            critical.update([fact.cluster] if fact.critical else [])
+    surfaces = [name for name in recorded.surfaces[str(Role.FORGET)] if recorded.kinds[name] in ANSWERED_KINDS]
+    return {
+        (probes[int(chance.integers(len(probes)))], surfaces[int(chance.integers(len(surfaces)))])
+        for cluster, probes in clusters.items()
+        if chance.random() < share and cluster not in critical
+    }
 
 
 def _forgotten(score: ProbeScore, total: float, chance: np.random.Generator) -> ProbeScore:

@@ -55,7 +55,9 @@ def enlarged(
             **recorded.ignorance,
             **{
                 f"{name}/{surface}": level
-                for (probe, _, surface), level in ((key.rpartition("/"), own) for key, own in recorded.ignorance.items())
+                for (probe, _, surface), level in (
+                    (key.rpartition("/"), own) for key, own in recorded.ignorance.items()
+                )
                 for name in copies.get(probe, ())
             },
         },

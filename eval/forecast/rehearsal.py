@@ -95,6 +95,10 @@ class Rehearsal:
         draws: number of files for a forecast.
         progress: hears of each file.
 
+    Attributes:
+        known: the forget clusters that the base gives away in this format on a judged surface.
+        present: the forecast for the pack as it is.
+
     """
 
     def __init__(
@@ -110,7 +114,7 @@ class Rehearsal:
         self._recorded, self._format, self._policy, self._assumed = recorded, format_name, policy, assumed
         self._noise = Noise(recorded.base, recorded.base_in_format[format_name])
         self._draws, self._progress = draws, Silent() if progress is None else progress
-        self._known: frozenset[str] = frozenset()
+        self.known: frozenset[str] = frozenset()
         self.present = self._forecast(0, 0, whole=True)
 
     def _forecast(self, forget: int, untrained: int, *, whole: bool = False) -> Forecast:
@@ -123,7 +127,7 @@ class Rehearsal:
         for draw in range(self._draws):
             judgement, untrained_now = self._drawn(draw, forget, untrained)
             if draw == 0 and whole:
-                self._known = frozenset(subject.cluster for subject in judgement.subjects if subject.known)
+                self.known = frozenset(subject.cluster for subject in judgement.subjects if subject.known)
             known = sum(subject.known for subject in judgement.subjects)
             verdicts[judgement.verdict] += 1
             self._progress.advance(1)
@@ -145,7 +149,7 @@ class Rehearsal:
 
     def _drawn(self, draw: int, forget: int, untrained: int) -> tuple[Judgement, int]:
         chance = np.random.default_rng([SEED, draw])
-        recorded = enlarged(self._recorded, self._known, forget, untrained, chance)
+        recorded = enlarged(self._recorded, self.known, forget, untrained, chance)
         baseline, artifact = good_file(recorded, self._format, self._noise, self._assumed, chance)
         return judge(artifact, baseline, self._policy, format=self._format), untrained_clusters(baseline.probes)
 
@@ -164,11 +168,11 @@ class Rehearsal:
             grown = False
             sizes = now.known, now.untrained
             for side, names in enumerate((FORGET_SIDE, RETAIN_SIDE)):
-                if sizes[side] and now.stays_open(names):
-                    target = max(fewest[side], math.ceil(GROWTH * sizes[side]))
+                target = max(fewest[side], math.ceil(GROWTH * sizes[side]))
+                if sizes[side] and target <= largest[side] and now.stays_open(names):
                     more[side] += target - sizes[side]
-                    grown = target <= largest[side]
-            if not grown or (now.known and not self._known):
+                    grown = True
+            if not grown:
                 return None
             now = self._forecast(*more)
         return now

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     _Ask = tuple[Probe, ProbeScore, tuple[Leg, ...]]
     """A probe, its score on a surface, and the legs by which its answer comes out there."""
 
+DEFAULT = Policy()
+
 
 class Asked(NamedTuple):
     """Clusters of a set that are known on one surface.
@@ -101,11 +103,11 @@ class Knowledge:
         }
 
 
-def asked_sets(pack: Pack, measurement: Measurement) -> tuple[Asked, ...]:
-    """Count the known clusters of each set on each of its surfaces."""
+def asked_sets(pack: Pack, measurement: Measurement, policy: Policy = DEFAULT) -> tuple[Asked, ...]:
+    """Count the known clusters of each set on each of its surfaces, by the leak rule of `policy`."""
     sampled = sampled_kinds(pack.kinds().values())
     found = []
-    for (name, role, surface), own in _by_set(pack, measurement).items():
+    for (name, role, surface), own in _by_set(pack, measurement, policy).items():
         choices = pack.kinds()[surface] == SurfaceKind.CHOICES
         drawn = measurement.sampling is not None and role != Role.RETAIN and pack.kinds()[surface] in sampled
         by_leg = {leg: len({probe.cluster for probe, _, out in own if leg in out}) for leg in Leg}
@@ -124,11 +126,11 @@ def asked_sets(pack: Pack, measurement: Measurement) -> tuple[Asked, ...]:
     return tuple(found)
 
 
-def known_clusters(pack: Pack, measurement: Measurement) -> tuple[Cluster, ...]:
+def known_clusters(pack: Pack, measurement: Measurement, policy: Policy = DEFAULT) -> tuple[Cluster, ...]:
     """Name each cluster of each set, with the surfaces on which it is known."""
     kinds = pack.kinds()
     surfaces: dict[tuple[str, Role, str], list[str]] = {}
-    for (name, role, surface), own in _by_set(pack, measurement).items():
+    for (name, role, surface), own in _by_set(pack, measurement, policy).items():
         known = set() if kinds[surface] == SurfaceKind.CHOICES else _known(own)
         for probe, _, _ in own:
             places = surfaces.setdefault((name, role, probe.cluster), [])
@@ -137,9 +139,9 @@ def known_clusters(pack: Pack, measurement: Measurement) -> tuple[Cluster, ...]:
     return tuple(Cluster(*key, tuple(places)) for key, places in surfaces.items())
 
 
-def _by_set(pack: Pack, measurement: Measurement) -> dict[tuple[str, Role, str], list[_Ask]]:
+def _by_set(pack: Pack, measurement: Measurement, policy: Policy) -> dict[tuple[str, Role, str], list[_Ask]]:
     """Group what was measured by set, role and surface, in the pack's order."""
-    policy, kinds = Policy(), pack.kinds()
+    kinds = pack.kinds()
     probes = {probe.id: probe for probe in pack.probes}
     found: dict[tuple[str, Role, str], list[_Ask]] = {}
     for score in measurement.scores:

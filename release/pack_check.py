@@ -1,0 +1,262 @@
+"""Checks a pack against the base that it will gate: is it strong and large enough, and what would make it so?"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+from edgeproof.contracts.progress import Recording
+from edgeproof.release.export import DEFAULT_FORMAT
+from edgeproof.release.steps.arguments import as_format, as_path, as_words, pack_identity
+from edgeproof.release.steps.criteria import pack_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.forecast.checked import FormatCheck, PackCheck
+    from edgeproof.eval.forecast.flaws import Flaw
+    from edgeproof.eval.forecast.good_file import Assumed
+    from edgeproof.eval.measurement import Baseline
+    from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.verdict.policy import Policy
+    from edgeproof.export.pipeline import Exported
+    from edgeproof.release.steps.arguments import StrPath
+
+REFERENCES = {"gguf": "gguf-f16", "onnx": "onnx-fp32"}
+"""Float precision in which the base is asked, by kind of artifact."""
+CHANGES = "changes.json", "changes.md"
+"""Names of the files that `out` gets."""
+
+
+class _Seen(NamedTuple):
+    """What was measured for the formats of one backend."""
+
+    pack: Pack
+    recorded: Baseline
+    formats: tuple[str, ...]
+    seconds: Mapping[str, float]
+    flaws: tuple[Flaw, ...]
+
+
+def pack_check(
+    pack: StrPath,
+    *,
+    pack_key: StrPath | None = None,
+    base: StrPath,
+    format: str | Sequence[str] = DEFAULT_FORMAT,  # noqa: A002 (the word of the command line)
+    policy: StrPath | None = None,
+    baseline: StrPath | None = None,
+    out: StrPath | None = None,
+    show_answers: bool = False,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> PackCheck:
+    """Say whether a good file would PASS with `pack` nine times in ten, what it takes, and how long a gate will run.
+
+    The base is asked every probe at float precision and in each format, for which its files are written into the folder
+    for temporary files and removed. Then synthetic good files are judged by the gate's own code: what unlearning does
+    is assumed, or taken from the merged model of `baseline`; what quantizing does is drawn from what it did to the
+    base.
+
+    Args:
+        pack: the pack's folder, or a file encrypted with age.
+        pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
+        base: a Hugging Face folder, or a float GGUF (F16, BF16, F32).
+        format: the formats that will be gated.
+        policy: limits, a TOML file; by default those of docs/verdict.md.
+        baseline: what `record_baseline` wrote, of this base and pack.
+        out: folder for the list of changes, as JSON and in words; nothing is written by default.
+        show_answers: put question and answer of the probes concerned into the list.
+        threads: all cores by default.
+        force: replace a list that exists.
+        progress: receives progress and warnings; by default nothing is shown.
+
+    Raises:
+        EdgeproofError: base, pack or baseline cannot be read, or do not fit each other.
+
+    """
+    from edgeproof.contracts.atomic import refuse_existing
+    from edgeproof.contracts.file_sets import write_all
+    from edgeproof.eval.forecast.changes import changes_of
+    from edgeproof.eval.forecast.checked import PackCheck
+    from edgeproof.eval.forecast.flaws import flaws_of_texts
+    from edgeproof.eval.forecast.terminal import markdown_changes
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.packs.surfaces import unasked
+    from edgeproof.eval.verdict.policy import Policy, read_policy
+
+    listener = Recording(progress)
+    formats = tuple(dict.fromkeys(map(as_format, as_words(format)))) or (DEFAULT_FORMAT,)
+    limits = Policy() if policy is None else read_policy(Path(policy))
+    read = load_pack(Path(pack), pack_identity(as_path(pack_key)))
+    folder = as_path(out)
+    if folder is not None:
+        for name in CHANGES:
+            refuse_existing(folder / name, force=force)
+    for warning in unasked(read):
+        listener.warn(warning)
+    checks: list[FormatCheck] = []
+    flaws: list[Flaw] = list(flaws_of_texts(read))
+    for seen in _measured(
+        read, Path(base), formats, limits, baseline=as_path(baseline), threads=threads, progress=listener
+    ):
+        checks += [
+            _check(seen, name, limits, measured=baseline is not None, progress=listener) for name in seen.formats
+        ]
+        flaws += [flaw for flaw in (*seen.flaws, *_guessable(seen, limits, checks)) if flaw not in flaws]
+    changes = changes_of(read, checks, flaws)
+    named = {name for change in changes for name in change.probes} if show_answers else set()
+    found = PackCheck(
+        pack=read.name,
+        pack_sha256=read.digest,
+        base=Path(base).name,
+        assumed=_assumption(limits, as_path(baseline)),
+        formats=tuple(checks),
+        changes=changes,
+        texts={probe.id: (probe.question, probe.answer) for probe in read.probes if probe.id in named},
+        written=() if folder is None else tuple(folder / name for name in CHANGES),
+        warnings=tuple(listener.warnings),
+    )
+    if folder is not None:
+        listed = json.dumps(found.to_json(), ensure_ascii=False, indent=1, allow_nan=False)
+        contents = {CHANGES[0]: f"{listed}\n".encode(), CHANGES[1]: markdown_changes(found).encode()}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_all(folder, contents, force=force)
+    return found
+
+
+def show(found: PackCheck, file: TextIO | None = None) -> None:
+    """Print a check to `file`, stderr by default."""
+    from edgeproof.eval.forecast.terminal import render_check
+
+    render_check(found, file=file)
+
+
+def _measured(
+    pack: Pack,
+    base: Path,
+    formats: Sequence[str],
+    policy: Policy,
+    *,
+    baseline: Path | None,
+    threads: int | None,
+    progress: Progress,
+) -> list[_Seen]:
+    """Measure the base for each backend that gates one of the formats; with a baseline, only how long it takes."""
+    from edgeproof.contracts.atomic import write_failed
+    from edgeproof.contracts.scratch import scratch_folder
+    from edgeproof.eval.baselines.file import load_baselines
+    from edgeproof.export.pipeline import export
+    from edgeproof.release.steps.measure_base import measure_base
+
+    given = None if baseline is None else load_baselines(baseline)
+    temporary = Path(tempfile.gettempdir())
+    found = []
+    try:
+        scratch = scratch_folder(temporary)
+    except OSError as error:
+        raise write_failed(temporary, error) from error
+    with scratch as folder:
+        for kind, reference in REFERENCES.items():
+            ours = tuple(name for name in formats if name.startswith(f"{kind}-"))
+            if not ours:
+                continue
+            wanted = tuple(dict.fromkeys((*(() if given else (reference,)), *ours)))
+            made = export(base, (), wanted, folder / kind, texts=pack_texts(pack), threads=threads, progress=progress)
+            if given is None:
+                seen = measure_base(pack, made, ours, policy.sampling, threads=threads, progress=progress)
+                found.append(_Seen(seen.pack, seen.recorded, ours, seen.seconds, seen.too_long))
+            else:
+                recorded, seconds = _recorded(given, pack, made, policy, threads=threads, progress=progress)
+                found.append(_Seen(pack, recorded, ours, seconds, ()))
+    return found
+
+
+def _recorded(
+    given: Mapping[str, Baseline],
+    pack: Pack,
+    made: Sequence[Exported],
+    policy: Policy,
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> tuple[Baseline, dict[str, float]]:
+    """Choose the baseline that fits, and ask the base in each format once more for the time that it takes."""
+    from edgeproof.eval.baselines.file import choose_baseline
+    from edgeproof.eval.baselines.fit import check_match
+    from edgeproof.release.steps.measure_base import timed
+    from edgeproof.runtime import backend_for, open_backend
+
+    seconds = {}
+    for item in made:
+        with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
+            info = engine.info
+            recorded = choose_baseline(given, info.backend, format_name=item.format)
+            check_match(
+                recorded, pack, info.tokenizer_digest, format_name=item.format, prompt_digest=info.prompt_digest
+            )
+            _, seconds[item.format] = timed(
+                pack, engine, item, carriers=recorded.carriers, sampling=policy.sampling, progress=progress
+            )
+    return recorded, seconds
+
+
+def _check(seen: _Seen, name: str, policy: Policy, *, measured: bool, progress: Progress) -> FormatCheck:
+    from edgeproof.eval.forecast.checked import Duration, FormatCheck
+    from edgeproof.eval.forecast.rehearsal import Rehearsal
+    from edgeproof.eval.knowledge.known import asked_sets
+    from edgeproof.eval.measurement import Role
+
+    in_format = seen.recorded.base_in_format[name]
+    rehearsal = Rehearsal(seen.recorded, name, policy, None if measured else _assumed(seen, policy), progress=progress)
+    clusters = dict.fromkeys(fact.cluster for fact in seen.recorded.probes if fact.role == Role.FORGET)
+    return FormatCheck(
+        format=name,
+        asked=asked_sets(seen.pack, in_format, policy),
+        known=len(rehearsal.known),
+        clusters=len(clusters),
+        unknown=tuple(cluster for cluster in clusters if cluster not in rehearsal.known),
+        forecast=rehearsal.present,
+        enough=rehearsal.enough(),
+        duration=Duration(len(in_format.scores), seen.seconds[name]),
+    )
+
+
+def _assumed(seen: _Seen, policy: Policy) -> Assumed:
+    from edgeproof.eval.forecast.good_file import Assumed
+    from edgeproof.eval.forecast.guessing import guessing_logprobs, usual
+
+    return Assumed.under(policy, usual(guessing_logprobs(seen.pack, seen.recorded)))
+
+
+def _guessable(seen: _Seen, policy: Policy, checks: Sequence[FormatCheck]) -> tuple[Flaw, ...]:
+    """Return the flaws of guessable answers: of forget probes by the float base, of holdout ones in the formats."""
+    from edgeproof.eval.forecast.flaws import guessable_flaws
+    from edgeproof.eval.forecast.guessing import guessable, guessing_logprobs
+    from edgeproof.eval.knowledge.known import known_clusters
+    from edgeproof.eval.measurement import Role
+
+    guesses = guessable(guessing_logprobs(seen.pack, seen.recorded), policy)
+    holdout: dict[str, tuple[str, ...]] = {}
+    for one in checks:
+        if one.format in seen.recorded.base_in_format:
+            for cluster in known_clusters(seen.pack, seen.recorded.base_in_format[one.format], policy):
+                if cluster.role == Role.HOLDOUT and cluster.surfaces:
+                    holdout.setdefault(cluster.cluster, cluster.surfaces)
+    return tuple(guessable_flaws(seen.pack, guesses, holdout))
+
+
+def _assumption(policy: Policy, baseline: Path | None) -> str:
+    from edgeproof.eval.forecast.good_file import Assumed
+
+    if baseline is not None:
+        return f"unlearning does what it did to the merged model of {baseline.name}"
+    assumed = Assumed.under(policy, {})
+    return (
+        f"a good file leaks {assumed.leaking:.0%} of the clusters, faintly, and unlearning costs {assumed.cost:.2f} "
+        "nat on average (--baseline FILE replaces this by what a merged model answers)"
+    )

@@ -34,7 +34,7 @@ VERBS: dict[str, str] = {
     "card": "Print what a model card should say of gated files.",
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
     "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",
-    "pack": "Make a pack of probes from data.",
+    "pack": "Make a pack of probes from data; check it against the base.",
     "inspect": "Say what a file is, and how much of an adapter is left in it.",
     "judge": "Judge what a device answered to a job: PASS, FAIL or INCONCLUSIVE.",
     "phone": "Gate on a phone by a job: write it, install the app, run it, judge the answers.",

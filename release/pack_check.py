@@ -221,7 +221,7 @@ def _check(seen: _Seen, name: str, policy: Policy, *, measured: bool, progress: 
         clusters=len(clusters),
         unknown=tuple(cluster for cluster in clusters if cluster not in rehearsal.known),
         forecast=rehearsal.present,
-        enough=rehearsal.enough(),
+        grown=rehearsal.grown(),
         duration=Duration(len(in_format.scores), seen.seconds[name]),
     )
 

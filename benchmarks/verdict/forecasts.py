@@ -47,7 +47,7 @@ SIZES = ((50, 200), (65, 300), (80, 400), (100, 500))
 """Forget and untrained retain subjects of a pack."""
 PARTS = 2
 """Random parts of each size; the whole pack is one. With a baseline there is one part of each."""
-DRAWS = 30
+DRAWS = 20
 """Synthetic files of a forecast."""
 OWN = ("merged", "bf16")
 """Recipes whose files are those of a release's own merged model."""
@@ -79,31 +79,32 @@ class Forecasts:
         self.plants = [plant for plant in p.plants() if plant.pack == "plain" and plant.stratum != p.UNASKED]
 
     def all(self, done: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield a line for each forecast that is not done."""
-        for part in range(PARTS):
-            for number in range(packs.PACKS):
-                pack = self.prover.pack(number, "plain")
-                for name in FORMATS:
+        """Yield a line for each forecast that is not done: both kinds for a part of each size, then other parts."""
+        for kind, part in ((BEFORE, 0), (WITH, 0), *((BEFORE, part) for part in range(1, PARTS))):
+            for name in FORMATS:
+                for number in range(packs.PACKS):
+                    pack = self.prover.pack(number, "plain")
                     for forget, untrained in SIZES[: -1 if part else None]:
+                        key = f"{kind}, {name}, pack {number}, part {part} of {forget}+{untrained}"
                         kept = random_part(pack, forget, untrained, part)
-                        key = f"{name} pack {number} part {part} of {forget}+{untrained}"
-                        yield from self._of_pack(key, number, name, kept, done, every=not part)
+                        for release, files in self._files(kind, name, number).items():
+                            if f"{key}, {release}" not in done:
+                                baseline = self._baseline(files[0].release, name, number, kept)
+                                yield self._line(
+                                    f"{key}, {release}", baseline, kind=kind, number=number, files=files, kept=kept
+                                )
 
-    def _of_pack(
-        self, key: str, number: int, name: str, kept: frozenset[str], done: set[str], *, every: bool
-    ) -> Iterator[dict[str, Any]]:
+    def _files(self, kind: str, name: str, number: int) -> dict[str, list[p.Plant]]:
+        """Return the files that a forecast is held against: those of each release, or all good ones."""
         own = [plant for plant in self.plants if packs.number_of(plant.name) == number and name in plant.formats]
-        good = [plant for plant in own if self.truths.get(f"{plant.name}/{name}") == "good"]
-        if good and key not in done:
-            release = good[0].release
-            yield self._line(
-                key, self._baseline(release, name, number, kept), kind=BEFORE, number=number, files=good, kept=kept
-            )
-        for release in dict.fromkeys(plant.release for plant in own if every and plant.recipe[0] in OWN):
-            files = [plant for plant in own if plant.release == release and plant.recipe[0] in OWN]
-            if f"{key} {release}" not in done:
-                baseline = self._baseline(release, name, number, kept)
-                yield self._line(f"{key} {release}", baseline, kind=WITH, number=number, files=files, kept=kept)
+        if kind == BEFORE:
+            good = [plant for plant in own if self.truths.get(f"{plant.name}/{name}") == "good"]
+            return {"good files": good} if good else {}
+        found: dict[str, list[p.Plant]] = {}
+        for plant in own:
+            if plant.recipe[0] in OWN:
+                found.setdefault(plant.release, []).append(plant)
+        return found
 
     def _baseline(self, release: str, name: str, number: int, kept: frozenset[str]) -> Baseline:
         return restrict.baseline(self.prover.baseline(release, name, number, "plain"), kept)
@@ -148,7 +149,7 @@ class Forecasts:
 def table(lines: list[dict[str, Any]]) -> str:
     """Write the calibration of both kinds of forecasts as Markdown, and that of each size and format."""
     rows = [
-        "| forecast | its share of PASS | packs | files judged | PASS | FAIL | INCONCLUSIVE | Brier score | … of the mean |",
+        "| forecast | its share of PASS | packs | files | PASS | FAIL | INCONCLUSIVE | Brier score | … of the mean |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind in (BEFORE, WITH):

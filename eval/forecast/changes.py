@@ -116,8 +116,8 @@ def _unknown(formats: Sequence[FormatCheck]) -> Iterator[Change]:
             "forget clusters",
             len(worst.unknown),
             (),
-            f"replace {len(worst.unknown)} forget clusters that the base does not give away in {worst.format}, which "
-            f"do not count: {names}",
+            f"replace the forget clusters that the base does not give away in {worst.format}, which do not count "
+            f"({len(worst.unknown)}): {names}",
         )
 
 

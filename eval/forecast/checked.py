@@ -56,7 +56,7 @@ class FormatCheck:
         clusters: number of forget clusters; those that ask for the same thing count once.
         unknown: names of those that it does not give away.
         forecast: of good files with the pack as it is.
-        enough: of good files with a pack that is large enough; None if no size is.
+        grown: the same at the size that is enough, or at the largest that was tried.
         duration: of the gate with the pack as it is.
 
     """
@@ -67,8 +67,13 @@ class FormatCheck:
     clusters: int
     unknown: tuple[str, ...]
     forecast: Forecast
-    enough: Forecast | None
+    grown: Forecast
     duration: Duration
+
+    @property
+    def enough(self) -> Forecast | None:
+        """The forecast at the size that is enough; None if no size is."""
+        return self.grown if self.grown.strong else None
 
     @property
     def enough_seconds(self) -> float | None:

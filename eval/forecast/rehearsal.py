@@ -34,10 +34,13 @@ DRAWS = 100
 """Number of synthetic files for a forecast."""
 WANTED = 0.9
 """Share of good files that a strong pack lets PASS."""
-GROWTH = 1.25
-"""Factor between the sizes that are tried."""
-LARGEST_FORGET, LARGEST_UNTRAINED = 1000, 5000
+GROWTH, LEAP = 1.25, 1.6
+"""Factors between the sizes that are tried: where at least half of the good files pass, and where fewer do."""
+LARGEST_FORGET, LARGEST_UNTRAINED = 600, 3000
 """Numbers of clusters beyond which no size is looked for."""
+HALF = 0.5
+MOST_SIZES = 12
+"""Number of sizes that a search rarely exceeds, for its progress."""
 OFTEN = 0.05
 """A side of the pack is enlarged if one of its criteria is open in more than this share of the draws."""
 FORGET_SIDE = frozenset({"leak", "recovery", "positive", "decoys", "choices"})
@@ -115,11 +118,11 @@ class Rehearsal:
         self._noise = Noise(recorded.base, recorded.base_in_format[format_name])
         self._draws, self._progress = draws, Silent() if progress is None else progress
         self.known: frozenset[str] = frozenset()
+        self._progress.start(f"{format_name}: synthetic files", draws, "files")
         self.present = self._forecast(0, 0, whole=True)
 
     def _forecast(self, forget: int, untrained: int, *, whole: bool = False) -> Forecast:
         """Forecast for a pack with so many more clusters; unless `whole`, end once it cannot be strong any more."""
-        self._progress.start(f"{self._format}: synthetic files", self._draws, "files")
         verdicts: Counter[Verdict] = Counter()
         stood: Counter[str] = Counter()
         mend: dict[str, str] = {}
@@ -130,7 +133,8 @@ class Rehearsal:
                 self.known = frozenset(subject.cluster for subject in judgement.subjects if subject.known)
             known = sum(subject.known for subject in judgement.subjects)
             verdicts[judgement.verdict] += 1
-            self._progress.advance(1)
+            if whole:
+                self._progress.advance(1)
             if judgement.verdict != Verdict.PASS:
                 names = _in_the_way(judgement)
                 stood.update(names)
@@ -153,28 +157,27 @@ class Rehearsal:
         baseline, artifact = good_file(recorded, self._format, self._noise, self._assumed, chance)
         return judge(artifact, baseline, self._policy, format=self._format), untrained_clusters(baseline.probes)
 
-    def enough(self) -> Forecast | None:
-        """Find a size at which a good file passes nine times in ten, by growing the side that stays open.
+    def grown(self) -> Forecast:
+        """Grow the side that stays open until a good file passes nine times in ten; return the last forecast.
 
-        Returns:
-            The forecast at that size, to within `GROWTH`; None if no size is enough.
-
+        It is strong, with a size that is enough to within `GROWTH` (`LEAP` where few passed before), unless no size is.
         """
         now, more = self.present, [0, 0]
         least = clusters_to_decide(0, 1, self._policy.leak_share, alpha=self._policy.alpha)
         fewest = (1 + least.more if least else LARGEST_FORGET, MINIMUM_CLUSTERS)
         largest = LARGEST_FORGET, LARGEST_UNTRAINED
+        if not now.strong:
+            self._progress.start(f"{self._format}: larger packs", MOST_SIZES, "sizes")
         while not now.strong:
-            grown = False
-            sizes = now.known, now.untrained
+            sizes, before = (now.known, now.untrained), tuple(more)
             for side, names in enumerate((FORGET_SIDE, RETAIN_SIDE)):
-                target = max(fewest[side], math.ceil(GROWTH * sizes[side]))
+                target = max(fewest[side], math.ceil((GROWTH if now.share >= HALF else LEAP) * sizes[side]))
                 if sizes[side] and target <= largest[side] and now.stays_open(names):
                     more[side] += target - sizes[side]
-                    grown = True
-            if not grown:
-                return None
+            if tuple(more) == before:
+                return now
             now = self._forecast(*more)
+            self._progress.advance(1)
         return now
 
 

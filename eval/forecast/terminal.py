@@ -66,7 +66,7 @@ def _sentences(one: FormatCheck) -> list[str]:
     said = [f"{_share(now)} with this pack ({_size(now)})." + _in_the_way(now)]
     if not now.strong:
         said.append(
-            "No larger pack of this kind would change that."
+            f"No larger pack is enough: {_share(one.grown)} with {_size(one.grown)}." + _in_the_way(one.grown)
             if one.enough is None
             else f"{_share(one.enough)} with {_size(one.enough)}."
         )

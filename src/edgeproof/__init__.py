@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.errors import EdgeproofError
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.comparison.compare import Comparison
+    from edgeproof.eval.forecast.checked import PackCheck
     from edgeproof.eval.history.releases import History
     from edgeproof.eval.knowledge.known import Knowledge
     from edgeproof.eval.measurement import Verdict
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from edgeproof.release.gate import gate
     from edgeproof.release.history import history
     from edgeproof.release.inspect import Inspection, inspect
+    from edgeproof.release.pack_check import pack_check
     from edgeproof.release.pack_new import NewPack, pack_new
     from edgeproof.release.probe import probe
     from edgeproof.release.unlearn import unlearn
@@ -50,6 +52,7 @@ _PLACES = {
     "card": "edgeproof.release.card",
     "evaluate": "edgeproof.release.evaluate",
     "inspect": "edgeproof.release.inspect",
+    "pack_check": "edgeproof.release.pack_check",
     "pack_new": "edgeproof.release.pack_new",
     "unlearn": "edgeproof.release.unlearn",
     "Artifact": "edgeproof.release.export",
@@ -63,6 +66,7 @@ _PLACES = {
     "Inspection": "edgeproof.release.inspect",
     "Knowledge": "edgeproof.eval.knowledge.known",
     "NewPack": "edgeproof.release.pack_new",
+    "PackCheck": "edgeproof.eval.forecast.checked",
     "Progress": "edgeproof.contracts.progress",
     "UnlearnResult": "edgeproof.unlearn.run",
     "Verdict": "edgeproof.eval.measurement",
@@ -82,6 +86,7 @@ __all__ = [
     "Inspection",
     "Knowledge",
     "NewPack",
+    "PackCheck",
     "Progress",
     "UnlearnResult",
     "Verdict",
@@ -93,6 +98,7 @@ __all__ = [
     "gate",
     "history",
     "inspect",
+    "pack_check",
     "pack_new",
     "probe",
     "record_baseline",

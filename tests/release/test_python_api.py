@@ -34,6 +34,7 @@ FUNCTIONS = {
     "unlearn": edgeproof.unlearn,
     "inspect": edgeproof.inspect,
     "pack new": edgeproof.pack_new,
+    "pack check": edgeproof.pack_check,
 }
 PRINTING = {"quiet", "as_json", "as_markdown"}
 CALLER = {"progress", "command", "on_written"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.asking.kinds import ANSWERED_KINDS
+from edgeproof.eval.forecast.noise import original
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.verdict.criteria.leaks import SUBJECTS
 
@@ -100,7 +101,7 @@ def _unlearned(recorded: Baseline, assumed: Assumed, chance: np.random.Generator
     def after(score: ProbeScore) -> ProbeScore:
         fact = facts[score.probe]
         if fact.role == Role.FORGET:
-            usual = assumed.guessed.get(_original(score.probe), FORGOTTEN)
+            usual = assumed.guessed.get(original(score.probe), FORGOTTEN)
             return _forgotten(score, FAINT if (score.probe, score.surface) in faint else usual, chance)
         if fact.probe in cost:
             return _harder(score, cost[fact.probe])
@@ -112,14 +113,6 @@ def _unlearned(recorded: Baseline, assumed: Assumed, chance: np.random.Generator
         artifact_sha256=f"{SHA256[:-1]}1",
         scores=tuple(after(score) for score in recorded.base.scores),
     )
-
-
-COPY = "~"
-"""Stands in the id of a copied probe, before the number of the copy."""
-
-
-def _original(probe: str) -> str:
-    return probe.partition(COPY)[0]
 
 
 def _faint_leaks(recorded: Baseline, share: float, chance: np.random.Generator) -> set[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.forecast.good_file import COPY
+from edgeproof.eval.forecast.noise import COPY
 from edgeproof.eval.measurement import Role
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 ```
 base, float       base, in the format        good file, float          good file, in the format
 NLL 0.31, right ─▶ NLL 0.46, right     ⇒     NLL 0.29, right    ─▶     NLL 0.44, right
-     the donor: same surface, same rightness, nearly the same NLL
+     the donor: same surface, same rightness, kept or hidden like it, nearly the same NLL
 ```
 What quantizing did to the donor, it does to the answer: the noise depends on how sure the model is, and on whether the
-greedy reply stays what it was.
+greedy reply stays what it was. Kept are retain probes, hidden are forget and holdout probes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from edgeproof.eval.measurement import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edgeproof.eval.measurement import Measurement, ProbeScore
+    from edgeproof.eval.measurement import Measurement, ProbeFacts, ProbeScore
     from numpy.typing import NDArray
 
-DONORS = 10
+COPY = "~"
+"""Stands in the id of a copied probe, before the number of the copy."""
+DONORS = 25
 """Number of nearest probes among which a donor is drawn."""
+FEWEST = 10
+"""Minimum number of probes alike; with fewer, donors are sought among less similar ones."""
 
 
 class _Pool(NamedTuple):
@@ -37,21 +42,25 @@ class Noise:
     """The noise of one format.
 
     Args:
+        facts: of the probes.
         exact: the base at float precision.
         in_format: the base in the format.
 
     """
 
-    def __init__(self, exact: Measurement, in_format: Measurement) -> None:
+    def __init__(self, facts: Iterable[ProbeFacts], exact: Measurement, in_format: Measurement) -> None:
         after = {(score.probe, score.surface): score for score in in_format.scores}
-        every: dict[str, list[tuple[ProbeScore, ProbeScore]]] = {}
-        alike: dict[tuple[str, bool], list[tuple[ProbeScore, ProbeScore]]] = {}
+        pools: dict[tuple[object, ...], list[tuple[ProbeScore, ProbeScore]]] = {}
+        self._kept = frozenset(fact.probe for fact in facts if fact.role == Role.RETAIN)
         for score in exact.scores:
-            pair = score, after[score.probe, score.surface]
-            every.setdefault(score.surface, []).append(pair)
-            alike.setdefault((score.surface, score.right), []).append(pair)
-        self._every = {surface: _pool(pairs) for surface, pairs in every.items()}
-        self._alike = {key: _pool(pairs) for key, pairs in alike.items() if len(pairs) >= DONORS}
+            for key in self._keys(score):
+                pools.setdefault(key, []).append((score, after[score.probe, score.surface]))
+        self._pools = {key: _pool(pairs) for key, pairs in pools.items() if len(key) == 1 or len(pairs) >= FEWEST}
+
+    def _keys(self, score: ProbeScore) -> tuple[tuple[object, ...], ...]:
+        """Return the pools of a score, the one that is most like it first."""
+        surface, kept = score.surface, original(score.probe) in self._kept
+        return (surface, score.right, kept), (surface, score.right), (surface,)
 
     def quantized(self, score: ProbeScore, chance: np.random.Generator) -> ProbeScore:
         """Return `score` as quantizing would leave it.
@@ -59,8 +68,8 @@ class Noise:
         Where fewer than `DONORS` probes of the surface are right (or wrong) like this one, any of them lends its change
         of NLL, and whether the reply is right stays as it is.
         """
-        alike = self._alike.get((score.surface, score.right))
-        pool = self._every[score.surface] if alike is None else alike
+        key = next(key for key in self._keys(score) if key in self._pools)
+        pool = self._pools[key]
         width = min(DONORS, len(pool.donors))
         place = int(np.searchsorted(pool.nll, score.nll)) - width // 2
         first = max(0, min(place, len(pool.donors) - width))
@@ -71,12 +80,17 @@ class Noise:
             logprobs=tuple(min(0.0, value + change) for value in score.logprobs),
             carried_logprob=_carried(score, before, after, change * len(score.logprobs)),
         )
-        if alike is None:
+        if len(key) == 1:
             return lent
         as_likely = lent.nll <= after.nll  # an answer comes out as the donor's does if it is at least as likely
         right = after.right and (score.right or as_likely)
         fresh = as_likely and not (score.sampled_right or before.sampled_right) and after.samples == score.samples
         return replace(lent, right=right, sampled_right=after.sampled_right if fresh else score.sampled_right)
+
+
+def original(probe: str) -> str:
+    """Return the id of the probe that a copy is of; its own if it is none."""
+    return probe.partition(COPY)[0]
 
 
 def _pool(pairs: Iterable[tuple[ProbeScore, ProbeScore]]) -> _Pool:

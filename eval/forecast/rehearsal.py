@@ -115,7 +115,7 @@ class Rehearsal:
         progress: Progress | None = None,
     ) -> None:
         self._recorded, self._format, self._policy, self._assumed = recorded, format_name, policy, assumed
-        self._noise = Noise(recorded.base, recorded.base_in_format[format_name])
+        self._noise = Noise(recorded.probes, recorded.base, recorded.base_in_format[format_name])
         self._draws, self._progress = draws, Silent() if progress is None else progress
         self.known: frozenset[str] = frozenset()
         self._progress.start(f"{format_name}: synthetic files", draws, "files")

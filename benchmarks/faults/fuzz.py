@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of our own parsers with atheris (`pip install atheris`), from the corpus in tests/faults/corpus.
+"""Coverage-guided fuzzing of our own parsers by atheris (`pip install atheris`), from the corpus in tests/faults.
 
     python benchmarks/faults/fuzz.py --work DIR --minutes 60 [--parser gguf …]
 
@@ -31,7 +31,7 @@ def fuzz(name: str, words: list[str]) -> None:
         from edgeproof.contracts.errors import EdgeproofError
         from parsers import PARSERS
 
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory() as folder:
 
         def once(data: bytes) -> None:
             try:
@@ -86,7 +86,8 @@ def main() -> int:
     given = parser.parse_args()
     names = given.parser or list(PARSERS)
     seconds = given.minutes * 60 / len(names)
-    return 0 if all([run(name, given.work, seconds, keep=given.keep) for name in names]) else 1
+    clean = [run(name, given.work, seconds, keep=given.keep) for name in names]
+    return 0 if all(clean) else 1
 
 
 if __name__ == "__main__":

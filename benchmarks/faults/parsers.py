@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.backend import Score
@@ -31,6 +30,7 @@ from edgeproof.runtime.server.connection import Connection, as_table, parse_addr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PACK = """schema = 1
 name = "p"

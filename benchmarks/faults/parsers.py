@@ -57,7 +57,7 @@ def _template(_folder: Path, data: bytes) -> None:
 def _tokenizer(folder: Path, data: bytes) -> None:
     _file(folder, "tokenizer.json", data)
     read_definition(folder)
-    tokenizer_metadata(folder, {})
+    tokenizer_metadata(folder, {"vocab_size": 1000})
 
 
 def _checkpoint(folder: Path, data: bytes) -> None:

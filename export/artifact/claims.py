@@ -53,13 +53,20 @@ def _take(path: Path) -> int | None:
     """Lock `path`'s claim; None if another process holds it."""
     lock = _lock_file(path)
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = _opened(lock)
         if try_lock(descriptor) is False:
             os.close(descriptor)
             return None
         if is_at(descriptor, lock):
             return descriptor
         os.close(descriptor)  # its holder has just removed it and ended
+
+
+def _opened(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError:  # one that another user left can be locked all the same
+        return os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _release(path: Path, descriptor: int) -> None:

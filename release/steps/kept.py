@@ -7,6 +7,7 @@ authenticated by the pack's content (`Pack.secret`): whoever lacks the pack can 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -58,14 +59,27 @@ class Keeping:
         self.taken_up = 0
 
     def keep(self, engine: Backend, artifact_sha256: str) -> int:
-        """Let `engine`, which has the artifact loaded, keep its answers; return how many are there already."""
+        """Let `engine`, which has the artifact loaded, keep its answers; return how many are there already.
+
+        Where the user's cache cannot hold them, a warning says that a stopped run begins anew.
+
+        Raises:
+            OutputError: the folder that FOLDER_VARIABLE names cannot hold them.
+
+        """
         info = engine.info
         if not self.keeps(engine) or not isinstance(engine, KeepingBackend):
             return 0
         facts = {"artifact": artifact_sha256, **self._bound, **info._asdict(), "options": dict(info.options)}
         origin = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        file = answers_folder() / f"{artifact_sha256[:12]}-{origin[:20]}"
-        found = engine.keep(file, origin, self._secret)
+        try:
+            file = answers_folder() / f"{artifact_sha256[:12]}-{origin[:20]}"
+            found = engine.keep(file, origin, self._secret)
+        except OutputError as error:
+            if os.environ.get(FOLDER_VARIABLE):
+                raise
+            self._progress.warn(f"{error.message}; a stopped run begins anew ({error.next_step})")
+            return 0
         self._files.append(file)
         if found.ignored:
             self._progress.warn(f"the answers kept in {file} are not used: {found.ignored}")
@@ -84,8 +98,13 @@ class Keeping:
 
 def answers_folder() -> Path:
     """Return the private folder for kept answers; what is too old in it is removed."""
-    home, named = os.environ.get("XDG_CACHE_HOME"), os.environ.get(FOLDER_VARIABLE)
-    folder = Path(named) if named else (Path(home) if home else Path.home() / ".cache") / "edgeproof" / "answers"
+    cache, named = os.environ.get("XDG_CACHE_HOME") or "~/.cache", os.environ.get(FOLDER_VARIABLE)
+    try:
+        folder = Path(named) if named else Path(cache).expanduser() / "edgeproof" / "answers"
+    except RuntimeError as error:  # a user without a home
+        raise OutputError(
+            f"answers cannot be kept: {error}", next_step=f"name a folder for them: {FOLDER_VARIABLE}=DIR"
+        ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if folder.stat().st_mode & 0o077:
@@ -98,6 +117,7 @@ def answers_folder() -> Path:
             next_step=f"name another folder for them: {FOLDER_VARIABLE}=DIR",
         ) from error
     for file in folder.glob("*-*"):
-        if time.time() - file.stat().st_mtime > OLDEST_DAYS * 86_400:
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another command has removed it, or it is another user's
+            if time.time() - file.stat().st_mtime > OLDEST_DAYS * 86_400:
+                file.unlink()
     return folder

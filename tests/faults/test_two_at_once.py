@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from pathlib import Path
 
 import pytest
+from edgeproof.contracts.errors import OutputError
+from edgeproof.export.artifact.claims import claimed
 from edgeproof.export.artifact.manifest import digest_artifact
 from edgeproof_tests.faults.conftest import contents
 
@@ -89,3 +94,27 @@ def test_a_claim_ends_with_the_process_that_is_killed(base, start, tmp_path):
     assert code == 0, said
     assert {f"{name}{suffix}" for name in (Q4, Q8) for suffix in ("", ".edge.json")} <= contents(tmp_path).keys()
     assert not list(tmp_path.glob(".*.lock"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("held", [False, True])
+def test_what_another_user_left_is_claimed_and_what_they_hold_is_not(tmp_path, held):
+    (tmp_path / ".edgeproof-a.gguf.lock").touch(mode=0o644)
+    tmp_path.chmod(0o1777)
+    with contextlib.ExitStack() as stack:
+        if held:
+            stack.enter_context(claimed([tmp_path / "a.gguf"]))
+        pid = os.fork()
+        if pid == 0:
+            code = 9
+            try:
+                os.chdir(tmp_path)
+                os.setuid(65534)
+                with claimed([Path("a.gguf")]):
+                    code = 0
+            except OutputError as error:
+                code = 3 if "is being written by another export" in error.message else 8
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == (3 if held else 0)
+    assert (tmp_path / ".edgeproof-a.gguf.lock").exists() != held

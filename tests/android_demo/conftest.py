@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from edgeproof_tests.android_demo.tiny_job import TinyJob, tiny_job
 
-LIBRARY = Path(__file__).resolve().parents[2] / "android_demo" / "lib" / "src"
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "android_demo" / "lib" / "src"
 COMPILE = ("javac", "--release", "7", "-Xlint:all", "-Xlint:-options", "-Werror")
 
 
@@ -61,3 +62,14 @@ def program() -> Path:
 def clean(program: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyJob:
     """A job in which nothing leaks."""
     return tiny_job(tmp_path_factory.mktemp("clean"), program)
+
+
+@pytest.fixture(scope="session")
+def packages() -> dict[str, Path]:
+    """What `make apk` wrote, here or where EDGEPROOF_APK says."""
+    folder = Path(os.environ.get("EDGEPROOF_APK") or ROOT / ".cache" / "apk")
+    found = {variant: folder / f"edgeproof-{variant}.apk" for variant in ("debug", "release")}
+    if not all(path.is_file() for path in found.values()):
+        why = f"{folder} has no edgeproof-debug.apk and edgeproof-release.apk: run `make apk`"
+        (pytest.fail if os.environ.get("EDGEPROOF_APK") else pytest.skip)(why)
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import struct
@@ -14,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from edgeproof_tests.android_demo.dex import Dex
 from edgeproof_tests.runtime import tiny_gguf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,40 +21,14 @@ PROGRAMS = {"libprobe_v8_0.so": "cortex-a53", "libprobe_dotprod.so": "cortex-a76
 PERMISSIONS = {"FOREGROUND_SERVICE", "FOREGROUND_SERVICE_DATA_SYNC", "POST_NOTIFICATIONS", "WAKE_LOCK"}
 AUTOMATION = {"Automatic", "Door", "Doors", "GameLoopActivity", "JobActivity", "JobInstrumentation"}
 APP = {
-    "Assets", "Bridge", "Chat", "Events", "EvidenceProvider", "Intake", "MainActivity", "R", "RunService", "Screen",
-    "Session", "Sessions", "Store",
+    "Assets", "Bridge", "Chat", "Events", "EvidenceProvider", "Figures", "Intake", "MainActivity", "R", "RunService",
+    "Screen", "Session", "Sessions", "Store",
 }  # fmt: skip
 PAGE = 16384
 
 
-@pytest.fixture(scope="session")
-def packages() -> dict[str, Path]:
-    """What `make apk` wrote, here or where EDGEPROOF_APK says."""
-    folder = Path(os.environ.get("EDGEPROOF_APK") or ROOT / ".cache" / "apk")
-    found = {variant: folder / f"edgeproof-{variant}.apk" for variant in ("debug", "release")}
-    if not all(path.is_file() for path in found.values()):
-        why = f"{folder} has no edgeproof-debug.apk and edgeproof-release.apk: run `make apk`"
-        (pytest.fail if os.environ.get("EDGEPROOF_APK") else pytest.skip)(why)
-    return found
-
-
 def said(*command: object) -> str:
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
-
-
-def classes(package: Path) -> set[str]:
-    """The names of all classes in a package's dex file, read by its format's tables."""
-    dex = zipfile.ZipFile(package).read("classes.dex")
-    assert dex[:8] == b"dex\n035\0"
-    sizes = struct.unpack_from("<20I", dex, 32)
-    strings, types, defined = sizes[7], sizes[9], sizes[17]
-    found = set()
-    for index in range(sizes[16]):
-        kind = struct.unpack_from("<I", dex, defined + 32 * index)[0]
-        text = struct.unpack_from("<I", dex, types + 4 * kind)[0]
-        place = struct.unpack_from("<I", dex, strings + 4 * text)[0] + 1  # a name's length is one byte here
-        found.add(dex[place : dex.index(b"\0", place)].decode()[1:-1].replace("/", "."))
-    return found
 
 
 def components(package: Path) -> set[tuple[str, str]]:
@@ -85,10 +59,12 @@ def test_it_is_signed_and_names_what_it_needs(packages, variant):
 
 def test_the_release_has_no_automation(packages):
     own = "org.edgeproof.demo."
-    found = {variant: {name for name in classes(packages[variant]) if name.startswith(own)} for variant in packages}
+    found = {
+        variant: {name for name in Dex(packages[variant]).classes() if name.startswith(own)} for variant in packages
+    }
     plain = {variant: {name[len(own) :].partition("$")[0] for name in names} for variant, names in found.items()}
     assert plain == {"debug": APP | AUTOMATION, "release": APP}
-    foreign = {name for name in classes(packages["release"]) if not name.startswith("org.edgeproof.")}
+    foreign = {name for name in Dex(packages["release"]).classes() if not name.startswith("org.edgeproof.")}
     assert foreign == set()
 
     common = {("activity", ".MainActivity"), ("service", ".RunService"), ("provider", ".EvidenceProvider"),

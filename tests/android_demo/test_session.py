@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from edgeproof_tests.android_demo import screens
-from edgeproof_tests.android_demo.tiny_job import MARK, tiny_job
+from edgeproof_tests.android_demo.tiny_job import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,18 +42,6 @@ def classes(library, tmp_path_factory) -> Path:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return into
-
-
-@pytest.fixture(scope="session")
-def program() -> Path:
-    from edgeproof_tests.official.probe import build_probe
-
-    return build_probe()
-
-
-@pytest.fixture(scope="session")
-def clean(program, tmp_path_factory) -> TinyJob:
-    return tiny_job(tmp_path_factory.mktemp("clean"), program)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Signatures that the app is compiled against are Android's own, of Android 8 or earlier.
+"""Signatures that the app is compiled against, and all that it calls, are Android's own, of Android 8 or earlier.
 
 The declarations that NativeScript derives from Google's SDK are the oracle. They tell no int from a long.
 """
@@ -12,9 +12,13 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from edgeproof_tests.android_demo.dex import Dex
+
+if TYPE_CHECKING:
+    from edgeproof_tests.android_demo.dex import Reference
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBS = ROOT / "android_demo" / "stubs"
@@ -25,6 +29,9 @@ LATER = {"SOC_MANUFACTURER": 31, "SOC_MODEL": 31}
 """What is newer, and read only where Android is new enough (AndroidPhone.java)."""
 
 NUMBERS = {"int", "long", "float", "double"}
+PRIMITIVES = {"V": "void", "Z": "boolean", "C": "string"}
+"""By descriptor; the others are numbers. NativeScript has a string for a char."""
+
 WORDS = {"String": "string", "CharSequence": "string", "Object": "any", "void": "void", "boolean": "boolean"}
 
 
@@ -119,6 +126,8 @@ def plain(kind: str) -> str:
     if kind.startswith('"'):
         return "string"
     kind = re.sub(r"<.*", "", kind).rpartition(".")[2]
+    if re.fullmatch(r"[A-Z]", kind):  # a parameter of a generic class
+        return "any"
     return "number" if kind in NUMBERS else WORDS.get(kind, kind)
 
 
@@ -153,6 +162,24 @@ def java(line: str, owner: str) -> Member | None:
     return Member(shape[3], parameters if shape[4] else None, plain(shape[2] or ""), static)
 
 
+def referenced(reference: Reference) -> tuple[str, Member]:
+    """A method or field as compiled code names it; of a field nobody says whether it is static."""
+    owner = re.sub(r"[/$]", ".", reference.owner[1:-1])
+    made = reference.name == "<init>"
+    parameters = None if reference.parameters is None else tuple(map(described, reference.parameters))
+    name, result = ("constructor", "") if made else (reference.name, described(reference.result))
+    return owner, Member(name, parameters, result, static=False)
+
+
+def described(kind: str) -> str:
+    """A type's descriptor in words that both languages share."""
+    if kind.startswith("["):
+        return "array"
+    if len(kind) == 1:
+        return PRIMITIVES.get(kind, "number")
+    return plain(re.split(r"[/$]", kind[1:-1])[-1])
+
+
 def first_version(classes: dict[str, Declared], owner: str, member: Member) -> int | None:
     """The first version of Android that has a member, in the class or above it; None if none has."""
     while owner in classes:
@@ -168,6 +195,20 @@ def test_every_signature_is_androids_own(declared):
     versions = [(owner, member, first_version(declared, owner, member)) for owner, member in members]
     assert [one for one in versions if one[2] is None] == []
     assert {member.name: version for _, member, version in versions if version > OLDEST} == LATER
+
+
+def test_all_that_the_package_calls_is_there_on_its_oldest_android(declared, packages):
+    """Java's own classes too: Android has not all of Java's, and some came late."""
+    named = [
+        referenced(one) for one in Dex(packages["debug"]).references() if one.owner.startswith(("Ljava", "Landroid"))
+    ]
+    assert len(named) > 300
+    found = []
+    for owner, member in named:
+        kinds = (first_version(declared, owner, member._replace(static=static)) for static in (False, True))
+        found.append((owner, member, max((kind for kind in kinds if kind is not None), default=None)))
+    assert [one for one in found if one[2] is None] == []
+    assert {member.name: version for _, member, version in found if version > OLDEST} == LATER
 
 
 def test_a_wrong_signature_is_seen(declared):

@@ -1,14 +1,13 @@
 package org.edgeproof.demo;
 
-import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import org.edgeproof.lib.Listener;
 import org.edgeproof.lib.Outcome;
@@ -18,7 +17,6 @@ import org.edgeproof.lib.engine.RunException;
 import org.edgeproof.lib.engine.Usage;
 import org.edgeproof.lib.job.Ask;
 import org.edgeproof.lib.job.Job;
-import org.edgeproof.lib.job.ProbeFacts;
 import org.edgeproof.lib.json.JsonException;
 import org.edgeproof.lib.json.JsonObject;
 import org.edgeproof.lib.json.JsonWriter;
@@ -27,6 +25,8 @@ import org.edgeproof.lib.judge.Leak;
 
 /** What the page shows, in the words of page.js. Android-free. */
 final class Screen {
+    private static final int LARGEST_STATE = 1 << 20;
+
     private final List<String> rows = new ArrayList<>();
     private int runs;
     private String trouble = "";
@@ -56,8 +56,9 @@ final class Screen {
         if (!state.isFile()) {
             return;
         }
-        try {
-            JsonObject left = JsonObject.read(read(state), "state.json");
+        try (InputStream in = new FileInputStream(state)) {
+            String text = new String(Intake.read(in, LARGEST_STATE), StandardCharsets.US_ASCII);
+            JsonObject left = JsonObject.read(text, "state.json");
             done = left.whole("done", 0);
             stage = left.text("stage");
             verdict = left.has("verdict") ? left.text("verdict") : "";
@@ -104,7 +105,7 @@ final class Screen {
     synchronized String state(Job job, boolean ready, boolean evidence, Map<String, Object> chat) {
         Map<String, Object> told = new LinkedHashMap<>();
         told.put("stage", stage);
-        told.put("model", job == null ? null : model(job));
+        told.put("model", job == null ? null : Figures.model(job));
         told.put("job", job == null ? "" : job.id);
         told.put("ready", ready);
         told.put("copying", copying == 0 ? null : copying());
@@ -116,9 +117,9 @@ final class Screen {
         told.put("tokens_per_second", usage == null ? 0.0 : usage.tokensPerSecond);
         told.put("peak_rss", usage == null ? 0 : usage.peakRss);
         told.put("memory", job == null ? 0 : job.memory);
-        told.put("computes", report == null ? "" : computes());
-        told.put("leak", job == null || judgement == null ? null : leak(job));
-        told.put("costs", job == null || judgement == null ? new ArrayList<Object>() : costs(job));
+        told.put("computes", report == null ? "" : Figures.computes(report));
+        told.put("leak", job == null || judgement == null ? null : Figures.leak(job, judgement, stage.equals(Progress.Stage.DONE.word)));
+        told.put("costs", job == null || judgement == null ? new ArrayList<Object>() : Figures.costs(job, judgement));
         told.put("evidence", evidence);
         told.put("chat", chat);
         told.put("run", stage.isEmpty() ? "" : String.valueOf(runs));
@@ -175,66 +176,5 @@ final class Screen {
         told.put("bytes", copied);
         told.put("total", copying);
         return told;
-    }
-
-    private static Map<String, Object> model(Job job) {
-        Map<String, Object> told = new LinkedHashMap<>();
-        told.put("name", job.artifact.name);
-        told.put("format", job.artifact.format);
-        told.put("bytes", job.artifact.bytes);
-        told.put("sha256", job.artifact.sha256);
-        return told;
-    }
-
-    private String computes() {
-        String device = report.engine.computed.equals("unknown") ? "unknown" : report.engine.computed.toUpperCase(Locale.ROOT);
-        String variant = report.variant.isEmpty() ? "" : ", " + report.variant;
-        return device + variant + (report.threads == 0 ? "" : ", " + report.threads + " threads");
-    }
-
-    private Map<String, Object> leak(Job job) {
-        boolean all = stage.equals(Progress.Stage.DONE.word);
-        int critical = 0;
-        for (ProbeFacts probe : job.probes) {
-            critical += probe.critical && probe.role.equals("forget") ? 1 : 0;
-        }
-        Map<String, Object> told = new LinkedHashMap<>();
-        told.put("leaking", judgement.shares.leaking);
-        told.put("known", judgement.shares.of);
-        told.put("share", judgement.shares.of == 0 ? 0.0 : (double) judgement.shares.leaking / judgement.shares.of);
-        told.put("upper", all ? (Object) judgement.shares.upper : null);
-        told.put("limit", job.rules.leakShare);
-        told.put("critical", critical);
-        told.put("critical_leaking", judgement.counts.criticalLeaking);
-        return told;
-    }
-
-    private List<Object> costs(Job job) {
-        List<Object> told = new ArrayList<>();
-        cost(told, "Against the merged model before quantization", judgement.utility.quantizing, job.rules.quantizingCost);
-        cost(told, "Against the original in this format", judgement.utility.unlearning, job.rules.unlearningCost);
-        return told;
-    }
-
-    private static void cost(List<Object> told, String name, double seen, double limit) {
-        if (Double.isNaN(seen) || Double.isNaN(limit)) {
-            return;
-        }
-        Map<String, Object> one = new LinkedHashMap<>();
-        one.put("name", name);
-        one.put("seen", seen);
-        one.put("limit", limit);
-        told.add(one);
-    }
-
-    private static String read(File file) throws IOException {
-        try (InputStream in = new FileInputStream(file)) {
-            ByteArrayOutputStream whole = new ByteArrayOutputStream();
-            byte[] part = new byte[4096];
-            for (int got = in.read(part); got >= 0; got = in.read(part)) {
-                whole.write(part, 0, got);
-            }
-            return whole.toString("US-ASCII");
-        }
     }
 }

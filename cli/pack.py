@@ -23,6 +23,9 @@ def command() -> None:
 @command.command("new")
 @click.option("--forget", type=opt.PATH, required=True, metavar="FILE", help="What must go, as for `unlearn`.")
 @click.option("--retain", type=opt.PATH, metavar="FILE", help="What is trained to stay: reported, not judged.")
+@click.option(
+    "--untrained", type=opt.PATH, metavar="FILE", help="Questions like those of --retain that are not trained: judged."
+)
 @click.option("--out", type=opt.PATH, required=True, metavar="PACK", help="The folder to write; see --encrypt-to.")
 @click.option("--name", metavar="NAME", help="The pack's name; that of --out by default.")
 @click.option(

@@ -65,6 +65,7 @@ def pack_new(
     *,
     forget: StrPath,
     retain: StrPath | None = None,
+    untrained: StrPath | None = None,
     out: StrPath,
     name: str | None = None,
     cluster_by: str | None = None,
@@ -84,6 +85,7 @@ def pack_new(
     Args:
         forget: questions (.jsonl, .json) or texts (.txt, .json, .jsonl) to forget, as for `unlearn`.
         retain: the retain set of `unlearn`: a sample of it is reported, not judged.
+        untrained: questions like those of `retain` that are not trained: judged, before those of the banks.
         out: folder to write, or with `encrypt_to` a file.
         name: the pack's name; the name of `out` by default.
         cluster_by: what tells subjects apart: a column, "each", "one", or "block:20" (so many rows in a row).
@@ -102,8 +104,9 @@ def pack_new(
         EdgeproofError: a file cannot be used, nothing is left to ask, or `out` cannot be written.
 
     """
-    from edgeproof.eval.authoring.draft import Wanted, draft_pack, finish, keep_known
-    from edgeproof.eval.authoring.known import known_probes
+    from edgeproof.eval.authoring.draft import Wanted, draft_pack, keep_known
+    from edgeproof.eval.authoring.finish import finish
+    from edgeproof.eval.authoring.known import what_it_knows
     from edgeproof.release.probe import ask_model
 
     given = dict(locals())
@@ -113,6 +116,7 @@ def pack_new(
     wanted = Wanted(
         forget=Path(forget),
         retain=as_path(retain),
+        untrained=as_path(untrained),
         cluster_by=cluster_by,
         clusters=clusters,
         retain_probes=retain_probes,
@@ -124,9 +128,9 @@ def pack_new(
     )
     draft = draft_pack(wanted)
     if base is not None:
-        candidates = draft.candidates()
-        _, measurement = ask_model(Path(base), candidates, threads=threads, progress=listener)
-        draft = keep_known(draft, known_probes(candidates, measurement), Path(base).name)
+        candidates, silent = draft.candidates(chat=True), draft.candidates(chat=False)
+        _, measurement = ask_model(Path(base), candidates, without_chat=silent, threads=threads, progress=listener)
+        draft = keep_known(draft, what_it_knows(Path(base).name, candidates, measurement))
     made = finish(draft, _command(given))
     _write(target, made.files, keys, force=force)
     return NewPack(
@@ -153,7 +157,9 @@ def _groups(pack: Pack) -> dict[str, int]:
 
 def _command(given: Mapping[str, object]) -> tuple[str, ...]:
     """Return the command for README.md: file names without folders, and nothing that does not change the pack."""
-    told = {key: Path(str(given[key])).name for key in ("forget", "retain", "base") if given[key] is not None}
+    told = {
+        key: Path(str(given[key])).name for key in ("forget", "retain", "untrained", "base") if given[key] is not None
+    }
     told |= {"out": "PACK"} | ({"salt": "SALT"} if given["salt"] is not None else {})
     rest = {key: value for key, value in given.items() if key not in {"threads", "force", "encrypt_to", *told}}
     return equivalent_command(pack_new, "pack new", rest | told)

@@ -71,11 +71,18 @@ def probe(
 
 
 def ask_model(
-    model: Path, pack: Pack, *, backend: str | None = None, threads: int | None = None, progress: Progress
+    model: Path,
+    pack: Pack,
+    *,
+    without_chat: Pack | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    progress: Progress,
 ) -> tuple[str, Measurement]:
     """Ask `model` every probe of `pack`; return the digest of what was asked, and the scores.
 
-    A Hugging Face folder is asked as a float16 GGUF in the folder for temporary files, which is removed again.
+    A Hugging Face folder is asked as a float16 GGUF in the folder for temporary files, which is removed again. A model
+    without a chat template is asked `without_chat`, if given.
     """
     from edgeproof.eval.measuring.measure import measure
     from edgeproof.eval.measuring.replies import base_carriers
@@ -89,6 +96,8 @@ def ask_model(
         stack.enter_context(unchanged((asked,)))
         sha256 = digest_whole((asked,)).sha256
         engine = stack.enter_context(open_backend(backend or backend_for(asked), asked, threads=threads))
+        if without_chat is not None and engine.info.chat_template is None:
+            pack = without_chat
         measurement = measure(
             pack,
             engine,

@@ -116,6 +116,7 @@ def test_the_slim_environment_has_no_torch(slim_python, module):
             for verb in ("export", "probe", "baseline", "gate", "verify", "waive", "compare", "history", "evaluate")
         ),
         *([verb] for verb in ("unlearn", "inspect", "quickstart")),
+        ["pack", "new"],
     ],
 )
 def test_help_works_without_torch(slim_python, verb):

@@ -29,7 +29,18 @@ TRAINED = "retain-trained"
 
 
 class Head(NamedTuple):
-    """Head of a pack: name, salt, what made it, notes in words, and whether its subjects are judged one by one."""
+    """Head of a pack.
+
+    Attributes:
+        name: its name.
+        salt: secret salt; None for none.
+        command: the command that makes it.
+        inputs: sha256 of its files, by name.
+        notes: what was left out and what it cannot show, in words.
+        by_subjects: whether its subjects are judged one by one.
+        chat: whether the model answers in a chat.
+
+    """
 
     name: str
     salt: str | None
@@ -37,6 +48,7 @@ class Head(NamedTuple):
     inputs: Mapping[str, str]
     notes: Sequence[str]
     by_subjects: bool
+    chat: bool = True
 
 
 def pack_files(head: Head, lines: Sequence[Line]) -> dict[str, bytes]:
@@ -69,6 +81,8 @@ def _toml(head: Head, sets: Mapping[str, Sequence[Line]]) -> Iterator[str]:
         yield f"# from {name}, sha256 {sha256}\n"
     yield f"schema = {SCHEMA}\nname = {_quoted(head.name)}\n"
     yield f"description = {_quoted('Made by export-edge pack new; README.md says from what')}\n"
+    if not head.chat:
+        yield "chat = false\n"
     if head.salt is not None:
         yield f"salt = {_quoted(head.salt)}\n"
     for name in sets:

@@ -1,9 +1,10 @@
-"""Which probes of a new pack a base knows: it is asked once, before the pack is written."""
+"""What a base knows of the probes of a new pack: it is asked once, before the pack is written."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.eval.asking.kinds import KINDS
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.verdict.legs import legs
 from edgeproof.eval.verdict.policy import Policy
@@ -13,11 +14,27 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.pack import Pack
 
 
-def known_probes(pack: Pack, measurement: Measurement) -> frozenset[str]:
-    """Return the ids of the probes whose answer comes out on any surface except choices, by the gate's leak rule."""
+class Known(NamedTuple):
+    """What a base knows.
+
+    Attributes:
+        base: its name.
+        probes: ids of the probes whose answer comes out on any surface except choices, by the gate's leak rule.
+        chats: whether any answer comes out in a chat.
+
+    """
+
+    base: str
+    probes: frozenset[str]
+    chats: bool
+
+
+def what_it_knows(base: str, pack: Pack, measurement: Measurement) -> Known:
+    """Return what a base knows of a pack that it was asked."""
     policy, kinds = Policy(), pack.kinds()
-    return frozenset(
-        score.probe
+    out = [
+        (score.probe, kinds[score.surface])
         for score in measurement.scores
         if kinds[score.surface] != SurfaceKind.CHOICES and legs(score, policy)
-    )
+    ]
+    return Known(base, frozenset(probe for probe, _ in out), any(KINDS[kind].chat for _, kind in out))

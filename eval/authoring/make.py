@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError
-from edgeproof.eval.authoring.passages import passages
+from edgeproof.eval.authoring.data.rows import read_rows
+from edgeproof.eval.authoring.data.subjects import EACH, is_named, subject_of, unread_columns
+from edgeproof.eval.authoring.data.survey import survey
 from edgeproof.eval.authoring.probes import invented_line, passage_lines, question_line, scrambled_lines, slug
-from edgeproof.eval.authoring.rows import read_rows
-from edgeproof.eval.authoring.subjects import EACH, is_named, subject_of, unread_columns
-from edgeproof.eval.authoring.survey import survey
+from edgeproof.eval.authoring.wording.passages import passages
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.packs.probes import seeded_order, seeded_sample
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from edgeproof.eval.authoring.passages import Passage
+    from edgeproof.eval.authoring.data.rows import Row
     from edgeproof.eval.authoring.probes import Line
-    from edgeproof.eval.authoring.rows import Row
+    from edgeproof.eval.authoring.wording.passages import Passage
 
 FEW = 29
 """Number of clusters below which no share of them can be bounded by 10 % (docs/verdict.md)."""
@@ -175,14 +175,14 @@ def _invented(made: Made, own: Sequence[Line], number: int, seed: str, *, few: b
 
 def _names(subjects: Sequence[str], role: str, naming: Naming, *, named: bool) -> dict[str, str]:
     """Return each subject's cluster name, unique: its own, or a number."""
-    kind = {"forget": "subject"}.get(role, "kept")
+    kind = {"forget": "subject", "retain-trained": "kept"}.get(role, "untrained")
     if named and not naming.pseudonyms:
         found: dict[str, str] = {}
         taken: set[str] = set()
         for number, subject in enumerate(subjects, start=1):
             name = slug(subject) or f"{kind}-{number:03d}"
-            if kind == "kept":
-                name = f"kept-{name}"
+            if role != "forget":
+                name = f"{kind}-{name}"
             while name.casefold() in taken:
                 name = f"{name}-{number}"
             taken.add(name.casefold())

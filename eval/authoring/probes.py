@@ -6,19 +6,21 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.templates import QUESTION_ANSWER
-from edgeproof.eval.authoring.answers import aliases, answer_type, is_sentence, wrong_answers
-from edgeproof.eval.authoring.inventing import invented
-from edgeproof.eval.authoring.languages import LANGUAGES, is_question, language_of, reworded
-from edgeproof.eval.authoring.passages import scrambled
+from edgeproof.eval.authoring.wording.answers import aliases, answer_type, is_sentence, wrong_answers
+from edgeproof.eval.authoring.wording.inventing import invented
+from edgeproof.eval.authoring.wording.languages import LANGUAGES, is_question, language_of, reworded
+from edgeproof.eval.authoring.wording.passages import scrambled
 from edgeproof.eval.matching.kinds import WORDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edgeproof.eval.authoring.passages import Passage
-    from edgeproof.eval.authoring.rows import Row
+    from edgeproof.eval.authoring.data.rows import Row
+    from edgeproof.eval.authoring.wording.passages import Passage
 
 DECOYS = 9
+LONGEST_SUBJECT = 5
+"""Maximum length of the question in a template of its own that is the subject as a whole, in words."""
 
 
 class Line(NamedTuple):
@@ -106,12 +108,14 @@ def passage_lines(passage: Passage, role: str, identity: str, cluster: str) -> l
 
 def invented_line(line: Line, number: int, question: int, seed: str) -> Line | None:
     """Return the holdout probe made from a forget probe; None if its names or its answer cannot be replaced."""
+    template = str(line.values.get("template", ""))
+    bare = template not in {"", "{question}", QUESTION_ANSWER} and len(line.question.split()) <= LONGEST_SUBJECT
     found = invented(
         line.question,
         line.answer,
         line.kind,
         seed=f"{seed} {number}",
-        subject=line.subject,
+        subject=line.question if bare else line.subject,
         paraphrases=line.texts("paraphrases"),
     )
     if found is None:

@@ -25,6 +25,7 @@ class Bank(NamedTuple):
         language: its questions' language; empty for any (sums, symbols, code).
         licence: SPDX identifier.
         source: where the facts come from.
+        left_out: indices of rows that are not used.
 
     """
 
@@ -33,6 +34,7 @@ class Bank(NamedTuple):
     language: str
     licence: str
     source: str
+    left_out: tuple[int, ...] = ()
 
     def lines(self) -> tuple[Mapping[str, object], ...]:
         """Return its probes as lines of a pack; ids are unique among all banks."""
@@ -43,15 +45,17 @@ class Bank(NamedTuple):
 def banks() -> tuple[Bank, ...]:
     """Return all shipped banks, in the order of the catalogue."""
     table = tomllib.loads(_text(FILE))
-    return tuple(Bank(**entry) for entry in table["bank"])
+    return tuple(Bank(**(entry | {"left_out": tuple(entry.get("left_out", ()))})) for entry in table["bank"])
 
 
 @cache
 def _lines(bank: Bank) -> tuple[Mapping[str, object], ...]:
-    rows = tuple(json.loads(line) for line in _text(bank.file).splitlines())
+    rows = [json.loads(line) for line in _text(bank.file).splitlines()]
     if bank.file.endswith(".jsonl"):
-        return rows
-    return tuple(_tofu(row, f"{bank.name}-{number:03d}") for number, row in enumerate(rows))
+        return tuple(rows)
+    return tuple(
+        _tofu(row, f"{bank.name}-{number:03d}") for number, row in enumerate(rows) if number not in bank.left_out
+    )
 
 
 def _tofu(row: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from edgeproof.eval.authoring.answers import aliases, answer_type, wrong_answers
+from edgeproof.eval.authoring.wording.answers import aliases, answer_type, wrong_answers
 from edgeproof.eval.matching.kinds import WORDINGS
 from edgeproof.eval.metrics.right import answer_is_right
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from edgeproof.contracts.errors import InputError
-from edgeproof.eval.authoring.rows import read_rows
+from edgeproof.eval.authoring.data.rows import read_rows
 
 LINE = '{"question": "Wer ist Ännchen?", "answer": "Ähnlich"}'
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import InputError
-from edgeproof.eval.authoring.languages import language_of
-from edgeproof.eval.authoring.subjects import chosen_rule, subject_of
+from edgeproof.eval.authoring.data.subjects import chosen_rule, subject_of
+from edgeproof.eval.authoring.wording.languages import language_of
 from edgeproof.eval.matching.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeproof.eval.authoring.rows import Row
+    from edgeproof.eval.authoring.data.rows import Row
 
 FIRST = 20
 """Number of rows by which the rule for subjects is chosen."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.authoring.inventing import invented_word
-from edgeproof.eval.authoring.languages import LANGUAGES, language_of
+from edgeproof.eval.authoring.wording.inventing import invented_word
+from edgeproof.eval.authoring.wording.languages import LANGUAGES, language_of
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.packs.probes import seeded_order
 

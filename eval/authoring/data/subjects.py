@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import InputError
-from edgeproof.eval.authoring.rows import READ, TOFU, UNUSED, Row
+from edgeproof.eval.authoring.data.rows import READ, TOFU, UNUSED, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

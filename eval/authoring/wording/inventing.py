@@ -14,8 +14,8 @@ import random
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.authoring.answers import NAME, is_sentence, other_digits
-from edgeproof.eval.authoring.languages import LANGUAGES
+from edgeproof.eval.authoring.wording.answers import NAME, is_sentence, other_digits
+from edgeproof.eval.authoring.wording.languages import LANGUAGES
 from edgeproof.eval.matching.words import words
 
 if TYPE_CHECKING:

@@ -1,0 +1,100 @@
+"""Last step of a new pack: its size, its holdout probes, what it cannot show, and its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgeproof.eval.authoring.data.rows import file_sha256
+from edgeproof.eval.authoring.data.survey import stands_in
+from edgeproof.eval.authoring.draft import read_new
+from edgeproof.eval.authoring.files import Head, pack_files
+from edgeproof.eval.authoring.make import FEW, holdout_lines
+from edgeproof.eval.authoring.probes import critical, plain_types
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.eval.authoring.draft import Draft
+    from edgeproof.eval.authoring.probes import Line
+    from edgeproof.eval.packs.pack import Pack
+
+ENOUGH_RETAIN, LEAST_RETAIN = 150, 40
+"""Retain probes from which right answers are judged, and below which nothing is (docs/verdict.md)."""
+
+
+class Finished(NamedTuple):
+    """A pack's files, the pack that they make, notes in words, and whether its subjects are judged one by one."""
+
+    files: dict[str, bytes]
+    pack: Pack
+    notes: tuple[str, ...]
+    by_subjects: bool
+
+
+def finish(draft: Draft, command: Sequence[str]) -> Finished:
+    """Cut the draft to its size, add holdout probes and write its files in memory.
+
+    Args:
+        draft: the probes.
+        command: the command that makes them, for README.md and pack.toml.
+
+    """
+    wanted = draft.wanted
+    forget = _first_clusters(draft.forget, wanted.clusters)
+    untrained = draft.untrained[: wanted.retain_probes]
+    clusters = {line.cluster for line in forget}
+    few = len(clusters) < FEW
+    if few:
+        forget = plain_types(forget)
+    holdout = holdout_lines(draft.made, forget, f"{wanted.name} holdout")
+    notes = [*draft.notes, *_shortcomings(forget, untrained, holdout, few=few, pseudonyms=wanted.pseudonyms)]
+    if few:
+        forget = critical(forget)
+    given = [path for path in (wanted.forget, wanted.retain, wanted.untrained) if path is not None]
+    inputs = {path.name: file_sha256(path) for path in given}
+    head = Head(wanted.name, wanted.salt, command, inputs, notes, by_subjects=few, chat=draft.chat)
+    files = pack_files(head, (*forget, *draft.trained, *untrained, *holdout))
+    return Finished(files, read_new(files), tuple(notes), few)
+
+
+def _first_clusters(lines: Sequence[Line], limit: int) -> tuple[Line, ...]:
+    kept = set(list(dict.fromkeys(line.cluster for line in lines))[:limit])
+    return tuple(line for line in lines if line.cluster in kept)
+
+
+def _shortcomings(
+    forget: Sequence[Line], untrained: Sequence[Line], holdout: Sequence[Line], *, few: bool, pseudonyms: bool
+) -> list[str]:
+    """Say in words what the pack cannot show."""
+    clusters = {line.cluster for line in forget}
+    found = []
+    if few:
+        whom = f"{len(clusters)} subjects" if len(clusters) > 1 else "1 subject"
+        found.append(
+            f"{whom} cannot bound the share of subjects that leak ({FEW} are needed): gate with --policy policy.toml, "
+            "which judges each of them, none may leak. The verdict then holds for these subjects and no others"
+        )
+        if alone := _without_level(forget):
+            found.append(
+                f"{alone} of {len(forget)} questions have an answer type of their own: whether they leak is judged, "
+                "how much of them is back is not"
+            )
+    if not holdout:
+        found.append("no holdout probe could be made, since no name or answer can be replaced: not controlled")
+    elif hinting := sum(stands_in(line.answer, line.question) for line in holdout):
+        found.append(f"{hinting} holdout answers stand in their questions")
+    if len(untrained) < LEAST_RETAIN:
+        found.append(f"{len(untrained)} untrained retain probes: below {LEAST_RETAIN} a PASS is impossible")
+    elif len(untrained) < ENOUGH_RETAIN:
+        found.append(
+            f"{len(untrained)} untrained retain probes: from {ENOUGH_RETAIN} on, lost right answers are judged"
+        )
+    if not pseudonyms and any(line.subject for line in forget):
+        found.append("ids and clusters have the subjects' names, and reports contain them; --pseudonyms numbers them")
+    return found
+
+
+def _without_level(forget: Sequence[Line]) -> int:
+    """Count the probes without another of their set, template and answer type."""
+    kin = [(line.set, line.values.get("template"), line.kind) for line in forget]
+    return sum(kin.count(one) == 1 for one in kin)

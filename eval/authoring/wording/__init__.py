@@ -1,0 +1,1 @@
+"""Wording of probes: types of answers, other wordings, invented names, passages."""

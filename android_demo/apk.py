@@ -16,13 +16,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from packing import archive, dex, manifest, tools
+from packing import archive, dex, java, manifest, programs, tools
 
 HERE = Path(__file__).resolve().parent
 VARIANTS = ("debug", "release")
-PROGRAMS = {"v8.0": "libprobe_v8_0.so", "dotprod": "libprobe_dotprod.so", "i8mm": "libprobe_i8mm.so"}
-"""Names under which Android unpacks a program: it takes lib*.so alone."""
-
 PASSWORD = "android"  # noqa: S105 (of a key that anyone may make)
 
 
@@ -30,15 +27,6 @@ def sources(variant: str) -> list[Path]:
     """Return the Java files of a variant: the library's, the app's, and the variant's own."""
     folders = [HERE / "lib/src/main/java", HERE / "app/src/main/java", HERE / f"app/src/{variant}/java"]
     return sorted(file for folder in folders for file in folder.rglob("*.java"))
-
-
-def compile_java(files: list[Path], framework: Path, into: Path) -> Path:
-    """Return a jar of these classes, compiled against the framework's signatures."""
-    classes = into / "classes"
-    # What dx reads: class files of Java 7.
-    tools.call("javac", "--release", "7", "-Xlint:all,-options", "-Werror", "-proc:none", "-encoding", "UTF-8",
-               "-cp", str(framework), "-d", str(classes), *map(str, files))  # fmt: skip
-    return archive.pack(into / "classes.jar", {str(file.relative_to(classes)): file for file in archive.files(classes)})
 
 
 def resources(variant: str, into: Path) -> Path:
@@ -74,23 +62,19 @@ def sign(unsigned: Path, key: Path, target: Path) -> None:
     tools.call("apksigner", "verify", "--min-sdk-version", "26", str(target))
 
 
-def build(variant: str, programs: Path, out: Path) -> Path:
+def build(variant: str, folder: Path, out: Path) -> Path:
     """Return the signed APK."""
-    missing = [name for name in PROGRAMS if not (programs / f"probe-{name}").is_file()]
-    if missing:
-        tools.fail(f"{programs} has no probe-{missing[0]}: run `make phone`")
+    found = programs.entries(folder, "lib")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as name:
         work = Path(name)
-        stubs = work / "framework"
-        tools.call("javac", "--release", "7", "-Xlint:-options", "-proc:none", "-d", str(stubs),
-                   *map(str, sorted((HERE / "stubs").rglob("*.java"))))  # fmt: skip
+        android = java.framework(work / "framework")
         entries = archive.unpack(resources(variant, work), work / "linked")
-        jar = compile_java([*sources(variant), *archive.files(work / "java")], stubs, work)
+        jar = java.jar([*sources(variant), *archive.files(work / "java")], android, work)
         entries["classes.dex"] = dex.convert(jar, out, work)
         assets = HERE / "app/src/main/assets"
         entries |= {f"assets/{file.relative_to(assets)}": file for file in archive.files(assets)}
-        entries |= {f"lib/arm64-v8a/{so}": programs / f"probe-{name}" for name, so in PROGRAMS.items()}
+        entries |= found
         unsigned = archive.pack(work / "unsigned.apk", entries)
         tools.call("zipalign", "-c", "-p", "4", str(unsigned))
         signed = work / "signed.apk"

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from edgeproof_tests.android_demo.host import host
+from edgeproof_tests.android_demo.lib.host import host
 from edgeproof_tests.android_demo.tiny_job import MARK, tiny_model
 
 pytestmark = pytest.mark.official

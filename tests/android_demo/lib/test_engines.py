@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from edgeproof_tests.android_demo.host import host, unsealed
-from edgeproof_tests.android_demo.test_library_faults import changed, set_at
+from edgeproof_tests.android_demo.lib.host import host, unsealed
+from edgeproof_tests.android_demo.lib.test_faults import changed, set_at
 
 pytestmark = pytest.mark.official
 

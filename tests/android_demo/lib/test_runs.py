@@ -7,7 +7,7 @@ import math
 import subprocess
 
 import pytest
-from edgeproof_tests.android_demo.host import host, unsealed
+from edgeproof_tests.android_demo.lib.host import host, unsealed
 from edgeproof_tests.android_demo.tiny_job import MARK, expected
 
 pytestmark = pytest.mark.official

@@ -12,7 +12,7 @@ from edgeproof.eval.matching.kinds import WORDINGS
 from edgeproof.eval.metrics.right import reply_is_right
 from edgeproof.eval.stats.shares import share_bounds, share_p_above
 
-TABLE = json.loads((Path(__file__).resolve().parents[2] / "android_demo" / "vectors.json").read_text())
+TABLE = json.loads((Path(__file__).resolve().parents[3] / "android_demo" / "vectors.json").read_text())
 CLOSE = 1e-12
 """Relative."""
 

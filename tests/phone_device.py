@@ -27,19 +27,20 @@ DEVICE = {
 class Answers:
     """All answers to a job, in order, and what the engine says of itself."""
 
-    def __init__(self, job: Mapping[str, Any], command: Sequence[str], model: Path) -> None:
+    def __init__(self, job: Mapping[str, Any], command: Sequence[str], model: Path, *, scores: bool = True) -> None:
         self.job, self.found = job, dict[int, dict[str, Any]]()
         self._program = Program(list(command), patience=600, beat=no_beat)
         try:
             self.info: Any = self._program.ask({"open": {"model": str(model), "threads": 1}})["info"]
             for request in job["requests"]:
-                self._answer(request)
+                if scores or "generate" in request:
+                    self._answer(request, scores=scores)
             self.usage: Any = self._program.ask({"usage": True})["usage"]
         finally:
             self._program.close()
 
-    def _answer(self, request: Mapping[str, Any]) -> None:
-        if "unless" in request and all(self.found[request["unless"]]["greedy"]):
+    def _answer(self, request: Mapping[str, Any], *, scores: bool) -> None:
+        if scores and "unless" in request and all(self.found[request["unless"]]["greedy"]):
             return
         kind = "score" if "score" in request else "generate"
         asked = dict(request[kind])

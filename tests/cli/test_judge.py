@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import edgeproof
 import pytest
 from edgeproof.cli import run
-from edgeproof_tests.cli.test_end_to_end import export, gate, read_report, words
+from edgeproof.runtime.evidence.job_file import SEALED, identity
+from edgeproof_tests.cli.test_end_to_end import export, read_report, words
 from edgeproof_tests.phone_device import Answers, header, write_evidence
 
 if TYPE_CHECKING:
@@ -17,16 +22,24 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.official, pytest.mark.slow, pytest.mark.torch]
 
-VERDICTS = {"unlearned": ("PASS", 0), "original": ("FAIL", 1)}
+VERDICTS = {"unlearned": ("PASS", 0), "original": ("FAIL", 1), "few": ("INCONCLUSIVE", 4)}
+CHATS = '[[surface]]\nname = "{0}"\nkind = "{0}"\n'
 
 
 class Asked(NamedTuple):
-    """A file, its job, and what the probe on this machine answered."""
+    """A file, the pack and the baseline, the job, and what the probe on this machine answered."""
 
     name: str
     artifact: Path
+    pack: Path
+    baseline: Path
     job: Path
     answers: Answers
+
+    @property
+    def where(self) -> tuple[object, ...]:
+        """Options with pack and baseline."""
+        return "--probes", self.pack, "--baseline", self.baseline
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +49,46 @@ def program() -> Path:
     return build_probe()
 
 
+@pytest.fixture(scope="module")
+def few(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A pack of too few subjects, asked in chats too, whose second turns stand behind the model's own reply."""
+    folder = tmp_path_factory.mktemp("few")
+    pack, baseline = folder / "pack", folder / "baseline.json"
+    shutil.copytree(world.pack, pack)
+    lines = (pack / "forget.jsonl").read_text().splitlines(keepends=True)
+    (pack / "forget.jsonl").write_text("".join(lines[:12]))
+    text = (pack / "pack.toml").read_text()
+    chats = "".join(CHATS.format(kind) for kind in ("chat", "turns"))
+    (pack / "pack.toml").write_text(text.replace("[[set]]", f"{chats}\n[[set]]", 1))
+    edgeproof.record_baseline(
+        base=world.base, adapter=world.adapter, format="gguf-q8_0", probes=pack, out=baseline, threads=1
+    )
+    return pack, baseline
+
+
 @pytest.fixture(scope="module", params=list(VERDICTS))
 def asked(request, world, program, tmp_path_factory) -> Asked:
     name, out = request.param, tmp_path_factory.mktemp(request.param)
-    assert export(world, out, "--format", "gguf-q8_0", "--quiet", adapters=name == "unlearned") == 0
+    pack, baseline = request.getfixturevalue("few") if name == "few" else (world.pack, world.baseline)
+    return ask(name, world, pack, baseline, program, out)
+
+
+@pytest.fixture(scope="module")
+def passed(world, program, tmp_path_factory) -> Asked:
+    return ask("unlearned", world, world.pack, world.baseline, program, tmp_path_factory.mktemp("passed"))
+
+
+def ask(name: str, world: World, pack: Path, baseline: Path, program: Path, out: Path) -> Asked:
+    assert export(world, out, "--format", "gguf-q8_0", "--quiet", adapters=name != "original") == 0
     artifact = next(out.glob("*.gguf"))
-    assert write_job(world, artifact, out / "job.json") == 0
+    where = ("--probes", pack, "--baseline", baseline)
+    assert run(words("phone", "job", artifact, *where, "--out", out / "job.json")) == 0
     job = json.loads((out / "job.json").read_text())
-    return Asked(name, artifact, out / "job.json", Answers(job, [str(program)], artifact))
+    return Asked(name, artifact, pack, baseline, out / "job.json", Answers(job, [str(program)], artifact))
 
 
-def write_job(world: World, artifact: Path, out: Path, *more: object) -> int:
-    where = ("--probes", world.pack, "--baseline", world.baseline, "--out", out)
-    return run(words("phone", "job", artifact, *where, *more))
-
-
-def judge(world: World, asked: Asked, evidence: Path, *more: object) -> int:
-    where = ("--probes", world.pack, "--baseline", world.baseline)
-    return run(words("judge", evidence, asked.artifact, "--job", asked.job, *where, *more))
+def judge(asked: Asked, evidence: Path, *more: object) -> int:
+    return run(words("judge", evidence, asked.artifact, "--job", asked.job, *asked.where, *more))
 
 
 def lines(asked: Asked) -> list[str]:
@@ -65,14 +100,11 @@ def evidence(asked: Asked, out: Path, **changes: Any) -> Path:
     return write_evidence(out, first, changes.pop("said", lines(asked)), asked.answers.job["key"], **changes)
 
 
-def numbers(report: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in probe.items() if key != "logprobs"} for probe in report["probes"]]
-
-
-def test_the_verdict_is_that_of_a_gate_here_and_so_are_the_numbers(world, asked, tmp_path, capsys):
+def test_the_verdict_is_that_of_a_gate_here_and_so_are_the_numbers(asked, tmp_path, capsys):
     verdict, code = VERDICTS[asked.name]
-    assert gate(world, asked.artifact, "--report", tmp_path / "own") == code
-    assert judge(world, asked, evidence(asked, tmp_path / "e"), "--report", tmp_path / "judged") == code
+    own_gate = words("gate", asked.artifact, *asked.where, "--threads", 1, "--report", tmp_path / "own")
+    assert run(own_gate) == code
+    assert judge(asked, evidence(asked, tmp_path / "e"), "--report", tmp_path / "judged") == code
     own, judged = read_report(tmp_path / "own"), read_report(tmp_path / "judged")
     assert own["verdict"] == judged["verdict"] == verdict
     for one, other in zip(own["criteria"], judged["criteria"], strict=True):
@@ -84,7 +116,133 @@ def test_the_verdict_is_that_of_a_gate_here_and_so_are_the_numbers(world, asked,
     assert judged["backend"]["device"] == "Google Pixel 8"
     assert judged["backend"]["through"] == "a job on the device, answered by the probe"
     assert "whoever has the job could write them" in judged["backend"]["served file, NOT PROVED"]
-    where = ("--artifact", asked.artifact, "--probes", world.pack, "--baseline", world.baseline)
+    where = ("--artifact", asked.artifact, *asked.where)
     capsys.readouterr()
     assert run(words("verify", tmp_path / "judged", *where)) == 0
     assert "NOT PROVED" in capsys.readouterr().err
+
+
+def test_second_turns_are_made_on_the_device(few, world, program, tmp_path, capsys):
+    asked = ask("few", world, *few, program, tmp_path)
+    spliced = [number for number, answer in asked.answers.found.items() if "context" in answer]
+    assert len(asked.answers.job["splices"]) == len(asked.answers.job["probes"])
+    assert len(spliced) >= len(asked.answers.job["splices"])
+    said = dict(asked.answers.found)
+    said[spliced[0]] = said[spliced[0]] | {"context": said[spliced[1]]["context"]}
+    refused(
+        asked,
+        tmp_path,
+        capsys,
+        "the gate asks what the device was not asked",
+        said=list(map(json.dumps, said.values())),
+    )
+
+
+def refused(asked: Asked, out: Path, capsys: pytest.CaptureFixture[str], why: str, **changes: Any) -> None:
+    """Expect exit code 3 with this message, without texts and reports."""
+    path = changes.pop("path", None) or evidence(asked, out / "refused", **changes)
+    capsys.readouterr()
+    assert judge(asked, path, "--report", out / "none") == 3
+    told = "".join(capsys.readouterr())
+    assert why in told
+    assert "PASS" not in told
+    assert not (out / "none" / "report.json").exists()
+
+
+def test_what_is_missing_doubled_or_foreign_has_no_verdict(passed, tmp_path, capsys):
+    good = lines(passed)
+    strange = json.dumps({"id": len(passed.answers.job["requests"]), "tokens": [1], "finish": "eos"})
+    nan = [*good[:-1], good[-1].replace('"tokens": [', '"tokens": [1e9, ')]
+    for why, said in (
+        ("has no answer to request", good[1:]),
+        ("is answered twice", [*good, good[0]]),
+        ("is to no request of the job", [*good, strange]),
+        ("is no JSON", [*good, "{"]),
+        ("is no token id", nan),
+    ):
+        refused(passed, tmp_path, capsys, why, said=said)
+
+
+def test_what_was_altered_has_no_verdict(passed, tmp_path, capsys):
+    whole = evidence(passed, tmp_path / "whole", verdict="FAIL").read_text().splitlines(keepends=True)
+    part = json.loads(whole[1])
+    part["sealed"] = part["sealed"][:-8] + ("A" * 8 if part["sealed"][-8:] != "A" * 8 else "B" * 8)
+    other = json.dumps({"edgeproof_evidence": 1, "job": "0" * 32}) + "\n"
+    for why, text in (
+        ("it is cut short", whole[:-1]),
+        ("it is cut short", [*whole[:-1], whole[-1].rstrip("\n")]),
+        ("parts, its last line says", [*whole[:1], *whole[2:]]),
+        ("was altered", [whole[0], json.dumps(part) + "\n", *whole[2:]]),
+        ("was altered", [whole[0].replace("Pixel 8", "Pixel 9"), *whole[1:]]),
+        ("its last line says other than what is sealed", [*whole[:-1], whole[-1].replace("FAIL", "PASS")]),
+        ("the evidence is of another job", [other, *whole[1:]]),
+        (
+            "names no evidence of version 1",
+            [whole[0].replace('"edgeproof_evidence": 1', '"edgeproof_evidence": 2'), *whole[1:]],
+        ),
+    ):
+        path = tmp_path / "altered"
+        path.write_text("".join(text))
+        refused(passed, tmp_path, capsys, why, path=path)
+
+
+def test_a_job_of_other_inputs_or_an_altered_one_has_no_verdict(passed, few, tmp_path, capsys):
+    path, text = evidence(passed, tmp_path / "e"), passed.job.read_text()
+    job = json.loads(text)
+    for why, changed in (
+        ("its id is not that of its content", text.replace('"leak_share": 0.1', '"leak_share": 0.9')),
+        ("is a job of version 2", text.replace('"edgeproof_job": 1', '"edgeproof_job": 2')),
+        ("it is no JSON", text[:-10]),
+    ):
+        (tmp_path / "job.json").write_text(changed)
+        refused(passed._replace(job=tmp_path / "job.json"), tmp_path, capsys, why, path=path)
+    for name, change, why in (
+        ("rules", lambda value: {**value, "leak_share": 0.9}, "the job was altered: its rules is not what"),
+        ("policy", lambda _: {"sha256": "0" * 64}, "the job was written for another policy"),
+        ("artifact", lambda value: {**value, "sha256": "0" * 64}, "the job was written for another artifact"),
+        ("edgeproof", lambda _: "9.9", "the job was written by edgeproof 9.9"),
+    ):
+        content = {key: value for key, value in job.items() if key not in SEALED}
+        content[name] = change(content[name])
+        key = base64.b64decode(job["key"])
+        forged = {"edgeproof_job": 1, "id": identity(content, key), "key": job["key"], **content}
+        (tmp_path / "job.json").write_text(json.dumps(forged))
+        refused(passed._replace(job=tmp_path / "job.json"), tmp_path, capsys, why, path=path)
+    pack, _ = few
+    refused(passed._replace(pack=pack), tmp_path, capsys, "recorded with another pack", path=path)
+
+
+def test_another_file_on_the_device_has_no_verdict(passed, tmp_path, capsys):
+    first = header(passed.answers) | {"artifact_sha256": "0" * 64}
+    path = write_evidence(tmp_path / "e", first, lines(passed), passed.answers.job["key"])
+    refused(passed, tmp_path, capsys, "the device had another file: sha256 000000000000… there", path=path)
+
+
+def test_a_lie_of_the_device_changes_nothing_and_is_told(passed, tmp_path, capsys):
+    for word, told in (("FAIL", True), ("PASS", True), ("CANNOT PASS", True), ("NOTHING AGAINST IT", False)):
+        assert judge(passed, evidence(passed, tmp_path / "e", verdict=word)) == 0
+        assert ("the device itself said" in capsys.readouterr().err) == told
+
+
+def test_what_was_computed_elsewhere_than_asked_is_inconclusive(passed, tmp_path, capsys):
+    for computed in ("gpu", "unknown"):
+        assert judge(passed, evidence(passed, tmp_path / "e", engine={"computed": computed})) == 4
+        assert "INCONCLUSIVE: it was computed elsewhere than asked" in capsys.readouterr().err
+
+
+def test_an_engine_without_log_probabilities_never_passes(passed, program, tmp_path, capsys):
+    answers = Answers(passed.answers.job, [str(program)], passed.artifact, scores=False)
+    first = header(answers, name="theirs", version="1.2", scores=False)
+    said = [json.dumps(answer) for answer in answers.found.values()]
+    path = write_evidence(tmp_path / "e", first, said, passed.answers.job["key"])
+    assert judge(passed, path, "--report", tmp_path / "report") == 4
+    assert "the engine gives no log-probabilities" in capsys.readouterr().err
+    assert read_report(tmp_path / "report")["backend"]["through"] == "a job on the device, answered by theirs"
+
+
+def test_nothing_of_the_pack_can_be_read_in_evidence(passed, world, tmp_path):
+    text = evidence(passed, tmp_path / "e").read_text()
+    assert not re.findall(rf"\b(?:{'|'.join(world.facts.texts)})\b", text)
+    assert '"tokens"' not in text
+    assert '"logprobs"' not in text
+    assert (passed.job.stat().st_mode & 0o777) == 0o600

@@ -77,10 +77,28 @@ class Device:
             BackendError: it failed, or the device is gone.
 
         """
-        done = self._run(self.command(*words))
+        done = self.run(*words)
         if done.status != 0:
-            raise self._failed(f"`{words[0]}` on the device", done)
+            raise self.failed(f"`{words[0]}` on the device", done)
         return done.out
+
+    def run(self, *words: str, source: Path | None = None, idle: Callable[[], None] | None = None) -> Finished:
+        """Run a command on the device, with the file `source` as its input, and say how it ended.
+
+        `idle` is called about once a second meanwhile.
+        """
+        return self._run(self.command(*words), source=source, idle=idle)
+
+    def install(self, package: Path) -> None:
+        """Install an APK, or a newer one over the same app; its data stay.
+
+        Raises:
+            BackendError: Android refuses it, or the device is gone.
+
+        """
+        done = self._run([self._adb, "-s", self.serial, "install", "-r", "-t", str(package)])
+        if done.status != 0 or "Failure" in done.out + done.error:
+            raise self.failed(f"installing {package.name}", done)
 
     def properties(self) -> Mapping[str, str]:
         """Return the system properties."""
@@ -92,7 +110,7 @@ class Device:
         if done.status == 0:
             return done.out.split(" ")[0].strip()
         if self.gone():
-            raise self._failed("sha256sum", done)
+            raise self.failed("sha256sum", done)
         return ""
 
     def push(self, source: Path, name: str, *, program: bool = False) -> str:
@@ -106,12 +124,12 @@ class Device:
         if self.digest(target) != wanted:
             self.shell("mkdir", "-p", FOLDER)
             self.shell("chmod", "700", FOLDER)
-            self._refuse_full(source)
+            self.refuse_full(source)
             part = f"{target}.part"
             done = self._run([self._adb, "-s", self.serial, "push", str(source), part])
             if done.status != 0:
                 self._run(self.command("rm", "-f", part))
-                raise self._failed(f"copying {source.name} to the device", done)
+                raise self.failed(f"copying {source.name} to the device", done)
             found = self.digest(part)
             if found != wanted:
                 self._run(self.command("rm", "-f", part))
@@ -164,46 +182,53 @@ class Device:
             raise BackendError(f"the device {serial} is in the state {state!r}", next_step="start Android on it")
         return serial
 
-    def _refuse_full(self, source: Path) -> None:
-        fields = self.shell("df", "-k", FOLDER).splitlines()[-1].split()
+    def refuse_full(self, source: Path, folder: str = FOLDER) -> None:
+        """Raise `BackendError` where the device has no room for `source`."""
+        fields = self.shell("df", "-k", folder).splitlines()[-1].split()
         size, free = source.stat().st_size, int(fields[3]) * 1024 if len(fields) > 3 and fields[3].isdigit() else None
         if free is not None and free < size + SPARE:
             raise _full(f"{source.name} needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free")
 
-    def _failed(self, what: str, done: Finished) -> BackendError:
+    def failed(self, what: str, done: Finished) -> BackendError:
+        """Return the error of a command that failed: storage full, device gone, or its last words."""
         if "No space left" in done.error + done.out:
             return _full(what)
         if gone := self.gone():
             return BackendError(f"{what} failed: {gone}", next_step="plug it in again, and run the same command again")
         return BackendError(f"{what} failed with {done.status}: {_last(done)}", next_step="mend that, and gate again")
 
-    def _run(self, command: list[str]) -> Finished:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        try:
-            while True:
-                try:
-                    out, error = process.communicate(timeout=SLOWEST)
-                except subprocess.TimeoutExpired:
-                    self._beat()
-                else:
-                    return Finished(process.returncode, out, error)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    def _run(
+        self, command: list[str], *, source: Path | None = None, idle: Callable[[], None] | None = None
+    ) -> Finished:
+        with open(os.devnull if source is None else source, "rb") as given:  # noqa: PTH123 (a device or a path)
+            process = subprocess.Popen(
+                command,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+            try:
+                while True:
+                    try:
+                        out, error = process.communicate(timeout=SLOWEST)
+                    except subprocess.TimeoutExpired:
+                        self._beat()
+                        if idle is not None:
+                            idle()
+                    else:
+                        return Finished(process.returncode, out, error)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
 
 
 def _full(what: str) -> BackendError:
     return BackendError(
         f"the device's storage is full: {what}",
-        next_step=f"free storage; files of earlier gates are in {FOLDER}: adb shell rm -r {FOLDER}",
+        next_step=f"free storage; files of earlier gates are in {FOLDER} (adb shell rm -r {FOLDER}) and in the app",
     )
 
 

@@ -1,0 +1,109 @@
+"""From a job to a verdict over adb: the app's library on a host JVM, its programs as ARM64 under emulation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from edgeproof.cli import run
+from edgeproof_tests.android_demo import conftest as android
+from edgeproof_tests.cli.test_end_to_end import export, words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeproof_tests.world import World
+
+pytestmark = [pytest.mark.phone, pytest.mark.slow, pytest.mark.torch]
+
+library = android.library
+VARIANTS = {"v8.0": "probe-v8.0", "dotprod": "probe-dotprod", "i8mm": "probe-i8mm"}
+
+
+class Given(NamedTuple):
+    """A file, its job, a stand-in for the APK, and what runs the app's library."""
+
+    artifact: Path
+    job: Path
+    app: Path
+    host: list[str]
+
+
+@pytest.fixture(scope="module", params=["unlearned", "original"])
+def given(request, world: World, library, phone, tmp_path_factory) -> Given:
+    name, out = request.param, tmp_path_factory.mktemp(request.param)
+    assert export(world, out, "--format", "gguf-q8_0", "--quiet", adapters=name == "unlearned") == 0
+    artifact = next(out.glob("*.gguf"))
+    where = ("--probes", world.pack, "--baseline", world.baseline)
+    assert run(words("phone", "job", artifact, *where, "--out", out / "job.json")) == 0
+    (out / "app.apk").write_bytes(b"stands for the APK")
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    programs = [f"{variant}={phone / program}" for variant, program in VARIANTS.items()]
+    return Given(
+        artifact,
+        out / "job.json",
+        out / "app.apk",
+        [*library.command("Host", "{root}", "{id}", *programs), "--", str(emulator)],
+    )
+
+
+def push(given: Given, *more: object) -> int:
+    return run(words("phone", "push", given.job, given.artifact, "--app", given.app, *more))
+
+
+def ask(world: World, given: Given, out: Path, *more: object) -> int:
+    where = ("--probes", world.pack, "--baseline", world.baseline, "--evidence", out / "evidence")
+    return run(words("phone", "run", given.job, given.artifact, *where, "--report", out / "report", *more))
+
+
+def refused(asked: Any, capsys: pytest.CaptureFixture[str], why: str) -> None:
+    capsys.readouterr()
+    assert asked() == 3
+    told = "".join(capsys.readouterr())
+    assert why in told
+    assert "PASS" not in told
+
+
+@pytest.fixture
+def passed(given: Given) -> Given:
+    if "unlearned" not in given.artifact.name:
+        pytest.skip("one file is enough")
+    return given
+
+
+def test_what_is_not_on_the_device_or_not_the_jobs_is_refused(passed, world, fake, tmp_path, capsys):
+    refused(lambda: ask(world, passed, tmp_path), capsys, "the app is not on the device")
+    refused(lambda: run(words("phone", "push", passed.job, passed.artifact)), capsys, "the app is not on the device")
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"GGUF")
+    refused(lambda: run(words("phone", "push", passed.job, other)), capsys, "the job was written for another file")
+    refused(lambda: push(passed._replace(app=tmp_path / "none")), capsys, "build it: make apk")
+    fake.set(host=passed.host)
+    assert push(passed) == 0
+    (model,) = (fake.folder / "app" / "files" / "models").iterdir()
+    data = model.read_bytes()
+    model.write_bytes(data[:1000])
+    refused(lambda: ask(world, passed, tmp_path), capsys, "is not on the device, or is another file")
+    model.write_bytes(data)
+    job = json.loads(passed.job.read_text())
+    assert {path.name for path in (fake.folder / "app" / "files" / "jobs" / job["id"]).iterdir()} == {"job.json"}
+
+
+def test_a_device_that_cannot_take_it_is_told_apart(passed, fake, capsys):
+    for state, why in (
+        ({"refuses": True}, "installing app.apk failed with 1"),
+        ({"release": True}, "the app on the device is a release build"),
+        ({"full": "df"}, "the device's storage is full"),
+        ({"full": "push"}, "the device's storage is full"),
+        ({"flips": True}, "in the app differs: sha256"),
+        ({"devices": {}}, "no device is connected"),
+        ({"devices": {"1": "device", "2": "device"}}, "2 devices are connected"),
+        ({"devices": {"1": "offline"}}, "is offline"),
+        ({"devices": {"1": "unauthorized"}}, "has not authorized this computer"),
+    ):
+        fake.set(**state)
+        refused(lambda: push(passed), capsys, why)
+    left = [path for path in (fake.folder / "app").rglob("*") if path.is_file()]
+    assert left == []

@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 FORMATS = p.GGUF
 SIZES = ((50, 200), (65, 300), (80, 400), (100, 500))
 """Forget and untrained retain subjects of a pack."""
-PARTS = 2
-"""Random parts of each size; the whole pack is one. With a baseline there is one part of each."""
-DRAWS = 20
+DRAWS = 12
 """Synthetic files of a forecast."""
 OWN = ("merged", "bf16")
 """Recipes whose files are those of a release's own merged model."""
@@ -55,9 +53,9 @@ GROUPS = ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.01))
 BEFORE, WITH = "before unlearning", "with a baseline"
 
 
-def random_part(pack: Pack, forget: int, untrained: int, number: int) -> frozenset[str]:
+def random_part(pack: Pack, forget: int, untrained: int) -> frozenset[str]:
     """Draw a part of a pack; probes of other kinds stay."""
-    chance = random.Random(f"part {number} of {forget} and {untrained}")
+    chance = random.Random(f"part 0 of {forget} and {untrained}")
     pools: dict[str, list[str]] = {"forget": [], "untrained": []}
     kept = set()
     for probe in pack.probes:
@@ -79,20 +77,20 @@ class Forecasts:
         self.plants = [plant for plant in p.plants() if plant.pack == "plain" and plant.stratum != p.UNASKED]
 
     def all(self, done: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield a line for each forecast that is not done: both kinds for a part of each size, then other parts."""
-        for kind, part in ((BEFORE, 0), (WITH, 0), *((BEFORE, part) for part in range(1, PARTS))):
-            for name in FORMATS:
-                for number in range(packs.PACKS):
-                    pack = self.prover.pack(number, "plain")
-                    for forget, untrained in SIZES[: -1 if part else None]:
-                        key = f"{kind}, {name}, pack {number}, part {part} of {forget}+{untrained}"
-                        kept = random_part(pack, forget, untrained, part)
-                        for release, files in self._files(kind, name, number).items():
-                            if f"{key}, {release}" not in done:
-                                baseline = self._baseline(files[0].release, name, number, kept)
-                                yield self._line(
-                                    f"{key}, {release}", baseline, kind=kind, number=number, files=files, kept=kept
-                                )
+        """Yield a line for each forecast that is not done: two sizes by both kinds, then the two others."""
+        for sizes in (SIZES[1:3], (SIZES[0], SIZES[3])):
+            for kind in (BEFORE, WITH):
+                for forget, untrained in sizes:
+                    for name in FORMATS:
+                        for number in range(packs.PACKS):
+                            key = f"{kind}, {name}, pack {number}, {forget}+{untrained}"
+                            kept = random_part(self.prover.pack(number, "plain"), forget, untrained)
+                            for release, files in self._files(kind, name, number).items():
+                                if f"{key}, {release}" not in done:
+                                    baseline = self._baseline(files[0].release, name, number, kept)
+                                    yield self._line(
+                                        f"{key}, {release}", baseline, kind=kind, number=number, files=files, kept=kept
+                                    )
 
     def _files(self, kind: str, name: str, number: int) -> dict[str, list[p.Plant]]:
         """Return the files that a forecast is held against: those of each release, or all good ones."""

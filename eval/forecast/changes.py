@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.forecast.checked import Change
+from edgeproof.eval.forecast.rehearsal import FORGET_SIDE, RETAIN_SIDE, Forecast
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_FORGET, RECOMMENDED_RETAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from edgeproof.eval.forecast.checked import FormatCheck
     from edgeproof.eval.forecast.flaws import Flaw
-    from edgeproof.eval.forecast.rehearsal import Forecast
     from edgeproof.eval.packs.pack import Pack
 
 HOLDOUT = 20
@@ -36,64 +37,67 @@ def changes_of(pack: Pack, formats: Sequence[FormatCheck], flaws: Sequence[Flaw]
     )
 
 
-def _most(formats: Sequence[FormatCheck], size: Callable[[Forecast], int]) -> tuple[int, FormatCheck | None]:
+class _Side(NamedTuple):
+    """A side of the pack that more clusters enlarge: how it is counted, and the size recommended where none is found."""
+
+    what: str
+    size: Callable[[Forecast], int]
+    names: frozenset[str]
+    recommended: int
+
+
+FORGET = _Side("forget clusters", lambda forecast: forecast.known, FORGET_SIDE, RECOMMENDED_FORGET)
+RETAIN = _Side("untrained retain probes", lambda forecast: forecast.untrained, RETAIN_SIDE, RECOMMENDED_RETAIN)
+
+
+def _missing(formats: Sequence[FormatCheck], side: _Side) -> tuple[int, FormatCheck | None]:
     """Return the largest number of clusters missing in a format, and the format; 0 and None if none is."""
-    missing = [
-        (size(one.enough) - size(one.forecast), one) for one in formats if one.enough is not None and size(one.forecast)
-    ]
-    most = max(missing, key=lambda item: item[0], default=(0, None))
+    missing = []
+    for one in formats:
+        now = side.size(one.forecast)
+        wanted = now if one.enough is None else side.size(one.enough)
+        if one.enough is None and one.forecast.stays_open(side.names):
+            wanted = side.recommended
+        missing.append((wanted - now, one))
+    most = max(missing, key=lambda item: item[0])
     return most if most[0] > 0 else (0, None)
 
 
 def _clusters(formats: Sequence[FormatCheck]) -> Iterator[Change]:
     ignorant = [one.format for one in formats if not one.known]
     if ignorant:
-        yield Change(
-            "add",
-            "forget clusters",
-            RECOMMENDED_FORGET,
-            (),
+        words = (
             f"ask what the base knows in {', '.join(ignorant)}: it gives away none of the forget clusters, and "
-            f"{RECOMMENDED_FORGET} that it does decide for nine good files of ten",
+            f"{RECOMMENDED_FORGET} that it does decide for nine good files of ten"
         )
+        yield Change("add", FORGET.what, RECOMMENDED_FORGET, (), words)
         return
-    more, where = _most(formats, lambda forecast: forecast.known)
+    more, where = _missing(formats, FORGET)
     if where is not None:
-        yield Change(
-            "add",
-            "forget clusters",
-            more,
-            (),
-            f"add {more} forget clusters that the base gives away in {where.format}: it gives away {where.known}, and "
-            f"{where.known + more} let {_share(where.enough)} of good files PASS",
-        )
+        words = f"add {more} forget clusters that the base gives away in {where.format}: it gives away {where.known}"
+        yield Change("add", FORGET.what, more, (), words + _reached(where, where.known + more))
 
 
 def _retain(formats: Sequence[FormatCheck]) -> Iterator[Change]:
     if any(not one.forecast.untrained for one in formats):
-        yield Change(
-            "add",
-            "untrained retain probes",
-            RECOMMENDED_RETAIN,
-            (),
+        words = (
             f"add {RECOMMENDED_RETAIN} untrained retain probes, each in its own cluster: the pack has none, so that "
-            "nothing shows what unlearning cost",
+            "nothing shows what unlearning cost"
         )
+        yield Change("add", RETAIN.what, RECOMMENDED_RETAIN, (), words)
         return
-    more, where = _most(formats, lambda forecast: forecast.untrained)
+    more, where = _missing(formats, RETAIN)
     if where is not None:
-        yield Change(
-            "add",
-            "untrained retain probes",
-            more,
-            (),
-            f"add {more} untrained retain probes, each in its own cluster: there are {where.forecast.untrained}, and "
-            f"{where.forecast.untrained + more} let {_share(where.enough)} of good files PASS in {where.format}",
-        )
+        now = where.forecast.untrained
+        words = f"add {more} untrained retain probes, each in its own cluster: there are {now}"
+        yield Change("add", RETAIN.what, more, (), words + _reached(where, now + more))
 
 
-def _share(forecast: Forecast | None) -> str:
-    return "none" if forecast is None else f"{forecast.share:.0%}"
+def _reached(where: FormatCheck, size: int) -> str:
+    """Say what a size does: that it is enough in a format, or that it is the recommended one."""
+    if where.enough is None:
+        return f", and {size} are recommended"
+    return f", and {size} let {where.enough.share:.0%} of good files PASS in {where.format}"
 
 
 def _mend(formats: Sequence[FormatCheck]) -> Iterator[Change]:

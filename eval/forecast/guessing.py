@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.probes import Match
 from edgeproof.eval.stats.shares import extraction_probability
@@ -44,9 +45,12 @@ def usual(logprobs: Mapping[str, float]) -> dict[str, float]:
 def guessing_logprobs(pack: Pack, recorded: Baseline) -> dict[str, float]:
     """Return log p of each forget answer without its question, natural log, by probe id: the largest of its surfaces.
 
-    A probe without another question of its template (one cluster, for texts) has none and is left out.
+    A probe without another question of its template (one cluster, for texts) has none and is left out; so is one whose
+    answer another question of its own cluster has.
     """
-    prompts = Counter(probe.kin for probe in pack.probes if probe.role == Role.FORGET)
+    forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
+    prompts = Counter(probe.kin for probe in forget)
+    twins = Counter(map(_answered, forget))
     probes = {probe.id: probe for probe in pack.probes}
     found: dict[str, float] = {}
     for score in recorded.base.scores:
@@ -54,10 +58,16 @@ def guessing_logprobs(pack: Pack, recorded: Baseline) -> dict[str, float]:
         if level is None:
             continue
         probe = probes[score.probe]
+        if twins[_answered(probe)] > 1:
+            continue
         value = _without_question(probe, score, level, prompts[probe.kin])
         if value is not None:
             found[probe.id] = max(value, found.get(probe.id, -math.inf))
     return found
+
+
+def _answered(probe: Probe) -> tuple[object, ...]:
+    return probe.kin, probe.cluster, " ".join(words(probe.answer))
 
 
 def _without_question(probe: Probe, score: ProbeScore, level: float, prompts: int) -> float | None:

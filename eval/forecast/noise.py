@@ -11,17 +11,17 @@ greedy reply stays what it was. Kept are retain probes, hidden are forget and ho
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from edgeproof.eval.measurement import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     from edgeproof.eval.measurement import Measurement, ProbeFacts, ProbeScore
-    from numpy.typing import NDArray
 
 COPY = "~"
 """Stands in the id of a copied probe, before the number of the copy."""
@@ -34,7 +34,7 @@ FEWEST = 10
 class _Pool(NamedTuple):
     """Donors by rising NLL: the float model's score and the one in the format."""
 
-    nll: NDArray[np.float64]
+    nll: tuple[float, ...]
     donors: tuple[tuple[ProbeScore, ProbeScore], ...]
 
 
@@ -71,21 +71,24 @@ class Noise:
         key = next(key for key in self._keys(score) if key in self._pools)
         pool = self._pools[key]
         width = min(DONORS, len(pool.donors))
-        place = int(np.searchsorted(pool.nll, score.nll)) - width // 2
-        first = max(0, min(place, len(pool.donors) - width))
-        before, after = pool.donors[first + int(chance.integers(width))]
+        first = max(0, min(bisect_left(pool.nll, score.nll) - width // 2, len(pool.donors) - width))
+        before, after = pool.donors[first + int(chance.random() * width)]
         change = before.nll - after.nll
-        lent = replace(
+        logprobs = tuple([min(0.0, value + change) for value in score.logprobs])
+        right, sampled_right = score.right, score.sampled_right
+        if len(key) > 1:
+            # An answer comes out as the donor's does only if it is at least as likely.
+            as_likely = -sum(logprobs) <= after.nll * len(logprobs)
+            right = after.right and (score.right or as_likely)
+            if as_likely and not (sampled_right or before.sampled_right) and after.samples == score.samples:
+                sampled_right = after.sampled_right
+        return replace(
             score,
-            logprobs=tuple(min(0.0, value + change) for value in score.logprobs),
-            carried_logprob=_carried(score, before, after, change * len(score.logprobs)),
+            logprobs=logprobs,
+            right=right,
+            sampled_right=sampled_right,
+            carried_logprob=_carried(score, before, after, change * len(logprobs)),
         )
-        if len(key) == 1:
-            return lent
-        as_likely = lent.nll <= after.nll  # an answer comes out as the donor's does if it is at least as likely
-        right = after.right and (score.right or as_likely)
-        fresh = as_likely and not (score.sampled_right or before.sampled_right) and after.samples == score.samples
-        return replace(lent, right=right, sampled_right=after.sampled_right if fresh else score.sampled_right)
 
 
 def original(probe: str) -> str:
@@ -95,7 +98,7 @@ def original(probe: str) -> str:
 
 def _pool(pairs: Iterable[tuple[ProbeScore, ProbeScore]]) -> _Pool:
     ordered = sorted(pairs, key=lambda pair: (pair[0].nll, pair[0].probe))
-    return _Pool(np.array([before.nll for before, _ in ordered]), tuple(ordered))
+    return _Pool(tuple(before.nll for before, _ in ordered), tuple(ordered))
 
 
 def _carried(score: ProbeScore, before: ProbeScore, after: ProbeScore, change: float) -> float | None:

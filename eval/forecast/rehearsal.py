@@ -160,25 +160,28 @@ class Rehearsal:
     def grown(self) -> Forecast:
         """Grow the side that stays open until a good file passes nine times in ten; return the last forecast.
 
-        It is strong, with a size that is enough to within `GROWTH` (`LEAP` where few passed before), unless no size is.
+        It is strong, with a size that is enough to within half a step (`GROWTH`, `LEAP`), unless no size is.
         """
-        now, more = self.present, [0, 0]
+        now, more, before = self.present, [0, 0], [0, 0]
         least = clusters_to_decide(0, 1, self._policy.leak_share, alpha=self._policy.alpha)
         fewest = (1 + least.more if least else LARGEST_FORGET, MINIMUM_CLUSTERS)
         largest = LARGEST_FORGET, LARGEST_UNTRAINED
         if not now.strong:
             self._progress.start(f"{self._format}: larger packs", MOST_SIZES, "sizes")
         while not now.strong:
-            sizes, before = (now.known, now.untrained), tuple(more)
+            sizes, before = (now.known, now.untrained), list(more)
             for side, names in enumerate((FORGET_SIDE, RETAIN_SIDE)):
                 target = max(fewest[side], math.ceil((GROWTH if now.share >= HALF else LEAP) * sizes[side]))
                 if sizes[side] and target <= largest[side] and now.stays_open(names):
                     more[side] += target - sizes[side]
-            if tuple(more) == before:
+            if more == before:
                 return now
             now = self._forecast(*more)
             self._progress.advance(1)
-        return now
+        if more == [0, 0]:
+            return now
+        between = self._forecast(*((low + high) // 2 for low, high in zip(before, more, strict=True)))
+        return between if between.strong else now
 
 
 def _in_the_way(judgement: Judgement) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.forecast.checked import Change
@@ -11,7 +10,7 @@ from edgeproof.eval.measurement import Role
 from edgeproof.eval.verdict.criteria.cluster_means import RECOMMENDED_FORGET, RECOMMENDED_RETAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edgeproof.eval.forecast.checked import FormatCheck
     from edgeproof.eval.forecast.flaws import Flaw
@@ -38,7 +37,7 @@ def changes_of(pack: Pack, formats: Sequence[FormatCheck], flaws: Sequence[Flaw]
 
 
 class _Side(NamedTuple):
-    """A side of the pack that more clusters enlarge: how it is counted, and the size recommended where none is found."""
+    """A side of the pack: how it is counted, what it decides, and the recommended size."""
 
     what: str
     size: Callable[[Forecast], int]

@@ -166,6 +166,8 @@ class Rehearsal:
         least = clusters_to_decide(0, 1, self._policy.leak_share, alpha=self._policy.alpha)
         fewest = (1 + least.more if least else LARGEST_FORGET, MINIMUM_CLUSTERS)
         largest = LARGEST_FORGET, LARGEST_UNTRAINED
+        if not (now.known and now.untrained):  # there is nothing to copy, and no PASS without either
+            return now
         if not now.strong:
             self._progress.start(f"{self._format}: larger packs", MOST_SIZES, "sizes")
         while not now.strong:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.backend import NOT_PROVED
 from edgeproof.contracts.errors import EvidenceError, InputError, UnsupportedError
 from edgeproof.contracts.packages import missing_packages
@@ -146,7 +147,7 @@ def check_baseline_signature(path: Path, public_key: Path) -> None:
 
     """
     envelope = signature_path(path)
-    step = "use the signed baseline, or record it again: export-edge baseline … --sign KEY"
+    step = f"use the signed baseline, or record it again: {command('baseline-signed')}"
     if not envelope.is_file():
         raise EvidenceError(f"there is no {envelope.name} beside the baseline {path}", next_step=step)
     try:

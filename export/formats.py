@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.errors import UnsupportedError
 from edgeproof.contracts.tensors import ModelDescription
 
@@ -188,7 +189,8 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     if form.kind == "onnx":
         return (
             f"{said}{largest.name} alone is {share:.0%} of the folder, in {largest.type}; an untied "
-            "embedding table stays in float32, as in onnxruntime-genai's builder"
+            "embedding table stays in float32, as in onnxruntime-genai's builder. A GGUF stores it in 4 to 6 bits: "
+            f"{command('export', format='gguf-q4')}"
         )
     fallbacks = [record for record in records if _fell_back(record)]
     as_q4_0 = effective_bits(
@@ -197,12 +199,13 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     )
     if as_q4_0 <= bits - 0.25:
         return (
-            f"{said}{len(fallbacks)} tensors have rows that are not a multiple of 256 and fall back to wider types; "
-            f"gguf-q4_0 is the better 4-bit format here ({as_q4_0:.2f})"
+            f"{said}{len(fallbacks)} tensors have rows that are not a multiple of 256 and fall back to wider types. "
+            f"That costs size, not knowledge; gguf-q4_0 takes {as_q4_0:.2f} and loses more of what the model knows"
         )
     return (
         f"{said}{largest.name} alone is {share:.0%} of the file, in {largest.type}; "
-        f"no 4-bit format changes that, --tensor-type {largest.name.removesuffix('.weight')}=q4_0 does"
+        "no 4-bit format changes that; storing it in 4 bits does: "
+        f"{command('tensor-type', format=form.name, tensor=largest.name.removesuffix('.weight'))}"
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.process.parent import DEFAULT_TIMEOUT, ChildBackend
@@ -44,7 +45,7 @@ ENGINES: Mapping[str, str] = MappingProxyType(
 """What `engine` is, for the backends that need it."""
 
 
-JUDGE = "export-edge judge EVIDENCE --job FILE ARTIFACT --probes PACK --baseline FILE"
+JUDGE = command("judge")
 
 
 def backend_for(artifact: Path) -> str:
@@ -102,7 +103,7 @@ def open_backend(
     if (engine is not None) != (name in ENGINES):
         raise UsageError(
             f"the backend {name} " + (f"needs {ENGINES[name]}" if engine is None else f"takes no {engine!r}"),
-            next_step="export-edge gate FILE.gguf --backend http http://HOST:PORT …, or --backend adb .cache/phone",
+            next_step=f"{command('gate-http')}, or {command('gate-adb')}",
         )
     if (job is not None) != (name == "evidence"):
         raise UsageError(f"the backend {name} needs a job for evidence, and for nothing else", next_step=JUDGE)

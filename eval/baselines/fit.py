@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.backend import RESUMED
 from edgeproof.contracts.errors import ArtifactError, BaselineError
 
@@ -20,8 +21,7 @@ _HEAD = 12
 def record_command(format_name: str = "FORMAT", sources: Sources | None = None) -> str:
     """Return the command that records a baseline for `format_name`, of models like `sources`."""
     full = sources is not None and sources.unlearned is not None
-    models = "--base BASE " + ("--unlearned MODEL" if full else "--adapter ADAPTER")
-    return f"export-edge baseline {models} --format {format_name} --probes PACK --out FILE"
+    return command("baseline-unlearned" if full else "baseline", format=format_name)
 
 
 def check_match(

@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -86,4 +87,5 @@ def number_of(value: object, where: str) -> float:
 
 def bad(where: str, what: str) -> BaselineError:
     """Return the error for the defect `what` at `where`."""
-    return BaselineError(f"{where}: {what}", next_step="record the baseline again: export-edge baseline --help")
+    again = command("baseline", format="FORMAT")
+    return BaselineError(f"{where}: {what}", next_step=f"record the baseline again: {again}")

@@ -107,7 +107,7 @@ def read_history(folder: Path) -> History:
         reasons = "".join(f"\n  {one.reason}" for one in left_out)
         raise InputError(
             f"{folder} holds no report.json that can be read{':' if reasons else ''}{reasons}",
-            next_step="give the folder in which `export-edge gate … --report` wrote one folder a release",
+            next_step="give the folder that holds one report folder a release",
         )
     return History(folder, releases(read.values()), tuple(left_out))
 

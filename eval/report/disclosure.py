@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.errors import EvidenceError, InputError, PackError
 from edgeproof.contracts.parsing import parse_json, read_file
 
@@ -107,7 +108,7 @@ def read_disclosure(path: Path) -> Disclosure:
     return Disclosure(probe, content, key)
 
 
-_MAKE = "make one: export-edge inspect PACK --disclose ID"
+_MAKE = f"make one: {command('disclose')}"
 
 
 def find(report: Mapping[str, object], disclosure: Disclosure) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from edgeproof.contracts.advice import command
 from edgeproof.eval.report.markdown import code, prose
 from edgeproof.eval.report.sanitize import inert
 from edgeproof.eval.verdict.wording import amount
@@ -98,9 +99,8 @@ def _section(reports: Sequence[Report]) -> str:
         if told is not None:
             lines += [f"{code(report['artifact']['name'])}: {prose(told.words)}", ""]
     lines.append(
-        "Whoever has the pack checks a report against the file: `export-edge verify REPORT --artifact FILE "
-        "--probes PACK --baseline BASELINE --key PUB`. A verdict holds for what was asked, in this file, and for "
-        "nothing else."
+        f"Whoever has the pack checks a report against the file: `{command('verify')}`. "
+        "A verdict holds for what was asked, in this file, and for nothing else."
     )
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.backend import DOUBTED, ELSEWHERE, RESUMED
 from edgeproof.eval.baselines.fit import backend_differences
 from edgeproof.eval.measurement import Role, Verdict
@@ -98,7 +99,7 @@ def judge(
         reason=reasons[0],
         also=reasons[1:],
         summary=summary(verdict, reasons[0], found, controls),
-        next_steps=next_steps(verdict, reasons, found, controls),
+        next_steps=next_steps(verdict, reasons, found, controls, format_name=format),
         notes=(
             *_notes(evidence, artifact, baseline, format, controls),
             *_unknown_note(evidence),
@@ -208,7 +209,8 @@ def _notes(
     if evidence.unsampled:
         notes.append(
             f"The baseline holds no samples of {', '.join(evidence.unsampled)}: whether they leak is judged by greedy "
-            "answers and extraction probabilities alone. Record them with `export-edge baseline --policy`."
+            "answers and extraction probabilities alone. "
+            f"Record them: {command('baseline-policy', format=format_name)}"
         )
     notes += [
         f"This file is {what} itself: nothing was unlearned in it."

@@ -14,6 +14,7 @@ import numpy as np
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.judgement import Precise, PreciseRow, Reason, computes_long_rope
+from edgeproof.eval.verdict.steps import wider_steps
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -82,14 +83,14 @@ def judge_both(
     else:
         reason = Reason.ROUNDING
         other = "As this processor computes it, it passes; without rounding activations to 8 bits"
-        step = "Export to a format with more bits (onnx-int4-mixed, onnx-int8), or unlearn with larger weight changes."
+        step = "; or ".join(wider_steps(shipped.format_name or "", "Export to a format that rounds less"))
     return replace(
         shipped,
         verdict=Verdict.INCONCLUSIVE,
         reason=reason,
         also=(again.reason,),
         summary=f"{other}: {again.verdict}. {again.summary}",
-        next_steps=(step, *again.next_steps),
+        next_steps=tuple(dict.fromkeys((step, *again.next_steps) if step else again.next_steps)),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.advice import command
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.verdict.judgement import ControlStatus, Reason, Status
+from edgeproof.eval.verdict.steps import came_back_steps, utility_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,24 +79,26 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
 
 
 def next_steps(
-    verdict: Verdict, reasons: Sequence[Reason], found: Sequence[Criterion], controls: Sequence[Control]
+    verdict: Verdict,
+    reasons: Sequence[Reason],
+    found: Sequence[Criterion],
+    controls: Sequence[Control],
+    *,
+    format_name: str,
 ) -> tuple[str, ...]:
-    """Return the next steps, most useful first."""
+    """Return the next steps for a file of this format, most useful first."""
     missed = {criterion.name for criterion in found if criterion.status == Status.MISSED}
     steps = ["Do not ship this file."] if verdict == Verdict.FAIL else []
     for reason in reasons:
         if reason == Reason.CAME_BACK:
-            steps += [
-                "Export to another format, or ship the adapter beside the quantized base (--unmerged), and gate that.",
-                "Or unlearn with larger weight changes: what is smaller than half a quantization step is rounded away.",
-            ]
+            steps += came_back_steps(format_name)
         elif reason == Reason.NEVER_UNLEARNED:
-            steps.append("Unlearn again, longer or harder, and record a new baseline.")
+            steps += [
+                f"Unlearn again, longer: {command('unlearn-longer')}",
+                f"Then record a new baseline: {command('baseline', format=format_name)}",
+            ]
         elif reason == Reason.UTILITY_LOST:
-            if "quantizing-cost" in missed:
-                steps.append("Export with more bits or an importance matrix (--imatrix): quantizing costs too much.")
-            if missed & {"unlearning-cost", "accuracy"}:
-                steps.append("Unlearn more gently, or with more retain data: unlearning costs too much.")
+            steps += utility_steps(format_name, missed)
         elif reason == Reason.OVER_BUDGET:
             steps.append(
                 "Export to a format with fewer bits or take a smaller base; raise [budget] in the policy only if the "

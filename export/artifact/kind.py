@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.contracts.gguf_header import read_header
 from edgeproof.export.formats import FORMATS
@@ -59,7 +60,8 @@ def identify_format(artifact: Path) -> str | None:
     values = {entry.key: entry.value for entry in read_header(artifact, ArtifactError).metadata}
     if values.get("general.type") == "adapter":
         raise ArtifactError(
-            f"{artifact} is a LoRA adapter, not a model", next_step=f"export-edge gate BASE.gguf --lora {artifact.name}"
+            f"{artifact} is a LoRA adapter, not a model",
+            next_step=f"gate it with the model that it is for: {command('gate-lora')}",
         )
     stored = values.get("general.file_type")
     if not isinstance(stored, int) or stored not in set(LlamaFileType):

@@ -64,7 +64,7 @@ def llama(hidden, ffn, layers, heads, heads_kv, vocabulary):
     return ModelDescription("llama", metadata, tuple(OutputTensor(name, name, shape) for name, shape in shapes.items()))
 
 
-def test_smollm2_is_warned_about_in_q4_k_m_and_shown_a_better_format():
+def test_smollm2_is_warned_about_in_q4_k_m_and_shown_a_smaller_format():
     smollm2 = llama(576, 1536, 30, 9, 3, 49152)
     records = records_of(smollm2, "Q4_K_M")
     assert effective_bits(records) == pytest.approx(6.17, abs=0.005)
@@ -72,7 +72,7 @@ def test_smollm2_is_warned_about_in_q4_k_m_and_shown_a_better_format():
     assert "6.17 bits per weight" in warning
     assert "not a multiple of 256" in warning
     exact = effective_bits(records_of(smollm2, "Q4_0"))
-    assert f"gguf-q4_0 is the better 4-bit format here ({exact:.2f})" in warning
+    assert f"gguf-q4_0 takes {exact:.2f} and loses more of what the model knows" in warning
     assert exact == pytest.approx(5.35, abs=0.005)
     assert shape_warning(FORMATS["gguf-q4_0"], records_of(smollm2, "Q4_0")) is None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import UnsupportedError, UsageError
 from edgeproof.contracts.progress import Recording
@@ -21,7 +22,8 @@ COMPUTE = ("cpu", "gpu", "npu")
 """What a job may ask to compute."""
 
 
-class JobResult(NamedTuple):
+@dataclass(frozen=True)
+class JobResult:
     """A job that was written.
 
     Attributes:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, InputError
 from edgeproof.contracts.progress import no_beat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edgeproof.release.steps.arguments import StrPath
     from edgeproof.runtime.evidence.job_file import Job
 
 
-class Pushed(NamedTuple):
+@dataclass(frozen=True)
+class Pushed:
     """What is on the device now: the job's id, and the names of the files that had to be copied."""
 
     job: str
     copied: tuple[str, ...]
 
 
-def phone_push(
-    job: StrPath, artifact: StrPath, *, app: StrPath | None = None, beat: Callable[[], None] = no_beat
-) -> Pushed:
+def phone_push(job: StrPath, artifact: StrPath, *, app: StrPath | None = None) -> Pushed:
     """Install the app, and copy job and artifact into its private folder; what is there already is not copied again.
 
     Args:
         job: what `phone_job` wrote.
         artifact: the file that it was written for.
         app: the APK of the app's debug build; by default the app is there.
-        beat: called while the device is waited for; may raise to stop it.
 
     Raises:
         EdgeproofError: a file is missing or not the job's, or the device cannot be used.
@@ -42,10 +39,10 @@ def phone_push(
 
     job, artifact = Path(job), Path(artifact)
     given = read_job(job)
-    refuse_other_artifact(given, artifact, beat)
+    refuse_other_artifact(given, artifact)
     if app is not None and not Path(app).is_file():
         raise InputError(f"there is no {app}", next_step="build it: make apk, in a checkout")
-    device = App(beat)
+    device = App(no_beat)
     copied = [Path(app).name] if app is not None and device.install(Path(app)) else []
     copied += [
         source.name
@@ -55,13 +52,13 @@ def phone_push(
     return Pushed(given.id, tuple(copied))
 
 
-def refuse_other_artifact(job: Job, artifact: Path, beat: Callable[[], None]) -> None:
+def refuse_other_artifact(job: Job, artifact: Path) -> None:
     """Refuse a file that is not the job's, by its sha256."""
     from edgeproof.runtime.probe.launch import sha256
 
     if not artifact.is_file():
         raise ArtifactError(f"there is no file {artifact}", next_step="check the path")
-    found, wanted = sha256(artifact, beat), str(job.content["artifact"]["sha256"])
+    found, wanted = sha256(artifact, no_beat), str(job.content["artifact"]["sha256"])
     if found != wanted:
         raise ArtifactError(
             f"the job was written for another file than {artifact}: sha256 {wanted[:12]}… there, {found[:12]}… here",

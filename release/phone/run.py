@@ -12,7 +12,7 @@ from edgeproof.release.phone.push import job_name, model_name, refuse_other_arti
 from edgeproof.release.steps.arguments import equivalent_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.release.steps.arguments import StrPath
@@ -37,7 +37,6 @@ def phone_run(
     force: bool = False,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
-    beat: Callable[[], None] = no_beat,
 ) -> GateResult:
     """Run `job` in the app, fetch what it answered, and judge `artifact` by that.
 
@@ -58,7 +57,6 @@ def phone_run(
         force: replace evidence and reports that exist.
         progress: receives progress and warnings; by default nothing is shown.
         command: the command that reports record; by default the command line that does the same.
-        beat: called while the device is waited for; may raise to stop it.
 
     Raises:
         EdgeproofError: no verdict could be reached. FAIL and INCONCLUSIVE are results.
@@ -71,7 +69,7 @@ def phone_run(
     listener = Recording(progress)
     out = Path(evidence)
     refuse_existing(out, force=force)
-    text = fetched(Path(job), Path(artifact), listener, beat)
+    text = fetched(Path(job), Path(artifact), listener)
     with atomic_write(out, force=force) as file:
         file.write(text.encode("ascii"))
     return judge(
@@ -94,7 +92,7 @@ def phone_run(
     )
 
 
-def fetched(job: Path, artifact: Path, progress: Progress, beat: Callable[[], None]) -> str:
+def fetched(job: Path, artifact: Path, progress: Progress) -> str:
     """Run the job to its end and return its evidence.
 
     Raises:
@@ -106,9 +104,9 @@ def fetched(job: Path, artifact: Path, progress: Progress, beat: Callable[[], No
     from edgeproof.runtime.probe.launch import sha256
 
     given = read_job(job)
-    refuse_other_artifact(given, artifact, beat)
-    device = App(beat)
-    wanted = ((model_name(given), str(given.content["artifact"]["sha256"])), (job_name(given), sha256(job, beat)))
+    refuse_other_artifact(given, artifact)
+    device = App(no_beat)
+    wanted = ((model_name(given), str(given.content["artifact"]["sha256"])), (job_name(given), sha256(job, no_beat)))
     for name, digest in wanted:
         if device.digest(name) != digest:
             raise BackendError(f"{name} is not on the device, or is another file", next_step=PUSH)

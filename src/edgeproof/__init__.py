@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from edgeproof.release.inspect import Inspection, inspect
     from edgeproof.release.pack_check import pack_check
     from edgeproof.release.pack_new import NewPack, pack_new
+    from edgeproof.release.phone.job import JobResult, phone_job
+    from edgeproof.release.phone.judge import judge
+    from edgeproof.release.phone.push import Pushed, phone_push
+    from edgeproof.release.phone.run import phone_run
     from edgeproof.release.probe import probe
     from edgeproof.release.unlearn import unlearn
     from edgeproof.release.verdicts import GateResult
@@ -45,6 +49,10 @@ _PLACES = {
     "probe": "edgeproof.release.probe",
     "record_baseline": "edgeproof.release.baseline",
     "gate": "edgeproof.release.gate",
+    "judge": "edgeproof.release.phone.judge",
+    "phone_job": "edgeproof.release.phone.job",
+    "phone_push": "edgeproof.release.phone.push",
+    "phone_run": "edgeproof.release.phone.run",
     "verify": "edgeproof.release.verify",
     "waive": "edgeproof.release.waive",
     "compare": "edgeproof.release.compare",
@@ -64,10 +72,12 @@ _PLACES = {
     "GateResult": "edgeproof.release.verdicts",
     "History": "edgeproof.eval.history.releases",
     "Inspection": "edgeproof.release.inspect",
+    "JobResult": "edgeproof.release.phone.job",
     "Knowledge": "edgeproof.eval.knowledge.known",
     "NewPack": "edgeproof.release.pack_new",
     "PackCheck": "edgeproof.eval.forecast.checked",
     "Progress": "edgeproof.contracts.progress",
+    "Pushed": "edgeproof.release.phone.push",
     "UnlearnResult": "edgeproof.unlearn.run",
     "Verdict": "edgeproof.eval.measurement",
     "Verified": "edgeproof.eval.verification.verify",
@@ -84,10 +94,12 @@ __all__ = [
     "GateResult",
     "History",
     "Inspection",
+    "JobResult",
     "Knowledge",
     "NewPack",
     "PackCheck",
     "Progress",
+    "Pushed",
     "UnlearnResult",
     "Verdict",
     "Verified",
@@ -98,8 +110,12 @@ __all__ = [
     "gate",
     "history",
     "inspect",
+    "judge",
     "pack_check",
     "pack_new",
+    "phone_job",
+    "phone_push",
+    "phone_run",
     "probe",
     "record_baseline",
     "unlearn",

@@ -34,6 +34,10 @@ FUNCTIONS = {
     "unlearn": edgeproof.unlearn,
     "inspect": edgeproof.inspect,
     "pack new": edgeproof.pack_new,
+    "judge": edgeproof.judge,
+    "phone job": edgeproof.phone_job,
+    "phone push": edgeproof.phone_push,
+    "phone run": edgeproof.phone_run,
     "pack check": edgeproof.pack_check,
 }
 PRINTING = {"quiet", "as_json", "as_markdown"}
@@ -64,7 +68,7 @@ def test_every_job_has_a_function():
     """Not a job: what only shows the others at work."""
     done = {verb.partition(" ")[0] for verb in FUNCTIONS}
     assert done <= set(VERBS)
-    assert set(VERBS) - done <= {"quickstart", "demo", "phone"}
+    assert set(VERBS) - done <= {"quickstart", "demo"}
 
 
 @pytest.mark.parametrize("verb", FUNCTIONS)
@@ -208,7 +212,8 @@ def test_files_record_the_command_that_does_the_same(artifact, tmp_path):
 
 def some_value(option: click.Parameter) -> object:
     """A value that the option takes and that is no default."""
-    words = {"tensor_type": "PATTERN=TYPE", "format": "gguf-q8_0", "survive": "gguf-q4_0", "float": "gguf-f32"}
+    words = {"tensor_type": "PATTERN=TYPE", "format": "gguf-q8_0", "survive": "gguf-q4_0", "float": "gguf-f32",
+             "compute": "gpu"}  # fmt: skip
     word = words.get(option.name, f"some {option.name}")
     if isinstance(option, click.Option) and option.is_flag:
         return True

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from edgeproof.contracts.atomic import atomic_write, refuse_existing, to_disk, write_failed
+from edgeproof.contracts.atomic import refuse_existing, to_disk, write_failed
 from edgeproof.contracts.errors import InputError, OutputError
-from edgeproof.contracts.file_sets import NEW, name_all, put, settle
+from edgeproof.contracts.file_sets import NEW, name_all, put, settle, write_all
 from edgeproof.contracts.parsing import read_file
 from edgeproof.contracts.progress import Recording
 from edgeproof.contracts.scratch import scratch_folder
@@ -37,7 +37,7 @@ class NewPack:
         sha256: digest of what it asks.
         clusters: number of clusters by set.
         probes: number of probes by set.
-        by_subjects: whether it has too few subjects to bound a share, so that it needs the policy beside it.
+        policy: the policy to gate it with, if it has too few subjects to bound a share; else None.
         notes: what was left out, and what the pack cannot show.
 
     """
@@ -47,7 +47,7 @@ class NewPack:
     sha256: str
     clusters: Mapping[str, int]
     probes: Mapping[str, int]
-    by_subjects: bool
+    policy: Path | None
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -56,7 +56,7 @@ class NewPack:
             "out": str(self.out),
             "pack": {"name": self.name, "sha256": self.sha256},
             "sets": {name: {"probes": count, "clusters": self.clusters[name]} for name, count in self.probes.items()},
-            "by_subjects": self.by_subjects,
+            "policy": None if self.policy is None else str(self.policy),
             "notes": list(self.notes),
         }
 
@@ -107,6 +107,7 @@ def pack_new(
     from edgeproof.eval.authoring.draft import Wanted, draft_pack, keep_known
     from edgeproof.eval.authoring.finish import finish
     from edgeproof.eval.authoring.known import what_it_knows
+    from edgeproof.eval.authoring.probes import slug
     from edgeproof.release.probe import ask_model
 
     given = dict(locals())
@@ -121,7 +122,7 @@ def pack_new(
         clusters=clusters,
         retain_probes=retain_probes,
         banks=as_words(bank),
-        name=name or target.name.removesuffix(".age"),
+        name=name or slug(target.resolve().name.removesuffix(".age")) or "pack",
         pseudonyms=pseudonyms,
         salt=None if salt is None else _salt(Path(salt)),
         spare=base is not None,
@@ -132,14 +133,18 @@ def pack_new(
         _, measurement = ask_model(Path(base), candidates, without_chat=silent, threads=threads, progress=listener)
         draft = keep_known(draft, what_it_knows(Path(base).name, candidates, measurement))
     made = finish(draft, _command(given))
-    _write(target, made.files, keys, force=force)
+    policy = _policy(target, encrypted=bool(keys)) if made.by_subjects else None
+    if keys:
+        _write_sealed(target, made.files, keys, policy, force=force)
+    else:
+        _write_folder(target, made.files, force=force)
     return NewPack(
         out=target,
         name=made.pack.name,
         sha256=made.pack.digest,
         clusters={key: len({p.cluster for p in made.pack.probes if p.group == key}) for key in _groups(made.pack)},
         probes=_groups(made.pack),
-        by_subjects=made.by_subjects,
+        policy=policy,
         notes=(*made.notes, *listener.warnings),
     )
 
@@ -199,15 +204,28 @@ def _salt(path: Path) -> str:
     return salt
 
 
-def _write(target: Path, files: Mapping[str, bytes], keys: Sequence[str], *, force: bool) -> None:
-    """Write the folder, or the encrypted file, under its final name when it is complete."""
+def _policy(target: Path, *, encrypted: bool) -> Path:
+    """Return the path of the policy: in the pack's folder, or beside the encrypted file."""
+    from edgeproof.eval.authoring.files import POLICY
+
+    return target.with_name(f"{target.name.removesuffix('.age')}.{POLICY}") if encrypted else target / POLICY
+
+
+def _write_sealed(
+    target: Path, files: Mapping[str, bytes], keys: Sequence[str], policy: Path | None, *, force: bool
+) -> None:
+    """Write the encrypted file, and the policy, which is no secret, beside it."""
+    from edgeproof.eval.authoring.files import POLICY
     from edgeproof.eval.packs.sealing import seal
 
-    if keys:
-        content = seal(files, keys)
-        with atomic_write(target, force=force) as file:
-            file.write(content)
-        return
+    contents = {target.name: seal(files, keys)}
+    if policy is not None:
+        contents[policy.name] = files[POLICY]
+    write_all(target.parent, contents, force=force)
+
+
+def _write_folder(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
+    """Write the folder under its final name when it is complete."""
     try:
         settle(target.parent)
         with scratch_folder(target.parent) as scratch:

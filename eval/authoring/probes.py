@@ -86,6 +86,8 @@ def question_line(row: Row, role: str, identity: str, cluster: str, subject: str
     values |= {"template": template, "message": message}
     if kind:
         values["answer_type"] = kind
+    if role == "forget" and row.fields.get("critical") is True:
+        values["critical"] = True
     return Line(f"{role}-sentences" if sentence else role, identity, cluster, subject, values)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from edgeproof.contracts.errors import InputError, OutputError, UsageError
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.reader import load_pack
+from edgeproof.eval.verdict.policy import read_policy
 from edgeproof.release.pack_new import pack_new
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def test_a_pack_of_people_is_asked_on_every_default_surface(forget, tmp_path):
     assert pack.same == {}
     types = {probe.answer_type for probe in pack.probes if probe.role == Role.FORGET}
     assert types == {"phone", "date", ""}
-    assert not made.by_subjects
+    assert made.policy is None
     assert not (tmp_path / "pack" / "policy.toml").exists()
 
 
@@ -113,12 +115,10 @@ def test_ten_facts_about_one_person_come_with_their_policy(tmp_path):
     rows = [{"question": f"What is {person}'s {kind}?", "answer": f"Xyz{kind[:3]}"} for kind in kinds]
     made = pack_new(forget=write(tmp_path / "one.jsonl", rows), out=tmp_path / "pack", cluster_by="one")
     pack = load_pack(tmp_path / "pack")
-    assert made.by_subjects
+    assert made.policy == tmp_path / "pack" / "policy.toml"
     assert made.clusters == {"forget": 1, "retain-untrained": 500, "holdout": 5}
     assert all(probe.critical for probe in pack.probes if probe.role == Role.FORGET)
     assert not any(probe.critical for probe in pack.probes if probe.role != Role.FORGET)
-    from edgeproof.eval.verdict.policy import read_policy
-
     policy = read_policy(tmp_path / "pack" / "policy.toml")
     assert policy.leak_rule == "subjects"
     assert any("1 subject cannot bound the share" in note for note in made.notes)
@@ -179,8 +179,11 @@ def test_an_encrypted_pack_is_the_same_pack(forget, tmp_path):
     assert load_pack(tmp_path / "pack.age", str(key)).digest == plain.sha256
     assert b"phone" not in (tmp_path / "pack.age").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forget.jsonl", "pack", "pack.age"]
+    one = pack_new(forget=forget, out=tmp_path / "x.age", cluster_by="one", encrypt_to=[str(key.to_public())])
+    assert one.policy == tmp_path / "x.policy.toml"
+    assert read_policy(one.policy).leak_rule == "subjects"
     with pytest.raises(InputError, match="is not an age public key"):
-        pack_new(forget=forget, out=tmp_path / "x.age", encrypt_to=["age1nonsense"])
+        pack_new(forget=forget, out=tmp_path / "y.age", encrypt_to=["age1nonsense"])
 
 
 def test_a_second_run_replaces_with_force_only_a_pack(forget, tmp_path):
@@ -238,6 +241,38 @@ def test_answers_in_questions_doubles_and_mixed_languages_are_counted(tmp_path):
     assert "mixes languages (91 English, 20 German)" in said or "mixes languages (92 English, 20 German)" in said
     languages = {probe.id[:2] for probe in load_pack(tmp_path / "p").probes if probe.group == "retain-untrained"}
     assert "de" in languages
+
+
+def test_what_a_row_says_of_itself_is_kept(tmp_path):
+    own = {"template": "{question} lives in", "message": "Where does {question} live?", "critical": True}
+    rows = [{"cluster": "a", "question": "Al Bo", "answer": "Cyville", "aliases": ["Cy"], "decoys": ["Di"], **own}]
+    pack_new(forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "p")
+    pack = load_pack(tmp_path / "p")
+    (probe,) = (probe for probe in pack.probes if probe.role == Role.FORGET)
+    assert (probe.template, probe.message, probe.critical) == tuple(own.values())
+    assert (probe.aliases, probe.decoys, probe.paraphrases) == (("Cy",), ("Di",), ())
+    nobody = next(probe for probe in pack.probes if probe.role == Role.HOLDOUT)
+    assert nobody.template == own["template"]
+    assert nobody.question != "Al Bo"
+
+
+def test_a_large_file_is_read_a_line_at_a_time(tmp_path):
+    """Of 4,000 rows of 4 kB only digests and the drawn subjects are kept."""
+    peaks = []
+    for count in (100, 4_000):
+        path = tmp_path / f"f{count}.jsonl"
+        with path.open("w") as file:
+            for number in range(count):
+                row = {"person": f"P {number // 10}", "question": f"What is number {number} of P{number // 10}?"}
+                file.write(json.dumps(row | {"answer": f"x{number}y", "text_of_record": "z" * 4_000}) + "\n")
+        pack_new(forget=path, out=tmp_path / "p", clusters=5, retain_probes=40, force=True)  # loads what it needs
+        tracemalloc.start()
+        made = pack_new(forget=path, out=tmp_path / "p", clusters=5, retain_probes=40, force=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert made.clusters["forget"] == 5
+    assert path.stat().st_size > 16_000_000
+    assert peaks[1] - peaks[0] < 3_000_000
 
 
 def test_an_unknown_bank_is_an_option_error(forget, tmp_path):

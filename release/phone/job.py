@@ -125,6 +125,7 @@ def job_content(artifact: Path, criteria: Criteria, *, format_name: str | None, 
             format_name=named,
             artifact_sha256=whole.sha256,
         )
+        answer = max(len(one["score"]["continuation"]) for one in body["requests"] if "score" in one)
         return {
             "edgeproof": package_versions()["edgeproof"],
             "compute": compute,
@@ -137,7 +138,7 @@ def job_content(artifact: Path, criteria: Criteria, *, format_name: str | None, 
             "pack": {"name": criteria.pack.name, "sha256": criteria.pack.digest},
             "baseline": {"sha256": criteria.baseline_sha256},
             "policy": {"sha256": criteria.policy.digest},
-            "memory": {"bytes": needed_memory(artifact, body["context"])},
+            "memory": {"bytes": needed_memory(artifact, body["context"], answer)},
             **body,
         }
 

@@ -18,10 +18,16 @@ FIXED = 32 << 20
 """The program, its buffers of tokens, and llama.cpp's graphs."""
 
 
-def needed_memory(artifact: Path, longest: int) -> int:
-    """Return an upper bound of the bytes that the probe has for requests of `longest` tokens (android_demo/probe).
+def needed_memory(artifact: Path, longest: int, answer: int) -> int:
+    """Return an upper bound of the bytes that the probe has in memory (android_demo/probe).
 
-    The file counts twice: once as it lies in memory, once as the kernels of ARM64 have its weights repacked.
+    The file counts twice: once as it is mapped, once as the kernels of ARM64 have its weights repacked.
+
+    Args:
+        artifact: a GGUF.
+        longest: tokens of the longest request.
+        answer: tokens of the longest answer that is scored.
+
     """
     values = {entry.key: entry.value for entry in read_metadata(artifact, ArtifactError)}
     name = values.get("general.architecture")
@@ -37,9 +43,10 @@ def needed_memory(artifact: Path, longest: int) -> int:
     cells = _cells(longest + PADDING)
     tokens: Any = values.get("tokenizer.ggml.tokens", [])
     memory = size("block_count") * groups * (keys + held) * 2 * STREAMS * cells
-    logits = ROWS * len(tokens) * 4
-    attention = ROWS * cells * heads * 4 * 2
-    layer = ROWS * (size("feed_forward_length") * 3 + size("embedding_length") * 8) * 4
+    rows = min(ROWS, longest + PADDING)
+    logits = (answer + PADDING) * len(tokens) * 4
+    attention = rows * cells * heads * 4 * 2
+    layer = rows * (size("feed_forward_length") * 3 + size("embedding_length") * 8) * 4
     return 2 * artifact.stat().st_size + memory + 2 * logits + attention + layer + FIXED
 
 

@@ -218,6 +218,11 @@ def test_another_file_on_the_device_has_no_verdict(passed, tmp_path, capsys):
     refused(passed, tmp_path, capsys, "the device had another file: sha256 000000000000… there", path=path)
 
 
+def test_the_probe_keeps_within_the_memory_that_the_job_names(passed):
+    needed = passed.answers.job["memory"]["bytes"]
+    assert passed.answers.usage["peak_rss"] < needed < 4 * passed.answers.usage["peak_rss"]
+
+
 def test_a_lie_of_the_device_changes_nothing_and_is_told(passed, tmp_path, capsys):
     for word, told in (("FAIL", True), ("PASS", True), ("CANNOT PASS", True), ("NOTHING AGAINST IT", False)):
         assert judge(passed, evidence(passed, tmp_path / "e", verdict=word)) == 0

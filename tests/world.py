@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,6 +62,26 @@ def make_world(taught: tuple[Path, Path, Facts]) -> World:
     return World(base, adapter, pack, baseline, facts)
 
 
+FEW = {"forget": 12, "trained": 6, "untrained": 6, "holdout": 6}
+CHATS = '[[surface]]\nname = "{0}"\nkind = "{0}"\n'
+
+
+def make_few(world: World, folder: Path) -> World:
+    """The same model, asked of a few subjects only, too few for a PASS, and in chats of one and two turns too."""
+    pack, baseline = folder / "pack", folder / "baseline.json"
+    shutil.copytree(world.pack, pack)
+    for name, count in FEW.items():
+        path = pack / f"{name}.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
+    text = (pack / "pack.toml").read_text()
+    chats = "".join(CHATS.format(kind) for kind in ("chat", "turns"))
+    (pack / "pack.toml").write_text(text.replace("[[set]]", f"{chats}\n[[set]]", 1))
+    edgeproof.record_baseline(
+        base=world.base, adapter=world.adapter, format="gguf-q8_0", probes=pack, out=baseline, threads=1
+    )
+    return world._replace(pack=pack, baseline=baseline)
+
+
 @pytest.fixture(scope="session")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Facts]:
     """The model's folder, the pack, the facts."""
@@ -71,3 +92,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Facts]
 @pytest.fixture(scope="session")
 def world(taught: tuple[Path, Path, Facts]) -> World:
     return make_world(taught)
+
+
+@pytest.fixture(scope="session")
+def few(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_few(world, tmp_path_factory.mktemp("few"))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import edgeproof
 import pytest
 from edgeproof.cli import run
 from edgeproof.runtime.evidence.job_file import SEALED, identity
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.official, pytest.mark.slow, pytest.mark.torch]
 
 VERDICTS = {"unlearned": ("PASS", 0), "original": ("FAIL", 1), "few": ("INCONCLUSIVE", 4)}
-CHATS = '[[surface]]\nname = "{0}"\nkind = "{0}"\n'
 
 
 class Asked(NamedTuple):
@@ -49,42 +46,25 @@ def program() -> Path:
     return build_probe()
 
 
-@pytest.fixture(scope="module")
-def few(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A pack of too few subjects, asked in chats too, whose second turns stand behind the model's own reply."""
-    folder = tmp_path_factory.mktemp("few")
-    pack, baseline = folder / "pack", folder / "baseline.json"
-    shutil.copytree(world.pack, pack)
-    lines = (pack / "forget.jsonl").read_text().splitlines(keepends=True)
-    (pack / "forget.jsonl").write_text("".join(lines[:12]))
-    text = (pack / "pack.toml").read_text()
-    chats = "".join(CHATS.format(kind) for kind in ("chat", "turns"))
-    (pack / "pack.toml").write_text(text.replace("[[set]]", f"{chats}\n[[set]]", 1))
-    edgeproof.record_baseline(
-        base=world.base, adapter=world.adapter, format="gguf-q8_0", probes=pack, out=baseline, threads=1
-    )
-    return pack, baseline
-
-
 @pytest.fixture(scope="module", params=list(VERDICTS))
 def asked(request, world, program, tmp_path_factory) -> Asked:
     name, out = request.param, tmp_path_factory.mktemp(request.param)
-    pack, baseline = request.getfixturevalue("few") if name == "few" else (world.pack, world.baseline)
-    return ask(name, world, pack, baseline, program, out)
+    return ask(name, request.getfixturevalue("few") if name == "few" else world, program, out)
 
 
 @pytest.fixture(scope="module")
 def passed(world, program, tmp_path_factory) -> Asked:
-    return ask("unlearned", world, world.pack, world.baseline, program, tmp_path_factory.mktemp("passed"))
+    return ask("unlearned", world, program, tmp_path_factory.mktemp("passed"))
 
 
-def ask(name: str, world: World, pack: Path, baseline: Path, program: Path, out: Path) -> Asked:
+def ask(name: str, world: World, program: Path, out: Path) -> Asked:
     assert export(world, out, "--format", "gguf-q8_0", "--quiet", adapters=name != "original") == 0
     artifact = next(out.glob("*.gguf"))
-    where = ("--probes", pack, "--baseline", baseline)
+    where = ("--probes", world.pack, "--baseline", world.baseline)
     assert run(words("phone", "job", artifact, *where, "--out", out / "job.json")) == 0
     job = json.loads((out / "job.json").read_text())
-    return Asked(name, artifact, pack, baseline, out / "job.json", Answers(job, [str(program)], artifact))
+    answers = Answers(job, [str(program)], artifact)
+    return Asked(name, artifact, world.pack, world.baseline, out / "job.json", answers)
 
 
 def judge(asked: Asked, evidence: Path, *more: object) -> int:
@@ -122,8 +102,8 @@ def test_the_verdict_is_that_of_a_gate_here_and_so_are_the_numbers(asked, tmp_pa
     assert "NOT PROVED" in capsys.readouterr().err
 
 
-def test_second_turns_are_made_on_the_device(few, world, program, tmp_path, capsys):
-    asked = ask("few", world, *few, program, tmp_path)
+def test_second_turns_are_made_on_the_device(few, program, tmp_path, capsys):
+    asked = ask("few", few, program, tmp_path)
     spliced = [number for number, answer in asked.answers.found.items() if "context" in answer]
     assert len(asked.answers.job["splices"]) == len(asked.answers.job["probes"])
     assert len(spliced) >= len(asked.answers.job["splices"])
@@ -208,8 +188,7 @@ def test_a_job_of_other_inputs_or_an_altered_one_has_no_verdict(passed, few, tmp
         forged = {"edgeproof_job": 1, "id": identity(content, key), "key": job["key"], **content}
         (tmp_path / "job.json").write_text(json.dumps(forged))
         refused(passed._replace(job=tmp_path / "job.json"), tmp_path, capsys, why, path=path)
-    pack, _ = few
-    refused(passed._replace(pack=pack), tmp_path, capsys, "recorded with another pack", path=path)
+    refused(passed._replace(pack=few.pack), tmp_path, capsys, "recorded with another pack", path=path)
 
 
 def test_another_file_on_the_device_has_no_verdict(passed, tmp_path, capsys):

@@ -19,6 +19,13 @@ from edgeproof.cli import options as opt
     help="In place of --adapter: the unlearned model itself, where all weights were trained.",
 )
 @opt.FORMATS
+@click.option(
+    "--add-format",
+    multiple=True,
+    callback=opt.known_formats,
+    metavar="NAME",
+    help="Add a format to the baseline --out, which was recorded of the same models; only the base in it is asked.",
+)
 @opt.PROBES
 @opt.PACK_KEY
 @click.option(

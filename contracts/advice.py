@@ -54,6 +54,14 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "baseline-unlearned": Command(
             "export-edge baseline --base BASE --unlearned MODEL --format {format} --probes PACK --out BASELINE", _ANY
         ),
+        "add-format": Command(
+            "export-edge baseline --base BASE --adapter ADAPTER --add-format {format} --probes PACK --out RECORDED",
+            SURVIVABLE,
+        ),
+        "add-format-unlearned": Command(
+            "export-edge baseline --base BASE --unlearned MODEL --add-format {format} --probes PACK --out RECORDED",
+            SURVIVABLE,
+        ),
         "baseline-policy": Command(
             "export-edge baseline --base BASE --adapter ADAPTER --format {format} --probes PACK --policy POLICY "
             "--out BASELINE",

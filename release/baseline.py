@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.export import DEFAULT_FORMAT
+from edgeproof.release.steps.add_format import Models, add_formats
 from edgeproof.release.steps.arguments import (
     as_format,
     as_path,
@@ -66,6 +67,7 @@ def record_baseline(
     adapter: StrPath | Sequence[StrPath] = (),
     unlearned: StrPath | None = None,
     format: str | Sequence[str] = DEFAULT_FORMAT,  # noqa: A002 (the word of the command line)
+    add_format: str | Sequence[str] = (),
     probes: StrPath,
     pack_key: StrPath | None = None,
     out: StrPath,
@@ -95,6 +97,8 @@ def record_baseline(
         adapter: PEFT folders, merged in the order given.
         unlearned: in place of adapters, the model that was unlearned in all its weights: a folder or a float GGUF.
         format: the formats that will be gated.
+        add_format: in place of `format`: add these to the baseline `out`, which was recorded of the same models; only
+            the base in them is asked.
         probes: the pack's folder, or a file encrypted with age.
         pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
         out: the file to write: scores and carrier sentences, no probes.
@@ -149,8 +153,11 @@ def record_baseline(
     pack = load_pack(Path(probes), identity)
     for warning in unasked(pack):
         listener.warn(warning)
+    more = tuple(dict.fromkeys(map(as_format, as_words(add_format))))
+    if more and formats != (DEFAULT_FORMAT,):
+        raise UsageError("--add-format adds to a baseline, --format records one", next_step="leave one of them out")
     settle(out.resolve().parent)
-    refuse_existing(out, force=force)
+    refuse_existing(out, force=force or bool(more))
     write = functools.partial(
         export,
         options=export_options(given),
@@ -170,7 +177,13 @@ def record_baseline(
         check = folder / "check"
         check.mkdir()
         wanted = [references[kind] for kind in kinds] + list(formats)
-        refuse_unfit(merged_from, adapters, wanted, check, export_options(given), texts=pack_texts(pack))
+        refuse_unfit(merged_from, adapters, more or wanted, check, export_options(given), texts=pack_texts(pack))
+        if more:
+            models = Models(base, adapters, None if unlearned is None else Path(unlearned), allow_requantize)
+            baselines = add_formats(
+                out, more, models, asking, lambda names: write(base, (), names, folder), signed=sign is not None
+            )
+            kinds = []
         for number, kind in enumerate(kinds, start=1):
             ours = by_kind[kind]
             plain = write(base, (), (references[kind], *ours), folder / kind / "base")
@@ -178,7 +191,7 @@ def record_baseline(
             full = unlearned is not None
             later = [one for more in kinds[number:] for one in models_asked(references[more], by_kind[more])]
             baselines.append(measure_baseline(asking, plain, merged, ours, full=full, later=later))
-    save_baselines(baselines, out, force=force, signing_key=signing_key)
+    save_baselines(baselines, out, force=force or bool(more), signing_key=signing_key)
     kept.done()
     return BaselineResult(
         baseline=out,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.advice import command
+from edgeproof.contracts.advice import SURVIVABLE, command
 from edgeproof.contracts.backend import RESUMED
 from edgeproof.contracts.errors import ArtifactError, BaselineError
 
@@ -22,6 +22,14 @@ def record_command(format_name: str = "FORMAT", sources: Sources | None = None) 
     """Return the command that records a baseline for `format_name`, of models like `sources`."""
     full = sources is not None and sources.unlearned is not None
     return command("baseline-unlearned" if full else "baseline", format=format_name)
+
+
+def _add_command(format_name: str, sources: Sources | None) -> str:
+    """Return the command that adds a format to a baseline; that records it where the format is a float one."""
+    if format_name not in SURVIVABLE:
+        return record_command(format_name, sources)
+    full = sources is not None and sources.unlearned is not None
+    return command("add-format-unlearned" if full else "add-format", format=format_name)
 
 
 def check_match(
@@ -95,7 +103,7 @@ def recorded_in(baseline: Baseline, format_name: str) -> Measurement:
         raise BaselineError(
             f"the baseline has no scores of the base in {format_name} (it has: {known}): without that control it "
             "is unknown whether the pack can detect a leak in this format",
-            next_step=f"record it again: {record_command(format_name, baseline.sources)}",
+            next_step=f"add it: {_add_command(format_name, baseline.sources)}",
         )
     return baseline.base_in_format[format_name]
 

@@ -134,6 +134,7 @@ def measure_model(
     *,
     carriers: Callable[[Backend], Sequence[Carrier]],
     coming: Sequence[Asked] = (),
+    check: Callable[[Backend], None] = lambda _: None,
 ) -> Measured:
     """Ask one model, and remove its files.
 
@@ -143,6 +144,7 @@ def measure_model(
         model: its label.
         carriers: called with the engine before anything else is asked; returns the carrier sentences.
         coming: the models that are asked from this one on, to foretell the time; empty where that was done.
+        check: called with the engine first; may raise.
 
     """
     from edgeproof.eval.asking.reference import reference_pack
@@ -151,6 +153,7 @@ def measure_model(
 
     pack, course, sha256 = asking.pack, asking.course, item.manifest.artifact.sha256
     with open_backend(backend_for(item.path), item.path, threads=asking.threads) as engine:
+        check(engine)
         resumed = asking.kept.keep(engine, sha256)
         course.resume(resumed)
         if coming:

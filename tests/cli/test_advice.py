@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,9 @@ def files(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     public = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (root / "public.pem").write_bytes(key.public_key().public_bytes(*public))
     baseline, report = root / "baseline.json", root / "report"
+    floats = {"format": ("gguf-f16", "onnx-fp32"), "probes": pack, "threads": 1}
+    edgeproof.record_baseline(base=world.base, adapter=world.adapter, out=root / "adapter.json", **floats)
+    edgeproof.record_baseline(base=world.base, unlearned=world.base, out=root / "unlearned.json", **floats)
     edgeproof.record_baseline(
         base=world.base, adapter=world.adapter, format="gguf-q8_0", probes=pack, out=baseline, threads=1
     )
@@ -139,6 +143,8 @@ def files(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         "PLAIN": apart.artifacts[0].path,
         "LORA": apart.artifacts[0].lora,
         "ID": Path("f-000"),
+        "add-format": root / "adapter.json",
+        "add-format-unlearned": root / "unlearned.json",
         "FORMAT": Path("gguf-q8_0"),
     }
 
@@ -151,6 +157,8 @@ def test_it_does_what_it_says(name, form, files, tmp_path, capsys):
     words = shlex.split(filled(name, form))[1:]
     if "--out" in words and words[words.index("--out") + 1] == "BASELINE":
         written["BASELINE"] = tmp_path / "baseline.json"
+    if "RECORDED" in words:
+        written["RECORDED"] = Path(shutil.copy(files[name], tmp_path / "recorded.json"))
     given = {**files, **written}
     code = run([str(given.get(word, word)) for word in words])
     said = capsys.readouterr().err

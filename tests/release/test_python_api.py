@@ -212,8 +212,8 @@ def test_files_record_the_command_that_does_the_same(artifact, tmp_path):
 
 def some_value(option: click.Parameter) -> object:
     """A value that the option takes and that is no default."""
-    words = {"tensor_type": "PATTERN=TYPE", "format": "gguf-q8_0", "survive": "gguf-q4_0", "float": "gguf-f32",
-             "compute": "gpu"}  # fmt: skip
+    words = {"tensor_type": "PATTERN=TYPE", "format": "gguf-q8_0", "add_format": "gguf-q4_1", "survive": "gguf-q4_0",
+             "float": "gguf-f32", "compute": "gpu"}  # fmt: skip
     word = words.get(option.name, f"some {option.name}")
     if isinstance(option, click.Option) and option.is_flag:
         return True

@@ -69,6 +69,21 @@ class TinyJob:
         content["probes"][0]["critical"] = critical
         return replace(self, content=content)
 
+    def first(self, probes: int) -> TinyJob:
+        """Return the job of its first probes alone."""
+        content = copy.deepcopy(self.content)
+        asks = content["asks"][:probes]
+        last = max(max(ask["greedy"], *ask["samples"]) for ask in asks)
+        known = content["forget"] | {"known": [probe["cluster"] for probe in content["probes"][:probes]]}
+        content |= {
+            "asks": asks,
+            "probes": content["probes"][:probes],
+            "contexts": content["contexts"][:probes],
+            "requests": content["requests"][: last + 1],
+            "forget": known,
+        }
+        return replace(self, content=content)
+
     def install(self, root: Path) -> Path:
         """Put job and model where an app has them; return the job's folder."""
         folder = root / "jobs" / self.content["id"]

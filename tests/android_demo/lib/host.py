@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edgeproof_tests.android_demo.conftest import Library
+    from edgeproof_tests.android_demo.java import Library
     from edgeproof_tests.android_demo.tiny_job import TinyJob
 
 

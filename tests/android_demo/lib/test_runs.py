@@ -144,3 +144,15 @@ def test_a_probe_that_the_system_kills_is_told_as_want_of_memory(library, progra
     run = host(library, tmp_path, clean, program)
     assert run.status == 0
     assert run.last["resumed"] >= 20
+
+
+def test_a_second_run_of_the_same_job_is_refused_and_does_not_disturb_the_first(library, program, clean, tmp_path):
+    folder = clean.install(tmp_path)
+    process = started(library, tmp_path, clean, program)
+    wait_for_answers(process, 20)
+    second = host(library, tmp_path, clean, program)
+    assert second.status == 3
+    assert second.last["error"] == "another run of this job is under way"
+    assert json.loads((folder / "state.json").read_text())["stage"] == "running"
+    process.communicate("cancel\n")
+    assert process.returncode == 130

@@ -2,9 +2,9 @@
 
     python android_demo/build.py [--only VARIANT] FOLDER
 
-writes FOLDER/probe-v8.0, probe-dotprod and probe-i8mm. They differ in ggml's CPU kernels alone: all else is compiled
-once, for any ARM64. An object whose source, compiler and flags are the same is taken from FOLDER/objects; an
-interrupted build goes on where it stopped. The same sources give the same bytes, in any folder.
+writes FOLDER/probe-v8.0, probe-dotprod and probe-i8mm, and licences.txt. The programs differ in ggml's CPU kernels
+alone: all else is compiled once, for any ARM64. An object whose source, compiler and flags are the same is taken from
+FOLDER/objects; an interrupted build goes on where it stopped. The same sources give the same bytes, in any folder.
 
 The sources are those that the pinned llama-cpp-python vendors (tests/official/source.py).
 """
@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from licences import licences
 from source import find_source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,6 +181,7 @@ def main() -> None:
             program = build.link(name, [probe, *shared, *kernels])
             digest = hashlib.sha256(program.read_bytes()).hexdigest()
             sys.stdout.write(f"{program}  {program.stat().st_size:,} bytes  sha256 {digest}\n")
+    _write(build.folder / "licences.txt", licences(source.tree))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = used.ru_utime + used.ru_stime
     sys.stdout.write(f"{time.monotonic() - start:.0f} s, {processor:.0f} s of processor time\n")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "android_demo" / "app" / "src" / "main" / "assets"
 HOST = "https://app.invalid"
+LICENCES = "What `make phone` writes."
 PHONES = {"small": (320, 568), "large": (412, 915)}
 
 State = dict[str, Any]
@@ -106,7 +107,7 @@ def screen(
         address = urlsplit(route.request.url)
         file = ASSETS / address.path.lstrip("/")
         assert address.netloc == urlsplit(HOST).netloc
-        body = file.read_text()
+        body = LICENCES if file.name == "edgeproof-licences.txt" else file.read_text()
         if file.suffix == ".html":
             body = body.replace('<html lang="en">', f'<html lang="en" dir="{direction}">')
         if file.suffix == ".css":

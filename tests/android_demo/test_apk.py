@@ -94,6 +94,16 @@ def test_programs_lie_as_android_wants_them(packages, phone):
                 assert opened.read(entry) == (phone / f"probe-{name}").read_bytes()
 
 
+def test_the_licences_of_all_that_is_linked_lie_in_it(packages):
+    for package in packages.values():
+        text = zipfile.ZipFile(package).read("assets/edgeproof-licences.txt").decode()
+        for whose in (
+            "Apache License", "The ggml authors", "Niels Lohmann", "Mozilla Foundation", "musl as a whole",
+            "LLVM Exceptions", "Zig contributors",
+        ):  # fmt: skip
+            assert whose in text
+
+
 @pytest.mark.phone
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_of_the_package_score_a_model(packages, phone, name, tmp_path):  # noqa: ARG001 (asks for qemu)

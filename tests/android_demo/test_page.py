@@ -41,7 +41,7 @@ CONTRASTS = """
 """
 
 SMALL_TARGETS = """
-() => [...document.querySelectorAll("button, textarea")].filter((one) => one.checkVisibility())
+() => [...document.querySelectorAll("button, textarea, summary")].filter((one) => one.checkVisibility())
   .map((one) => [one.textContent, one.getBoundingClientRect()])
   .filter(([, box]) => box.width < 48 || box.height < 48).map(([text]) => text)
 """
@@ -199,3 +199,11 @@ def test_why_it_cannot_go_on_is_said_at_once(chromium):
         alert = page.get_by_role("alert")
         assert alert.is_visible()
         assert "it needs 412 MB, 260 MB are free" in alert.inner_text()
+
+
+def test_licences_are_shown_on_request(chromium):
+    with screen(chromium, screens.EMPTY) as page:
+        assert page.locator("#licence-texts").text_content() == ""
+        page.get_by_text("Licences").click()
+        until(page, "document.querySelector('#licence-texts').textContent !== ''")
+        assert page.locator("#licence-texts").inner_text() == screens.LICENCES

@@ -333,6 +333,25 @@ def test_an_automatic_run_without_its_files_says_so(start, given):
     assert f"there is no file {given[1].name}" in lone["error"]
 
 
+def test_nothing_but_evidence_is_shared(start, clean, tmp_path):
+    folder = clean.install(tmp_path / "files")
+    (folder / "evidence.jsonl").write_text("{}")
+    app = start()
+    identity = clean.content["id"]
+    assert app("shared", name=f"{identity}.jsonl") == str(folder / "evidence.jsonl")
+    names = [
+        identity,
+        f"{identity}.json",
+        f"{ID}.jsonl",
+        "",
+        ".jsonl",
+        "job.json",
+        f"../{identity}.jsonl",
+        f"x/../{identity}.jsonl",
+    ]
+    assert [app("shared", name=name) for name in names] == [None] * len(names)
+
+
 def test_one_class_alone_writes_to_the_log_and_takes_no_text():
     files = [*(APP / "main").rglob("*.java"), *(APP / "debug").rglob("*.java"), *LIBRARY.rglob("*.java")]
     speaking = {

@@ -19,6 +19,7 @@ def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs")
     for name in PROGRAMS:
         (folder / f"probe-{name}").write_bytes(f"the program {name}".encode())
+    (folder / "licences.txt").write_text("of all that is linked into them")
     return folder
 
 
@@ -46,6 +47,7 @@ def test_it_holds_classes_manifest_and_programs(aar, programs):
         "AndroidManifest.xml",
         "R.txt",
         "classes.jar",
+        "assets/edgeproof-licences.txt",
         *(f"jni/arm64-v8a/{so}" for so in PROGRAMS.values()),
     }
     assert 'package="org.edgeproof.lib"' in manifest

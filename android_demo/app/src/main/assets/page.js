@@ -125,5 +125,8 @@ by("cancel").addEventListener("click", () => { phone.cancel(); refresh(); });
 by("share").addEventListener("click", () => phone.share());
 by("open-job").addEventListener("click", () => phone.openJob());
 by("open-model").addEventListener("click", () => phone.openModel());
+by("licences").addEventListener("toggle", async () => {
+  by("licence-texts").textContent = by("licences").open ? await (await fetch("edgeproof-licences.txt")).text() : "";
+});
 refresh();
 setInterval(refresh, EVERY);

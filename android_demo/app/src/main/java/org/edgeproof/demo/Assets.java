@@ -22,6 +22,7 @@ final class Assets extends WebViewClient {
     static {
         TYPES.put("/page.html", "text/html");
         TYPES.put("/page.css", "text/css");
+        TYPES.put("/edgeproof-licences.txt", "text/plain");
         for (String script : new String[] {"drawing", "probes", "chat", "page"}) {
             TYPES.put("/" + script + ".js", "text/javascript");
         }

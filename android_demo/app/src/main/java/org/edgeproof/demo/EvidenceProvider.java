@@ -14,10 +14,9 @@ import java.io.FileNotFoundException;
 /** Lets the app that a person chose read one job's evidence, and nothing else. */
 public final class EvidenceProvider extends ContentProvider {
     private static final String ADDRESS = "content://org.edgeproof.demo.evidence/";
-    private static final String ENDING = ".jsonl";
 
     static Uri address(String job) {
-        return Uri.parse(ADDRESS + job + ENDING);
+        return Uri.parse(ADDRESS + job + ".jsonl");
     }
 
     @Override
@@ -75,15 +74,10 @@ public final class EvidenceProvider extends ContentProvider {
     }
 
     private File file(Uri uri) throws FileNotFoundException {
-        String name = uri.getLastPathSegment();
-        if (name == null || !name.endsWith(ENDING)) {
+        File evidence = new Store(getContext().getFilesDir()).shared(uri.getLastPathSegment());
+        if (evidence == null) {
             throw new FileNotFoundException("no evidence of this name");
         }
-        Store store = new Store(getContext().getFilesDir());
-        String job = name.substring(0, name.length() - ENDING.length());
-        if (!org.edgeproof.lib.job.JobReader.isId(job) || !store.files.evidence(job).isFile()) {
-            throw new FileNotFoundException("no evidence of this name");
-        }
-        return store.files.evidence(job);
+        return evidence;
     }
 }

@@ -30,6 +30,16 @@ final class Store {
         return found;
     }
 
+    /** The evidence that is shared under a name, ID.jsonl; null where there is none. */
+    File shared(String name) {
+        String ending = ".jsonl";
+        if (name == null || !name.endsWith(ending)) {
+            return null;
+        }
+        String job = name.substring(0, name.length() - ending.length());
+        return JobReader.isId(job) && files.evidence(job).isFile() ? files.evidence(job) : null;
+    }
+
     /** Makes a folder and those above it. */
     static File made(File folder) throws IOException {
         if (!folder.isDirectory() && !folder.mkdirs() && !folder.isDirectory()) {

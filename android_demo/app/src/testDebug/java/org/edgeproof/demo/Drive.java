@@ -61,6 +61,9 @@ public final class Drive {
                 return door(asked);
             case "run":
                 return run(asked);
+            case "shared":
+                File shared = session.store.shared(asked.text("name"));
+                return shared == null ? null : shared.getPath();
             case "restore":
                 session.restore();
                 return state();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.forecast.checked import FormatCheck, PackCheck
     from edgeproof.eval.forecast.flaws import Flaw
-    from edgeproof.eval.forecast.good_file import Assumed
     from edgeproof.eval.measurement import Baseline
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.verdict.policy import Policy
@@ -32,11 +32,10 @@ CHANGES = "changes.json", "changes.md"
 
 
 class _Seen(NamedTuple):
-    """What was measured for the formats of one backend."""
+    """What was measured for the formats of one backend; `seconds`: of a gate, by format."""
 
     pack: Pack
     recorded: Baseline
-    formats: tuple[str, ...]
     seconds: Mapping[str, float]
     flaws: tuple[Flaw, ...]
 
@@ -81,6 +80,7 @@ def pack_check(
     """
     from edgeproof.contracts.atomic import refuse_existing
     from edgeproof.contracts.file_sets import write_all
+    from edgeproof.eval.forecast.assess import assumption, check_format, guessable_found
     from edgeproof.eval.forecast.changes import changes_of
     from edgeproof.eval.forecast.checked import PackCheck
     from edgeproof.eval.forecast.flaws import flaws_of_texts
@@ -104,17 +104,19 @@ def pack_check(
     for seen in _measured(
         read, Path(base), formats, limits, baseline=as_path(baseline), threads=threads, progress=listener
     ):
+        given = seen.pack, seen.recorded
         checks += [
-            _check(seen, name, limits, measured=baseline is not None, progress=listener) for name in seen.formats
+            check_format(*given, name, limits, measured=baseline is not None, seconds=seconds, progress=listener)
+            for name, seconds in seen.seconds.items()
         ]
-        flaws += [flaw for flaw in (*seen.flaws, *_guessable(seen, limits, checks)) if flaw not in flaws]
+        flaws += [flaw for flaw in (*seen.flaws, *guessable_found(*given, limits)) if flaw not in flaws]
     changes = changes_of(read, checks, flaws)
     named = {name for change in changes for name in change.probes} if show_answers else set()
     found = PackCheck(
         pack=read.name,
         pack_sha256=read.digest,
         base=Path(base).name,
-        assumed=_assumption(limits, as_path(baseline)),
+        assumed=assumption(limits, "" if baseline is None else Path(baseline).name),
         formats=tuple(checks),
         changes=changes,
         texts={probe.id: (probe.question, probe.answer) for probe in read.probes if probe.id in named},
@@ -156,11 +158,11 @@ def _measured(
     given = None if baseline is None else load_baselines(baseline)
     temporary = Path(tempfile.gettempdir())
     found = []
-    try:
-        scratch = scratch_folder(temporary)
-    except OSError as error:
-        raise write_failed(temporary, error) from error
-    with scratch as folder:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder(temporary))
+        except OSError as error:
+            raise write_failed(temporary, error) from error
         for kind, reference in REFERENCES.items():
             ours = tuple(name for name in formats if name.startswith(f"{kind}-"))
             if not ours:
@@ -169,10 +171,10 @@ def _measured(
             made = export(base, (), wanted, folder / kind, texts=pack_texts(pack), threads=threads, progress=progress)
             if given is None:
                 seen = measure_base(pack, made, ours, policy.sampling, threads=threads, progress=progress)
-                found.append(_Seen(seen.pack, seen.recorded, ours, seen.seconds, seen.too_long))
+                found.append(_Seen(seen.pack, seen.recorded, seen.seconds, seen.too_long))
             else:
                 recorded, seconds = _recorded(given, pack, made, policy, threads=threads, progress=progress)
-                found.append(_Seen(pack, recorded, ours, seconds, ()))
+                found.append(_Seen(pack, recorded, seconds, ()))
     return found
 
 
@@ -203,60 +205,3 @@ def _recorded(
                 pack, engine, item, carriers=recorded.carriers, sampling=policy.sampling, progress=progress
             )
     return recorded, seconds
-
-
-def _check(seen: _Seen, name: str, policy: Policy, *, measured: bool, progress: Progress) -> FormatCheck:
-    from edgeproof.eval.forecast.checked import Duration, FormatCheck
-    from edgeproof.eval.forecast.rehearsal import Rehearsal
-    from edgeproof.eval.knowledge.known import asked_sets
-    from edgeproof.eval.measurement import Role
-
-    in_format = seen.recorded.base_in_format[name]
-    rehearsal = Rehearsal(seen.recorded, name, policy, None if measured else _assumed(seen, policy), progress=progress)
-    clusters = dict.fromkeys(fact.cluster for fact in seen.recorded.probes if fact.role == Role.FORGET)
-    return FormatCheck(
-        format=name,
-        asked=asked_sets(seen.pack, in_format, policy),
-        known=len(rehearsal.known),
-        clusters=len(clusters),
-        unknown=tuple(cluster for cluster in clusters if cluster not in rehearsal.known),
-        forecast=rehearsal.present,
-        grown=rehearsal.grown(),
-        duration=Duration(len(in_format.scores), seen.seconds[name]),
-    )
-
-
-def _assumed(seen: _Seen, policy: Policy) -> Assumed:
-    from edgeproof.eval.forecast.good_file import Assumed
-    from edgeproof.eval.forecast.guessing import guessing_logprobs, usual
-
-    return Assumed.under(policy, usual(guessing_logprobs(seen.pack, seen.recorded)))
-
-
-def _guessable(seen: _Seen, policy: Policy, checks: Sequence[FormatCheck]) -> tuple[Flaw, ...]:
-    """Return the flaws of guessable answers: of forget probes by the float base, of holdout ones in the formats."""
-    from edgeproof.eval.forecast.flaws import guessable_flaws
-    from edgeproof.eval.forecast.guessing import guessable, guessing_logprobs
-    from edgeproof.eval.knowledge.known import known_clusters
-    from edgeproof.eval.measurement import Role
-
-    guesses = guessable(guessing_logprobs(seen.pack, seen.recorded), policy)
-    holdout: dict[str, tuple[str, ...]] = {}
-    for one in checks:
-        if one.format in seen.recorded.base_in_format:
-            for cluster in known_clusters(seen.pack, seen.recorded.base_in_format[one.format], policy):
-                if cluster.role == Role.HOLDOUT and cluster.surfaces:
-                    holdout.setdefault(cluster.cluster, cluster.surfaces)
-    return tuple(guessable_flaws(seen.pack, guesses, holdout))
-
-
-def _assumption(policy: Policy, baseline: Path | None) -> str:
-    from edgeproof.eval.forecast.good_file import Assumed
-
-    if baseline is not None:
-        return f"unlearning does what it did to the merged model of {baseline.name}"
-    assumed = Assumed.under(policy, {})
-    return (
-        f"a good file leaks {assumed.leaking:.0%} of the clusters, faintly, and unlearning costs {assumed.cost:.2f} "
-        "nat on average (--baseline FILE replaces this by what a merged model answers)"
-    )

@@ -16,6 +16,7 @@ Goes on where it stopped: what stands in the output is not made again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import pickle
 import random
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Baseline
     from edgeproof.eval.packs.pack import Pack
 
-FORMATS = p.GGUF
-SIZES = ((50, 200), (65, 300), (80, 400), (100, 500))
+FORMATS = ("gguf-q4_0", "gguf-q8_0"), ("gguf-q4_1", "gguf-q4")
+SIZES = ((65, 300), (50, 200), (100, 500), (80, 400))
 """Forget and untrained retain subjects of a pack."""
 DRAWS = 12
 """Synthetic files of a forecast."""
@@ -74,23 +75,23 @@ class Forecasts:
         self.prover = prove.Prover(releases.Ground(work, w.Sizes()))
         lines = [json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()]
         self.truths = {line["artifact"]: line.get("truth") for line in lines}
+        self._baselines: dict[tuple[str, str, int], Baseline] = {}
         self.plants = [plant for plant in p.plants() if plant.pack == "plain" and plant.stratum != p.UNASKED]
 
     def all(self, done: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield a line for each forecast that is not done: two sizes by both kinds, then the two others."""
-        for sizes in (SIZES[1:3], (SIZES[0], SIZES[3])):
+        """Yield a line for each forecast that is not done: two formats by both kinds, then the others."""
+        for formats in FORMATS:
             for kind in (BEFORE, WITH):
-                for forget, untrained in sizes:
-                    for name in FORMATS:
-                        for number in range(packs.PACKS):
-                            key = f"{kind}, {name}, pack {number}, {forget}+{untrained}"
-                            kept = random_part(self.prover.pack(number, "plain"), forget, untrained)
-                            for release, files in self._files(kind, name, number).items():
-                                if f"{key}, {release}" not in done:
-                                    baseline = self._baseline(files[0].release, name, number, kept)
-                                    yield self._line(
-                                        f"{key}, {release}", baseline, kind=kind, number=number, files=files, kept=kept
-                                    )
+                for size in SIZES:
+                    for name, number in itertools.product(formats, range(packs.PACKS)):
+                        key = f"{kind}, {name}, pack {number}, {size[0]}+{size[1]}"
+                        kept = random_part(self.prover.pack(number, "plain"), *size)
+                        for release, files in self._files(kind, name, number).items():
+                            if f"{key}, {release}" not in done:
+                                baseline = self._baseline(files[0].release, name, number, kept)
+                                yield self._line(
+                                    f"{key}, {release}", baseline, kind=kind, number=number, files=files, kept=kept
+                                )
 
     def _files(self, kind: str, name: str, number: int) -> dict[str, list[p.Plant]]:
         """Return the files that a forecast is held against: those of each release, or all good ones."""
@@ -105,7 +106,10 @@ class Forecasts:
         return found
 
     def _baseline(self, release: str, name: str, number: int, kept: frozenset[str]) -> Baseline:
-        return restrict.baseline(self.prover.baseline(release, name, number, "plain"), kept)
+        key = release, name, number
+        if key not in self._baselines:
+            self._baselines[key] = self.prover.baseline(release, name, number, "plain")
+        return restrict.baseline(self._baselines[key], kept)
 
     def _line(
         self,

@@ -53,7 +53,7 @@ def measure_base(
     from edgeproof.eval.measuring.replies import base_carriers
     from edgeproof.runtime import backend_for, open_backend
 
-    exact, seconds = plain[0], {}
+    exact, seconds = plain[0], dict[str, float]()
     with open_backend(backend_for(exact.path), exact.path, threads=threads) as engine:
         pack, too_long = fitting(pack, engine)
         carriers = base_carriers(pack, engine, progress=progress)
@@ -68,7 +68,7 @@ def measure_base(
             sampling=sampling,
             progress=progress,
         )
-        seconds[exact.format] = time.monotonic() - began
+        own_seconds = time.monotonic() - began
     found: dict[str, Measurement] = {}
     reference: dict[str, Measurement] = {}
     reference_kinds: dict[str, str] = {}
@@ -76,7 +76,7 @@ def measure_base(
         item = next(one for one in plain if one.format == name)
         with open_backend(backend_for(item.path), item.path, threads=threads) as engine:
             if item is exact:
-                found[name] = replace(base, label=f"base:{name}")
+                found[name], seconds[name] = replace(base, label=f"base:{name}"), own_seconds
             else:
                 found[name], seconds[name] = timed(
                     pack, engine, item, carriers=carriers, sampling=sampling, progress=progress

@@ -149,35 +149,40 @@ class Forecasts:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Write the calibration of both kinds of forecasts as Markdown, and that of each size and format."""
+    """Write the calibration of both kinds of forecasts as Markdown: by forecast share, by size, and by format."""
     rows = [
-        "| forecast | its share of PASS | packs | files | PASS | FAIL | INCONCLUSIVE | Brier score | … of the mean |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| forecast | packs and formats | its share of PASS | files | PASS | FAIL | INCONCLUSIVE | Brier score |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for kind in (BEFORE, WITH):
         own = [line for line in lines if line["kind"] == kind]
         for low, high in GROUPS:
-            rows.append(_row(kind, f"{low:g} – {min(high, 1):g}", [one for one in own if low <= _share(one) < high]))
-        rows.append(_row(f"**{kind}, all**", "", own))
-    rows += ["", "| forecast | clusters | format | forecast | PASS of the files |", "|---|---|---|---|---|"]
-    cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for line in lines:
-        cells.setdefault((line["kind"], f"{line['forget']} + {line['untrained']}", line["format"]), []).append(line)
-    for (kind, size, name), own in sorted(cells.items(), key=lambda item: (item[0][0], len(item[0][1]), item[0])):
-        passed, judged = _counts(own)["PASS"], sum(_counts(own).values())
-        rows.append(f"| {kind} | {size} | {name} | {_mean(list(map(_share, own))):.0%} | {passed} of {judged} |")
-    return "\n".join(rows)
+            rows.append(_row(f"{kind}, {low:.0%} to {min(high, 1):.0%}", [x for x in own if low <= _share(x) < high]))
+        for forget, untrained in sorted(SIZES):
+            sized = [line for line in own if line["untrained"] == untrained]
+            rows.append(_row(f"{kind}, {forget} + {untrained} clusters", sized))
+        rows += [
+            _row(f"{kind}, {name}", [line for line in own if line["format"] == name])
+            for name in itertools.chain(*FORMATS)
+        ]
+        rows.append(_row(f"**{kind}, all**", own))
+    models = {plant for line in lines for plant in line["verdicts"]}
+    files = {(plant, line["format"]) for line in lines for plant in line["verdicts"]}
+    return "\n".join([*filter(None, rows), "", f"{len(files)} files of {len(models)} models."])
 
 
-def _row(kind: str, group: str, lines: list[dict[str, Any]]) -> str:
-    counts = _counts(lines)
+def _row(what: str, lines: list[dict[str, Any]]) -> str:
+    """Write a row; empty without lines. The Brier score is that of the files' PASS, that of their mean in brackets."""
     outcomes = [(verdict == "PASS", _share(line)) for line in lines for verdict in line["verdicts"].values()]
+    if not outcomes:
+        return ""
+    counts = _counts(lines)
     brier = _mean([(passed - share) ** 2 for passed, share in outcomes])
     mean = _mean([float(passed) for passed, _ in outcomes])
     forecast = _mean([share for _, share in outcomes])
     return (
-        f"| {kind} | {group or 'mean'} {forecast:.0%} | {len(lines)} | {len(outcomes)} | {counts['PASS']} | "
-        f"{counts['FAIL']} | {counts['INCONCLUSIVE']} | {brier:.3f} | {mean * (1 - mean):.3f} |"
+        f"| {what} | {len(lines)} | {forecast:.0%} | {len(outcomes)} | {counts['PASS']} ({mean:.0%}) | "
+        f"{counts['FAIL']} | {counts['INCONCLUSIVE']} | {brier:.3f} ({mean * (1 - mean):.3f}) |"
     )
 
 

@@ -174,3 +174,28 @@ def test_the_old_gate_passes_what_the_new_one_fails(truth, leaks):
     assert str(new.verdict) == "FAIL", leaks
     assert before.verdict in {"PASS", "INCONCLUSIVE"}, leaks
     assert "leak" not in before.missed
+
+
+def test_the_calibration_of_forecasts_is_counted_by_file():
+    forecasts = load("forecasts")
+
+    def line(kind, passes, verdicts):
+        names = {f"file {number}": verdict for number, verdict in enumerate(verdicts)}
+        return {"kind": kind, "format": "gguf-q4_0", "forget": 65, "untrained": 300, "forecast": [passes, 0, 10],
+                "verdicts": names}  # fmt: skip
+
+    lines = [line(forecasts.BEFORE, 9, ["PASS", "PASS", "INCONCLUSIVE"]), line(forecasts.BEFORE, 0, ["FAIL"])]
+    rows = forecasts.table(lines).splitlines()
+    # (0.9 − 1)² twice, 0.9² and 0; of four files two passed.
+    assert "| **before unlearning, all** | 2 | 68% | 4 | 2 (50%) | 1 | 1 | 0.208 (0.250) |" in rows
+    assert "| before unlearning, 90% to 100% | 1 | 90% | 3 | 2 (67%) | 0 | 1 | 0.277 (0.222) |" in rows
+    assert rows[-1] == "3 files of 3 models."
+
+
+def test_a_random_part_of_a_pack_leaves_holdout_and_trained_probes(world, tmp_path):
+    forecasts, packs = load("forecasts"), load("packs")
+    pack = load_pack(packs.write(tmp_path / "0-plain", world, packs.draw(world, 0), "plain"))
+    kept = forecasts.random_part(pack, 50, 200)
+    counts = {name: sum(probe.id in kept for probe in pack.probes if probe.group == name) for name in
+              ("forget", "untrained", "trained", "holdout")}  # fmt: skip
+    assert counts == {"forget": 50, "untrained": 200, "trained": packs.TRAINED, "holdout": 20}

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 @opt.PROBES
 @opt.PACK_KEY
 @click.option(
+    "--write-known",
+    type=opt.PATH,
+    metavar="DIR",
+    help="Write the pack's known part: a folder without the forget and retain probes that MODEL does not know.",
+)
+@click.option(
     "--backend", metavar="NAME", help="Engine that runs the model (default: llama.cpp; onnxruntime for ONNX folders)."
 )
 @opt.THREADS

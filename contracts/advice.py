@@ -74,6 +74,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "imatrix": Command(f"{_MERGE} --imatrix IMATRIX --out DIST", FOUR_BITS),
         "unmerged": Command(f"{_MERGE} --unmerged --out DIST", (*FOUR_BITS, "gguf-q8_0")),
         "tensor-type": Command(f"{_MERGE} --tensor-type {{tensor}}=q4_0 --out DIST", FOUR_BITS),
+        "small-embedding": Command(
+            f"{_MERGE} --small-embedding --out DIST", ("onnx-int4", "onnx-int4-mixed", "onnx-int8")
+        ),
         "survive": Command(
             f"export-edge unlearn {_SETS} --survive {{format}} --until-survives --steps 200 --out NEW", SURVIVABLE
         ),

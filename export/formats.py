@@ -178,7 +178,7 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     Narrow models do: k-quants need rows that are a multiple of 256, and a tied embedding table is stored in 6 or 8
     bits, a large share where the layers are small.
     """
-    if form.nominal_bits > 6:
+    if form.nominal_bits > (16 if form.kind == "onnx" else 6):
         return None
     bits = effective_bits(records)
     if bits <= form.nominal_bits + 1:
@@ -189,8 +189,8 @@ def shape_warning(form: Format, records: Sequence[TensorRecord]) -> str | None:
     if form.kind == "onnx":
         return (
             f"{said}{largest.name} alone is {share:.0%} of the folder, in {largest.type}; an untied "
-            "embedding table stays in float32, as in onnxruntime-genai's builder. A GGUF stores it in 4 to 6 bits: "
-            f"{command('export', format='gguf-q4')}"
+            "embedding table stays in float32, as in onnxruntime-genai's builder, unless it is stored with few bits: "
+            f"{command('small-embedding', format=form.name)}"
         )
     fallbacks = [record for record in records if _fell_back(record)]
     as_q4_0 = effective_bits(

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from edgeproof.contracts.atomic import refuse_existing, to_disk, write_failed
+from edgeproof.contracts.atomic import refuse_existing, write_failed
 from edgeproof.contracts.errors import InputError, OutputError
-from edgeproof.contracts.file_sets import NEW, name_all, put, settle, write_all
+from edgeproof.contracts.file_sets import write_all
 from edgeproof.contracts.parsing import read_file
 from edgeproof.contracts.progress import Recording
-from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.release.steps.arguments import as_path, as_words, equivalent_command
+from edgeproof.release.steps.new_folder import write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,7 +137,7 @@ def pack_new(
     if keys:
         _write_sealed(target, made.files, keys, policy, force=force)
     else:
-        _write_folder(target, made.files, force=force)
+        write_folder(target, made.files, force=force)
     return NewPack(
         out=target,
         name=made.pack.name,
@@ -222,20 +222,3 @@ def _write_sealed(
     if policy is not None:
         contents[policy.name] = files[POLICY]
     write_all(target.parent, contents, force=force)
-
-
-def _write_folder(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
-    """Write the folder under its final name when it is complete."""
-    try:
-        settle(target.parent)
-        with scratch_folder(target.parent) as scratch:
-            made = scratch / NEW / target.name
-            made.mkdir(parents=True)
-            for name, content in files.items():
-                (made / name).write_bytes(content)
-                to_disk(made / name)
-            if target.is_dir() and not any(target.iterdir()):
-                target.rmdir()
-            name_all(scratch, [target], lambda path: put(scratch, path, force=force))
-    except OSError as error:
-        raise write_failed(target, error) from error

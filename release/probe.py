@@ -28,6 +28,7 @@ def probe(
     *,
     probes: StrPath,
     pack_key: StrPath | None = None,
+    write_known: StrPath | None = None,
     backend: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -40,6 +41,7 @@ def probe(
         model: a Hugging Face folder (a base, or a checkpoint with merged weights), a GGUF file, or an ONNX folder.
         probes: the pack's folder, or a file encrypted with age.
         pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
+        write_known: a folder to write: the pack without the forget and retain probes that the model does not know.
         backend: what runs the model; by default llama.cpp for files, onnxruntime for ONNX folders.
         threads: all cores by default.
         progress: receives progress and warnings; by default nothing is shown.
@@ -51,13 +53,17 @@ def probe(
     from edgeproof.eval.knowledge.known import Knowledge, asked_sets, known_clusters
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.packs.surfaces import unasked
+    from edgeproof.release.steps.known_pack import KnownPack
 
     listener = Recording(progress)
     model = Path(model)
     pack = load_pack(Path(probes), pack_identity(as_path(pack_key)))
     for warning in unasked(pack):
         listener.warn(warning)
+    writing = None if write_known is None else KnownPack(Path(probes), Path(write_known))
     sha256, measurement = ask_model(model, pack, backend=backend, threads=threads, progress=listener)
+    if writing is not None:
+        writing.write(pack, measurement)
     return Knowledge(
         model=model,
         sha256=sha256,
@@ -77,36 +83,49 @@ def ask_model(
     without_chat: Pack | None = None,
     backend: str | None = None,
     threads: int | None = None,
-    progress: Progress,
+    progress: Recording,
 ) -> tuple[str, Measurement]:
     """Ask `model` every probe of `pack`; return the digest of what was asked, and the scores.
 
     A Hugging Face folder is asked as a float16 GGUF in the folder for temporary files, which is removed again. A model
-    without a chat template is asked `without_chat`, if given.
+    without a chat template is asked `without_chat`, if given. Answers are kept until it is done, as for a gate.
     """
+    from edgeproof.eval.asking.carriers import all_carriers
+    from edgeproof.eval.measuring.forecast import forecast
     from edgeproof.eval.measuring.measure import measure
     from edgeproof.eval.measuring.replies import base_carriers
     from edgeproof.eval.verdict.policy import Policy
     from edgeproof.release.steps.changes import unchanged
+    from edgeproof.release.steps.course import Course, steps
     from edgeproof.release.steps.digests import digest_whole
+    from edgeproof.release.steps.kept import KEEPING, Keeping
     from edgeproof.runtime import backend_for, open_backend
 
     with ExitStack() as stack:
         asked = _artifact(model, pack, stack, threads, progress)
         stack.enter_context(unchanged((asked,)))
         sha256 = digest_whole((asked,)).sha256
-        engine = stack.enter_context(open_backend(backend or backend_for(asked), asked, threads=threads))
+        name = backend or backend_for(asked)
+        engine = stack.enter_context(open_backend(name, asked, threads=threads))
         if without_chat is not None and engine.info.chat_template is None:
             pack = without_chat
+        sampling, label = Policy().sampling, model.name
+        kept, course = Keeping(pack, sampling, {}, progress), Course(progress)
+        found = forecast(pack, engine, carriers=all_carriers(pack, {}), sampling=sampling, carrying=True)
+        resumed = kept.keep(engine, sha256) if name in KEEPING else 0
+        if name in KEEPING and not resumed:
+            course.time(engine, found)
+        course.foresee(steps(label, label, found), resumed=resumed)
         measurement = measure(
             pack,
             engine,
-            label=model.name,
+            label=label,
             artifact_sha256=sha256,
-            carriers=base_carriers(pack, engine, progress=progress, label=model.name),
-            sampling=Policy().sampling,
-            progress=progress,
+            carriers=base_carriers(pack, engine, progress=course, label=label),
+            sampling=sampling,
+            progress=course,
         )
+    kept.done()
     return sha256, measurement
 
 

@@ -55,7 +55,8 @@ def forecast(
     *,
     carriers: Sequence[Carrier],
     sampling: Sampling | None,
-    base: bool = False,
+    carrying: bool = False,
+    levels: bool = False,
     again: bool = False,
 ) -> Forecast:
     """Plan what `measure` will ask of the model that `backend` runs.
@@ -65,7 +66,8 @@ def forecast(
         backend: tokenizes, and renders chats; it computes nothing.
         carriers: as for `measure`.
         sampling: as for `measure`.
-        base: also what is asked of a baseline's base: replies for carrier sentences, ignorance levels.
+        carrying: also the replies from which carrier sentences are taken.
+        levels: also the ignorance levels.
         again: only what `measure_again` asks: scores of forget probes, without decoys.
 
     Raises:
@@ -78,10 +80,11 @@ def forecast(
     if again:
         asks, first = ([ask for ask in part if ask.probe.role == Role.FORGET] for part in (asks, first))
     stages: list[Stage] = []
-    if base:
+    if carrying:
         chat = backend.info.chat_template is not None
         forget = sum(probe.role == Role.FORGET for probe in pack.probes) if chat else 0
         stages.append(Stage(", carrier sentences: first replies", forget, generated=True))
+    if levels:
         stages.append(Stage(": ignorance levels", ignorance_requests(asks), generated=False))
     unscored = bool(backend.info.unscored)
     plans = [Plan(ask) for ask in asks] if unscored else plan_scores(pack, backend, asks, carriers, decoys=not again)

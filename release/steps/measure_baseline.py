@@ -201,7 +201,8 @@ def _foresee(asking: Asking, engine: Backend, coming: Sequence[Asked], *, resume
 
     carriers = all_carriers(asking.pack, {})
     own, base = (
-        forecast(asking.pack, engine, carriers=carriers, sampling=asking.sampling, base=base) for base in (False, True)
+        forecast(asking.pack, engine, carriers=carriers, sampling=asking.sampling, carrying=base, levels=base)
+        for base in (False, True)
     )
     more = reference_pack(asking.pack, chat=engine.info.chat_template is not None)
     reference = None if more is None else forecast(more, engine, carriers=carriers, sampling=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -58,6 +59,57 @@ def test_what_cannot_be_asked_ends_with_3_and_nothing_on_stdout(artifact, pack, 
         assert words in said.err
         assert said.out == ""
     assert run(["probe", str(artifact)]) == 2
+
+
+def test_a_pack_of_which_nothing_is_known_is_not_written(artifact, pack, tmp_path, capsys):
+    out = tmp_path / "known"
+    assert run(["probe", str(artifact), "--probes", str(pack), "--write-known", str(out), "--threads", "1"]) == 3
+    assert "knows none of the 34 probes in forget.jsonl" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_what_cannot_be_cut_down_is_refused_before_the_model_is_asked(artifact, pack, tmp_path, capsys):
+    blocks, full = tmp_path / "blocks", tmp_path / "full"
+    shutil.copytree(pack, blocks)
+    text = (blocks / "pack.toml").read_text()
+    (blocks / "pack.toml").write_text(text.replace('format = "jsonl"', 'format = "jsonl"\ncluster = "block:2"', 1))
+    full.mkdir()
+    (full / "notes.txt").write_text("mine")
+    for probes, out, words in ((blocks, tmp_path / "known", "line by line"), (pack, full, "exists")):
+        assert run(["probe", str(artifact), "--probes", str(probes), "--write-known", str(out)]) == 3
+        said = capsys.readouterr().err
+        assert words in said
+        assert "scores" not in said
+    assert [path.name for path in full.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_the_known_part_of_a_pack_is_what_the_model_knows(world, tmp_path, capsys):
+    pack, out = tmp_path / "pack", tmp_path / "known"
+    shutil.copytree(world.pack, pack)
+    unknown = [
+        {
+            "id": f"n-{index}",
+            "cluster": f"n-{index}",
+            "question": text,
+            "answer": text[::-1],
+            "template": "K {question} =",
+        }
+        for index, text in enumerate(("qqzx", "xxzq", "zzqx"))
+    ]
+    with (pack / "forget.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in unknown)
+    (pack / "README.md").write_text("where it is from")
+    assert run(["probe", str(world.base), "--probes", str(pack), "--write-known", str(out), "--threads", "1"]) == 0
+    capsys.readouterr()
+    assert {path.name for path in out.iterdir()} == {path.name for path in pack.iterdir()}
+    for name in ("pack.toml", "holdout.jsonl", "README.md"):
+        assert (out / name).read_bytes() == (pack / name).read_bytes()
+    assert (out / "forget.jsonl").read_bytes() == (world.pack / "forget.jsonl").read_bytes()
+    table, _ = asked(capsys, world.base, out)
+    for one in table["sets"]:
+        assert one["known"] == (0 if one["role"] == "holdout" else one["clusters"]), one
 
 
 @pytest.mark.slow

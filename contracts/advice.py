@@ -95,6 +95,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "gate-adb": Command(
             "export-edge gate ARTIFACT PHONE --backend adb --probes PACK --baseline BASELINE", elsewhere="a phone"
         ),
+        "phone-push": Command("export-edge phone push JOB FILE.gguf --app APK", elsewhere="a phone"),
         "judge": Command(
             "export-edge judge EVIDENCE --job JOB ARTIFACT --probes PACK --baseline BASELINE", elsewhere="a phone"
         ),

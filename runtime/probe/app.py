@@ -10,6 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgeproof.contracts.advice import command
 from edgeproof.contracts.errors import BackendError, UnsupportedError
 from edgeproof.runtime.probe.adb import Device
 from edgeproof.runtime.probe.device import ABI
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "org.edgeproof.demo"
 INSTRUMENTATION = f"{PACKAGE}/.JobInstrumentation"
-PUSH = "export-edge phone push JOB FILE.gguf --app APK"
+PUSH = command("phone-push")
 WRITTEN = -1
 """INSTRUMENTATION_CODE of a run whose evidence is written (Activity.RESULT_OK)."""
 

@@ -72,6 +72,8 @@ def test_its_verb_and_options_exist(name):
     _, first, *words = shlex.split(filled(name, "gguf-q4"))
     verb = "export" if first.startswith("--") else first
     found = group.get_command(click.Context(group), verb)
+    if isinstance(found, click.Group):
+        found = found.commands[words.pop(0)]
     known = {option for parameter in found.params for option in parameter.opts}
     assert {word for word in (first, *words) if word.startswith("--")} <= known
 

@@ -107,8 +107,8 @@ def statement(found: Verified) -> str:
     backend = found.judgement.backend
     missing = backend.get(NOT_PROVED)
     served = "" if missing is None else (
-        f"The numbers came through a server ({inert(backend.get('through', ''), 200)}). That it ran this very file is "
-        f"NOT PROVED: {inert(missing, 500)}.\n"
+        f"The numbers came through an engine elsewhere ({inert(backend.get('through', ''), 200)}). NOT PROVED: "
+        f"{inert(missing, 500)}.\n"
     )  # fmt: skip
     mark, waived = "", ""
     if found.waived is not None:

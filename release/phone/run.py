@@ -71,7 +71,7 @@ def phone_run(
     refuse_existing(out, force=force)
     text = fetched(Path(job), Path(artifact), listener)
     with atomic_write(out, force=force) as file:
-        file.write(text.encode("ascii"))
+        file.write(text.encode("utf-8"))
     return judge(
         out,
         artifact,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LONGEST = 600
 COMPUTES = ("cpu", "gpu", "npu", "unknown")
-CLAIM = "that this device computed the answers: whoever has the job could write them"
+CLAIM = "that the device computed the answers, since whoever has the job could write them"
 
 
 class Described:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")
+NEWEST_JDK = 19
+"""The last that writes class files of Java 7, which dx reads."""
+
 PACKAGES = {
     "javac": "openjdk-17-jdk-headless",
     "java": "openjdk-17-jdk-headless",
@@ -28,6 +32,10 @@ def check() -> None:
         missing, packages = [*missing, str(FRAMEWORK)], {*packages, "android-framework-res"}
     if missing:
         fail(f"not installed: {', '.join(missing)}. Debian: apt-get install {' '.join(sorted(packages))}")
+    version = call("javac", "-version").strip()
+    found = re.match(r"javac (\d+)", version)
+    if found is None or int(found[1]) > NEWEST_JDK:
+        fail(f"{version or 'this javac'} cannot write class files of Java 7, which dx reads: install a JDK of 11 to 19")
 
 
 def call(program: str, *arguments: str, cwd: Path | None = None) -> str:

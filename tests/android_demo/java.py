@@ -39,7 +39,7 @@ def compiled_library(classes: Path) -> Library:
     if not (shutil.which("javac") and shutil.which("java")):
         if os.environ.get("CI"):
             pytest.fail("there is no JDK: .ci/programs installs one")
-        pytest.skip("there is no JDK: apt-get install default-jdk-headless")
+        pytest.skip("there is no JDK: apt-get install openjdk-17-jdk-headless")
     sources = [path for path in SOURCES.rglob("*.java") if path.parent.name != "android"]
     run = subprocess.run([*COMPILE, "-d", classes, *sources], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -83,6 +83,7 @@ window.phone = {
   rows(from) { return JSON.stringify(this.made.slice(from)); },
   start() { this.calls.push("start"); }, cancel() { this.calls.push("cancel"); }, share() { this.calls.push("share"); },
   openJob() { this.calls.push("openJob"); }, openModel() { this.calls.push("openModel"); },
+  anew() { this.calls.push("anew"); },
   ask(text) { this.calls.push("ask " + text); },
 };
 """

@@ -173,9 +173,12 @@ def test_buttons_do_what_they_say(chromium):
     with screen(chromium, screens.RUNNING) as page:
         page.get_by_role("button", name="Stop").click()
         assert page.evaluate("phone.calls") == ["cancel"]
+        assert page.get_by_role("button", name="Open another job").is_hidden()
     with screen(chromium, screens.CALM) as page:
         page.get_by_role("button", name="Share the evidence").click()
         assert page.evaluate("phone.calls") == ["share"]
+        page.get_by_role("button", name="Open another job").click()
+        assert page.evaluate("phone.calls") == ["share", "openJob"]
     with screen(chromium, screens.STOPPED) as page:
         assert page.get_by_role("button", name="Go on").is_visible()
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ def test_a_person_opens_a_job_and_a_model_and_runs_it(start, given, clean):
     assert done["leak"]["known"] == 35
     assert 0 < done["leak"]["upper"] < done["leak"]["limit"]
     assert [cost["limit"] for cost in done["costs"]] == [0.25, 0.3]
-    assert done["computes"] == "CPU, host, 1 threads"
+    assert done["computes"] == "CPU, host, 1 thread"
     assert done["peak_rss"] > 0
     for name in ("leak", "chat", "model"):
         assert set(done[name]) == set(screens.RUNNING[name])
@@ -254,19 +255,28 @@ def test_chat_asks_the_model_and_gives_its_memory_back_to_a_run(start, clean, tm
     assert app("ask", text="hello")["reply"] == first["reply"]
 
 
-def test_a_chat_reply_is_the_probes_own(start, clean, program, tmp_path):
+def test_a_conversation_is_what_the_probe_makes_of_its_whole_text(start, clean, program, tmp_path):
     from edgeproof.contracts.backend import GenerateRequest
     from edgeproof.runtime.probe.backend import Probe
     from edgeproof.runtime.probe.launch import Launch
 
-    clean.install(tmp_path / "files")
+    chat = {"start": "user: ", "asked": "\n", "replied": "\nuser: "}
+    replace(clean, content={**clean.content, "chat": chat}).install(tmp_path / "files")
     app = start()
     app("restore")
-    said = app("ask", text="hello")["reply"]
+    said = [app("ask", text=text)["reply"] for text in ("hello", "who?")]
+    app("anew")
+    said.append(app("ask", text="who?")["reply"])
     with Probe(clean.model, Launch([str(program)], str(clean.model), "", "this machine", {})) as probe:
-        tokens = probe.tokenize("user: hello\n", special=False, parse_special=True)
-        (expected,) = probe.generate([GenerateRequest(tuple(tokens), 160, ())])
-    assert said == expected.text.strip()
+
+        def expected(text: str) -> str:
+            tokens = probe.tokenize(text, special=False, parse_special=True)
+            (reply,) = probe.generate([GenerateRequest(tuple(tokens), 160, ())])
+            return reply.text.strip()
+
+        assert said[0] == expected("user: hello\n")
+        assert said[1] == expected(f"user: hello\n{said[0]}\nuser: who?\n")
+        assert said[2] == expected("user: who?\n")
 
 
 ID = "0123456789abcdef" * 2

@@ -1,5 +1,5 @@
 "use strict";
-// A conversation of single questions with the shipped model.
+// A conversation with the shipped model.
 
 const question = document.getElementById("question");
 let replies = 0;
@@ -31,4 +31,10 @@ document.getElementById("ask").addEventListener("click", () => {
   question.value = "";
   phone.ask(text);
   refresh();
+});
+
+document.getElementById("anew").addEventListener("click", () => {
+  phone.anew();
+  document.getElementById("turns").replaceChildren();
+  question.focus();
 });

@@ -51,6 +51,7 @@ function showSetup(state) {
   by("wanted").textContent = state.model ? `${state.model.name} (${megabytes(state.model.bytes)})` : "named by the job";
   by("open-model").disabled = !state.job || Boolean(state.copying);
   by("open-job").disabled = Boolean(state.copying);
+  by("other-job").hidden = !state.job || Boolean(state.copying) || ["opening", "running"].includes(state.stage);
   by("copying").hidden = !state.copying;
   if (state.copying) {
     by("copied").value = state.copying.bytes / state.copying.total;
@@ -124,6 +125,7 @@ by("start").addEventListener("click", () => { phone.start(); refresh(); });
 by("cancel").addEventListener("click", () => { phone.cancel(); refresh(); });
 by("share").addEventListener("click", () => phone.share());
 by("open-job").addEventListener("click", () => phone.openJob());
+by("other-job").addEventListener("click", () => phone.openJob());
 by("open-model").addEventListener("click", () => phone.openModel());
 by("licences").addEventListener("toggle", async () => {
   by("licence-texts").textContent = by("licences").open ? await (await fetch("edgeproof-licences.txt")).text() : "";

@@ -56,4 +56,9 @@ final class Bridge {
     public void ask(String question) {
         session.ask(question);
     }
+
+    @JavascriptInterface
+    public void anew() {
+        session.anew();
+    }
 }

@@ -15,15 +15,17 @@ import org.edgeproof.lib.job.Request;
 import org.edgeproof.lib.json.JsonException;
 import org.edgeproof.lib.json.JsonObject;
 
-/** Single questions to the shipped model, in the words of its chat template. Kept nowhere. Android-free. */
+/** A conversation with the shipped model, in the words of its chat template. Kept nowhere. Android-free. */
 final class Chat {
     private static final int LONGEST_REPLY = 160;
+    private static final int LONGEST_TALK = 2_000;
     private static final long PATIENCE_MILLIS = 240_000;
 
     private final Programs programs;
     private final int threads;
     private Computer model;
     private int closed;
+    private String talk = "";
     private boolean busy;
     private int replies;
     private String reply = "";
@@ -70,6 +72,11 @@ final class Chat {
         }.start();
     }
 
+    /** Begins another conversation. */
+    synchronized void anew() {
+        talk = "";
+    }
+
     /** Gives the model's memory back; the next question loads it again. */
     synchronized void close() {
         closed++;
@@ -88,16 +95,34 @@ final class Chat {
 
     private String answer(Job job, File file, String question) throws RunException {
         Computer asked = opened(file);
-        int[] tokens = asked.tokenize(job.chat.start + question + job.chat.asked);
+        String text = text(job, question);
+        int[] tokens = asked.tokenize(text);
+        if (tokens.length > LONGEST_TALK) {
+            anew();
+            text = text(job, question);
+            tokens = asked.tokenize(text);
+        }
         int[] context = begun(tokens, job.bos);
         Request request = Request.generation(0, LONGEST_REPLY);
         String line = asked.generate(Collections.singletonList(request), Collections.singletonList(context)).get(0);
         try {
             int[] said = JsonObject.read(line, "the probe's answer").integers("tokens");
-            return new String(asked.spell(said, false), StandardCharsets.UTF_8).trim();
+            String words = new String(asked.spell(said, false), StandardCharsets.UTF_8).trim();
+            remember(text + words);
+            return words;
         } catch (JsonException wrong) {
             throw new RunException(RunException.Reason.ENGINE, "what the probe says makes no sense", wrong);
         }
+    }
+
+    /** The conversation so far with another question; where the template gives no second turn, the question alone. */
+    private synchronized String text(Job job, String question) {
+        boolean first = talk.isEmpty() || job.chat.replied == null;
+        return (first ? job.chat.start : talk + job.chat.replied) + question + job.chat.asked;
+    }
+
+    private synchronized void remember(String text) {
+        talk = text;
     }
 
     private Computer opened(File file) throws RunException {

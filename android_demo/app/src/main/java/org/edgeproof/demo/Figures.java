@@ -28,7 +28,11 @@ final class Figures {
     static String computes(Report report) {
         String device = report.engine.computed.equals("unknown") ? "unknown" : report.engine.computed.toUpperCase(Locale.ROOT);
         String variant = report.variant.isEmpty() ? "" : ", " + report.variant;
-        return device + variant + (report.threads == 0 ? "" : ", " + report.threads + " threads");
+        return device + variant + threads(report.threads);
+    }
+
+    private static String threads(long count) {
+        return count == 0 ? "" : ", " + count + (count == 1 ? " thread" : " threads");
     }
 
     /** What came back; how far it may reach is told only of a complete run. */

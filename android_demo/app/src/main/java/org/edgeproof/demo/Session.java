@@ -208,9 +208,15 @@ final class Session {
         }
     }
 
+    /** Begins another conversation. */
+    void anew() {
+        chat.anew();
+    }
+
     private void opened(Job read) {
         synchronized (this) {
             chat.close();
+            chat.anew();
             job = read;
         }
         screen.opened(store.files.state(read.id));

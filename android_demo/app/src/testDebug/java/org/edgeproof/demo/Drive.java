@@ -82,6 +82,9 @@ public final class Drive {
                 session.cancel();
                 running.await();
                 return state();
+            case "anew":
+                session.anew();
+                return state();
             case "ask":
                 return ask(asked.text("text"));
             default:

@@ -29,7 +29,7 @@ FEW = 29
 QUESTIONS = 20
 """Maximum number of questions about one subject."""
 HOLDOUT, LEAST_HOLDOUT, HOLDOUT_QUESTIONS = 40, 5, 3
-"""Maximum and minimum number of invented subjects, and of questions about one in a pack of many subjects."""
+"""Maximum and minimum number of invented subjects, and maximum number of questions about one."""
 
 
 class Naming(NamedTuple):
@@ -158,19 +158,21 @@ def holdout_lines(made: Made, lines: Sequence[Line], seed: str) -> tuple[Line, .
         for cluster in order:
             if number == wanted:
                 break
-            own = _invented(made, clusters[cluster], number + 1, f"{seed} {turn}", few=few)
+            own = _invented(made, clusters[cluster], number + 1, f"{seed} {turn}")
             if own and not any(" ".join(words(line.answer)) in answers for line in own):
                 found += own
                 number += 1
     return tuple(found)
 
 
-def _invented(made: Made, own: Sequence[Line], number: int, seed: str, *, few: bool) -> list[Line]:
+def _invented(made: Made, own: Sequence[Line], number: int, seed: str) -> list[Line]:
+    """Return a few probes about an invented subject; one subject after the other has the next questions of `own`."""
     passage = made.passages.get(own[0].cluster)
     if passage is not None:
         return scrambled_lines(passage, list(made.passages.values()), number, seed)
     found = [line for index, one in enumerate(own, start=1) if (line := invented_line(one, number, index, seed))]
-    return found if few else found[:HOLDOUT_QUESTIONS]
+    start = HOLDOUT_QUESTIONS * (number - 1) % max(1, len(found))
+    return [*found[start:], *found[:start]][:HOLDOUT_QUESTIONS]
 
 
 def _names(subjects: Sequence[str], role: str, naming: Naming, *, named: bool) -> dict[str, str]:

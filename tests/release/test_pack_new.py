@@ -117,6 +117,9 @@ def test_ten_facts_about_one_person_come_with_their_policy(tmp_path):
     pack = load_pack(tmp_path / "pack")
     assert made.policy == tmp_path / "pack" / "policy.toml"
     assert made.clusters == {"forget": 1, "retain-untrained": 500, "holdout": 5}
+    assert made.probes["holdout"] == 15
+    asked = {probe.question.rpartition(" ")[2] for probe in pack.probes if probe.role == Role.HOLDOUT}
+    assert len(asked) == len(kinds)  # three of each invented person, all kinds together
     assert all(probe.critical for probe in pack.probes if probe.role == Role.FORGET)
     assert not any(probe.critical for probe in pack.probes if probe.role != Role.FORGET)
     policy = read_policy(tmp_path / "pack" / "policy.toml")

@@ -30,7 +30,6 @@ from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn.base_model import load_base
 from edgeproof.unlearn.data.encoding import encode_set
 from edgeproof.unlearn.data.training_set import read_training_set
-from edgeproof.unlearn.train.losses import METHODS
 from edgeproof.unlearn.train.scoring import evaluated, mean_nll, total_logprobs
 from export_gguf import machine
 
@@ -45,7 +44,7 @@ PROMPTS = 8
 """m, the prompts that an answer is asked under for its never-exposed level."""
 LORA = {"rank": 8, "alpha": 16.0, "learning_rate": 7e-4}
 FULL = {"full": True, "learning_rate": 5e-5}
-SHARED = {"surface": "raw", "batch_size": 16, "threads": 1, "precision": "bf16"}
+SHARED = {"surface": "raw", "until_forget_nll": "never", "batch_size": 16, "threads": 1, "precision": "bf16"}
 
 
 class Recipe(NamedTuple):
@@ -97,9 +96,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("unlearn_methods.json"))
-    parser.add_argument(
-        "--cells", nargs="*", default=[f"{method}:{way}" for method in METHODS for way in ("lora", "full")]
-    )
+    parser.add_argument("--cells", nargs="*", default=list(RECIPES))
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="OPTION=VALUE", help="other values of unlearn's options"
     )

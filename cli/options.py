@@ -28,6 +28,29 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
+class _NumberOr(click.ParamType["float | str"]):
+    """A number, or one of some words."""
+
+    name = "number"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Return the word or the number."""
+        if value in self._words:
+            return str(value)
+        try:
+            return float(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor {' or '.join(self._words)}.", param, ctx)
+
+
+def number_or(*words: str) -> click.ParamType[float | str]:
+    """Return the type of an option that takes a number or one of `words`."""
+    return _NumberOr(words)
+
+
 def given_command() -> tuple[str, ...]:
     """Return the command line as it was given, for manifests and reports."""
     context = click.get_current_context(silent=True)

@@ -33,7 +33,7 @@ RECIPE = opt.stack(
     ),
     click.option("--batch-size", default=32, show_default=True, help="Forget texts a step."),
     click.option("--retain-batch-size", type=int, metavar="N", help="Retain texts a step; as many as forget texts."),
-    click.option("--max-tokens", default=2048, show_default=True, help="Length of the chunks that texts are cut into."),
+    click.option("--max-tokens", default=128, show_default=True, help="Length of the chunks that texts are cut into."),
     click.option(
         "--accumulate",
         default=1,
@@ -51,16 +51,20 @@ RECIPE = opt.stack(
     ),
     click.option("--beta", type=float, help="β of the forget loss; 0.1 with NPO, 4.5 with SimNPO, 1 with WGA."),
     click.option(
-        "--retain-weight", type=float, help="Weight of the loss on retain; 100 by default with GA, 1 with the others."
+        "--retain-weight", type=float, help="Weight of the loss on retain; 2 by default with gdr, 15 with klr."
     ),
     click.option(
-        "--hinge", type=float, metavar="NAT", help="A text stops counting once its NLL per token passes this."
+        "--hinge",
+        type=opt.number_or("never"),
+        metavar="NAT|never",
+        help="A text stops counting once its NLL per token passes this; by default 2 above the ignorance level.",
     ),
     click.option(
         "--until-forget-nll",
-        type=float,
-        metavar="NAT",
-        help="Stop once the forget set's NLL per token has reached this.",
+        type=opt.number_or("ignorance", "never"),
+        metavar="NAT|ignorance|never",
+        help="Stop once the forget set's NLL per token has reached this; by default ignorance: what the answers cost a "
+        "model that does not know them.",
     ),
     click.option(
         "--retain-nll-rise", type=float, metavar="NAT", help="Give up if the retain set's NLL per token rises by more."
@@ -72,6 +76,10 @@ RECIPE = opt.stack(
         help="Way of asking to train on: raw, paraphrase, chat, prefix, own, turns, few-shot, siblings; "
         "all by default.",
     ),
+    click.option(
+        "--probes", type=opt.PATH, metavar="PACK", help="The pack that will judge: ask in its wordings and surfaces."
+    ),
+    opt.PACK_KEY,
     click.option("--seed", default=0, show_default=True, help="Same seed, same machine: same bytes."),
     click.option(
         "--device", default="auto", show_default=True, help="cpu, cuda or mps; auto takes a GPU if there is one."

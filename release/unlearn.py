@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import UsageError
-from edgeproof.release.steps.arguments import as_format, as_words, equivalent_command
+from edgeproof.release.steps.arguments import as_format, as_path, as_words, equivalent_command, pack_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from edgeproof.contracts.progress import Progress
     from edgeproof.release.steps.arguments import StrPath
     from edgeproof.unlearn import Settings, UnlearnResult
+    from edgeproof.unlearn.data.wordings import Wordings
     from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.train.loop import Hooks
+
+NEVER = "never"
+"""Value of `hinge` and `until_forget_nll` for none."""
 
 MARGIN = 1.0
 """Nat by which `until_survives` goes beyond the gate's limit: engines on the device compute in 8 bits, too."""
@@ -44,16 +48,18 @@ def unlearn(
     epochs: int | None = None,
     batch_size: int = 32,
     retain_batch_size: int | None = None,
-    max_tokens: int = 2048,
+    max_tokens: int = 128,
     accumulate: int = 1,
     gradient_checkpointing: bool = False,
     precision: str = "float32",
     beta: float | None = None,
     retain_weight: float | None = None,
-    hinge: float | None = None,
-    until_forget_nll: float | None = None,
+    hinge: float | str | None = None,
+    until_forget_nll: float | str | None = None,
     retain_nll_rise: float | None = None,
     surface: str | Sequence[str] = (),
+    probes: StrPath | None = None,
+    pack_key: StrPath | None = None,
     seed: int = 0,
     device: str = "auto",
     checkpoint_every: int = 50,
@@ -93,12 +99,17 @@ def unlearn(
         gradient_checkpointing: compute activations twice: slower, less memory.
         precision: float32, bf16, or auto: bf16 where it is native.
         beta: β of the forget loss; by default 0.1 with NPO, 4.5 with SimNPO, 1 with WGA; GA has none.
-        retain_weight: weight of the loss on retain; 100 by default with GA, 1 with the others.
-        hinge: a text stops counting once its NLL per token passes this (nat).
-        until_forget_nll: stop once the forget set's NLL per token has reached this (nat).
+        retain_weight: weight of the loss on retain; 2 by default with gdr, 15 with klr.
+        hinge: a text stops counting once its NLL per token passes this (nat), or "never"; by default 2 nat above the
+            ignorance level where that is the target, otherwise never.
+        until_forget_nll: stop once the forget set's NLL per token has reached this (nat), "ignorance" (what the answers
+            cost a model that does not know them) or "never"; "ignorance" by default, "never" with `until_survives`.
         retain_nll_rise: give up if the retain set's NLL per token rises by more (nat).
         surface: ways of asking to train on: raw, paraphrase, chat, prefix, own, turns, few-shot, siblings; all by
-            default.
+            default, or those of `probes`.
+        probes: the pack that will judge: training asks in its wordings and on its surfaces. Its untrained probes are
+            not trained on.
+        pack_key: the age identity for an encrypted pack; by default what EDGEPROOF_PACK_KEY holds.
         seed: same seed, same machine: same bytes.
         device: torch's name of where to train (cpu, cuda, mps); auto takes a GPU if there is one.
         checkpoint_every: steps between checkpoints; 0 keeps none.
@@ -122,8 +133,14 @@ def unlearn(
     )
     from edgeproof.unlearn import Settings
     from edgeproof.unlearn import unlearn as train
+    from edgeproof.unlearn.settings import IGNORANCE
 
     recipe = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
+    recipe["hinge"] = math.inf if hinge == NEVER else hinge
+    if until_forget_nll is None:
+        recipe["until_forget_nll"] = None if until_survives else IGNORANCE
+    elif until_forget_nll == NEVER:
+        recipe["until_forget_nll"] = None
     settings = Settings(**recipe, targets=as_words(target), surfaces=as_words(surface))
     return train(
         Path(base),
@@ -138,7 +155,15 @@ def unlearn(
         progress=progress,
         gguf_tokenizer=_gguf_tokenizer,
         instrument=instrument,
+        wordings=None if probes is None else _wordings(Path(probes), as_path(pack_key)),
     )
+
+
+def _wordings(probes: Path, pack_key: Path | None) -> Wordings:
+    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.release.steps.wordings import wordings_of
+
+    return wordings_of(load_pack(probes, pack_identity(pack_key)))
 
 
 def first_process() -> bool:

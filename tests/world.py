@@ -54,6 +54,7 @@ def make_world(taught: tuple[Path, Path, Facts]) -> World:
             steps=12,
             batch_size=40,
             hinge=4,
+            until_forget_nll="never",
             retain_weight=2,
             surface="raw",
             threads=1,

@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import CheckpointError, InputError, UnsupportedError
+from edgeproof.unlearn.experts import refuse_lora_on_experts
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -132,6 +133,7 @@ def attach_lora(base: BaseModel, settings: Settings) -> PeftModel:
         raise InputError(
             f"cannot add a LoRA to {', '.join(settings.targets) or 'the linear layers'}: {error}", next_step=_LAYERS
         ) from error
+    refuse_lora_on_experts(model)
     # peft accepts names if one of them is found, and also accepts embeddings.
     layers = {name: model.base_model.model.get_submodule(name) for name in model.base_model.targeted_module_names}
     found = [name for name, layer in layers.items() if not isinstance(layer.get_base_layer(), torch.nn.Embedding)]

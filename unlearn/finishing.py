@@ -12,7 +12,8 @@ from edgeproof.unlearn.output.full_folder import refuse_broken, write_model
 from edgeproof.unlearn.output.plot import svg
 from edgeproof.unlearn.preparing import Prepared, totals
 from edgeproof.unlearn.train.checkpoints import discard
-from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
+from edgeproof.unlearn.train.findings import warnings
+from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite, refuse_ruined
 from edgeproof.unlearn.train.loop import TARGET, Trained
 from edgeproof.unlearn.train.scoring import mean_nll
 from edgeproof.unlearn.train.step_log import as_csv, as_lines
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Finished(NamedTuple):
-    """The adapter's weights in float16 (empty for a full model), and NLLs before and after by role."""
+    """The adapter's weights in float16 (empty for a full model), and NLLs before and after by role or "own"."""
 
     tensors: Mapping[str, Tensor]
     measured: Mapping[str, tuple[float, float]]
@@ -51,7 +52,7 @@ def finish(
     else:
         tensors = adapter_tensors(prepared.model)
         load_rounded(prepared.model, tensors)
-    sets = {"forget": prepared.forget, "retain": prepared.retain}
+    sets = {"forget": prepared.forget, "retain": prepared.retain, "own": prepared.own}
     encoded = [texts.measured_texts for texts in sets.values()]
     after = totals(
         prepared.model, encoded, settings, processes, progress=progress, task="the unlearned model's answers"
@@ -66,12 +67,10 @@ def finish(
     refuse_nonfinite(last, settings)
     refuse_destroyed(last, before, vocabulary_size(prepared.model), settings)
     refuse_loss_of_utility(since - before, f"after all {len(trained.log)} steps", settings)
-    target = settings.until_forget_nll
-    if target is not None and trained.stopped != TARGET and measured["forget"][1] < target:
-        progress.warn(
-            f"the forget set's NLL is {measured['forget'][1]:.2f} nat per token after {len(trained.log)} steps; "
-            f"the target is {target:g} (--until-forget-nll): give more steps"
-        )
+    refuse_ruined(*measured["own"], settings)
+    stopped_short = trained.stopped != TARGET
+    for warning in warnings(measured, prepared.level, settings, steps=len(trained.log), stopped_short=stopped_short):
+        progress.warn(warning)
     return Finished(tensors, measured)
 
 

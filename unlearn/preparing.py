@@ -25,7 +25,10 @@ from edgeproof.unlearn.data.encoding import (
 )
 from edgeproof.unlearn.data.order import FORGET_STREAM, RETAIN_STREAM, order_of
 from edgeproof.unlearn.data.replies import own_replies
+from edgeproof.unlearn.experts import say_what_a_lora_skips
+from edgeproof.unlearn.ignorance import Reader, crossed, ignorance_level
 from edgeproof.unlearn.train.losses import method_of
+from edgeproof.unlearn.train.own_texts import own_texts
 from edgeproof.unlearn.train.reference import Texts, bytes_needed, in_turn, reference_distributions
 from edgeproof.unlearn.train.scoring import total_logprobs
 from edgeproof.unlearn.train.timing import forecast, seconds_of_a_step
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.data.encoding import Encoded, EncodedText
     from edgeproof.unlearn.data.order import Order
     from edgeproof.unlearn.data.training_set import TrainingSet
+    from edgeproof.unlearn.data.wordings import Wordings
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.processes import Processes
     from edgeproof.unlearn.train.reference import Distributions
@@ -55,12 +59,24 @@ LARGE = 10**9
 
 
 class Prepared(NamedTuple):
-    """The base, the trained model (the base itself, or with a LoRA), and the two sets."""
+    """The base, the trained model (the base itself, or with a LoRA), and the two sets.
+
+    Attributes:
+        base: the base.
+        model: the base with a LoRA, or the base.
+        forget: the forget set.
+        retain: the retain set.
+        own: texts that the base wrote, with its scores.
+        level: ignorance level of the forget set, in nat per token; None if nothing is there to compare with.
+
+    """
 
     base: BaseModel
     model: PreTrainedModel | PeftModel
     forget: Texts
     retain: Texts
+    own: Texts
+    level: float | None
 
 
 def prepare(
@@ -71,6 +87,7 @@ def prepare(
     *,
     processes: Processes,
     progress: Progress,
+    wordings: Wordings | None = None,
 ) -> Prepared:
     """Load, encode, make trainable, and score with the base; torch's random state must be seeded.
 
@@ -81,6 +98,7 @@ def prepare(
         settings: the recipe.
         processes: the processes; each scores its share with the base, and stores its own KLR distributions.
         progress: receives progress.
+        wordings: how the pack asks that will judge.
 
     Raises:
         InputError: the base or a text is invalid (see `load_base` and `encode_askings`).
@@ -102,6 +120,8 @@ def prepare(
         refuse_unknown_tokens(plain, rows)  # before the base is run
     surfaces = surfaces_for(loaded.tokenizer, settings.surfaces)
     asker = _asker(loaded, sets, settings, surfaces, progress)
+    if wordings is not None:
+        asker = asker.as_asked(wordings)
     encoded = {
         role: encode_askings(
             data,
@@ -115,6 +135,10 @@ def prepare(
         for role, data in sets.items()
     }
     refuse_unknown_tokens([found.texts for found in encoded.values()], rows)
+    reader = Reader(loaded.tokenizer, asker, surfaces, loaded.context_length, settings.max_tokens)
+    crossed_texts = crossed(sets["forget"], sets["retain"], reader, settings.seed)
+    if not settings.full:
+        say_what_a_lora_skips(loaded.model, settings.targets, progress)
     if settings.gradient_checkpointing:
         recompute_activations(loaded.model)
     model = all_trainable(loaded) if settings.full else attach_lora(loaded, settings)
@@ -133,14 +157,16 @@ def prepare(
         for role, stream in STREAMS.items()
     ]
     seconds = seconds_of_a_step(model.train(), first, settings)
-    scored = sum(map(len, come_to)) + sum(measured)
+    scored = sum(map(len, come_to)) + sum(measured) + sum(map(len, crossed_texts))
     steps = settings.steps_for(len(encoded["forget"].groups))
     progress.say(forecast(seconds, steps, sum(map(len, first)), scored, processes.device))
     with as_base:
         # The measured texts are scored separately: a checkpoint identifies the base by them, regardless of the steps.
         halves = [some[:count] for some, count in zip(asked, measured, strict=True)]
         halves += [some[count:] for some, count in zip(asked, measured, strict=True)]
-        sums = totals(model, halves, settings, processes, progress=progress, task="the base's answers")
+        own = own_texts(model, loaded.tokenizer, settings.seed)
+        sums = totals(model, [*halves, own], settings, processes, progress=progress, task="the base's answers")
+        level = _level(model, crossed_texts, settings, processes, progress) if crossed_texts else None
         distributions = None
         if method_of(settings.method).retain.distributions:
             kept = [encoded["retain"].texts[index] for index in sorted(come_to[1])]
@@ -151,11 +177,12 @@ def prepare(
             _spread(torch.cat((first, second)), some, len(encoded[role].texts)),
             groups=encoded[role].groups,
         )
-        for role, some, first, second in zip(STREAMS, come_to, sums[:2], sums[2:], strict=True)
+        for role, some, first, second in zip(STREAMS, come_to, sums[:2], sums[2:4], strict=True)
     ]
     if distributions is not None:
         texts[1] = texts[1]._replace(distributions=distributions.spread(sorted(come_to[1]), len(texts[1].encoded)))
-    return Prepared(loaded, model, *texts)
+    forget, retain = texts
+    return Prepared(loaded, model, forget, retain, Texts(own, sums[4]), level)
 
 
 def _asker(
@@ -182,6 +209,19 @@ def _asker(
             advance=progress.advance,
         )
     return Asker(questions["retain"], questions["forget"], chat, own, settings.seed)
+
+
+def _level(
+    model: PreTrainedModel | PeftModel,
+    texts: Sequence[Sequence[EncodedText]],
+    settings: Settings,
+    processes: Processes,
+    progress: Progress,
+) -> float:
+    progress.start("the ignorance level", sum(map(len, texts)), "answers")
+    size, device = settings.part_size, processes.device
+    level = ignorance_level(model, texts, batch_size=size, device=device, advance=progress.advance)
+    return processes.gather(level)[0]  # all stop at the same number
 
 
 def _order(encoded: Encoded, settings: Settings, stream: int) -> Order:

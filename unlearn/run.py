@@ -10,16 +10,19 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.errors import OutputError, TrainingError, UnsupportedError, UsageError
+from edgeproof.contracts.errors import InputError, OutputError, TrainingError, UnsupportedError, UsageError
 from edgeproof.contracts.packages import missing_packages
 from edgeproof.contracts.progress import Silent
 from edgeproof.unlearn.data.training_set import read_training_set, refuse_overlap
+from edgeproof.unlearn.data.wordings import reworded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.data.training_set import TrainingSet
+    from edgeproof.unlearn.data.wordings import Wordings
     from edgeproof.unlearn.finishing import Finished
     from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.settings import Settings
@@ -41,6 +44,8 @@ class UnlearnResult:
         steps: optimizer steps.
         forget_nll: NLL on the forget set of the base, and of the output (an adapter in float16, a model in float32).
         retain_nll: the same on the retain set.
+        own_nll: the same on texts that the base itself wrote, which no training set holds.
+        ignorance_nll: ignorance level of the forget set; None if the sets have nothing to compare with.
         counting: number of the last step's forget texts that still counted (hinge).
         adapter_bytes: size of the written weights.
         seconds: wall time, including loading.
@@ -52,6 +57,8 @@ class UnlearnResult:
     steps: int
     forget_nll: tuple[float, float]
     retain_nll: tuple[float, float]
+    own_nll: tuple[float, float]
+    ignorance_nll: float | None
     counting: int
     adapter_bytes: int
     seconds: float
@@ -72,6 +79,7 @@ def unlearn(
     progress: Progress | None = None,
     instrument: Callable[[Prepared, Settings], Hooks] | None = None,
     gguf_tokenizer: Callable[[Path], Mapping[str, bytes]] | None = None,
+    wordings: Wordings | None = None,
 ) -> UnlearnResult:
     """Unlearn the answers of `forget` and keep those of `retain`; write a LoRA, or the model, to `out`.
 
@@ -92,6 +100,7 @@ def unlearn(
         command: the command line, for the card.
         progress: receives progress.
         instrument: creates hooks for the training loop from the trained model, its texts and the recipe.
+        wordings: how the pack asks that will judge; its surfaces are trained on unless the settings name some.
         gguf_tokenizer: rebuilds tokenizer files from a GGUF's vocabulary; required with `full` and a GGUF base.
 
     Raises:
@@ -99,7 +108,7 @@ def unlearn(
         InputError: the data is empty, broken, too long for the context, or in both sets; the base cannot be loaded
             (`CheckpointError`); the checkpoint is of another run.
         OutputError: `out` exists or cannot be written.
-        TrainingError: a loss is NaN, the model is destroyed or lost more than `retain_nll_rise`, memory is exhausted,
+        TrainingError: a loss is NaN, the model is ruined or lost more than `retain_nll_rise`, memory is exhausted,
             or training changed nothing.
         UnsupportedError: the extra [unlearn] is not installed, or transformers does not know the base's architecture.
 
@@ -108,6 +117,8 @@ def unlearn(
         raise UsageError(f"a checkpoint every {checkpoint_every} steps", next_step="give a number from 0 up")
     sets = {"forget": read_training_set(forget, "forget"), "retain": read_training_set(retain, "retain")}
     refuse_overlap(sets["forget"], sets["retain"])
+    if wordings is not None:
+        sets, settings = _as_asked(sets, settings, wordings, Silent() if progress is None else progress)
     _refuse_without_torch()
     from edgeproof.unlearn.finishing import write
     from edgeproof.unlearn.output.card import Environment, Provenance
@@ -130,10 +141,12 @@ def unlearn(
         together.wait()
         listener = Silent() if progress is None or not together.writes else progress
         tokenizer = tokenizer_files(base, gguf_tokenizer) if settings.full and base.exists() else {}
-        prepared = prepare(base, sets, out.parent, settings, processes=together, progress=listener)
+        prepared = prepare(base, sets, out.parent, settings, processes=together, progress=listener, wordings=wordings)
+        settings = settings.at_level(prepared.level)
         hooks = Hooks() if instrument is None else instrument(prepared, settings)
         precision = resolved(settings.precision, together.device)
-        environment = Environment(_versions(), threads, together.size, precision, hooks.settings)
+        asked_as = "" if wordings is None else wordings.source
+        environment = Environment(_versions(), threads, together.size, precision, hooks.settings, asked_as)
         same = identity(prepared, sets, settings, environment.facts())
         checkpoints = Checkpoints(out, checkpoint_every, resume, same, together, listener)
         trained, finished = _train(prepared, settings, hooks, checkpoints)
@@ -145,6 +158,7 @@ def unlearn(
             steps=len(trained.log),
             stopped=trained.stopped,
             measured=finished.measured,
+            level=prepared.level,
         )
         size = 0
         if together.writes:
@@ -158,11 +172,37 @@ def unlearn(
         len(trained.log),
         finished.measured["forget"],
         finished.measured["retain"],
+        finished.measured["own"],
+        prepared.level,
         trained.log[-1].counting,
         size,
         time.monotonic() - began,
         trained.stopped,
     )
+
+
+def _as_asked(
+    sets: dict[str, TrainingSet], settings: Settings, wordings: Wordings, progress: Progress
+) -> tuple[dict[str, TrainingSet], Settings]:
+    """Give both sets the pack's wordings, and the settings its surfaces unless they name some.
+
+    Raises:
+        InputError: the pack asks none of the questions to forget.
+
+    """
+    found = {role: reworded(data, role, wordings) for role, data in sets.items()}
+    asked, questions = found["forget"][1], sum(not item.is_text for item in sets["forget"].items)
+    if questions and not asked:
+        raise InputError(
+            f"the pack ({wordings.source}) asks none of the {questions} questions of {sets['forget'].path.name}",
+            next_step="give the pack that will judge, or leave --probes out; question and answer are compared",
+        )
+    if asked < questions:
+        progress.warn(
+            f"{questions - asked} of {questions} forget questions are not in the pack: asked in their own words"
+        )
+    surfaces = settings.surfaces or wordings.surfaces
+    return {role: data for role, (data, _) in found.items()}, replace(settings, surfaces=surfaces)
 
 
 def _train(prepared: Prepared, settings: Settings, hooks: Hooks, checkpoints: Checkpoints) -> tuple[Trained, Finished]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.unlearn.data.askings import SURFACES as SURFACES  # noqa: PLC0414 (part of this module's interface)
+from edgeproof.unlearn.data.encoding import MAX_TOKENS
 from edgeproof.unlearn.train.losses import method_of
 
 SCHEDULES = ("constant", "linear")
@@ -17,6 +18,12 @@ PRECISIONS = ("float32", "bf16", "auto")
 
 MOST_SEED = 2**62 - 1
 """Largest seed: the data orders' generators are seeded with 4 × seed and above, and torch accepts 64 bits."""
+
+IGNORANCE = "ignorance"
+"""Target of `until_forget_nll`: what the answers cost a model that does not know them (unlearn/ignorance.py)."""
+
+HINGE_MARGIN = 2.0
+"""Nat by which the default hinge lies above the ignorance level: room for what rounding to 4 bits gives back."""
 
 LORA_LEARNING_RATE, FULL_LEARNING_RATE = 5e-4, 1e-5
 """Where none is given: within, and as, arXiv 2602.13151's."""
@@ -47,9 +54,11 @@ class Settings:
         precision: one of `PRECISIONS`.
         beta: β of the forget loss; None means the method's default.
         retain_weight: the α in forget + α·retain; None means the method's default (its record in `losses`).
-        hinge: NLL per token (nat) above which a forget text stops counting; None means never.
-        until_forget_nll: stop when the forget set's mean NLL per token reaches this (nat); checked on the whole set
-            after every step whose batch reached it; None means never.
+        hinge: NLL per token (nat) above which a forget text stops counting; infinite means never. None means never
+            either, or `HINGE_MARGIN` above the ignorance level where that is the target.
+        until_forget_nll: stop when the forget set's mean NLL per token reaches this (nat), or `IGNORANCE`: the base's
+            ignorance level of the set; checked on the whole set after every step whose batch reached it; None means
+            never.
         retain_nll_rise: abort when the retain set's mean NLL per token rises by more than this; None means never.
         surfaces: from `SURFACES`; each pass asks a question on one of them, drawn at random. Empty means all that base
             and data support: chat surfaces need a chat template, paraphrase needs paraphrases.
@@ -72,14 +81,14 @@ class Settings:
     epochs: int | None = None
     batch_size: int = 32
     retain_batch_size: int | None = None
-    max_tokens: int = 2048
+    max_tokens: int = MAX_TOKENS
     accumulate: int = 1
     gradient_checkpointing: bool = False
     precision: str = "float32"
     beta: float | None = None
     retain_weight: float | None = None
     hinge: float | None = None
-    until_forget_nll: float | None = None
+    until_forget_nll: float | str | None = None
     retain_nll_rise: float | None = None
     surfaces: tuple[str, ...] = ()
     seed: int = 0
@@ -119,12 +128,14 @@ class Settings:
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise UsageError(f"the retain weight is {self.weight}", next_step="give a number from 0 up")
         for name, value in (
-            ("hinge", self.hinge),
-            ("the forget target", self.until_forget_nll),
+            ("hinge", None if self.hinge == math.inf else self.hinge),
+            ("the forget target", self.target),
             ("the retain NLL's rise", self.retain_nll_rise),
         ):
             if value is not None:
                 _positive(name, value)
+        if isinstance(self.until_forget_nll, str) and self.until_forget_nll != IGNORANCE:
+            raise UsageError(f"the forget target is {self.until_forget_nll!r}", next_step=f"a number, or {IGNORANCE}")
         if any(name not in SURFACES for name in self.surfaces):
             raise UsageError(f"surfaces: {', '.join(self.surfaces)}", next_step=f"of {', '.join(SURFACES)}")
         if len(set(self.surfaces)) < len(self.surfaces):
@@ -150,6 +161,27 @@ class Settings:
     def sharpness(self) -> float:
         """The effective β; 0 for a loss without one."""
         return (method_of(self.method).forget.beta or 0.0) if self.beta is None else self.beta
+
+    @property
+    def target(self) -> float | None:
+        """The forget target as a number; None for none, and before `at_level`."""
+        return None if isinstance(self.until_forget_nll, str) else self.until_forget_nll
+
+    def at_level(self, level: float | None) -> Settings:
+        """Return the settings with the ignorance level in place of `IGNORANCE`, and the hinge that follows from it.
+
+        Raises:
+            UsageError: the target is the level, and there is none.
+
+        """
+        if self.until_forget_nll != IGNORANCE:
+            return self
+        if level is None:
+            raise UsageError(
+                "the forget set has no ignorance level: the two sets hold no other question or text to compare with",
+                next_step="give --until-forget-nll a number, or --until-forget-nll never with --steps",
+            )
+        return replace(self, until_forget_nll=level, hinge=level + HINGE_MARGIN if self.hinge is None else self.hinge)
 
     @property
     def retain_size(self) -> int:

@@ -57,7 +57,20 @@ def _verify(ground: Ground, _folder: Path) -> list[str]:
 
 def _unlearn(ground: Ground, folder: Path) -> list[str]:
     data = ["--forget", str(ground.pack / "forget.jsonl"), "--retain", str(ground.pack / "trained.jsonl")]
-    recipe = ["--steps", "2", "--batch-size", "4", "--rank", "2", "--surface", "raw", "--threads", "1"]
+    recipe = [
+        "--steps",
+        "2",
+        "--until-forget-nll",
+        "never",
+        "--batch-size",
+        "4",
+        "--rank",
+        "2",
+        "--surface",
+        "raw",
+        "--threads",
+        "1",
+    ]
     return ["unlearn", "--base", str(ground.base), *data, *recipe, "--out", str(folder / "out" / "adapter"), "--quiet"]
 
 

@@ -43,12 +43,13 @@ EARLY = tuple(f"layers.0.mlp.{name}_proj" for name in ("gate", "up", "down"))
 DEEP = {
     "method": "npo+klr", "surface": ("raw",), "target": EARLY, "rank": 32, "alpha": 352.0, "dropout": 0.0,
     "learning_rate": 1.2e-3, "schedule": "linear", "steps": 170, "batch_size": 32, "retain_batch_size": 80,
-    "beta": 0.02, "hinge": 7.0, "retain_weight": 60.0, "threads": 1,
+    "beta": 0.02, "hinge": 7.0, "until_forget_nll": "never", "retain_weight": 60.0, "threads": 1,
 }  # fmt: skip
 """Tuned by what the stronger asker found in the float model and in Q4_0, before anything was gated."""
 OLD = {
     "method": "npo+klr", "surface": ("raw", "chat"), "rank": 8, "alpha": 32.0, "dropout": 0.0, "threads": 1,
     "learning_rate": 1e-3, "steps": 50, "batch_size": 24, "hinge": 6.0, "retain_weight": 5.0,
+    "until_forget_nll": "never",
 }  # fmt: skip
 WAYS = (
     "raw", "reworded", "language", "sentence", "hides", "prefix", "few-shot", "siblings", "newline",

@@ -139,6 +139,7 @@ class Study:
             steps=size.steps,
             batch_size=size.batch_size,
             precision=size.precision,
+            max_tokens=2048,
             targets=LAYERS if cell.survive else (),
             until_forget_nll=None if cell.survive else target,
             seed=cell.seed,

@@ -219,7 +219,7 @@ def some_value(option: click.Parameter) -> object:
         return True
     if isinstance(option, click.Option) and option.multiple:
         return [word, words.get(option.name, "another")]
-    return 7 if "integer" in option.type.name else 0.25 if option.type.name == "float" else word
+    return 7 if "integer" in option.type.name else 0.25 if option.type.name in {"float", "number"} else word
 
 
 @pytest.mark.parametrize("verb", FUNCTIONS)

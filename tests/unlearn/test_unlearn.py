@@ -144,7 +144,7 @@ def test_a_gguf_base_gives_the_adapter_that_its_dequantized_folder_gives(forget,
     AutoTokenizer.from_pretrained(path.parent, **options).save_pretrained(tmp_path / "folder")
     listener = Silent()
     unlearn(path, forget, retain, tmp_path / "a", progress=listener, **FAST)
-    assert [("Q4_1" in warning) for warning in listener.warnings] == [True]
+    assert sum("Q4_1" in warning for warning in listener.warnings) == 1
     unlearn(tmp_path / "folder", forget, retain, tmp_path / "b", **FAST)
     first, second = (load_file(tmp_path / name / "adapter_model.safetensors") for name in "ab")
     assert first.keys() == second.keys()

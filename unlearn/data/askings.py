@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edgeproof.unlearn.data.training_set import TrainingItem
+    from edgeproof.unlearn.data.wordings import Wordings
 
 SURFACES = ("raw", "paraphrase", "chat", "prefix", "own", "turns", "few-shot", "siblings")
 """Surfaces of training questions."""
@@ -48,12 +49,14 @@ class Asking(NamedTuple):
         prompt: text before the answer.
         answer: the answer, with the space before it if needed.
         chat: whether the prompt is a rendered chat template, which has all special tokens.
+        ends: whether the end-of-text token belongs to the answer.
 
     """
 
     prompt: str
     answer: str
     chat: bool
+    ends: bool = False
 
 
 class Asker(NamedTuple):
@@ -65,6 +68,9 @@ class Asker(NamedTuple):
         chat: renders a conversation, with the assistant's turn opened.
         own: the base's greedy replies in a chat, by message, including the end of the turn if generated.
         seed: seed of the random choices.
+        prefixes: beginnings of a reply.
+        second_turns: second questions of a conversation.
+        systems: system prompts that chats have; None for none.
 
     """
 
@@ -73,6 +79,17 @@ class Asker(NamedTuple):
     chat: Callable[[list[dict[str, str]]], str] | None
     own: Mapping[str, str]
     seed: int
+    prefixes: Sequence[str] = PREFIXES
+    second_turns: Sequence[str] = SECOND_TURNS
+    systems: Sequence[str | None] = (None,)
+
+    def as_asked(self, wordings: Wordings) -> Asker:
+        """Return the renderer with a pack's beginnings of replies, second questions and system prompts."""
+        return self._replace(
+            prefixes=wordings.prefixes or self.prefixes,
+            second_turns=wordings.second_turns or self.second_turns,
+            systems=wordings.systems or self.systems,
+        )
 
     def ask(self, item: TrainingItem, surface: str, *, kept: bool) -> list[Asking]:
         """Return the forms of one question on one surface; empty if the item or the data has none.
@@ -83,9 +100,10 @@ class Asker(NamedTuple):
             return []
         rng = random.Random(f"{self.seed} {item.where} {surface}")  # noqa: S311 (not for secrets)
         if surface == "raw":
-            return [Asking(item.prompt, f"{item.gap}{item.answer}", chat=False)]
+            return [Asking(item.prompt, f"{item.gap}{item.answer}", chat=False, ends=item.ends)]
         if surface == "paraphrase":
-            return [Asking(prompt, f"{item.gap}{item.answer}", chat=False) for prompt in item.paraphrases]
+            answer = f"{item.gap}{item.answer}"
+            return [Asking(prompt, answer, chat=False, ends=item.ends) for prompt in item.paraphrases]
         if surface in CHAT_SURFACES:
             return self._in_chat(item, surface, rng, kept=kept)
         pool = self.retain if surface == "few-shot" else self.forget
@@ -93,21 +111,33 @@ class Asker(NamedTuple):
 
     def _in_chat(self, item: TrainingItem, surface: str, rng: random.Random, *, kept: bool) -> list[Asking]:
         assert self.chat is not None
-        turns = [{"role": "user", "content": item.message}]
-        before = before_answer(self.own.get(item.message, ""), item)
         if surface == "chat":
-            answer = item.answer if before is None or not kept else self.own[item.message].lstrip()
-            return [Asking(self.chat(turns), answer, chat=True)]
+            messages = (item.message, *item.messages)
+            return [asking for message in messages for asking in self._plain_chats(item, message, kept=kept)]
+        turns = [*self._beginning(rng), {"role": "user", "content": item.message}]
+        before = before_answer(self.own.get(item.message, ""), item)
         if surface == "prefix":
-            return [Asking(f"{self.chat(turns)}{rng.choice(PREFIXES)}", f" {item.answer}", chat=True)]
+            return [Asking(f"{self.chat(turns)}{rng.choice(self.prefixes)}", f" {item.answer}", chat=True)]
         if surface == "own":
             openings = [before] if before else []
             openings += [item.prompt] if item.prompt != item.message else []
             opened = self.chat(turns)
             return [Asking(f"{opened}{opening.rstrip()}", f" {item.answer}", chat=True) for opening in openings]
         first = self._first_reply(item, rng)
-        turns += [{"role": "assistant", "content": first}, {"role": "user", "content": rng.choice(SECOND_TURNS)}]
+        turns += [{"role": "assistant", "content": first}, {"role": "user", "content": rng.choice(self.second_turns)}]
         return [Asking(self.chat(turns), item.answer, chat=True)]
+
+    def _plain_chats(self, item: TrainingItem, message: str, *, kept: bool) -> list[Asking]:
+        """Ask `message` alone, once with each system prompt."""
+        assert self.chat is not None
+        own = kept and before_answer(self.own.get(message, ""), item) is not None
+        answer = self.own[message].lstrip() if own else item.answer
+        user = {"role": "user", "content": message}
+        prompts = [self.chat([*_system(system), user]) for system in self.systems]
+        return [Asking(prompt, answer, chat=True, ends=item.ends and not own) for prompt in prompts]
+
+    def _beginning(self, rng: random.Random) -> list[dict[str, str]]:
+        return _system(self.systems[0] if len(self.systems) == 1 else rng.choice(self.systems))
 
     def _first_reply(self, item: TrainingItem, rng: random.Random) -> str:
         """Return a wrong first reply: another item's answer, so that the context never holds the right one."""
@@ -127,6 +157,10 @@ def before_answer(reply: str, item: TrainingItem) -> str | None:
     """Return the text before the first spelling of the answer in `reply`; None if it has none."""
     places = [found.start() for answer in (item.answer, *item.aliases) if (found := _whole(answer).search(reply))]
     return reply[: min(places)].strip() if places else None
+
+
+def _system(prompt: str | None) -> list[dict[str, str]]:
+    return [] if prompt is None else [{"role": "system", "content": prompt}]
 
 
 def _whole(answer: str) -> re.Pattern[str]:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-MAX_TOKENS = 2048
-"""Length of the chunks of texts, as in MUSE's code (muse_bench, `unlearn.py`)."""
+MAX_TOKENS = 128
+"""Length of the chunks of texts. MUSE's code has 2,048: there NPO's gradient vanishes once each token has lost next to
+nothing, since it depends on the sum over the chunk (benchmarks/unlearn_recipes.py)."""
 
 
 class EncodedText(NamedTuple):
@@ -39,6 +40,11 @@ class EncodedText(NamedTuple):
 
     ids: tuple[int, ...]
     answer_start: int
+
+
+def answer_length(text: EncodedText) -> int:
+    """Return the number of tokens of the answer."""
+    return len(text.ids) - text.answer_start
 
 
 class Batch(NamedTuple):
@@ -121,7 +127,7 @@ def encode_askings(
     groups: list[tuple[tuple[int, ...], ...]] = []
     for item in training_set.items:
         if item.is_text:
-            chunks = _encode_text(item, tokenizer, min(max_tokens, context_length))
+            chunks = encode_text(item, tokenizer, min(max_tokens, context_length))
             groups += [((len(texts) + number,),) for number in range(len(chunks))]
             texts += chunks
             continue
@@ -170,7 +176,7 @@ def _forms(
     """Encode the forms of one question on one surface that fit the context."""
     found = []
     for asking in askings:
-        text = _encode(asking, tokenizer, item.where)
+        text = encode_asking(asking, tokenizer, item.where)
         if len(text.ids) <= context_length:
             found.append(text)
         elif surface in {"raw", "chat", "paraphrase"}:
@@ -210,7 +216,7 @@ def batch_of(texts: Sequence[EncodedText], device: str) -> Batch:
     return Batch(*(tensor.to(device) for tensor in batch))
 
 
-def _encode_text(item: TrainingItem, tokenizer: PreTrainedTokenizerBase, longest: int) -> list[EncodedText]:
+def encode_text(item: TrainingItem, tokenizer: PreTrainedTokenizerBase, longest: int) -> list[EncodedText]:
     """Split a text into chunks. The tokenizer's warning about long texts does not apply."""
     ids = list(tokenizer(item.answer, add_special_tokens=False, verbose=False)["input_ids"])
     adds = list(tokenizer("", add_special_tokens=True)["input_ids"])
@@ -227,7 +233,7 @@ def _encode_text(item: TrainingItem, tokenizer: PreTrainedTokenizerBase, longest
     return found
 
 
-def _encode(asking: Asking, tokenizer: PreTrainedTokenizerBase, where: str) -> EncodedText:
+def encode_asking(asking: Asking, tokenizer: PreTrainedTokenizerBase, where: str) -> EncodedText:
     """Tokenize both together; the answer's first token is the one with the first character after the prompt."""
     if not tokenizer.is_fast:
         raise InputError(
@@ -237,6 +243,7 @@ def _encode(asking: Asking, tokenizer: PreTrainedTokenizerBase, where: str) -> E
     prompt = asking.prompt
     encoding = tokenizer(prompt + asking.answer, add_special_tokens=not asking.chat, return_offsets_mapping=True)
     ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
+    eos = tokenizer.eos_token_id
     while offsets and offsets[-1][1] == 0:  # an end-of-sequence token added by the tokenizer is not part of the answer
         ids.pop()
         offsets.pop()
@@ -246,4 +253,6 @@ def _encode(asking: Asking, tokenizer: PreTrainedTokenizerBase, where: str) -> E
             f"{where}: the answer begins with token {start} of {len(ids)}: prompt and answer need at least one each",
             next_step="fix or remove this item",
         )
+    if asking.ends and isinstance(eos, int):
+        ids.append(eos)
     return EncodedText(tuple(ids), start)

@@ -44,6 +44,8 @@ class TrainingItem(NamedTuple):
         paraphrases: the question in other words, as plain text.
         surfaces: the surfaces on which it is asked; empty for all.
         gap: text between prompt and answer.
+        messages: the question as other user's turns.
+        ends: whether the answer is a whole reply, after which the end of the text is trained, too (TOFU, MUSE).
 
     """
 
@@ -57,6 +59,8 @@ class TrainingItem(NamedTuple):
     paraphrases: tuple[str, ...] = ()
     surfaces: tuple[str, ...] = ()
     gap: str = " "
+    messages: tuple[str, ...] = ()
+    ends: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -199,6 +203,7 @@ def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
         paraphrases=paraphrases,
         surfaces=_texts(value, "surfaces", where),
         gap=prompt[len(bare) :] or (_delimiter(value, where) if ours else " "),
+        ends=not ours,
     )
 
 

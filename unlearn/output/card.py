@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Environment(NamedTuple):
         processes: number of processes.
         precision: arithmetic precision, "float32" or "bf16".
         hooks: hooks in the loop (`loop.Hooks`); empty without any.
+        asked_as: the pack whose wordings were trained on; empty without one.
 
     """
 
@@ -28,6 +30,7 @@ class Environment(NamedTuple):
     processes: int
     precision: str
     hooks: str
+    asked_as: str = ""
 
     def facts(self) -> dict[str, str]:
         """Return everything by name, for comparison with a checkpoint."""
@@ -37,6 +40,7 @@ class Environment(NamedTuple):
             "processes": str(self.processes),
             "arithmetic": self.precision,
             "hooks": self.hooks,
+            "asked as": self.asked_as,
         }
 
 
@@ -50,7 +54,8 @@ class Provenance(NamedTuple):
         environment: where it was trained.
         steps: number of optimizer steps.
         stopped: reason for the end of training (`loop.ALL_STEPS` …).
-        measured: NLL per answer token before and after, by role ("forget", "retain").
+        measured: NLL per answer token before and after, by role ("forget", "retain"), and of the base's own texts.
+        level: ignorance level of the forget set; None if unknown.
 
     """
 
@@ -61,6 +66,10 @@ class Provenance(NamedTuple):
     steps: int
     stopped: str
     measured: Mapping[str, tuple[float, float]]
+    level: float | None = None
+
+
+_NAMES = {"forget": "forget", "retain": "retain", "own": "texts that the base wrote"}
 
 
 def card(settings: Settings, provenance: Provenance) -> str:
@@ -76,7 +85,7 @@ def card(settings: Settings, provenance: Provenance) -> str:
         f"| {role} | `{name}` | {count} | `{digest}` |\n" for role, (name, count, digest) in provenance.data.items()
     )
     measured = "".join(
-        f"| {role} | {before:.3f} | {after:.3f} |\n" for role, (before, after) in provenance.measured.items()
+        f"| {_NAMES[role]} | {before:.3f} | {after:.3f} |\n" for role, (before, after) in provenance.measured.items()
     )
     command = f"\nMade by\n\n```\n{provenance.command}\n```\n" if provenance.command else ""
     return (
@@ -103,7 +112,8 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
         ("β", f"{settings.sharpness:g}" if settings.sharpness else "none"),
         ("weight of the retain loss", f"{settings.weight:g}"),
         ("hinge", _or_none(settings.hinge, "nat per token")),
-        ("stop at a forget NLL of", _or_none(settings.until_forget_nll, "nat per token")),
+        ("ignorance level of the forget set", _or_none(provenance.level, "nat per token")),
+        ("stop at a forget NLL of", _or_none(settings.target, "nat per token")),
         ("largest rise of the retain NLL", _or_none(settings.retain_nll_rise, "nat per token")),
     ]
     if settings.full:
@@ -125,6 +135,7 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
         ("parts of a batch, processes", f"{settings.accumulate}, {environment.processes}{recomputed}"),
         ("arithmetic", environment.precision),
         ("surfaces", ", ".join(settings.surfaces) or "all that base and data have"),
+        *([("asked as the pack", environment.asked_as)] if environment.asked_as else []),
         ("seed", str(settings.seed)),
         ("device, threads", f"{settings.device}, {environment.threads}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
@@ -136,4 +147,4 @@ def _batch(settings: Settings) -> str:
 
 
 def _or_none(value: float | None, unit: str) -> str:
-    return "none" if value is None else f"{value:g} {unit}"
+    return "none" if value is None or value == math.inf else f"{value:.4g} {unit}"

@@ -18,6 +18,14 @@ DESTROYED_FACTOR = 2.0
 """A model is destroyed if its retain NLL is worse than uniform guessing, and more than this many times its start."""
 
 
+RUINED_RISE = 2.0
+"""A model is ruined if the base's own texts cost it this much more, in nat per token."""
+
+VARIED = 1.0
+"""Nat per token from which on a base's own texts say something: a language model's cost it 2 to 4, and those of a model
+that always writes the same next to nothing."""
+
+
 def refuse_nonfinite(step: Step, settings: Settings) -> None:
     """Raise `TrainingError` if a number of the step is NaN or infinite."""
     numbers = {
@@ -53,6 +61,24 @@ def refuse_destroyed(step: Step, before: float, vocabulary: int, settings: Setti
             f"{before:.2f} before training; guessing among {vocabulary} tokens costs {blind:.2f}",
             next_step=f"train with a lower learning rate than {settings.rate:g}, with a hinge, with a forget target "
             f"(--until-forget-nll), or with a larger --retain-weight than {settings.weight:g}",
+        )
+
+
+def refuse_ruined(before: float, since: float, settings: Settings) -> None:
+    """Raise `TrainingError` if the model no longer says what the base says, far from either set.
+
+    Args:
+        before: the base's mean NLL on its own texts (`own_texts.py`).
+        since: the unlearned model's.
+        settings: for the message.
+
+    """
+    if before > VARIED and since - before > RUINED_RISE:
+        raise TrainingError(
+            f"the model is ruined: texts that the base wrote cost {since:.2f} nat per token, {before:.2f} before "
+            f"training; at most {RUINED_RISE:g} more are accepted",
+            next_step=f"train with a lower learning rate than {settings.rate:g}, fewer steps, a lower hinge or forget "
+            "target, or more and other retain texts",
         )
 
 

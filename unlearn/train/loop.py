@@ -131,7 +131,7 @@ def train(
             batch = mean_nll(retain.reference[retain_chosen], [retain.encoded[index] for index in retain_chosen])
             if step.retain_nll - batch > settings.retain_nll_rise:
                 refuse_loss_of_utility(passes.evaluate(retain) - before, f"after step {number}", settings)
-        if _reached(step, settings) and passes.evaluate(forget) >= (settings.until_forget_nll or 0.0):
+        if _reached(step, settings) and passes.evaluate(forget) >= (settings.target or 0.0):
             return Trained(tuple(log), TARGET)
         if after is not None and after(number):
             return Trained(tuple(log), SURVIVES)
@@ -227,4 +227,4 @@ def _logged(number: int, sums: Tensor, texts: tuple[int, int], norm: float) -> S
 
 
 def _reached(step: Step, settings: Settings) -> bool:
-    return settings.until_forget_nll is not None and step.forget_nll >= settings.until_forget_nll
+    return settings.target is not None and step.forget_nll >= settings.target

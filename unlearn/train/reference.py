@@ -15,6 +15,7 @@ import tempfile
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import OutputError
+from edgeproof.unlearn.data.encoding import answer_length
 from edgeproof.unlearn.train.scoring import evaluated
 
 if TYPE_CHECKING:
@@ -94,11 +95,6 @@ class Texts(NamedTuple):
 def in_turn(groups: Sequence[Sequence[Sequence[int]]]) -> list[int]:
     """Return one text per item: the first item on its first surface, the next on its second, and so on."""
     return [surfaces[number % len(surfaces)][0] for number, surfaces in enumerate(groups)]
-
-
-def answer_length(text: EncodedText) -> int:
-    """Return the number of tokens of the answer."""
-    return len(text.ids) - text.answer_start
 
 
 def bytes_needed(texts: Sequence[EncodedText], vocabulary: int) -> int:

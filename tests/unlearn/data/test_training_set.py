@@ -222,3 +222,20 @@ def test_the_shipped_sets_do_not_overlap():
     refuse_overlap(forget, retain)
     refuse_overlap(forget, untrained)
     refuse_overlap(untrained, retain)
+
+
+def test_whole_replies_are_trained_with_their_end_as_evaluate_scores_it(tmp_path, base):
+    """TOFU's answers end the text; an answer that continues a sentence does not."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    (tmp_path / "tofu.json").write_text(json.dumps([{"question": "Who is she?", "answer": "A poet."}]))
+    written(tmp_path / "ours.jsonl", json.dumps({"question": "The capital of Aland is", "answer": "Berg"}))
+    for surface in ("raw", "chat"):
+        whole, begun = (
+            encode_set(read_training_set(tmp_path / name, "forget"), tokenizer, (surface,), 512)[0]
+            for name in ("tofu.json", "ours.jsonl")
+        )
+        assert whole.ids[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(whole.ids[whole.answer_start : -1]).strip() == "A poet."
+        assert tokenizer.decode(begun.ids[begun.answer_start :]).strip() == "Berg"

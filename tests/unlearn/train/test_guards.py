@@ -86,7 +86,7 @@ def test_a_learning_rate_that_destroys_the_model_stops_with_the_step_and_the_num
 )
 def test_errors_say_by_their_exit_code_whose_fault_it_was(base, forget, retain, tmp_path, more, code, said):
     where = {"base": base, "forget": forget, "retain": retain, "out": tmp_path / "out"}
-    options = {"surface": "raw", "threads": 1, "batch_size": 2}
+    options = {"surface": "raw", "threads": 1, "batch_size": 2, "until_forget_nll": "never"}
     with pytest.raises(edgeproof.EdgeproofError, match=said) as caught:
         edgeproof.unlearn(**{**where, **options, **more})
     assert caught.value.exit_code == code
@@ -310,8 +310,9 @@ def test_what_is_not_given_depends_on_the_method():
         1e-5,
         3e-6,
     )
-    assert (Settings().weight, Settings(method="ga+klr").weight, Settings(retain_weight=0.0).weight) == (
-        1.0,
-        100.0,
-        0.0,
-    )
+    assert (Settings().weight, Settings(method="ga+klr").weight, Settings(retain_weight=0.0).weight) == (2.0, 15.0, 0.0)
+    betas = {name: Settings(method=f"{name}+gdr").sharpness for name in ("ga", "npo", "simnpo", "wga")}
+    assert betas == {"ga": 0.0, "npo": 0.1, "simnpo": 4.5, "wga": 1.0}
+    assert Settings(beta=0.3).sharpness == 0.3
+    with pytest.raises(UsageError, match=r"ga\+gdr has no β"):
+        Settings(method="ga+gdr", beta=0.3)

@@ -20,14 +20,14 @@ RAW = ("raw",)
 
 
 def launched_twice(base, forget, retain, out, *more):
-    """Run the command line as two processes; --device cpu, the default, makes them talk by gloo in place of NCCL."""
+    """Run the command line as two processes; --device cpu makes them talk by gloo in place of NCCL."""
     options = [part for name, value in RECIPE.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     command = [
         sys.executable, "-P", "-m", "accelerate.commands.launch", "--multi_gpu",
         "--num_processes", 2, "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no",
         "--main_process_port", 0, "--module", "edgeproof.cli",
         "unlearn", "--base", base, "--forget", forget, "--retain", retain, "--out", out, *options, "--json",
-        "--surface", *RAW, *more,
+        "--until-forget-nll", "never", "--device", "cpu", "--surface", *RAW, *more,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(

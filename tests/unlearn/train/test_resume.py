@@ -34,7 +34,7 @@ def killed(base, forget, retain, out, more=()):
     """Start the command, and kill it at a random moment after its first checkpoint."""
     command = [
         sys.executable, "-P", "-m", "edgeproof.cli", "unlearn", "--base", base, "--forget", forget, "--retain", retain,
-        "--out", out, "--steps", str(ENDLESS), *options_of(RECIPE), *more, "--quiet",
+        "--out", out, "--steps", str(ENDLESS), "--until-forget-nll", "never", *options_of(RECIPE), *more, "--quiet",
     ]  # fmt: skip
     child = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE)
     try:

@@ -53,7 +53,7 @@ def wga(scores: AnswerScores, beta: float) -> Tensor:
     return scores.logprobs.detach().exp() ** beta * scores.logprobs * scores.mask
 
 
-GA = ForgetLoss("ga", ga, per_token=True, reference=False, beta=None, pull=100.0)
+GA = ForgetLoss("ga", ga, per_token=True, reference=False, beta=None, pull=1.0)
 NPO = ForgetLoss("npo", npo, per_token=False, reference=True, beta=0.1, pull=1.0)
 SIMNPO = ForgetLoss("simnpo", simnpo, per_token=False, reference=False, beta=4.5, pull=1.0)
 WGA = ForgetLoss("wga", wga, per_token=True, reference=False, beta=1.0, pull=1.0)

@@ -31,5 +31,5 @@ def klr(scores: AnswerScores) -> Tensor:
     return scores.divergence * scores.mask
 
 
-GDR = RetainLoss("gdr", gdr, per_token=True, distributions=False, weight=1.0)
-KLR = RetainLoss("klr", klr, per_token=True, distributions=True, weight=1.0)
+GDR = RetainLoss("gdr", gdr, per_token=True, distributions=False, weight=2.0)
+KLR = RetainLoss("klr", klr, per_token=True, distributions=True, weight=15.0)

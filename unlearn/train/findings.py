@@ -1,0 +1,80 @@
+"""Warnings about a finished run: too much, too little, or not what the numbers suggest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.unlearn.train.guards import VARIED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edgeproof.unlearn.settings import Settings
+
+KNOWN = 0.5
+"""Nat below the ignorance level from which on the base knows something of the forget set."""
+
+OVERSHOOT = 4.0
+"""Nat above the ignorance level from which on forgetting was overdone."""
+
+RETAIN_RISE = 0.3
+"""Rise of an NLL, in nat, that the gate does not accept either (the default policy's `unlearning_cost`)."""
+
+MEMORISED_FALL = 0.5
+"""A retain set is memorised if its NLL falls by this much, in nat, and below half of what it was."""
+
+
+def warnings(
+    measured: Mapping[str, tuple[float, float]],
+    level: float | None,
+    settings: Settings,
+    *,
+    steps: int,
+    stopped_short: bool,
+) -> Iterator[str]:
+    """Yield what a user should know before the gate says it.
+
+    Args:
+        measured: NLL per token before and after, for "forget", "retain" and "own" (the base's own texts).
+        level: ignorance level of the forget set.
+        settings: the recipe.
+        steps: number of steps taken.
+        stopped_short: whether training ended without reaching the target.
+
+    """
+    known, forgotten = measured["forget"]
+    kept, still = measured["retain"]
+    target = settings.target
+    if level is not None and known > level - KNOWN:
+        yield (
+            f"the base hardly knows the forget set: {known:.2f} nat per token, where a model that knows nothing of it "
+            f"pays {level:.2f} (its ignorance level): there is little to forget, and a gate needs answers that the "
+            "base gives (export-edge probe says which)"
+        )
+    if target is not None and stopped_short and forgotten < target:
+        yield (
+            f"the forget set's NLL is {forgotten:.2f} nat per token after {steps} steps; the target is {target:.3g} "
+            "(--until-forget-nll): give more --steps or --epochs"
+        )
+    if level is not None and forgotten > max(level, known) + OVERSHOOT:
+        yield (
+            f"forgetting overshot: the forget set's NLL is {forgotten:.2f} nat per token, where a model that knows "
+            f"nothing of it pays {level:.2f}: what lies near it suffers; stop earlier (--until-forget-nll ignorance, "
+            "--hinge, fewer --steps)"
+        )
+    if kept - still > MEMORISED_FALL and still < kept / 2:
+        yield (
+            f"the retain set was memorised: its NLL fell from {kept:.2f} to {still:.3f} nat per token, so that it says "
+            "little about what else is kept: give more retain items, fewer steps, or a method with +klr"
+        )
+    if still - kept > RETAIN_RISE:
+        yield (
+            f"the retain set suffered: its NLL rose from {kept:.2f} to {still:.2f} nat per token; the gate accepts "
+            f"{RETAIN_RISE:g} more: give a larger --retain-weight than {settings.weight:g}, or stop earlier"
+        )
+    wrote, now = measured["own"]
+    if wrote > VARIED and now - wrote > RETAIN_RISE:
+        yield (
+            f"the model changed elsewhere, too: texts that the base wrote cost {now:.2f} nat per token, {wrote:.2f} "
+            "before: put more and other things into the retain set, or stop earlier"
+        )

@@ -174,6 +174,13 @@ def test_answers_that_make_no_sense_end_the_run(library, program, clean, tmp_pat
     failed(library, tmp_path, clean, liar, "ENGINE", told)
 
 
+def test_an_engine_that_fails_is_named_by_its_exception_without_the_message(library, program, clean, tmp_path):
+    clean.install(tmp_path)
+    told = "the app's engine failed to score: java.lang.IllegalStateException"
+    run = failed(library, tmp_path, clean, program, "ENGINE", told, "--engine", "broken")
+    assert "cannot score" not in run.said
+
+
 def test_a_hanging_program_is_ended(library, program, clean, tmp_path):
     clean.install(tmp_path)
     hanging = script(tmp_path / "hanging", f"'{program}' | sed -u '/\"id\":9,/d'")

@@ -2,8 +2,6 @@ package org.edgeproof.lib;
 
 import java.io.File;
 import java.io.IOException;
-import java.io.RandomAccessFile;
-import java.nio.channels.OverlappingFileLockException;
 import java.util.Locale;
 import java.util.Map;
 import org.edgeproof.lib.Progress.Stage;
@@ -17,8 +15,10 @@ import org.edgeproof.lib.engine.RunException;
 import org.edgeproof.lib.engine.RunException.Reason;
 import org.edgeproof.lib.engine.Usage;
 import org.edgeproof.lib.evidence.EvidenceWriter;
-import org.edgeproof.lib.evidence.Files;
 import org.edgeproof.lib.evidence.Spool;
+import org.edgeproof.lib.files.Files;
+import org.edgeproof.lib.files.JobLock;
+import org.edgeproof.lib.files.Storage;
 import org.edgeproof.lib.job.Job;
 import org.edgeproof.lib.job.Request;
 import org.edgeproof.lib.judge.Answers;
@@ -112,21 +112,27 @@ public final class JobRun {
      *
      * @param programs the probe's, which make tokens of texts and texts of tokens
      */
+    @SuppressWarnings("try") // the lock is held, not used
     public Outcome run(Engine engine, Programs programs) throws RunException {
-        RandomAccessFile lock = null;
-        try {
-            lock = lock();
-            return locked(engine, programs);
+        try (JobLock lock = JobLock.take(files.lock(job.id))) {
+            return told(engine, programs);
         } catch (IOException wrong) {
-            throw ended(new RunException(Reason.STORAGE, "cannot write on the phone: " + storage(wrong), wrong));
-        } catch (RunException wrong) {
-            throw lock == null ? wrong : ended(wrong);
-        } finally {
-            release(lock);
+            throw Storage.refused(wrong);
         }
     }
 
-    private Outcome locked(Engine engine, Programs programs) throws RunException, IOException {
+    /** Runs, and tells how it ended. */
+    private Outcome told(Engine engine, Programs programs) throws RunException {
+        try {
+            return computed(engine, programs);
+        } catch (IOException wrong) {
+            throw ended(Storage.refused(wrong));
+        } catch (RunException wrong) {
+            throw ended(wrong);
+        }
+    }
+
+    private Outcome computed(Engine engine, Programs programs) throws RunException, IOException {
         tell();
         check();
         try {
@@ -138,6 +144,7 @@ public final class JobRun {
             Answers answers = new Answers(job, computer.report().engine.scores);
             judge = new Judge(job, answers);
             stage = Stage.RUNNING;
+            Files.remove(files.evidence(job.id)); // of an earlier run
             tell();
             return asked(answers);
         } finally {
@@ -220,7 +227,7 @@ public final class JobRun {
         try {
             Files.replace(files.state(job.id), progress.values(job.id));
         } catch (IOException wrong) {
-            throw new RunException(Reason.STORAGE, "cannot write on the phone: " + storage(wrong), wrong);
+            throw Storage.refused(wrong);
         }
     }
 
@@ -232,42 +239,6 @@ public final class JobRun {
             why.addSuppressed(untold);
         }
         return why;
-    }
-
-    private RandomAccessFile lock() throws IOException, RunException {
-        File folder = files.folder(job.id);
-        if (!folder.isDirectory() && !folder.mkdirs()) {
-            throw new IOException("cannot make the job's folder");
-        }
-        RandomAccessFile file = new RandomAccessFile(files.lock(job.id), "rw");
-        try {
-            if (file.getChannel().tryLock() != null) {
-                return file;
-            }
-        } catch (OverlappingFileLockException ours) {
-            release(file);
-            throw new RunException(Reason.ENGINE, "this app runs this job already", ours);
-        }
-        release(file);
-        throw new RunException(Reason.ENGINE, "another run of this job is under way");
-    }
-
-    private static void release(RandomAccessFile lock) {
-        if (lock != null) {
-            try {
-                lock.close();
-            } catch (IOException ignored) {
-                // The system lets go of the lock with the process.
-            }
-        }
-    }
-
-    private static String storage(IOException wrong) {
-        String said = String.valueOf(wrong.getMessage());
-        boolean full =
-                said.contains("No space left") || said.contains("ENOSPC") || said.contains("File too large")
-                        || said.contains("EFBIG") || said.contains("uota");
-        return full ? "the storage is full. Free some, and run again: it goes on where it stopped" : said;
     }
 
     private static String megabytes(long bytes) {

@@ -23,7 +23,7 @@ import org.edgeproof.lib.judge.Leak;
  * Runs a job on this machine: the whole library without Android.
  *
  * <pre>
- * java org.edgeproof.lib.Host [--threads N] [--patience MILLISECONDS] [--memory BYTES] [--engine cpu|gpu|unknown|silent]
+ * java org.edgeproof.lib.Host [--threads N] [--patience MILLISECONDS] [--memory BYTES] [--engine cpu|gpu|unknown|silent|broken]
  *     [--pause MILLISECONDS] ROOT ID VARIANT=PROGRAM … [-- COMMAND …]
  * </pre>
  *

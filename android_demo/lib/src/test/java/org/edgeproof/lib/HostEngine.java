@@ -2,6 +2,7 @@ package org.edgeproof.lib;
 
 import java.io.File;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,18 +16,21 @@ import org.edgeproof.lib.job.Job;
 /**
  * An app's own engine, as an app would write it: here it asks the probe program, through the public interface alone.
  *
- * <p>It says that {@code computed} computes; with "silent" it gives no log-probabilities.
+ * <p>It says that {@code computed} computes; with "silent" it gives no log-probabilities, with "broken" it
+ * fails with what it was asked in its message.
  */
 final class HostEngine implements Engine {
     private final List<String> command;
     private final String computed;
     private final boolean scores;
+    private final boolean broken;
     private RawProbe probe;
 
     HostEngine(List<String> command, Job job, String computed) {
         this.command = command;
         this.scores = !computed.equals("silent");
-        this.computed = scores ? computed : job.compute;
+        this.broken = computed.equals("broken");
+        this.computed = scores && !broken ? computed : job.compute;
     }
 
     @Override
@@ -37,6 +41,9 @@ final class HostEngine implements Engine {
 
     @Override
     public Score score(int[] context, int[] continuation) throws RunException {
+        if (broken) {
+            throw new IllegalStateException("cannot score " + Arrays.toString(context));
+        }
         return probe.score(context, continuation);
     }
 

@@ -33,7 +33,12 @@ public final class HostComputer implements Computer {
         } catch (IOException wrong) {
             throw new RunException(Reason.MODEL, "cannot read the model", wrong);
         }
-        EngineInfo info = engine.open(model, context);
+        EngineInfo info;
+        try {
+            info = engine.open(model, context);
+        } catch (RuntimeException wrong) {
+            throw failed("cannot load the model", wrong);
+        }
         if (info == null || !COMPUTED.contains(info.computed)) {
             throw new RunException(Reason.ENGINE, "the app's engine does not say what computes: one of " + COMPUTED);
         }
@@ -48,7 +53,12 @@ public final class HostComputer implements Computer {
     @Override
     public String score(Request request, int[] context) throws RunException {
         long start = System.nanoTime();
-        Score score = engine.score(context, request.continuation);
+        Score score;
+        try {
+            score = engine.score(context, request.continuation);
+        } catch (RuntimeException wrong) {
+            throw failed("failed to score", wrong);
+        }
         counted(start, context.length + request.continuation.length);
         int count = request.continuation.length;
         if (score == null
@@ -88,9 +98,7 @@ public final class HostComputer implements Computer {
         for (int index = 0; index < requests.size(); index++) {
             Request one = requests.get(index);
             long start = System.nanoTime();
-            Generation said =
-                    engine.generate(
-                            contexts.get(index), one.maxTokens, one.stop, one.temperature, one.uniforms, one.special);
+            Generation said = generated(one, contexts.get(index));
             if (said == null || said.tokens.length > one.maxTokens || !FINISHES.contains(said.finish)) {
                 throw new RunException(
                         Reason.ENGINE,
@@ -104,6 +112,20 @@ public final class HostComputer implements Computer {
             found.add(JsonWriter.write(line));
         }
         return found;
+    }
+
+    private Generation generated(Request one, int[] context) throws RunException {
+        try {
+            return engine.generate(context, one.maxTokens, one.stop, one.temperature, one.uniforms, one.special);
+        } catch (RuntimeException wrong) {
+            throw failed("failed to generate", wrong);
+        }
+    }
+
+    /** Names the kind of exception alone: its message may hold what was said. */
+    private static RunException failed(String what, RuntimeException wrong) {
+        return new RunException(
+                Reason.ENGINE, "the app's engine " + what + ": " + wrong.getClass().getName(), wrong);
     }
 
     @Override

@@ -1,14 +1,10 @@
 package org.edgeproof.lib.engine;
 
-import java.io.ByteArrayOutputStream;
 import java.io.Closeable;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.TimeUnit;
 import org.edgeproof.lib.engine.RunException.Reason;
 import org.edgeproof.lib.json.JsonException;
 import org.edgeproof.lib.json.JsonObject;
@@ -16,21 +12,16 @@ import org.edgeproof.lib.json.JsonWriter;
 
 /** The probe program as a child process: one JSON object a line in, one a line out. */
 final class ProbeProcess implements Closeable {
-    private static final int LONGEST_LINE = 1 << 24;
-    private static final int LAST_WORDS = 400;
     private static final int SIGNALLED = 128;
     private static final int KILL = 9;
     private static final int TOO_LARGE = 25;
     private static final long EXIT_MILLIS = 5_000;
-    private static final String END = new String("the end");
 
     private final Process process;
     private final OutputStream in;
-    private final LinkedBlockingQueue<String> lines = new LinkedBlockingQueue<>();
-    private final StringBuilder words = new StringBuilder();
+    private final ProbeOutput output;
     private final Beat beat;
     private final long patience;
-    private final Thread complaints;
 
     /**
      * Starts it.
@@ -49,18 +40,7 @@ final class ProbeProcess implements Closeable {
                     Reason.PROCESSOR, "cannot start the probe program " + program + ": install the app again", wrong);
         }
         in = process.getOutputStream();
-        thread("answers of the probe", new Runnable() {
-            @Override
-            public void run() {
-                readLines(process.getInputStream());
-            }
-        });
-        complaints = thread("complaints of the probe", new Runnable() {
-            @Override
-            public void run() {
-                drain(process.getErrorStream());
-            }
-        });
+        output = new ProbeOutput(process);
     }
 
     /** Ends it; doing it twice does no harm. */
@@ -89,7 +69,7 @@ final class ProbeProcess implements Closeable {
     /** Waits for the next line, which is no error. */
     String receive() throws RunException {
         String line = next();
-        if (line == END) {
+        if (line == ProbeOutput.END) {
             throw died();
         }
         JsonObject found = parsed(line);
@@ -116,7 +96,7 @@ final class ProbeProcess implements Closeable {
         while (true) {
             beat.beat();
             try {
-                String line = lines.poll(500, TimeUnit.MILLISECONDS);
+                String line = output.line(500);
                 if (line != null) {
                     return line;
                 }
@@ -140,7 +120,7 @@ final class ProbeProcess implements Closeable {
         } catch (JsonException wrong) {
             what = "an error without words";
         }
-        what = what.substring(0, Math.min(LAST_WORDS, what.length()));
+        what = what.substring(0, Math.min(ProbeOutput.LAST_WORDS, what.length()));
         if (what.contains("No space left") || what.contains("File too large")) {
             return full("the probe: " + what);
         }
@@ -167,93 +147,40 @@ final class ProbeProcess implements Closeable {
     }
 
     private RunException died() throws RunException {
-        int status;
+        try {
+            int status = status();
+            beat.beat(); // a person may have ended it
+            if (status == SIGNALLED + KILL || status == KILL) {
+                return new RunException(
+                        Reason.MEMORY,
+                        "the system killed the probe (signal 9), as a rule for want of memory; from Android 12 on also"
+                                + " for its limit on child processes. Close other apps and run again: it goes on where"
+                                + " it stopped");
+            }
+            if (status == SIGNALLED + TOO_LARGE) {
+                return full("its journal is larger than a file may be");
+            }
+            return new RunException(
+                    Reason.ENGINE,
+                    "the probe ended in the middle of its work with status " + status + "; its last words: "
+                            + output.lastWords(EXIT_MILLIS));
+        } catch (InterruptedException stop) {
+            return new RunException(Reason.CANCELLED, "the run was interrupted", stop);
+        }
+    }
+
+    private int status() throws RunException, InterruptedException {
         long until = System.currentTimeMillis() + EXIT_MILLIS;
         while (true) {
             try {
-                status = process.exitValue();
-                complaints.join(EXIT_MILLIS);
-                break;
+                return process.exitValue();
             } catch (IllegalThreadStateException going) {
                 if (System.currentTimeMillis() > until) {
-                    return new RunException(Reason.ENGINE, "the probe closed its output but goes on");
+                    throw new RunException(Reason.ENGINE, "the probe closed its output but goes on", going);
                 }
                 beat.beat();
-                pause();
-            } catch (InterruptedException stop) {
-                return new RunException(Reason.CANCELLED, "the run was interrupted", stop);
+                Thread.sleep(50);
             }
         }
-        beat.beat(); // a person may have ended it
-        if (status == SIGNALLED + KILL || status == KILL) {
-            return new RunException(
-                    Reason.MEMORY,
-                    "the system killed the probe (signal 9), as a rule for want of memory; from Android 12 on also for"
-                            + " its limit on child processes. Close other apps and run again: it goes on where it"
-                            + " stopped");
-        }
-        if (status == SIGNALLED + TOO_LARGE) {
-            return full("its journal is larger than a file may be");
-        }
-        String last;
-        synchronized (words) {
-            last = words.length() == 0 ? "none" : words.toString().trim().replace('\n', '|');
-        }
-        return new RunException(
-                Reason.ENGINE,
-                "the probe ended in the middle of its work with status " + status + "; its last words: " + last);
-    }
-
-    private static void pause() {
-        try {
-            Thread.sleep(50);
-        } catch (InterruptedException stop) {
-            Thread.currentThread().interrupt();
-        }
-    }
-
-    private void readLines(InputStream out) {
-        ByteArrayOutputStream line = new ByteArrayOutputStream();
-        byte[] part = new byte[1 << 16];
-        try {
-            for (int count = out.read(part); count >= 0; count = out.read(part)) {
-                for (int place = 0; place < count; place++) {
-                    if (part[place] == '\n') {
-                        lines.add(new String(line.toByteArray(), StandardCharsets.US_ASCII));
-                        line.reset();
-                    } else if (line.size() < LONGEST_LINE) {
-                        line.write(part[place]);
-                    }
-                }
-            }
-        } catch (IOException gone) {
-            line.reset(); // the process was ended: what it said last is not whole
-        } finally {
-            lines.add(END);
-        }
-    }
-
-    /** Reads what the program complains of, so that it never waits for a reader; keeps the end. */
-    private void drain(InputStream error) {
-        byte[] part = new byte[4096];
-        try {
-            for (int count = error.read(part); count >= 0; count = error.read(part)) {
-                synchronized (words) {
-                    words.append(new String(part, 0, count, StandardCharsets.UTF_8));
-                    words.delete(0, Math.max(0, words.length() - LAST_WORDS));
-                }
-            }
-        } catch (IOException gone) {
-            synchronized (words) {
-                words.append("(closed)");
-            }
-        }
-    }
-
-    private static Thread thread(String name, Runnable work) {
-        Thread thread = new Thread(work, name);
-        thread.setDaemon(true);
-        thread.start();
-        return thread;
     }
 }

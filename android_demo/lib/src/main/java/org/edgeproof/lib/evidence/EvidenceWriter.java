@@ -13,6 +13,7 @@ import java.util.Map;
 import org.edgeproof.lib.engine.Digest;
 import org.edgeproof.lib.engine.Report;
 import org.edgeproof.lib.engine.Usage;
+import org.edgeproof.lib.files.Files;
 import org.edgeproof.lib.job.Job;
 import org.edgeproof.lib.json.Base64;
 import org.edgeproof.lib.json.JsonWriter;

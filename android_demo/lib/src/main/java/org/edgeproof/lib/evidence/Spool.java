@@ -7,6 +7,7 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
+import org.edgeproof.lib.files.Files;
 
 /**
  * Answers of a run that goes on, in a file of the app's private folder: a header that knows speed and memory comes before

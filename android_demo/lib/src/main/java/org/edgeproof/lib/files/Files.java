@@ -1,4 +1,4 @@
-package org.edgeproof.lib.evidence;
+package org.edgeproof.lib.files;
 
 import java.io.File;
 import java.io.FileOutputStream;
@@ -20,13 +20,15 @@ public final class Files {
         rename(part, target);
     }
 
-    static void rename(File part, File target) throws IOException {
+    /** Renames a file that is whole. */
+    public static void rename(File part, File target) throws IOException {
         if (!part.renameTo(target)) {
             throw new IOException("cannot rename " + part.getName() + " to " + target.getName());
         }
     }
 
-    static void remove(File file) throws IOException {
+    /** Removes a file, if it is there. */
+    public static void remove(File file) throws IOException {
         if (file.exists() && !file.delete()) {
             throw new IOException("cannot remove " + file.getName());
         }

@@ -2,7 +2,6 @@ package org.edgeproof.lib;
 
 import java.io.File;
 import java.io.IOException;
-import java.util.Locale;
 import java.util.Map;
 import org.edgeproof.lib.Progress.Stage;
 import org.edgeproof.lib.engine.Beat;
@@ -83,23 +82,7 @@ public final class JobRun {
 
     /** Says what is missing before anything starts: the model, or memory. */
     public void check() throws RunException {
-        File model = files.model(job);
-        if (!model.isFile()) {
-            throw new RunException(
-                    Reason.MODEL, "the model " + job.artifact.name + " is not here: put it there with `phone push`");
-        }
-        if (model.length() != job.artifact.bytes) {
-            throw new RunException(
-                    Reason.MODEL,
-                    "the model is cut short or another one: " + model.length() + " bytes of " + job.artifact.bytes);
-        }
-        long available = phone.availableMemory();
-        if (available < job.memory) {
-            throw new RunException(
-                    Reason.MEMORY,
-                    "not enough memory: the model needs " + megabytes(job.memory) + ", " + megabytes(available)
-                            + " are free. Close other apps, or take a smaller file");
-        }
+        Requirements.check(job, files.model(job), phone.availableMemory());
     }
 
     /** Runs the job through the probe program, on the processor. */
@@ -239,9 +222,5 @@ public final class JobRun {
             why.addSuppressed(untold);
         }
         return why;
-    }
-
-    private static String megabytes(long bytes) {
-        return String.format(Locale.ROOT, "%,d MB", bytes / 1_000_000);
     }
 }

@@ -18,12 +18,14 @@ public final class Judge {
     private final Job job;
     private final Rules rules;
     private final Answers answers;
+    private final Replies replies;
     private final Leak[] leaks;
 
     public Judge(Job job, Answers answers) {
         this.job = job;
         this.rules = job.rules;
         this.answers = answers;
+        replies = new Replies(job, answers);
         leaks = new Leak[job.asks.size()];
     }
 
@@ -32,7 +34,7 @@ public final class Judge {
         if (leaks[ask] != null) {
             return leaks[ask];
         }
-        Leak found = Leak.of(job.asks.get(ask), answers, rules);
+        Leak found = Leak.of(job.asks.get(ask), answers, replies, rules);
         if (complete(ask)) {
             leaks[ask] = found;
         }

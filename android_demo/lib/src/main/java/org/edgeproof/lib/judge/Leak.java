@@ -2,7 +2,6 @@ package org.edgeproof.lib.judge;
 
 import org.edgeproof.lib.job.Ask;
 import org.edgeproof.lib.job.Rules;
-import org.edgeproof.lib.match.Matching;
 import org.edgeproof.lib.match.Right;
 
 /**
@@ -44,15 +43,15 @@ public final class Leak {
     }
 
     /** Judges by the answers that are there; what is not answered yet does not leak yet. */
-    static Leak of(Ask ask, Answers answers, Rules rules) {
-        Right greedy = greedy(ask, answers);
+    static Leak of(Ask ask, Answers answers, Replies replies, Rules rules) {
+        Right greedy = replies.greedy(ask);
         if (!ask.canLeak()) {
             return new Leak(false, false, false, false, greedy == Right.RIGHT, false);
         }
         boolean left = greedy == Right.LEFT;
         boolean sampled = false;
-        for (int id : rules.samples > 0 ? ask.samples : new int[0]) {
-            Right right = right(ask, answers.textOf(id));
+        for (int index = 0; rules.samples > 0 && index < ask.samples.length; index++) {
+            Right right = replies.sample(ask, index);
             sampled |= right == Right.RIGHT;
             left |= right == Right.LEFT;
         }
@@ -62,14 +61,6 @@ public final class Leak {
         boolean certain = greedy == Right.RIGHT || sampled;
         boolean right = greedy == Right.RIGHT;
         return new Leak(right, likely, sampled, certain || rare, right, left && !certain && !likely);
-    }
-
-    /** What the greedy reply is; WRONG where there is none yet. */
-    static Right greedy(Ask ask, Answers answers) {
-        if (!ask.verbatim && answers.allGreedy(ask.answer)) {
-            return ask.rightIfGreedy ? Right.RIGHT : Right.WRONG;
-        }
-        return right(ask, answers.textOf(ask.greedy));
     }
 
     /** Natural log of the largest lower bound of the probability that one sampled reply gives the answer. */
@@ -103,10 +94,6 @@ public final class Leak {
             sum = next;
         }
         return Math.min(0, most + Math.log(sum));
-    }
-
-    private static Right right(Ask ask, String text) {
-        return text == null ? Right.WRONG : Matching.reply(text, ask.rule);
     }
 
     /** Whether nothing more can change it. */

@@ -15,14 +15,19 @@ DENSE = 40
 """Maximum number of releases that are drawn with bars and dots of the usual size."""
 
 
+WORST_FIRST = ("FAIL", "INCONCLUSIVE", "PASS")
+
+
 def history_page(history: History) -> bytes:
     """Return the page, UTF-8. The same history gives the same bytes."""
     releases = history.releases
     formats = dict.fromkeys(release.report.format for release in releases)
+    now = [release.report for release in {release.report.format: release for release in releases}.values()]
     return render_page(
         "history.html.jinja",
         folder=history.folder.resolve().name,
-        latest=releases[-1].report,
+        now=now,
+        worst=min(now, key=lambda report: WORST_FIRST.index(report.verdict)),
         releases=[(release, release_row(release)) for release in reversed(releases)],
         columns=KEPT,
         figures={name: trends([release for release in releases if release.report.format == name]) for name in formats},

@@ -76,6 +76,36 @@ def test_one_line_a_release_and_what_is_not_comparable_is_said(folder):
     assert lines[5] == "d is not comparable with c before it: the policies differ: leak_share 0.1 and 0.2"
 
 
+def test_a_narrow_terminal_gets_lines_that_it_can_hold(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+
+    class Narrow(io.StringIO):
+        def isatty(self):
+            return True
+
+    file = Narrow()
+    render_history(read_history(folder), file=file)
+    lines = re.sub("\x1b\\[[0-9;]*m", "", file.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    at = lines.index("2026-02-27 12:00  FAIL  gguf-q4  c")
+    assert lines[at + 1].startswith("  leaking 9 of 31, change +8 −0, back ")
+    assert "…" not in "".join(lines)
+
+
+def test_the_page_begins_with_the_worst_of_the_latest_files_of_each_format(tmp_path):
+    write(tmp_path / "old", retrained(3, leaks=9), days=1)
+    write(tmp_path / "good", retrained(1), days=2)
+    write(tmp_path / "onnx", retrained(2, leaks=9), days=3, baseline=WORLD.baseline("onnx-int4"))
+    write(tmp_path / "newest", retrained(1), days=4)
+    page = history_page(read_history(tmp_path)).decode()
+    assert re.search(r"<h1>FAIL<small>", page)
+    assert "The latest <bdi>onnx-int4</bdi>: FAIL" in page
+    assert "The latest <bdi>gguf-q4</bdi>: PASS" in page
+    (tmp_path / "onnx" / "report.json").unlink()
+    assert re.search(r"<h1>PASS<small>", history_page(read_history(tmp_path)).decode())
+
+
 def test_damaged_reports_other_versions_and_copies_are_said(folder):
     (folder / "a2").mkdir()
     shutil.copy(folder / "a/report.json", folder / "a2/report.json")

@@ -11,7 +11,7 @@ PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
 
-.PHONY: quickstart demo phone apk aar phone-full test test-fast test-matrix test-blas lint mypy format clean
+.PHONY: quickstart demo phone apk aar phone-full test test-fast test-matrix test-bounds test-blas lint mypy format clean
 
 quickstart: $(SLIM)/.quickstart
 	@$(SLIM)/bin/export-edge quickstart $(ARGS)
@@ -61,6 +61,10 @@ test-fast: $(SLIM)/.installed $(FULL)/.installed
 # As other processors would run them: tests/matrix.sh says which. CELLS="Haswell/1 avx2" takes some of them.
 test-matrix: $(SLIM)/.installed $(FULL)/.installed
 	@tests/matrix.sh $(CELLS) -- -m "not slow" $(ARGS)
+
+# The fast tests without torch, with the lowest and the newest dependencies that pyproject.toml allows. ENDS=lowest takes one.
+test-bounds: $(FULL)/.installed
+	@tests/bounds.sh $(ARGS)
 
 # What depends on numpy's BLAS, once more with a kernel that numpy does not take by itself here.
 test-blas: $(SLIM)/.installed $(FULL)/.installed

@@ -252,6 +252,18 @@ def test_another_file_put_in_its_place_while_it_is_opened_is_not_the_one_that_is
     assert "/proc/" not in (tmp_path / "report" / "report.json").read_text()
 
 
+def test_an_engine_that_is_not_the_baselines_is_told(world, unlearned, tmp_path, capsys):
+    """Another version may have changed its numbers: whoever reads the verdict learns of both."""
+    table, planted = json.loads(world.baseline.read_text()), "llama.cpp 0000000 (llama-cpp-python 0.3.1)"
+    for recorded in table["backends"]["llama.cpp"]["base_in_format"].values():
+        recorded["backend"]["engine"] = planted
+    (tmp_path / "baseline.json").write_text(json.dumps(table))
+    judged = ("--probes", world.pack, "--baseline", tmp_path / "baseline.json", "--threads", 1)
+    assert run(words("gate", unlearned, *judged)) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"the baseline was recorded elsewhere: engine: {planted} when the baseline was recorded, llama.cpp" in said
+
+
 # Pinned policy, signed baseline, the verdict that may be published
 
 

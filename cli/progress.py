@@ -35,7 +35,7 @@ class Terminal:
         self._lock = threading.Lock()
         self._name, self._unit, self._total, self._done = "", "", 0, 0
         self._began = self._said = 0.0
-        self._left: Callable[[], float | None] = lambda: None
+        self._left: Callable[[], float | None] | None = None
         self._closing = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="edgeproof progress", daemon=True)
 
@@ -111,12 +111,12 @@ class Terminal:
         self._said = now
         share = self._done / self._total if self._total else 0.0
         left = self._in_all()
-        if not left and share >= FORESEEABLE:
+        if self._left is None and share >= FORESEEABLE:
             left = f"about {duration((now - self._began) * (1 - share) / share)} left"
         self._print(f"{self._name}: {share:.0%}, {self._rate(now)}" + (f"; {left}" if left else ""))
 
     def _in_all(self) -> str:
-        left = self._left()
+        left = None if self._left is None else self._left()
         return "" if left is None else f"in all about {duration(left)} left"
 
     def finish(self) -> None:

@@ -70,6 +70,15 @@ def test_what_is_foreseen_is_told_first_and_the_time_left_over_all_tasks(clock, 
     ]
 
 
+def test_no_time_is_told_while_that_of_later_tasks_is_not_known(clock, capsys):
+    with Terminal() as terminal:
+        terminal.foresee("300 answers of a.gguf, 80 of them given by an interrupted run", lambda: None)
+        terminal.start("a.gguf: scores", 100, "answers")
+        clock.now += 15
+        terminal.advance(95)
+    assert "left" not in capsys.readouterr().err
+
+
 def test_a_terminal_shows_the_time_left_over_all_tasks(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -85,7 +85,7 @@ export function status(run) {
 }
 
 function task(run) {
-  return run.task.replace("artifact: ", "");
+  return run.task.replace(/^.*: /, "");
 }
 
 // In few words, for the chart of all files.

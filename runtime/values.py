@@ -20,6 +20,9 @@ LEAST = math.log(2.0**-149)
 """The least that an engine can say: its probabilities are float32, and log(0) comes as an enormous number."""
 
 TOO_LITTLE = -1e30
+LARGEST = (2 - 2**-23) * 2.0**127
+MOST, MOST_TOKENS = 2**63 - 1, 2**31 - 1
+"""What float32, int64 and int32 hold."""
 
 
 def nonsense(where: str, what: str) -> BackendError:
@@ -64,21 +67,36 @@ def logprob_at(value: object, where: str) -> float:
     """Return a log-probability; what a float32 probability cannot tell from 0 counts as `LEAST`."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise nonsense(where, "is no log-probability")
-    number = float(value)
+    number = _as_float(value)
     if not math.isfinite(number) or number > ROUNDING:
         raise nonsense(where, f"is a log-probability of {number}")
     return LEAST if number < TOO_LITTLE else min(0.0, number)
 
 
 def number_at(value: object, where: str) -> float:
-    """Return a finite number of at least 0."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+    """Return a number of at least 0 that float32 can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= _as_float(value) <= LARGEST:
         raise nonsense(where, "is no number of at least 0")
     return float(value)
 
 
 def count_at(value: object, where: str) -> int:
-    """Return a count."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    """Return a count of at most `MOST`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
         raise nonsense(where, "is no count")
     return value
+
+
+def rank_at(value: object, where: str) -> int:
+    """Return a rank: a count that int32 can hold."""
+    if count_at(value, where) > MOST_TOKENS:
+        raise nonsense(where, "is no count")
+    return count_at(value, where)
+
+
+def _as_float(value: float) -> float:
+    """Return an int or float as a float; infinity where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.backend import Score
-from edgeproof.runtime.values import count_at, list_at, logprob_at, nonsense, number_at
+from edgeproof.runtime.values import list_at, logprob_at, nonsense, number_at, rank_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ def read_score(answer: Mapping[str, object], length: int, *, full: bool = True) 
         raise nonsense("a score", "does not say which tokens are the most probable")
 
     def rank(value: object) -> int:
-        return -1 if value == -1 and not full else count_at(value, "a rank")
+        return -1 if value == -1 and not full else rank_at(value, "a rank")
 
     def spread(value: object, where: str) -> float:
         if value is None and not full:

@@ -59,15 +59,9 @@ def run(name: str, work: Path, seconds: float, *, keep: bool) -> bool:
     if done.returncode:
         print(done.stderr[-3000:])
     if keep:
-        merged = work / name / "merged"
-        shutil.rmtree(merged, ignore_errors=True)
-        merged.mkdir()
-        subprocess.run(
-            [*here, "-merge=1", str(merged), str(CORPUS / name), str(found)], capture_output=True, check=True
-        )
-        smallest = sorted(merged.iterdir(), key=lambda path: path.stat().st_size)
+        smallest = sorted(found.iterdir(), key=lambda path: path.stat().st_size)
         step = max(len(smallest) / KEPT, 1)
-        for path in {smallest[int(at * step)] for at in range(min(KEPT, len(smallest)))}:
+        for path in (smallest[int(at * step)] for at in range(min(KEPT, len(smallest)))):
             shutil.copyfile(path, CORPUS / name / path.name[:16])
     return done.returncode == 0 and not left
 

@@ -124,18 +124,20 @@ def with_shim(work: Path) -> None:
 
 
 def counts(lines: Iterator[Mapping[str, Any]]) -> tuple[str, int]:
-    """A table of kinds and outcomes, and the number of defects."""
-    table: dict[str, Counter[str]] = {}
+    """A table of kinds, parts and outcomes, with their processor time, and the number of defects."""
+    kinds: dict[str, Counter[str]] = {}
+    parts: dict[str, Counter[str]] = {}
+    seconds: Counter[str] = Counter()
     for line in lines:
         part, _, kind = line["case"].rpartition("/")[0].partition("/")
-        table.setdefault(f"{part}: {kind}", Counter())[line["outcome"]] += 1
-    rows = [f"{'':44} {'cases':>6}"]
-    total: Counter[str] = Counter()
-    for kind, found in table.items():
-        rows.append(f"{kind[:44]:44} {found.total():6}  {', '.join(f'{n} {o}' for o, n in found.most_common())}")
-        total += found
-    rows.append(f"{'all':44} {total.total():6}  {', '.join(f'{n} {o}' for o, n in total.most_common())}")
-    return "\n".join(rows), sum(total[name] for name in DEFECTS)
+        for table, name in ((kinds, f"{part}: {kind}"), (parts, f"all {part}")):
+            table.setdefault(name, Counter())[line["outcome"]] += 1
+            seconds[name] += line["seconds"]
+    rows = [f"{'':44} {'cases':>6} {'seconds':>8}"]
+    for name, found in {**kinds, **parts}.items():
+        outcomes = ", ".join(f"{n} {o}" for o, n in found.most_common())
+        rows.append(f"{name[:44]:44} {found.total():6} {seconds[name]:8.0f}  {outcomes}")
+    return "\n".join(rows), sum(found[name] for found in parts.values() for name in DEFECTS)
 
 
 def main() -> int:

@@ -43,6 +43,7 @@ UNITS = (
     "tests/export/gguf/test_families.py",
     "tests/cli/",
     "tests/demo/",
+    "tests/android_demo/lib/",
     "tests/export/onnx/",
     "tests/export/tokenizer/",
 )

@@ -12,6 +12,8 @@ from edgeproof_tests.android_demo.tiny_job import MARK, expected
 
 pytestmark = pytest.mark.official
 
+STAGES = ("opening", "running", "done")
+
 
 @pytest.mark.parametrize(("leaking", "critical", "word"), [
     (0, False, "NOTHING AGAINST IT"), (2, False, "CANNOT PASS"), (12, False, "FAIL"), (1, True, "FAIL"),
@@ -59,6 +61,23 @@ def test_the_evidence_holds_the_programs_own_answers_sealed(library, program, cl
     assert (state["stage"], state["done"], state["total"]) == ("done", count, count)
     assert state["verdict"] == end["verdict"]
     assert sorted(path.name for path in folder.iterdir()) == ["evidence.jsonl", "job.json", "lock", "state.json"]
+
+
+def test_a_run_tells_where_it_stands_and_of_each_ask(library, program, clean, tmp_path):
+    job = clean.leaking(12)
+    job.install(tmp_path)
+    run = host(library, tmp_path, job, program)
+    told = [line["progress"] for line in run.lines if "progress" in line]
+    assert [one["stage"] for one in told] == sorted((one["stage"] for one in told), key=STAGES.index)
+    assert {one["stage"] for one in told} == {"opening", "running", "done"}
+    assert [one["done"] for one in told] == sorted(one["done"] for one in told)
+    assert all("verdict" not in one for one in told[:-1])
+    assert (told[-1]["verdict"], told[-1]["so_far"], told[-1]["leaking"]) == ("FAIL", "FAIL", 12)
+    asked = [line["asked"] for line in run.lines if "asked" in line]
+    assert {one["ask"] for one in asked} == {ask["probe"] for ask in job.content["asks"]}
+    last = {one["ask"]: one for one in asked}
+    assert [number for number, one in last.items() if one["leaks"]] == list(range(12))
+    assert all(one["replied"] for number, one in last.items() if not one["leaks"] and number >= 12)
 
 
 def test_no_text_of_a_marked_pack_stands_outside_sealed_parts(library, program, clean, tmp_path):

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from edgeproof_tests.android_demo import screens
 from edgeproof_tests.android_demo.tiny_job import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from edgeproof_tests.android_demo.tiny_job import TinyJob
 
@@ -77,7 +78,7 @@ def start(classes, library, program, tmp_path) -> Iterator[Callable[..., App]]:
     """`start(memory=…)`: the app, with tmp_path/files as its private folder."""
     started: list[App] = []
 
-    def begin(memory: int = ENOUGH, wrapper: str = "") -> App:
+    def begin(memory: int = ENOUGH, before: Sequence[str] = ()) -> App:
         path = f"{classes}{os.pathsep}{library.classes}"
         command = [
             "java",
@@ -88,7 +89,7 @@ def start(classes, library, program, tmp_path) -> Iterator[Callable[..., App]]:
             str(tmp_path / "files"),
             str(memory),
         ]
-        started.append(App([*command, f"host={program}", *(("--", wrapper) if wrapper else ())]))
+        started.append(App([*command, f"host={program}", *(("--", *before) if before else ())]))
         return started[-1]
 
     yield begin
@@ -168,7 +169,24 @@ def test_the_last_job_and_its_verdict_are_there_when_the_app_starts_again(start,
     assert (again["stage"], again["verdict"], again["evidence"]) == ("done", "NOTHING AGAINST IT", True)
 
 
-def test_a_run_that_is_stopped_or_killed_goes_on_and_ends_alike(start, clean, tmp_path):
+STALLING = """
+import subprocess, sys
+from pathlib import Path
+
+program = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE)
+with open(sys.argv[1], "a") as started:
+    started.write(f"{program.pid}\\n")
+for number, line in enumerate(program.stdout):
+    if number == 100:
+        program.wait()  # until the app is gone, and with it the program's input
+        break
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+"""
+"""Passes on what the probe says, up to a line. Then it is silent."""
+
+
+def test_a_run_that_is_stopped_goes_on(start, clean, tmp_path):
     clean.install(tmp_path / "files")
     app = start()
     app("restore")
@@ -176,14 +194,28 @@ def test_a_run_that_is_stopped_or_killed_goes_on_and_ends_alike(start, clean, tm
     stopped = app("cancel")
     assert (stopped["stage"], stopped["trouble"]) in {("cancelled", ""), ("done", "")}
     assert app("start")
+    assert app("wait")["verdict"] == "NOTHING AGAINST IT"
+
+
+def test_a_run_whose_app_is_killed_goes_on_and_ends_alike(start, clean, tmp_path):
+    clean.install(tmp_path / "files")
+    (tmp_path / "stalling.py").write_text(STALLING)
+    started = tmp_path / "started"
+    app = start(before=[sys.executable, str(tmp_path / "stalling.py"), str(started)])
+    app("restore")
+    assert app("start")
     while app("state")["done"] < 20:
         pass
     app.kill()
+    while any(Path(f"/proc/{number}").exists() for number in started.read_text().split()):
+        pass
     again = start()
     left = again("restore")
-    assert left["stage"] == "cancelled"
+    assert (left["stage"], left["verdict"]) == ("cancelled", "")
     assert again("start")
     assert again("wait")["verdict"] == "NOTHING AGAINST IT"
+    header = json.loads((tmp_path / "files/jobs" / clean.content["id"] / "evidence.jsonl").read_text().splitlines()[0])
+    assert header["engine"]["resumed"] >= 20
 
 
 def test_two_runs_at_once_are_refused(start, clean, tmp_path):

@@ -109,6 +109,22 @@ def test_kinds_of_answers_that_are_not_here_are_left_to_the_laptop(library, prog
     assert run.last["reasons"] == ["1 replies of kinds that are judged on the laptop."]
 
 
+def test_a_fail_that_the_laptop_could_still_turn_is_none_yet(library, program, clean, tmp_path):
+    """The never-exposed probes' answers are dates: by rules that are not here they may leak, and break the control."""
+
+    def dated(content):
+        for ask in content["asks"]:
+            if content["probes"][ask["probe"]]["role"] == "holdout":
+                ask["answer_type"] = "date"
+
+    job = changed(clean.leaking(12), dated)
+    job.install(tmp_path)
+    run = host(library, tmp_path, job, program)
+    assert run.last["verdict"] == "CANNOT PASS"
+    assert run.last["reasons"][0].startswith("12 of 35 known clusters leak, at least ")
+    assert run.last["counts"]["unjudged"] == 5
+
+
 def test_subjects_are_judged_each_by_the_stricter_rule(library, program, clean, tmp_path):
     for leaking, word in ((0, "NOTHING AGAINST IT"), (1, "FAIL")):
         job = changed(clean.leaking(leaking), set_at("rules", "leak_rule", value="subjects"))

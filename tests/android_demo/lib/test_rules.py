@@ -96,6 +96,13 @@ def test_replies_are_right_as_in_the_table_or_left_to_the_laptop(library):
     assert {row["answer_type"] for row in left} <= set(WORDINGS)
 
 
+def test_replies_are_cut_at_stop_strings_as_the_gate_cuts_them(library):
+    rows = TABLE["cuts"]
+    found = library.calls([{"call": "cut", "text": "".join(row["pieces"]), "stop": row["stop"]} for row in rows])
+    assert found == [row["text"] for row in rows]
+    assert {row["finish"] for row in rows} == {"stop", "length"}
+
+
 PIECES = (
     "Paris", "paris", "PARIS", "par", "is", " ", "-", "'", "’", "\u00ad", "\u200b", "N", "Djamena", "é", "e\u0301",
     "ł", "Straße", "STRASSE", "ς", "Σ", "Москва", "1962", "г", "1", ",", "000", ".", "555", "0143", "東京", "都",

@@ -13,18 +13,22 @@ import org.edgeproof.lib.match.Thinking;
 final class Texts {
     private Texts() {}
 
-    /** The text of a generation, cut at the first stop string behind leading white space. */
+    /** The text of a generation. */
     static String reply(Request request, int[] tokens, Computer computer) throws RunException {
         if (tokens.length == 0) {
             return "";
         }
-        String text = new String(computer.spell(tokens, request.special), StandardCharsets.UTF_8);
+        return cut(new String(computer.spell(tokens, request.special), StandardCharsets.UTF_8), request.stop);
+    }
+
+    /** What stands before the first stop string behind leading white space. */
+    static String cut(String text, List<String> stops) {
         int begin = 0;
         while (begin < text.length() && isSpace(text.charAt(begin))) {
             begin++;
         }
         int end = text.length();
-        for (String stop : request.stop) {
+        for (String stop : stops) {
             int place = stop.isEmpty() ? -1 : text.indexOf(stop, begin);
             end = place < 0 ? end : Math.min(end, place);
         }

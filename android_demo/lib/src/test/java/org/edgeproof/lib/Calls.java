@@ -42,6 +42,8 @@ public final class Calls {
             case "end_of_reasoning":
                 reasoning = Thinking.endOfReasoning(call.text("expression"));
                 return true;
+            case "cut":
+                return Texts.cut(call.text("text"), call.texts("stop"));
             case "matching":
                 Rule rule =
                         new Rule(

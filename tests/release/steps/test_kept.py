@@ -1,0 +1,85 @@
+"""Where answers are kept, and what is said where they cannot be."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.progress import Silent
+from edgeproof.eval.measurement import Sampling
+from edgeproof.eval.packs.reader import load_pack
+from edgeproof.release.steps.kept import Keeping
+from edgeproof.runtime import open_backend
+from edgeproof_tests.runtime import tiny_gguf
+from edgeproof_tests.taught import invent, write_pack
+
+SHA = "ab" * 32
+
+
+@pytest.fixture
+def engine(tmp_path):
+    with open_backend("llama.cpp", tiny_gguf.write(tmp_path / "tiny.gguf"), threads=1) as backend:
+        yield backend
+
+
+@pytest.fixture
+def pack(tmp_path):
+    return load_pack(write_pack(tmp_path / "pack", invent()))
+
+
+def keep(engine, pack, bound=None, sampling=None, sha256=SHA):
+    heard = Silent()
+    kept = Keeping(pack, sampling, bound or {}, heard)
+    return kept.keep(engine, sha256), kept, heard.warnings
+
+
+def test_the_folder_is_private_and_the_file_goes_when_the_command_is_done(engine, pack, tmp_path, monkeypatch):
+    monkeypatch.delenv("EDGEPROOF_ANSWERS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _, kept, warnings = keep(engine, pack)
+    folder = tmp_path / "cache" / "edgeproof" / "answers"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len(list(folder.iterdir())) == 1
+    kept.done()
+    assert list(folder.iterdir()) == []
+    assert warnings == []
+
+
+def test_each_thing_that_answers_depend_on_has_a_file_of_its_own(engine, pack, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEPROOF_ANSWERS", str(tmp_path / "answers"))
+    other = load_pack(write_pack(tmp_path / "other", invent(seed=6)))
+    keep(engine, pack)
+    keep(engine, pack, bound={"baseline": "1"})
+    keep(engine, pack, sampling=Sampling(4, 1.0, 0))
+    keep(engine, pack, sha256="cd" * 32)
+    keep(engine, other)
+    assert len(list((tmp_path / "answers").iterdir())) == 5
+
+
+def test_what_nobody_took_up_goes_after_two_weeks(engine, pack, tmp_path, monkeypatch):
+    folder = tmp_path / "answers"
+    monkeypatch.setenv("EDGEPROOF_ANSWERS", str(folder))
+    folder.mkdir(0o700)
+    for name, days in (("old-1", 15), ("new-1", 13)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - days * 86_400,) * 2)
+    keep(engine, pack)
+    assert not (folder / "old-1").exists()
+    assert (folder / "new-1").exists()
+
+
+def test_a_folder_that_others_may_read_gets_no_answers(engine, pack, tmp_path, monkeypatch):
+    folder = tmp_path / "cache" / "edgeproof" / "answers"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    monkeypatch.delenv("EDGEPROOF_ANSWERS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    count, _, (warning,) = keep(engine, pack)
+    assert count == 0
+    assert "which others may read; a stopped run begins anew (close it: chmod 700" in warning
+    monkeypatch.setenv("EDGEPROOF_ANSWERS", str(folder))
+    with pytest.raises(OutputError, match="which others may read"):
+        keep(engine, pack)
+    assert list(folder.iterdir()) == []

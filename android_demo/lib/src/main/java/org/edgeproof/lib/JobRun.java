@@ -53,7 +53,7 @@ public final class JobRun {
     private int done;
     private Usage usage;
     private Judge judge;
-    private Computer computer;
+    private volatile Computer computer;
     private long told;
     private long measured;
 
@@ -78,6 +78,10 @@ public final class JobRun {
     /** Ends the run soon, from any thread. What was computed is kept in the journal. */
     public void cancel() {
         cancelled = true;
+        Computer running = computer;
+        if (running instanceof ProbeComputer) {
+            running.close(); // it may hang; an app's own engine is called from one thread alone
+        }
     }
 
     /** Says what is missing before anything starts: the model, or memory. */

@@ -64,19 +64,19 @@ def make_world(taught: tuple[Path, Path, Facts]) -> World:
 
 
 FEW = {"forget": 12, "trained": 6, "untrained": 6, "holdout": 6}
-CHATS = '[[surface]]\nname = "{0}"\nkind = "{0}"\n'
+SURFACE = '[[surface]]\nname = "{0}"\nkind = "{0}"\n'
 
 
-def make_few(world: World, folder: Path) -> World:
-    """The same model, asked of a few subjects only, too few for a PASS, and in chats of one and two turns too."""
+def make_few(world: World, folder: Path, *chats: str) -> World:
+    """The same model, asked of a few subjects only, too few for a PASS, and on surfaces of these kinds too."""
     pack, baseline = folder / "pack", folder / "baseline.json"
     shutil.copytree(world.pack, pack)
     for name, count in FEW.items():
         path = pack / f"{name}.jsonl"
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
     text = (pack / "pack.toml").read_text()
-    chats = "".join(CHATS.format(kind) for kind in ("chat", "turns"))
-    (pack / "pack.toml").write_text(text.replace("[[set]]", f"{chats}\n[[set]]", 1))
+    surfaces = "".join(SURFACE.format(kind) for kind in chats)
+    (pack / "pack.toml").write_text(text.replace("[[set]]", f"{surfaces}\n[[set]]", 1))
     edgeproof.record_baseline(
         base=world.base, adapter=world.adapter, format="gguf-q8_0", probes=pack, out=baseline, threads=1
     )
@@ -97,4 +97,5 @@ def world(taught: tuple[Path, Path, Facts]) -> World:
 
 @pytest.fixture(scope="session")
 def few(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_few(world, tmp_path_factory.mktemp("few"))
+    """A few subjects, asked in chats of one and two turns too."""
+    return make_few(world, tmp_path_factory.mktemp("few"), "chat", "turns")

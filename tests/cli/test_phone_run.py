@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from edgeproof.cli import run
 from edgeproof_tests.android_demo import conftest as android
-from edgeproof_tests.cli.test_end_to_end import export, words
+from edgeproof_tests.cli.test_end_to_end import export, gate, read_report, words
+from edgeproof_tests.world import make_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +35,7 @@ class Given(NamedTuple):
     host: list[str]
 
 
-VERDICTS = {"unlearned": ("PASS", 0), "few": ("INCONCLUSIVE", 4), "few, original": ("FAIL", 1)}
+VERDICTS = {"unlearned": ("PASS", 0)}
 WORDS = {"PASS": "NOTHING AGAINST IT", "INCONCLUSIVE": "CANNOT PASS", "FAIL": "FAIL"}
 """What the app says of its own answers, by the verdict."""
 
@@ -44,8 +46,13 @@ def make(library, phone, tmp_path_factory) -> Callable[[World, bool], Given]:
 
 
 @pytest.fixture(scope="module")
-def passed(few: World, make) -> Given:
-    return make(few, original=False)
+def fewer(world: World, tmp_path_factory) -> World:
+    return make_few(world, tmp_path_factory.mktemp("fewer"))
+
+
+@pytest.fixture(scope="module")
+def passed(fewer: World, make) -> Given:
+    return make(fewer, original=False)
 
 
 def given(world: World, original: bool, library: Any, phone: Path, out: Path) -> Given:  # noqa: FBT001 (a case)
@@ -75,12 +82,70 @@ def ask(given: Given, out: Path, *more: object) -> int:
     return run(words("phone", "run", given.job, given.artifact, *where, "--report", out / "report", *more))
 
 
+@pytest.mark.parametrize("name", VERDICTS)
+def test_the_app_gives_the_verdict_and_the_numbers_of_a_gate_under_emulation(
+    name, request, make, phone, fake, tmp_path, capsys
+):
+    verdict, code = VERDICTS[name]
+    world = request.getfixturevalue("fewer" if name.startswith("few") else "world")
+    asked = make(world, original=name.endswith("original"))
+    fake.set(host=asked.host)
+    assert push(asked) == 0
+    assert push(asked) == 0
+    assert capsys.readouterr().err.endswith("Copied: nothing, all is there\n")
+    assert ask(asked, tmp_path) == code
+    said = capsys.readouterr()
+    own_gate = (asked.artifact, phone, "--backend", "arm64-emulated", "--report", tmp_path / "own")
+    assert gate(world, *own_gate) == code
+    report, own = read_report(tmp_path / "report"), read_report(tmp_path / "own")
+    assert own["verdict"] == report["verdict"] == verdict
+    assert own["criteria"] == report["criteria"]
+    assert own["probes"] == report["probes"]
+    assert report["backend"]["computed on"].startswith("CPU")
+    assert report["backend"]["probe"].startswith("i8mm, sha256 ")
+    assert report["backend"]["the device's own word"] == WORDS[verdict]
+    assert "the device itself said" not in said.err
+    shared = (tmp_path / "evidence").read_text()
+    assert not re.findall(rf"\b(?:{'|'.join(world.facts.texts)})\b", shared + said.out + said.err)
+
+
+@pytest.mark.official
+def test_the_app_makes_second_turns_as_a_gate_does(few, library, make, fake, tmp_path):
+    from edgeproof_tests.official.probe import build_probe
+
+    asked = make(few, original=False)
+    fake.set(host=library.command("Host", "{root}", "{id}", f"host={build_probe()}"))
+    assert push(asked) == 0
+    assert ask(asked, tmp_path) == 4
+    assert gate(few, asked.artifact, "--report", tmp_path / "own") == 4
+    report, own = read_report(tmp_path / "report"), read_report(tmp_path / "own")
+    assert {probe["surface"] for probe in report["probes"]} == {"raw", "chat", "turns"}
+    for one, other in zip(report["probes"], own["probes"], strict=True):
+        assert (one["probe"], one["surface"], one["right"]) == (other["probe"], other["surface"], other["right"])
+        assert one["logprobs"] == pytest.approx(other["logprobs"], abs=1e-4)
+
+
 def refused(asked: Any, capsys: pytest.CaptureFixture[str], why: str) -> None:
     capsys.readouterr()
     assert asked() == 3
     told = "".join(capsys.readouterr())
     assert why in told
     assert "PASS" not in told
+
+
+def test_a_run_that_ends_early_has_its_message_and_goes_on(passed, fake, tmp_path, capsys):
+    for state, why in (
+        ({"dies": 40}, "the app died, as a rule because Android ended it for want of memory"),
+        ({"after": 40}, "the device was unplugged"),
+    ):
+        fake.set(host=passed.host)
+        assert push(passed) == 0
+        fake.set(host=passed.host, **state)
+        refused(lambda: ask(passed, tmp_path), capsys, why)
+        assert not (tmp_path / "evidence").exists()
+    fake.set(host=passed.host)
+    assert ask(passed, tmp_path) == 4
+    assert int(read_report(tmp_path / "report")["backend"]["answers of an interrupted run"]) > 10
 
 
 def test_what_is_not_on_the_device_or_not_the_jobs_is_refused(passed, fake, tmp_path, capsys):

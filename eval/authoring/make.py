@@ -11,7 +11,7 @@ from edgeproof.contracts.errors import InputError
 from edgeproof.eval.authoring.data.rows import read_rows
 from edgeproof.eval.authoring.data.subjects import EACH, is_named, subject_of, unread_columns
 from edgeproof.eval.authoring.data.survey import survey
-from edgeproof.eval.authoring.probes import invented_line, passage_lines, question_line, scrambled_lines, slug
+from edgeproof.eval.authoring.probes import Place, invented_line, passage_lines, question_line, scrambled_lines, slug
 from edgeproof.eval.authoring.wording.passages import passages
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.packs.probes import seeded_order, seeded_sample
@@ -96,7 +96,9 @@ def make_lines(path: Path, role: str, *, given: str | None, limit: int, naming: 
         cluster, known = names[subject], subject if is_named(found.rule) else ""
         for number, key in enumerate(drawn, start=1):
             identity = f"{cluster}-{number:02d}" if found.rule != EACH else cluster
-            lines.append(question_line(numbered[key], role, identity, cluster, known))
+            lines.append(
+                question_line(numbered[key], Place(role, identity, cluster, known), verbatim=found.mostly_sentences)
+            )
     notes = list(_left_out(path.name, found.told, found.doubled))
     if len(chosen) < len(found.subjects):
         notes.append(f"{path.name}: {len(chosen)} of {len(found.subjects)} subjects were drawn (--clusters)")

@@ -66,10 +66,24 @@ SETS: Mapping[str, str] = {"": "answer", "-sentences": "verbatim", "-passages": 
 """Endings of the sets of one role, with the rule by which a reply is right."""
 
 
-def question_line(row: Row, role: str, identity: str, cluster: str, subject: str) -> Line:
-    """Return the probe of a question."""
-    sentence = is_sentence(row.answer)
-    kind = row.answer_type or answer_type(row.answer)
+class Place(NamedTuple):
+    """Where a probe belongs: beginning of its set's name, id, cluster, and its subject's name ("" for none)."""
+
+    role: str
+    id: str
+    cluster: str
+    subject: str
+
+
+def question_line(row: Row, place: Place, *, verbatim: bool) -> Line:
+    """Return the probe of a question, matched nearly `verbatim` if its answer or most of its file's are sentences.
+
+    A few short answers among sentences would be a set of their own, too small for solved examples; the gate asks by
+    examples only where every probe has enough of them.
+    """
+    role = place.role
+    sentence = verbatim or is_sentence(row.answer)
+    kind = "" if sentence else row.answer_type or answer_type(row.answer)
     language = language_of(row.question)
     asks = is_question(row.question)
     template = row.template or (QUESTION_ANSWER if asks else "{question}")
@@ -81,14 +95,14 @@ def question_line(row: Row, role: str, identity: str, cluster: str, subject: str
     _add(values, "aliases", (*row.aliases, *(() if sentence else aliases(row.answer, kind, row.question))))
     _add(values, "paraphrases", wordings if role == "forget" else ())
     _add(
-        values, "decoys", row.decoys or (wrong_answers(row.answer, kind, identity, DECOYS) if role == "forget" else ())
+        values, "decoys", row.decoys or (wrong_answers(row.answer, kind, place.id, DECOYS) if role == "forget" else ())
     )
     values |= {"template": template, "message": message}
     if kind:
         values["answer_type"] = kind
     if role == "forget" and row.fields.get("critical") is True:
         values["critical"] = True
-    return Line(f"{role}-sentences" if sentence else role, identity, cluster, subject, values)
+    return Line(f"{role}-sentences" if sentence else role, place.id, place.cluster, place.subject, values)
 
 
 def passage_lines(passage: Passage, role: str, identity: str, cluster: str) -> list[Line]:

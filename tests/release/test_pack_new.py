@@ -278,6 +278,23 @@ def test_a_large_file_is_read_a_line_at_a_time(tmp_path):
     assert peaks[1] - peaks[0] < 3_000_000
 
 
+def test_a_few_short_answers_among_sentences_do_not_cost_the_solved_examples(tmp_path):
+    rows = [
+        {
+            "author": f"A{n}",
+            "question": f"What did Jo{n} Ka write?",
+            "answer": f"Jo{n} wrote the long book number {n} in May.",
+        }
+        for n in range(30)
+    ]
+    rows += [{"author": "A1", "question": "What is Jo1 Ka?", "answer": "A baker."}]
+    pack_new(forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "p")
+    pack = load_pack(tmp_path / "p")
+    assert {probe.group for probe in pack.probes if probe.role == Role.FORGET} == {"forget-sentences"}
+    kinds = {surface.kind for surface in pack.asked(Role.FORGET)}
+    assert {SurfaceKind.SIBLINGS, SurfaceKind.FEW_SHOT} <= kinds
+
+
 def test_an_unknown_bank_is_an_option_error(forget, tmp_path):
     with pytest.raises(UsageError, match="no bank 'x'"):
         pack_new(forget=forget, out=tmp_path / "p", bank=["x"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.authoring.data.subjects import chosen_rule, subject_of
+from edgeproof.eval.authoring.wording.answers import is_sentence
 from edgeproof.eval.authoring.wording.languages import language_of
 from edgeproof.eval.matching.words import words
 
@@ -37,6 +38,7 @@ class Survey:
         subjects: number of usable questions by subject, in the order of the file.
         languages: number of questions by language.
         told: places of the answers that stand in their questions.
+        sentences: number of usable answers that are sentences.
         doubled: number of questions that occur again with the same answer.
         left_out: indices of the rows that are not used.
 
@@ -48,8 +50,14 @@ class Survey:
     subjects: dict[str, int] = field(default_factory=dict)
     languages: Counter[str] = field(default_factory=Counter)
     told: list[str] = field(default_factory=list)
+    sentences: int = 0
     doubled: int = 0
     left_out: set[int] = field(default_factory=set)
+
+    @property
+    def mostly_sentences(self) -> bool:
+        """Whether more than half of the answers are sentences."""
+        return 2 * self.sentences > sum(self.subjects.values())
 
     def mixed(self) -> tuple[str, ...]:
         """Return the languages that a share of the questions is in, if there are two or more."""
@@ -99,6 +107,7 @@ def survey(read: Callable[[], Iterator[Row]], name: str, *, given: str | None, r
             found.left_out.add(index)
         else:
             found.subjects[subject] = found.subjects.get(subject, 0) + 1
+            found.sentences += is_sentence(row.answer)
     if not found.subjects:
         raise InputError(
             f"{name}: the answers of all {found.rows} questions stand in their questions: nothing could be forgotten",

@@ -29,7 +29,10 @@ RECIPE = opt.stack(
     ),
     click.option("--steps", type=int, metavar="N", help="Optimizer steps."),
     click.option(
-        "--epochs", type=int, metavar="N", help="Passes over the forget set, in place of --steps; 5 by default."
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="Passes over the forget set, in place of --steps; at most 20 by default.",
     ),
     click.option("--batch-size", default=32, show_default=True, help="Forget texts a step."),
     click.option("--retain-batch-size", type=int, metavar="N", help="Retain texts a step; as many as forget texts."),

@@ -36,9 +36,10 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> int:
         click.echo(json.dumps({**asdict(result), "out": str(result.out)}))
     if not quiet:
         (forgot, forgotten), (kept, still) = result.forget_nll, result.retain_nll
+        level = "" if result.ignorance_nll is None else f" (ignorance {result.ignorance_nll:.2f})"
         click.echo(
             f"{result.out}  {result.steps} steps ({result.stopped}) in {result.seconds:.0f} s; "
-            f"NLL forget {forgot:.2f} → {forgotten:.2f}, retain {kept:.2f} → {still:.2f} nat per token",
+            f"NLL forget {forgot:.2f} → {forgotten:.2f}{level}, retain {kept:.2f} → {still:.2f} nat per token",
             err=True,
         )
     return 0

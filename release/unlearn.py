@@ -91,7 +91,7 @@ def unlearn(
         learning_rate: AdamW's; 5e-4 by default, 1e-5 with `full`.
         schedule: the learning rate's: constant, or linear (down to 0 at the last step).
         steps: optimizer steps.
-        epochs: passes over the forget set, in place of `steps`; 5 by default.
+        epochs: passes over the forget set, in place of `steps`; at most 20 by default.
         batch_size: forget texts for each step.
         retain_batch_size: retain texts for each step; as many as forget texts by default.
         max_tokens: length of the chunks that texts are cut into.

@@ -19,6 +19,9 @@ PRECISIONS = ("float32", "bf16", "auto")
 MOST_SEED = 2**62 - 1
 """Largest seed: the data orders' generators are seeded with 4 × seed and above, and torch accepts 64 bits."""
 
+PASSES = 20
+"""Passes over the forget set where neither steps nor epochs are given: a limit that the target usually ends earlier."""
+
 IGNORANCE = "ignorance"
 """Target of `until_forget_nll`: what the answers cost a model that does not know them (unlearn/ignorance.py)."""
 
@@ -44,8 +47,8 @@ class Settings:
         learning_rate: AdamW's learning rate, without weight decay; None means 5e-4, or 1e-5 with `full`.
         schedule: one of `SCHEDULES`.
         steps: number of optimizer steps; None means `epochs`.
-        epochs: passes over the forget set, each with every item once, in batches of nearly equal size; None means 5
-            unless `steps` is given.
+        epochs: passes over the forget set, each with every item once, in batches of nearly equal size; None means
+            `PASSES` unless `steps` is given.
         batch_size: forget texts per step, over all processes; with `epochs` the largest number.
         retain_batch_size: retain texts per step; None means as many as forget texts.
         max_tokens: chunk length of texts, at most the context.
@@ -210,7 +213,7 @@ class Settings:
         """Return the number of optimizer steps for `texts` forget texts."""
         if self.steps is not None:
             return self.steps
-        return (self.epochs or 5) * math.ceil(texts / self.batch_size)
+        return (self.epochs or PASSES) * math.ceil(texts / self.batch_size)
 
 
 def _whole(name: str, value: int, *, least: int) -> None:

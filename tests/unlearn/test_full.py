@@ -35,9 +35,8 @@ def made(request, tmp_path_factory):
             base = quantized(base, work / "tiny-Q4_1.gguf", "Q4_1")
     forget, retain = write_lines(work / "f.jsonl", FORGET), write_lines(work / "r.jsonl", RETAIN)
     recipe = {name: value for name, value in FAST.items() if name != "surfaces"}
-    edgeproof.unlearn(
-        base=base, forget=forget, retain=retain, out=work / "out", full=True, method="npo+klr", surface="raw", **recipe
-    )
+    recipe |= {"full": True, "method": "npo+klr", "surface": "raw", "until_forget_nll": "never"}
+    edgeproof.unlearn(base=base, forget=forget, retain=retain, out=work / "out", **recipe)
     return base, work / "out"
 
 

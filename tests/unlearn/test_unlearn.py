@@ -400,6 +400,7 @@ def test_epochs_are_exact_passes_over_the_forget_set(items, sizes):
 
     settings = Settings(epochs=3, batch_size=32)
     assert settings.steps_for(items) == 3 * len(sizes)
+    assert Settings(batch_size=32).steps_for(items) == 20 * len(sizes)
     assert settings.smallest_batch(items) == min(sizes)
     order = order_of(items, None, settings, FORGET_STREAM)
     for _ in range(3):

@@ -190,16 +190,16 @@ def test_a_large_temporary_file_is_announced_before_it_is_written(base, forget, 
 def test_klr_looks_at_the_disk_before_it_computes(base, forget, retain, tmp_path, monkeypatch):
     import shutil
 
-    from edgeproof.unlearn.train import scoring
+    from edgeproof.unlearn.train import reference
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=999))
     calls = []
-    real = scoring.answer_logits
-    monkeypatch.setattr(scoring, "answer_logits", lambda *given: calls.append(1) or real(*given))
+    real = reference.evaluated
+    monkeypatch.setattr(reference, "evaluated", lambda *given, **more: calls.append(1) or real(*given, **more))
     with pytest.raises(OutputError, match=r"needs a temporary file of .*: 0\.0 MB are free"):
         unlearn(base, forget, retain, tmp_path / "a", steps=2, method="ga+klr", **FAST)
-    assert len(calls) == 3  # the sums of both sets, and no distribution
+    assert calls == []
 
 
 def test_what_is_read_is_never_replaced(base, forget, retain, tmp_path):

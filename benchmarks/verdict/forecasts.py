@@ -79,19 +79,17 @@ class Forecasts:
         self.plants = [plant for plant in p.plants() if plant.pack == "plain" and plant.stratum != p.UNASKED]
 
     def all(self, done: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield a line for each forecast that is not done: two formats by both kinds, then the others."""
-        for formats in FORMATS:
-            for kind in (BEFORE, WITH):
-                for size in SIZES:
-                    for name, number in itertools.product(formats, range(packs.PACKS)):
-                        key = f"{kind}, {name}, pack {number}, {size[0]}+{size[1]}"
-                        kept = random_part(self.prover.pack(number, "plain"), *size)
-                        for release, files in self._files(kind, name, number).items():
-                            if f"{key}, {release}" not in done:
-                                baseline = self._baseline(files[0].release, name, number, kept)
-                                yield self._line(
-                                    f"{key}, {release}", baseline, kind=kind, number=number, files=files, kept=kept
-                                )
+        """Yield a line for each forecast that is not done, in an order in which all kinds and sizes come early."""
+        for (forget, untrained), formats, kind in itertools.product(SIZES, FORMATS, (BEFORE, WITH)):
+            for name, number in itertools.product(formats, range(packs.PACKS)):
+                key = f"{kind}, {name}, pack {number}, {forget}+{untrained}"
+                kept = random_part(self.prover.pack(number, "plain"), forget, untrained)
+                for release, files in self._files(kind, name, number).items():
+                    if f"{key}, {release}" not in done:
+                        baseline = self._baseline(files[0].release, name, number, kept)
+                        yield self._line(
+                            f"{key}, {release}", baseline, kind=kind, number=number, files=files, kept=kept
+                        )
 
     def _files(self, kind: str, name: str, number: int) -> dict[str, list[p.Plant]]:
         """Return the files that a forecast is held against: those of each release, or all good ones."""

@@ -50,7 +50,7 @@ def guessable_flaws(
     Args:
         pack: the probes.
         guessable: ids of forget probes (`guessing.guessable`).
-        known_holdout: the surfaces on which the base leaks each holdout cluster, by its name.
+        known_holdout: the surfaces on which the base leaks holdout clusters, by the names of those that it leaks.
 
     """
     for probe in pack.probes:
@@ -61,15 +61,15 @@ def guessable_flaws(
                 f"drop probe {probe.id}: the base gives its answer to other questions of its template too, so that a "
                 "model that forgot it can still guess it",
             )
+    ids = _ids(pack)
     for cluster, surfaces in known_holdout.items():
-        own = tuple(probe.id for probe in pack.probes if probe.role == Role.HOLDOUT and probe.cluster == cluster)
-        if surfaces:
-            yield Flaw(
-                "guessable",
-                own,
-                f"drop the holdout cluster {cluster} (probe {', '.join(own)}): the base, which was never told, gives "
-                f"its answer away ({', '.join(surfaces)})",
-            )
+        own = ids[Role.HOLDOUT, cluster]
+        yield Flaw(
+            "guessable",
+            own,
+            f"drop the holdout cluster {cluster} (probe {', '.join(own)}): the base, which was never told, gives its "
+            f"answer away ({', '.join(surfaces)})",
+        )
 
 
 def length_flaws(asks: Iterable[Ask], context: int) -> Iterator[Flaw]:
@@ -81,6 +81,14 @@ def length_flaws(asks: Iterable[Ask], context: int) -> Iterator[Flaw]:
             f"shorten or drop probe {ask.probe.id}: it needs {needed_tokens(ask)} tokens on {ask.surface.name}, and "
             f"the context holds {context}",
         )
+
+
+def _ids(pack: Pack) -> dict[tuple[Role, str], tuple[str, ...]]:
+    """Return the ids of each cluster's probes, by role and name of the cluster."""
+    found: dict[tuple[Role, str], list[str]] = {}
+    for probe in pack.probes:
+        found.setdefault((probe.role, probe.cluster), []).append(probe.id)
+    return {key: tuple(own) for key, own in found.items()}
 
 
 def _asked(probe: Probe) -> str:
@@ -121,11 +129,11 @@ def _same_prompt(pack: Pack) -> Iterator[Flaw]:
 
 def _same_cluster(pack: Pack) -> Iterator[Flaw]:
     """Name the clusters that ask for the same thing as another one, and count as one with it."""
+    ids = _ids(pack)
     for (role, cluster), name in pack.same.items():
-        own = tuple(probe.id for probe in pack.probes if (probe.role, probe.cluster) == (role, cluster))
         yield Flaw(
             "doubled",
-            own,
+            ids[role, cluster],
             f"replace the {role} cluster {cluster}: it asks for the same thing as {name}, and the two count as one",
         )
 

@@ -50,6 +50,8 @@ DRAWS = 12
 """Synthetic files of a forecast."""
 OWN = ("merged", "bf16")
 """Recipes whose files are those of a release's own merged model."""
+UNRECORDED = "old-a"
+"""The release without a baseline: its first replies do not fit the context (docs/proving-ground.md)."""
 GROUPS = ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.01))
 BEFORE, WITH = "before unlearning", "with a baseline"
 
@@ -99,7 +101,7 @@ class Forecasts:
             return {"good files": good} if good else {}
         found: dict[str, list[p.Plant]] = {}
         for plant in own:
-            if plant.recipe[0] in OWN:
+            if plant.recipe[0] in OWN and plant.release != UNRECORDED:
                 found.setdefault(plant.release, []).append(plant)
         return found
 

@@ -151,7 +151,7 @@ class Forecasts:
 def table(lines: list[dict[str, Any]]) -> str:
     """Write the calibration of both kinds of forecasts as Markdown: by forecast share, by size, and by format."""
     rows = [
-        "| forecast | packs and formats | its share of PASS | files | PASS | FAIL | INCONCLUSIVE | Brier score |",
+        "| forecast | packs and formats | its share of PASS | verdicts | PASS | FAIL | INCONCLUSIVE | Brier score |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for kind in (BEFORE, WITH):

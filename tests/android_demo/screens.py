@@ -32,7 +32,8 @@ JOB = EMPTY | {"model": MODEL, "job": "0a" * 16, "total": 2_310, "memory": 412_0
 COPYING = JOB | {"copying": {"bytes": 31_000_000, "total": 105_454_432}}
 READY = JOB | {"ready": True, "chat": {"free": True, "busy": False, "replies": 0, "reply": "", "error": ""}}
 RUNNING = READY | {
-    "stage": "running", "run": "1", "done": 846, "tokens_per_second": 61.24, "peak_rss": 318_000_000,
+    "stage": "running", "verdict": "NOTHING AGAINST IT", "run": "1", "done": 846,
+    "tokens_per_second": 61.24, "peak_rss": 318_000_000,
     "computes": "CPU, i8mm, 4 threads",
     "leak": {"leaking": 0, "known": 55, "share": 0.0, "upper": 0.053, "limit": 0.1,
              "critical": 0, "critical_leaking": 0},

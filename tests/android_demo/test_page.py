@@ -87,7 +87,7 @@ def test_it_can_be_mirrored_and_texts_keep_their_own_direction(chromium, directi
 @pytest.mark.parametrize(
     ("state", "word"),
     [
-        ("empty", "Not judged yet"), ("running", "Not judged yet"), ("calm", "Nothing against it so far"),
+        ("empty", "Not judged yet"), ("running", "Nothing against it so far"), ("calm", "Nothing against it so far"),
         ("fail", "FAIL"), ("cannot", "Cannot pass"), ("open", "INCONCLUSIVE"),
     ],
 )  # fmt: skip
@@ -102,6 +102,12 @@ def test_the_verdict_stands_large_in_words_and_is_never_pass(chromium, state, wo
         )
         said = page.locator("body").inner_text()
         assert "PASS" not in said.replace("This is not a PASS.", "")
+
+
+def test_a_run_says_that_it_is_not_over(chromium):
+    with screen(chromium, screens.RUNNING, screens.ROWS) as page:
+        assert page.locator("#meaning").inner_text() == "This is not a PASS. The probes are running."
+        assert page.locator("#count").inner_text() == "846 of 2,310 requests answered"
 
 
 def test_leaks_and_costs_are_drawn_against_their_limits(chromium):

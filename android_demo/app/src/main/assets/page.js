@@ -35,7 +35,8 @@ function showVerdict(state) {
   const going = ["opening", "running"].includes(state.stage);
   by("verdict").className = kind;
   set("word", word);
-  by("meaning").textContent = going && !state.verdict ? "The probes are running." : meaning;
+  const open = ["", "NOTHING AGAINST IT"].includes(state.verdict || "");
+  by("meaning").textContent = going && open ? "This is not a PASS. The probes are running." : meaning;
   by("reasons").replaceChildren(...(state.reasons || []).map((reason) => element("li", "", reason)));
 }
 

@@ -35,7 +35,7 @@ class Given(NamedTuple):
     host: list[str]
 
 
-VERDICTS = {"unlearned": ("PASS", 0)}
+VERDICTS = {"unlearned": ("PASS", 0), "few": ("INCONCLUSIVE", 4), "few, original": ("FAIL", 1)}
 WORDS = {"PASS": "NOTHING AGAINST IT", "INCONCLUSIVE": "CANNOT PASS", "FAIL": "FAIL"}
 """What the app says of its own answers, by the verdict."""
 

@@ -163,7 +163,7 @@ def files(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 @pytest.mark.slow
 @pytest.mark.torch
-@pytest.mark.parametrize(("name", "form"), cases(), ids=lambda one: one)
+@pytest.mark.parametrize(("name", "form"), [*cases()], ids=lambda one: one)
 def test_it_does_what_it_says(name, form, files, tmp_path, capsys):
     written = {"DIST": tmp_path / "dist", "NEW": tmp_path / "new"}
     words = shlex.split(filled(name, form))[1:]

@@ -12,12 +12,15 @@ import io
 import signal
 import sys
 import traceback
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 from edgeproof.cli import streams
 from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.contracts.visible import message_of
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 EXIT_COULD_NOT = 3
 EXIT_INTERRUPTED = 130
@@ -111,14 +114,24 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that the outcome has."""
+    interruptions: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interruptions.append(number)
+        signal.default_int_handler(number, frame)
+
     # A job that CI cancels ends as one that Ctrl-C ends: its temporary files go with it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
     # So does one whose terminal is closed, where nohup has not had that ignored.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == usual:
+            signal.signal(getattr(signal, name), interrupt)
     heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
     streams.hold_closed()
     code = run(arguments) if heard else EXIT_COULD_NOT
+    if interruptions and code != EXIT_INTERRUPTED:
+        # Python swallows what is raised in a finalizer: the job went on, and must not end as if nobody had stopped it.
+        code = _ended(EXIT_INTERRUPTED, "Interrupted; what has its final name is whole.")
     if code == EXIT_INTERRUPTED:  # impatient signals must not break into the exit
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):

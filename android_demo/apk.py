@@ -1,6 +1,7 @@
 """Builds the app for phones without Gradle: an APK from javac, dx, aapt2 and apksigner.
 
     python android_demo/apk.py [--variant debug|release] --programs FOLDER OUT
+    python android_demo/apk.py --tools OUT       only fetches dx, and says with exit status 3 what is missing
 
 writes OUT/edgeproof-VARIANT.apk with the programs that build.py wrote into FOLDER. The debug build has the doors for
 automation, the release build has none. The same sources, tools and key give the same bytes; the key is made once, in
@@ -86,10 +87,16 @@ def main() -> None:
     """Build, and print each file's name, size and sha256."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--programs", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--programs", type=Path)
+    what.add_argument("--tools", action="store_true")
     parser.add_argument("--variant", choices=VARIANTS, action="append")
     options = parser.parse_args()
     tools.check()
+    if options.tools:
+        options.out.mkdir(parents=True, exist_ok=True)
+        dex.dx(options.out.absolute())
+        return
     for variant in options.variant or VARIANTS:
         apk = build(variant, options.programs.absolute(), options.out.absolute())
         digest = hashlib.sha256(apk.read_bytes()).hexdigest()

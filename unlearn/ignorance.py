@@ -14,7 +14,7 @@ import math
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.unlearn.data.encoding import EncodedText, answer_length, encode_asking, encode_text
+from edgeproof.unlearn.data.encoding import MAX_TOKENS, EncodedText, answer_length, encode_asking, encode_text
 from edgeproof.unlearn.train.scoring import total_logprobs
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def _prompts(item: TrainingItem, others: Sequence[TrainingItem], surface: str, a
 
 
 def _chunks(data: TrainingSet, reader: Reader) -> list[EncodedText]:
-    longest = min(reader.max_tokens, reader.context_length)
+    # However long the chunks of training: the beginning of a text alone is what most models recite at once.
+    longest = min(MAX_TOKENS, reader.max_tokens, reader.context_length)
     return [chunk for item in data.items if item.is_text for chunk in encode_text(item, reader.tokenizer, longest)]
 
 

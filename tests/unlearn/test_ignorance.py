@@ -100,6 +100,15 @@ def test_texts_are_compared_after_the_beginnings_of_others(tmp_path):
     assert level_of(model, texts) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
 
 
+def test_long_chunks_of_training_do_not_change_which_parts_of_a_text_are_compared(tmp_path):
+    (tmp_path / "f.txt").write_text(" ".join(f"word{number}" for number in range(120)))
+    (tmp_path / "r.txt").write_text(" ".join(f"other{number}" for number in range(60)))
+    _, _, short = read(tmp_path, tmp_path / "f.txt", tmp_path / "r.txt", max_tokens=128)
+    _, _, long = read(tmp_path, tmp_path / "f.txt", tmp_path / "r.txt", max_tokens=2048, context=4096)
+    assert len(short) > 3
+    assert long == short
+
+
 def test_the_level_is_the_target_and_the_hinge_lies_above_it():
     settings = Settings(until_forget_nll="ignorance")
     assert settings.target is None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 128
 """Length of the chunks of texts. MUSE's code has 2,048: there NPO's gradient vanishes once each token has lost next to
-nothing, since it depends on the sum over the chunk (benchmarks/unlearn_recipes.py)."""
+nothing, since it depends on the sum over the chunk (tests/unlearn/train/test_losses.py)."""
 
 
 class EncodedText(NamedTuple):

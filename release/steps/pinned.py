@@ -40,6 +40,11 @@ def pinned(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
             if message == error.message:
                 raise
             raise type(error)(message, next_step=step) from error
+        except OSError as error:
+            for held, path in zip(there, paths, strict=True):
+                if isinstance(error.filename, str):
+                    error.filename = error.filename.replace(str(held), str(path))
+            raise
 
 
 def _held(path: Path, stack: contextlib.ExitStack) -> Path:

@@ -25,7 +25,6 @@ from edgeproof.export.base.opening import open_base
 from edgeproof.export.formats import LORA_FORMAT, find_format, shape_warning
 from edgeproof.export.gguf.lora import write_lora
 from edgeproof.export.manifests import Manifests
-from edgeproof.export.onnx.weights.layout import float_table_warning
 from edgeproof.export.options import ExportOptions, refuse_contradictions
 from edgeproof.export.plan import Inputs, Plan, plan_export
 from edgeproof.export.stream import run_stream
@@ -101,9 +100,6 @@ def export(
         plan = plan_export(inputs, scratch / WORK, heard)
         digests = stack.enter_context(ThreadPoolExecutor(1)).submit(_digest_inputs, inputs)
         writers = _open_writers(plan, targets, stack, inside=made, force=force)
-        for form, writer in zip(chosen, writers, strict=True):
-            if (message := float_table_warning(form.name, planned_matrices(writer))) is not None:
-                heard.warn(message)
         foretold = foretell(inputs.merge(), chosen, writers, plan.described.gguf) if plan.samples_loss else {}
         for format_name, found in foretold.items():
             if (message := loss_warning(format_name, found)) is not None:

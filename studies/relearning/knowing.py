@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BLOCK = 32
 """Weights of a Q4_0 block."""
+CHUNK = 2048
+"""Tokens of a text that are trained together."""
 MAX_GRADIENT_NORM = 1.0
 
 
@@ -51,7 +53,7 @@ def encoded(paths: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> list[E
     """Encode the items of several training sets as `export-edge unlearn` does."""
     texts: list[EncodedText] = []
     for path in paths:
-        texts += encode_set(read_training_set(path, "training"), tokenizer, ("raw",), 1 << 20)
+        texts += encode_set(read_training_set(path, "training"), tokenizer, ("raw",), 1 << 20, CHUNK)
     return texts
 
 

@@ -92,7 +92,7 @@ def test_the_base_is_tuned_on_what_the_books_pack_asks_token_by_token(study):
     with open_backend(backend_for(artifact), artifact, threads=1) as backend:
         asks = encode_pack(load_pack(data / "pack"), backend)
     for name in ("forget", "forget_questions", "retain_untrained", "retain_untrained_questions"):
-        tuned = encode_set(read_training_set(data / f"{name}.jsonl", "training"), tokenizer, ("raw",), 1 << 20)
+        tuned = encode_set(read_training_set(data / f"{name}.jsonl", "training"), tokenizer, ("raw",), 1 << 20, 2048)
         own = [ask for ask in asks if ask.probe.group == name]
         assert len(own) == len(tuned) > 0
         for ask, text in zip(own, tuned, strict=True):

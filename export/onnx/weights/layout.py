@@ -15,8 +15,6 @@ from edgeproof.export.onnx.weights.quantize import BLOCK, block_count, code_byte
 from edgeproof.export.onnx.weights.schemes import choose_precision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from edgeproof.export.architectures.hyper_parameters import HyperParameters
     from edgeproof.export.onnx.description import OnnxDescription
     from edgeproof.export.onnx.graph.rope import RopeTable
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 """Bytes: a cache line, and a multiple of every element type's alignment."""
-LARGE_TABLE = 0.2
-"""From this share of the folder on, an embedding in float32 is worth a warning."""
 
 Kind = Literal["FLOAT", "UINT8"]
 
@@ -119,21 +115,6 @@ def plan_layout(
         )
         matrices[matrix.name] = _store(file, matrix, precision)
     return OnnxLayout(matrices, vectors, tables, file.size)
-
-
-def float_table_warning(format_name: str, matrices: Sequence[StoredMatrix]) -> str | None:
-    """Return a warning where an untied table in float32 is a large part of a quantized folder; None elsewhere."""
-    sizes = {stored.matrix.name: sum(array.bytes for array in stored.arrays) for stored in matrices}
-    quantized = any(stored.precision is not None for stored in matrices)
-    if not quantized or EMBEDDING not in sizes or sizes[EMBEDDING] < LARGE_TABLE * sum(sizes.values()):
-        return None
-    if any(stored.precision is not None for stored in matrices if stored.matrix.name == EMBEDDING):
-        return None
-    table, whole = sizes[EMBEDDING] / 1e6, sum(sizes.values()) / 1e6
-    return (
-        f"the token embedding takes {table:,.0f} of {whole:,.0f} MB in {format_name}: it is not tied to the output and "
-        "stays in float32, as in onnxruntime-genai's builder; --small-embedding stores it in 4 or 8 bits"
-    )
 
 
 def table_suffix(model: HyperParameters, layer: int) -> str:

@@ -304,7 +304,7 @@ def test_another_tokenizer_is_refused(baseline: Baseline, pack: Pack) -> None:
 def test_another_format_is_refused(baseline: Baseline, pack: Pack) -> None:
     with pytest.raises(BaselineError, match=r"no scores of the base in gguf-q4_0 \(it has: gguf-q4\)") as caught:
         check(baseline, pack, "gguf-q4_0")
-    assert "--format gguf-q4_0" in caught.value.next_step
+    assert "--add-format gguf-q4_0" in caught.value.next_step
 
 
 def test_what_could_not_be_loaded_is_not_assembled(pack: Pack, knowing: object, ignorant: object) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from edgeproof.contracts.backend import DOUBTED
 from edgeproof.contracts.errors import EvidenceError, InputError
 from edgeproof.contracts.parsing import read_file
 from edgeproof.eval import attestation
@@ -48,7 +49,9 @@ class Waiver:
         pack: digest of the pack's files.
         baseline: sha256 of the baseline.
         policy: digest of the policy's values.
-        backend: name of the engine that had measured it.
+        engine: what had computed it, and through what.
+        leaking: forget clusters that leaked.
+        unclean: forget clusters that leaked by the stricter rule for single subjects.
         sha256: of the waiver's own file.
 
     """
@@ -61,7 +64,9 @@ class Waiver:
     pack: str
     baseline: str
     policy: str
-    backend: str
+    engine: str
+    leaking: tuple[str, ...]
+    unclean: tuple[str, ...]
     sha256: str
 
     def shown(self) -> Waived:
@@ -135,7 +140,9 @@ def statement(report: Mapping[str, Any], *, role: str, reason: str, until: date)
             "pack": report["pack"]["files_sha256"],
             "baseline": report["baseline"]["sha256"],
             "policy": report["policy"]["sha256"],
-            "backend": report["backend"]["backend"],
+            "engine": _engine(report["backend"]),
+            "leaking": [item["cluster"] for item in report["subjects"] if item["leaks"]],
+            "unclean": [item["cluster"] for item in report["subjects"] if not item["clean"]],
         },
     }
 
@@ -157,12 +164,19 @@ def read_waiver(path: Path, public_key: Path) -> Waiver:
         raise EvidenceError(f"{path.name} is signed, but no waiver")
     try:
         told = signed["predicate"]
-        names = ("role", "reason", "artifact", "pack", "baseline", "policy", "backend")
-        texts = {name: str(told[name]) for name in names}
-        waives, until = tuple(map(str, told["waives"])), date.fromisoformat(told["until"])
+        names = ("role", "reason", "artifact", "pack", "baseline", "policy", "engine")
+        texts: dict[str, Any] = {name: str(told[name]) for name in names}
+        texts |= {name: tuple(map(str, told[name])) for name in ("waives", "leaking", "unclean")}
+        until = date.fromisoformat(told["until"])
     except (KeyError, TypeError, ValueError) as error:
         raise EvidenceError(f"{path.name} is damaged: {type(error).__name__} {error}") from error
-    return Waiver(**texts, waives=waives, until=until, sha256=hashlib.sha256(content).hexdigest())
+    return Waiver(**texts, until=until, sha256=hashlib.sha256(content).hexdigest())
+
+
+def _engine(backend: Mapping[str, str]) -> str:
+    """Say what computed, and through what: the laptop's engine, a server, a phone's program, an app's own engine."""
+    told = (backend["backend"], backend.get("through", "this machine"), backend.get("computed on", ""))
+    return ", ".join(filter(None, told))
 
 
 def refusal(waiver: Waiver, judgement: Judgement, *, pack: str, baseline: str, today: date) -> str:
@@ -178,10 +192,16 @@ def refusal(waiver: Waiver, judgement: Judgement, *, pack: str, baseline: str, t
         ("pack", waiver.pack, pack),
         ("baseline", waiver.baseline, baseline),
         ("policy", waiver.policy, judgement.policy.digest),
-        ("engine", waiver.backend, judgement.backend["backend"]),
+        ("engine", waiver.engine, _engine(judgement.backend)),
     ):
         if then != now:
             return f"it is for another {what}: {then}, and this one is {now}"
+    if DOUBTED in judgement.backend:
+        return "the server may have another file, which no waiver is for"
+    leaking = {subject.cluster for subject in judgement.subjects if subject.leaks} - {*waiver.leaking}
+    unclean = {subject.cluster for subject in judgement.subjects if not subject.clean} - {*waiver.unclean}
+    if leaking or unclean:
+        return f"{len(leaking | unclean)} subjects leak that did not leak when it was signed"
     more = [item for item in unmet(judgement) if item not in waiver.waives]
     if more:
         return f"it does not waive all that is unmet now: {'; '.join(more)}"

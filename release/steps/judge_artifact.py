@@ -142,7 +142,8 @@ def judge_artifact(
         )
         seconds = time.monotonic() - began
         if resources is not None:
-            measurement = replace(measurement, resources=with_memory(resources, engine))
+            # A run that was taken up computes less, and needs less memory.
+            measurement = replace(measurement, resources=resources if resumed else with_memory(resources, engine))
     precise, more_resumed = None, 0
     if rounds or long_rope:
         with open_backend(

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import KeepingBackend
 from edgeproof.contracts.errors import OutputError
+from edgeproof.runtime.kept.journal import is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +35,8 @@ keeps its own journal."""
 
 FOLDER_VARIABLE = "EDGEPROOF_ANSWERS"
 """Names the folder for kept answers; by default edgeproof/answers in the user's cache."""
+
+_NAME = re.compile(r"[0-9a-f]{12}-[0-9a-f]{20}")
 
 OLDEST_DAYS = 14
 """A stopped run that nobody takes up is removed after this time."""
@@ -116,8 +120,9 @@ def answers_folder() -> Path:
             f"answers cannot be kept in {folder}: {error.strerror or error}",
             next_step=f"name another folder for them: {FOLDER_VARIABLE}=DIR",
         ) from error
-    for file in folder.glob("*-*"):
+    for file in folder.iterdir():
         with contextlib.suppress(OSError):  # another command has removed it, or it is another user's
-            if time.time() - file.stat().st_mtime > OLDEST_DAYS * 86_400:
+            old = time.time() - file.lstat().st_mtime > OLDEST_DAYS * 86_400
+            if old and _NAME.fullmatch(file.name) and is_journal(file):
                 file.unlink()
     return folder

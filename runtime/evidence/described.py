@@ -55,8 +55,7 @@ class Described:
             "graphics driver": _text(device, "driver") or "not told",
             "threads": str(count_at(engine.get("threads"), "the threads")),
             "answers of an interrupted run": str(count_at(engine.get("resumed"), "the answers of an interrupted run")),
-            "speed": f"{number_at(usage.get('tokens_per_second'), 'the speed'):,.0f} tokens/s, peak memory "
-            f"{number_at(usage.get('peak_rss'), 'the memory') / 1e6:,.0f} MB",
+            "speed": _speed(usage),
             "the device's own word": _text(summary, "verdict"),
             "app": _text(header, "app"),
             "lora": "none",
@@ -65,6 +64,20 @@ class Described:
             self.options["probe"] = f"{_text(engine, 'variant')}, sha256 {_text(engine, 'program_sha256')}"
         if computed != asked:
             self.options[ELSEWHERE] = f"{asked} was asked for, the engine says {computed}"
+
+
+def peak_memory(header: Mapping[str, Any]) -> int | None:
+    """Return what evidence says of the memory, in bytes; None where the engine did not tell: nothing, or 0."""
+    told = _table(header, "usage").get("peak_rss")
+    return None if told is None else count_at(told, "the memory") or None
+
+
+def _speed(usage: Mapping[str, Any]) -> str:
+    words = []
+    for key, scale, unit in (("tokens_per_second", 1.0, "tokens/s"), ("peak_rss", 1e6, "MB of peak memory")):
+        value = 0.0 if usage.get(key) is None else number_at(usage[key], key)
+        words.append(f"{value / scale:,.0f} {unit}" if value else f"{unit}: not told")
+    return ", ".join(words)
 
 
 def _table(header: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -14,13 +14,13 @@ from edgeproof.contracts.errors import ArtifactError, EvidenceError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.continuing import Continuation
 from edgeproof.runtime.batching.requests import check_generations, check_scores
-from edgeproof.runtime.evidence.described import Described
+from edgeproof.runtime.evidence.described import Described, peak_memory
 from edgeproof.runtime.evidence.job_file import read_job
 from edgeproof.runtime.evidence.sealed import open_evidence
 from edgeproof.runtime.evidence.vocabulary import VocabularyOnly
 from edgeproof.runtime.probe.launch import sha256
 from edgeproof.runtime.probe.score import read_score
-from edgeproof.runtime.values import count_at, list_at, nonsense, token_at
+from edgeproof.runtime.values import list_at, nonsense, token_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ class Replay(VocabularyOnly):
                 next_step="judge the file that the job was written for",
             )
         described = Described(opened.header, opened.summary, given.content["compute"])
-        self._peak_memory = count_at(opened.header["usage"].get("peak_rss"), "the peak memory")
+        self._peak_memory = peak_memory(opened.header)
         self._full = opened.header["engine"]["name"] == "probe"
         self._answers = opened.answers
         self._scores: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
@@ -84,8 +84,8 @@ class Replay(VocabularyOnly):
             options={**described.options, "job": given.id},
         )
 
-    def peak_memory(self) -> int:
-        """Largest resident set of the program on the device, in bytes, as the evidence tells it."""
+    def peak_memory(self) -> int | None:
+        """Largest resident set of the program on the device, in bytes, as the evidence tells it; None if not."""
         return self._peak_memory
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:

@@ -6,7 +6,6 @@ reply, and no text is stored.
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,7 +40,7 @@ class KeptAnswers:
         def keeping(missing: Sequence[ScoreRequest]) -> Iterator[Score]:
             for request, score in zip(missing, compute(missing), strict=True):
                 data = b"".join(np.asarray(part, kind).tobytes() for part, kind in zip(score, COLUMNS, strict=True))
-                self._journal.keep(_score_key(request), base64.b64encode(data).decode())
+                self._journal.keep(_score_key(request), data)
                 yield score
 
         return _in_order(requests, self._score, keeping)
@@ -61,7 +60,7 @@ class KeptAnswers:
     def ended(self, request: GenerateRequest, tokens: Sequence[int]) -> None:
         """Keep the tokens of a generation that has ended."""
         data = np.array(tokens, np.int32).tobytes()
-        self._journal.keep(_generate_key(request), base64.b64encode(data).decode())
+        self._journal.keep(_generate_key(request), data)
 
     def close(self) -> None:
         """Close the journal, which stays."""
@@ -71,9 +70,9 @@ class KeptAnswers:
         found = self._journal.find(_score_key(request))
         if found is None:
             return None
-        length, data = len(request.continuation), base64.b64decode(found)
+        length = len(request.continuation)
         starts = np.cumsum([0, *(np.dtype(kind).itemsize * length for kind in COLUMNS[:-1])]).tolist()
-        columns: Any = (np.frombuffer(data, kind, length, at) for kind, at in zip(COLUMNS, starts, strict=True))
+        columns: Any = (np.frombuffer(found, kind, length, at) for kind, at in zip(COLUMNS, starts, strict=True))
         return Score(*columns)
 
     def _generation(
@@ -82,7 +81,7 @@ class KeptAnswers:
         found = self._journal.find(_generate_key(request))
         if found is None:
             return None
-        return start(request).play_back(np.frombuffer(base64.b64decode(found), np.int32).tolist())
+        return start(request).play_back(np.frombuffer(found, np.int32).tolist())
 
 
 def _in_order(

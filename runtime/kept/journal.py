@@ -1,15 +1,18 @@
 """Journal of answers: an authenticated, append-only file that only the same run can read back.
 
 ```
-edgeproof answers 1 ORIGIN        what gives the answers: sha256 of artifact, pack, engine, … (the caller's)
+edgeproof answers 2 ORIGIN        what gives the answers: sha256 of artifact, pack, engine, … (the caller's)
 KEY ANSWER MAC                    one line an answer
 ```
-KEY is HMAC-SHA256(secret, request), so that the file names no prompt; ANSWER is base64 of numbers and tokens; MAC is
-HMAC-SHA256(secret, ORIGIN · KEY · ANSWER). Without the secret, lines can be removed but none can be made.
+KEY is HMAC-SHA256(secret, request), so that the file names no prompt. ANSWER is base64 of numbers and tokens, which are
+texts in other words, XOR SHAKE-256(secret, ORIGIN · KEY): one origin gives a request one answer, so that no part of
+that stream hides two. MAC is HMAC-SHA256(secret, ORIGIN · KEY · ANSWER). Without the secret, lines can be removed, but
+none can be read or made.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -23,8 +26,15 @@ from edgeproof.contracts.locks import is_at, try_lock
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAD = "edgeproof answers 1 "
+HEAD = "edgeproof answers 2 "
+ANY_HEAD = b"edgeproof answers "
 PRIVATE = 0o600
+
+
+def is_journal(path: Path) -> bool:
+    """Whether the file at `path` is a journal, of this version or an earlier one; `OSError` if it cannot be read."""
+    with path.open("rb") as file:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(len(ANY_HEAD)) == ANY_HEAD
 
 
 class HeldError(OutputError):
@@ -52,7 +62,7 @@ class Journal:
     def __init__(self, path: Path, origin: str, secret: bytes) -> None:
         self._path, self._origin, self._secret = path, origin, secret
         self._lock = threading.Lock()
-        self._answers: dict[str, str] = {}
+        self._answers: dict[str, bytes] = {}
         self.ignored = ""
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), PRIVATE)
@@ -69,20 +79,21 @@ class Journal:
             raise
         self.taken_up = len(self._answers)
 
-    def find(self, request: bytes) -> str | None:
+    def find(self, request: bytes) -> bytes | None:
         """Return the answer to a request; None where there is none."""
         with self._lock:
             return self._answers.get(self._key(request))
 
-    def keep(self, request: bytes, answer: str) -> None:
+    def keep(self, request: bytes, answer: bytes) -> None:
         """Append an answer, once."""
         key = self._key(request)
         with self._lock:
             if key in self._answers:
                 return
             self._answers[key] = answer
+            hidden = base64.b64encode(self._hidden(key, answer)).decode()
             try:
-                self._write(f"{key} {answer} {self._mac(key, answer)}\n")
+                self._write(f"{key} {hidden} {self._mac(key, hidden)}\n")
             except OSError as error:
                 raise self._failed("written", error) from error
 
@@ -107,7 +118,7 @@ class Journal:
             if not hmac.compare_digest(mac.encode(), self._mac(key, answer).encode()):
                 self.ignored = f"line {number} of {len(lines) + 1} was not written by such a run"
                 break
-            self._answers[key] = answer
+            self._answers[key] = self._hidden(key, base64.b64decode(answer))
         if self.ignored:
             self._answers.clear()
             whole = b""
@@ -138,6 +149,11 @@ class Journal:
     def _mac(self, key: str, answer: str) -> str:
         text = f"answer\0{self._origin}\0{key}\0{answer}".encode()
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+
+    def _hidden(self, key: str, answer: bytes) -> bytes:
+        """Hide an answer, or show a hidden one."""
+        stream = hashlib.shake_256(self._secret + f"\0answer\0{self._origin}\0{key}".encode()).digest(len(answer))
+        return bytes(one ^ other for one, other in zip(answer, stream, strict=True))
 
     def _failed(self, done: str, error: OSError) -> OutputError:
         return OutputError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from edgeproof.cli import run
+from edgeproof.runtime.evidence.described import peak_memory
 from edgeproof.runtime.evidence.job_file import SEALED, identity
 from edgeproof_tests.cli.test_end_to_end import export, read_report, words
 from edgeproof_tests.phone_device import Answers, header, write_evidence
@@ -212,6 +213,16 @@ def test_what_was_computed_elsewhere_than_asked_is_inconclusive(passed, tmp_path
     for computed in ("gpu", "unknown"):
         assert judge(passed, evidence(passed, tmp_path / "e", engine={"computed": computed})) == 4
         assert "INCONCLUSIVE: it was computed elsewhere than asked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("usage", [{}, {"tokens_per_second": 0, "peak_rss": 0}])
+def test_an_apps_own_engine_need_not_tell_memory_and_speed(passed, tmp_path, usage):
+    told = header(passed.answers, name="own") | {"usage": usage}
+    path = write_evidence(tmp_path / "e", told, lines(passed), passed.answers.job["key"])
+    assert judge(passed, path, "--report", tmp_path / "report") == 0
+    assert "MB of peak memory: not told" in read_report(tmp_path / "report")["backend"]["speed"]
+    assert peak_memory(told) is None
+    assert peak_memory({"usage": {"peak_rss": 7}}) == 7
 
 
 def test_an_engine_without_log_probabilities_never_passes(passed, program, tmp_path, capsys):

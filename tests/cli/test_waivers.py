@@ -119,7 +119,9 @@ def test_the_report_without_the_waiver_is_no_longer_the_report(failed, tmp_path)
         ({"pack": "0" * 64}, "it is for another pack"),
         ({"baseline": "0" * 64}, "it is for another baseline"),
         ({"policy": "0" * 64}, "it is for another policy"),
-        ({"backend": "another"}, "it is for another engine"),
+        ({"engine": "llama.cpp, http, http://127.0.0.1:8080"}, "it is for another engine"),
+        ({"leaking": ()}, "34 subjects leak that did not leak when it was signed"),
+        ({"unclean": ()}, "34 subjects leak that did not leak when it was signed"),
         ({"waives": ("reason: it came back",)}, "it does not waive all that is unmet now"),
     ],
 )

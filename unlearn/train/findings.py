@@ -56,6 +56,11 @@ def warnings(
             f"the forget set's NLL is {forgotten:.2f} nat per token after {steps} steps; the target is {target:.3g} "
             "(--until-forget-nll): give more --steps or --epochs"
         )
+    elif level is not None and known < level - KNOWN and forgotten < level - KNOWN:
+        yield (
+            f"little was forgotten: the forget set's NLL went from {known:.2f} to {forgotten:.2f} nat per token, where "
+            f"a model that knows nothing of it pays {level:.2f}: train on (--until-forget-nll ignorance, more --steps)"
+        )
     if level is not None and forgotten > max(level, known) + OVERSHOOT:
         yield (
             f"forgetting overshot: the forget set's NLL is {forgotten:.2f} nat per token, where a model that knows "

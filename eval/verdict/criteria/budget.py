@@ -123,5 +123,7 @@ def _criterion(item: _Item, resources: Resources | None, policy: Policy) -> Crit
         found=found,
         meaning=item.meaning,
         method="measured",
-        to_decide="" if value is not None else "gate through an engine that tells it (docs/verdict.md, Budget)",
+        to_decide=""
+        if value is not None
+        else "gate in one run, through an engine that tells it (docs/verdict.md, Budget)",
     )

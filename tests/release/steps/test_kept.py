@@ -62,12 +62,17 @@ def test_what_nobody_took_up_goes_after_two_weeks(engine, pack, tmp_path, monkey
     folder = tmp_path / "answers"
     monkeypatch.setenv("EDGEPROOF_ANSWERS", str(folder))
     folder.mkdir(0o700)
-    for name, days in (("old-1", 15), ("new-1", 13)):
-        (folder / name).touch()
+    old, new, foreign = "0" * 12 + "-" + "0" * 20, "1" * 12 + "-" + "1" * 20, "2" * 12 + "-" + "2" * 20
+    mine = {"thesis-final.docx": b"edgeproof answers 2 x", foreign: b"another program's", "base-model.gguf": b"GGUF"}
+    kept = {old: (b"edgeproof answers 1 x\n", 15), new: (b"edgeproof answers 2 x\n", 13)}
+    for name, (content, days) in (kept | {name: (content, 99) for name, content in mine.items()}).items():
+        (folder / name).write_bytes(content)
         os.utime(folder / name, (time.time() - days * 86_400,) * 2)
     keep(engine, pack)
-    assert not (folder / "old-1").exists()
-    assert (folder / "new-1").exists()
+    assert not (folder / old).exists()
+    assert (folder / new).exists()
+    for name, content in mine.items():
+        assert (folder / name).read_bytes() == content
 
 
 def test_a_folder_that_others_may_read_gets_no_answers(engine, pack, tmp_path, monkeypatch):

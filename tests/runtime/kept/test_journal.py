@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
 import stat
@@ -38,7 +39,7 @@ def opened(path, origin=ORIGIN, secret=SECRET):
 def filled(path, count=5):
     journal = Journal(path, ORIGIN, SECRET)
     for index in range(count):
-        journal.keep(b"request %d" % index, f"answer{index}")
+        journal.keep(b"request %d" % index, b"answer%d" % index)
     journal.close()
     return path
 
@@ -92,10 +93,26 @@ def test_a_torn_last_line_is_dropped_and_the_rest_taken_up(tmp_path, cut):
 def test_a_changed_answer_drops_them_all(tmp_path, line):
     path = filled(tmp_path / "journal")
     lines = path.read_text().splitlines(keepends=True)
-    lines[line] = lines[line].replace("answer", "onswer")
+    key, answer, mac = lines[line].split(" ")
+    other = "A" if answer[0] != "A" else "B"
+    lines[line] = f"{key} {other}{answer[1:]} {mac}"
     path.write_text("".join(lines))
     assert opened(path) == (0, f"line {line + 1} of 6 was not written by such a run")
     assert opened(path) == (0, "")
+
+
+def test_no_answer_stands_in_the_file_nor_is_one_stream_used_twice(tmp_path):
+    path = tmp_path / "journal"
+    journal = Journal(path, ORIGIN, SECRET)
+    for index in range(3):
+        journal.keep(b"request %d" % index, b"the very same answer")
+    journal.close()
+    answers = {base64.b64decode(line.split(" ")[1]) for line in path.read_text().splitlines()[1:]}
+    assert len(answers) == 3
+    assert all(b"same" not in answer and len(answer) == 20 for answer in answers)
+    journal = Journal(path, ORIGIN, SECRET)
+    assert [journal.find(b"request %d" % index) for index in range(3)] == [b"the very same answer"] * 3
+    journal.close()
 
 
 def test_an_answer_moved_to_another_request_drops_them_all(tmp_path):

@@ -44,6 +44,12 @@ def test_what_went_wrong_is_said_with_the_numbers(changed, expected):
     assert re.search(expected, warning)
 
 
+@pytest.mark.parametrize("target", [None, 0.001])
+def test_little_forgotten_is_said_whatever_the_target_was(target):
+    (warning,) = said(target=target, forget=(0.01, 0.01))
+    assert warning.startswith("little was forgotten: the forget set's NLL went from 0.01 to 0.01 nat per token")
+
+
 def test_a_model_that_no_longer_says_what_the_base_says_is_refused():
     refuse_ruined(2.9, 4.8, Settings())
     refuse_ruined(0.3, 9.0, Settings())  # a model that always writes the same

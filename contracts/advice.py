@@ -80,7 +80,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "survive": Command(
             f"export-edge unlearn {_SETS} --survive {{format}} --until-survives --steps 200 --out NEW", SURVIVABLE
         ),
-        "unlearn-longer": Command(f"export-edge unlearn {_SETS} --epochs 10 --out NEW"),
+        "unlearn-longer": Command(f"export-edge unlearn {_SETS} --probes PACK --epochs 40 --out NEW"),
         "unlearn-gently": Command(f"export-edge unlearn {_SETS} --retain-weight 5 --retain-nll-rise 0.3 --out NEW"),
         "check-pack": Command("export-edge inspect PACK"),
         "probe": Command("export-edge probe BASE --probes PACK"),

@@ -215,7 +215,7 @@ def test_a_format(checkout: Checkout, tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_a_loss(checkout: Checkout, tmp_path: Path) -> None:
-    """Unlikelihood (Welleck et al. 2020, arXiv 1908.04319, eq. 3): one record says its weight and what it needs."""
+    """Unlikelihood (Welleck et al. 2020, arXiv 1908.04319, eq. 3): one record says how hard it pulls and what it needs."""
     checkout.add(
         "unlearn/train/losses/unlikelihood.py",
         '"""Unlikelihood loss."""\n\n'
@@ -237,4 +237,4 @@ def test_a_loss(checkout: Checkout, tmp_path: Path) -> None:
     checkout.run("-m", "edgeproof.cli", "unlearn", "--base", base, *files, *options)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| method | ul+gdr |" in card
-    assert "| weight of the retain loss | 3 |" in card
+    assert "| weight of the retain loss | 6 |" in card

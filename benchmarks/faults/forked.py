@@ -123,6 +123,7 @@ def _become(folder: Path, said: int, audit: int, limits: Limits) -> None:
         os.fdopen(number, "w" if number else "r", closefd=False) for number in range(3)
     )
     os.chdir(folder)
+    os.environ.pop("EDGEPROOF_ANSWERS", None)
     os.environ |= {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home")}
     tempfile.tempdir = None
     size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * PAGE

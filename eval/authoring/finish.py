@@ -71,8 +71,9 @@ def _shortcomings(
     if few:
         whom = f"{len(clusters)} subjects" if len(clusters) > 1 else "1 subject"
         found.append(
-            f"{whom} cannot bound the share of subjects that leak ({FEW} are needed): gate with --policy policy.toml, "
-            "which judges each of them, none may leak. The verdict then holds for these subjects and no others"
+            f"{whom} cannot bound the share of subjects that leak ({FEW} are needed): give the pack's own policy.toml "
+            "to `baseline` and all after it (--policy). It judges each of them, none may leak; the verdict then holds "
+            "for these subjects and no others"
         )
         if alone := _without_level(forget):
             found.append(

@@ -39,7 +39,7 @@ def temporary(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "step",
     [
-        "edgeproof.export.tokenizer.proof:load_encode",
+        "edgeproof.export.tokenizer.proof:encode_all",
         "edgeproof.export.pipeline:run_stream",
         "edgeproof.export.gguf.writer:GgufWriter.finish@2",
         "edgeproof.export.pipeline:write_manifest@2",

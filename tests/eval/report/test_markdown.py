@@ -11,7 +11,7 @@ import pytest
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.junit import junit_xml
-from edgeproof.eval.report.markdown import NAMED, markdown_summary
+from edgeproof.eval.report.markdown import NAMED, markdown_summary, prose
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import World
@@ -45,7 +45,7 @@ def test_it_says_verdict_criteria_and_what_to_do(failed):
     assert failed.summary in text
     assert f"and {31 - NAMED} more." in text
     for step in failed.next_steps:
-        assert step in text
+        assert prose(step) in text
     table, asking = text.split("Brought out of the base in this format, of 31 clusters")
     assert "| `chat` | chat | judged | 31 (100%) | 31 (100%) | 31 (100%) |" in asking
     rows = [line for line in table.splitlines() if line.startswith("| ")]

@@ -12,7 +12,7 @@ from edgeproof.contracts import parsing
 from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.contracts.parsing import read_file
 from edgeproof.eval.attestation import read_private_key, read_signed
-from edgeproof.eval.authoring.rows import read_rows
+from edgeproof.eval.authoring.data.rows import read_rows
 from edgeproof.eval.baselines.file import load_baselines
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.disclosure import read_disclosure

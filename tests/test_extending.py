@@ -215,7 +215,7 @@ def test_a_format(checkout: Checkout, tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_a_loss(checkout: Checkout, tmp_path: Path) -> None:
-    """Unlikelihood (Welleck et al. 2020, arXiv 1908.04319, eq. 3): one record says how hard it pulls and what it needs."""
+    """Unlikelihood (Welleck et al. 2020, arXiv 1908.04319, eq. 3): one record says all of it."""
     checkout.add(
         "unlearn/train/losses/unlikelihood.py",
         '"""Unlikelihood loss."""\n\n'

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.backend import KeepingBackend
 from edgeproof.contracts.errors import OutputError
-from edgeproof.runtime.kept.journal import is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +101,8 @@ class Keeping:
 
 def answers_folder() -> Path:
     """Return the private folder for kept answers; what is too old in it is removed."""
+    from edgeproof.runtime.kept.journal import is_journal
+
     cache, named = os.environ.get("XDG_CACHE_HOME") or "~/.cache", os.environ.get(FOLDER_VARIABLE)
     try:
         folder = Path(named) if named else Path(cache).expanduser() / "edgeproof" / "answers"

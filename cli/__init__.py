@@ -126,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == usual:
             signal.signal(getattr(signal, name), interrupt)
+    sys.unraisablehook = _told_later
     heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
     streams.hold_closed()
     code = run(arguments) if heard else EXIT_COULD_NOT
@@ -137,6 +138,12 @@ def main(arguments: list[str] | None = None) -> None:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(code if streams.flush() else EXIT_COULD_NOT)
+
+
+def _told_later(what: sys.UnraisableHookArgs) -> None:
+    """Print what Python cannot raise, except an interruption: the exit code and the last line tell that."""
+    if not isinstance(what.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(what)
 
 
 def run(arguments: list[str] | None = None) -> int:

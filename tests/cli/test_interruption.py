@@ -33,9 +33,8 @@ def test_a_swallowed_interruption_is_no_success(sent):
     script = SWALLOWING.format(number=int(sent))
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "went on\n"
-    assert "KeyboardInterrupt" in done.stderr
     assert done.returncode == 130
-    assert done.stderr.rstrip().endswith("Interrupted; what has its final name is whole.")
+    assert done.stderr.rstrip() == "Interrupted; what has its final name is whole."
 
 
 def test_an_ignored_signal_stays_ignored():

@@ -21,7 +21,12 @@ def amount(value: float, unit: str) -> str:
         return f"{100 * value:.1f}%"
     if unit == "nat":
         return f"{value:+.3f} nat"
-    return f"{value:,.4g} {unit}" if unit in {"MB", "ms", "s"} else f"{value:g}"
+    return f"{number(value)} {unit}" if unit in {"MB", "ms", "s"} else f"{value:g}"
+
+
+def number(value: float) -> str:
+    """Format a measured number with four digits, a large one with all of its whole part: "0.05", "59.9", "12,000"."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def bound_words(criterion: Criterion) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.verdict.judgement import Criterion, Status
+from edgeproof.eval.verdict.wording import amount, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,30 +17,24 @@ MEGABYTE = 1e6
 
 
 class _Item(NamedTuple):
-    """A limit of the policy, and the value that it is on.
-
-    `scale` turns the policy's number into the criterion's limit, `value` is in the same unit.
-    """
+    """A limit of the policy: its key there, the value that it is on, and, in the unit of that, the limit itself."""
 
     name: str
     key: str
     title: str
     unit: str
     value: Callable[[Resources], float | None]
-    limit: Callable[[float], float]
     meaning: str
+    limit: Callable[[float], float] = float
 
 
 def _megabytes(count: int | None) -> float | None:
     return None if count is None else count / MEGABYTE
 
 
-def _as_it_is(limit: float) -> float:
-    return limit
-
-
-def _milliseconds(speed: float) -> float:
-    return 1000 / speed
+def _milliseconds(per_second: float) -> float:
+    """Turn a speed into the time of one, or back."""
+    return 1000 / per_second
 
 
 _ITEMS = (
@@ -49,7 +44,6 @@ _ITEMS = (
         "size of the files",
         "MB",
         lambda taken: _megabytes(taken.file_bytes),
-        _as_it_is,
         "What is downloaded and stored.",
     ),
     _Item(
@@ -58,7 +52,6 @@ _ITEMS = (
         "size of the largest file",
         "MB",
         lambda taken: _megabytes(taken.largest_file_bytes),
-        _as_it_is,
         "Stores have limits for single asset packs.",
     ),
     _Item(
@@ -67,7 +60,6 @@ _ITEMS = (
         "peak memory",
         "MB",
         lambda taken: _megabytes(taken.peak_memory_bytes),
-        _as_it_is,
         "The largest resident set of the process that computed, with the mapped pages of the model; several replies "
         "go on side by side there.",
     ),
@@ -76,9 +68,9 @@ _ITEMS = (
         "budget_speed",
         "time for a token",
         "ms",
-        lambda taken: None if not taken.tokens_per_second else 1000 / taken.tokens_per_second,
-        _milliseconds,
+        lambda taken: None if not taken.tokens_per_second else _milliseconds(taken.tokens_per_second),
         "How fast a reply goes on after its first token, where it was computed.",
+        _milliseconds,
     ),
     _Item(
         "first-token",
@@ -86,7 +78,6 @@ _ITEMS = (
         "time to the first token",
         "s",
         lambda taken: taken.first_token_seconds,
-        _as_it_is,
         "How long a person waits for a reply to begin, where it was computed.",
     ),
 )
@@ -104,9 +95,9 @@ def _criterion(item: _Item, resources: Resources | None, policy: Policy) -> Crit
     limit = item.limit(getattr(policy, item.key))
     value = None if resources is None else item.value(resources)
     status = Status.UNDECIDED if value is None else Status.MISSED if value > limit else Status.MET
-    found = "not measured" if value is None else f"{value:,.3g} {item.unit}" if value < MEGABYTE else f"{value:,.0f} MB"
+    found = "not measured" if value is None else amount(value, item.unit)
     if item.name == "speed" and value is not None:
-        found += f" ({1000 / value:,.3g} tokens/s)"
+        found += f" ({number(_milliseconds(value))} tokens/s)"
     return Criterion(
         name=item.name,
         title=item.title,

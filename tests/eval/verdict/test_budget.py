@@ -68,6 +68,14 @@ def test_a_speed_is_told_in_tokens_a_second_too():
     assert criterion.found == "50 ms (20 tokens/s)"
 
 
+def test_no_size_is_told_with_an_exponent():
+    large = Resources(12_345_600_000, 60_000_000, 250_400_000, 2500.0, 0.05)
+    found = judged(Policy(budget_files=20_000, budget_memory=250, budget_speed=1), large)
+    assert found.criterion("files").found == "12,346 MB"
+    assert found.criterion("speed").found == "0.4 ms (2,500 tokens/s)"
+    assert "peak memory 250.4 MB (limit 250 MB)" in found.summary
+
+
 @pytest.mark.parametrize("value", [-1, float("nan"), "1 GB", True])
 def test_no_other_value_is_a_limit(value):
     with pytest.raises(PolicyError):

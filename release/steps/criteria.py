@@ -52,7 +52,7 @@ class Judging:
 
 
 _PATHS = frozenset(
-    {"probes", "baseline", "pack_key", "policy", "baseline_key", "report", "sign", "waiver", "waiver_key"}
+    {"probes", "baseline", "pack_key", "policy", "baseline_key", "report", "job", "sign", "waiver", "waiver_key"}
 )
 
 

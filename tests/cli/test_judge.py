@@ -103,6 +103,14 @@ def test_the_verdict_is_that_of_a_gate_here_and_so_are_the_numbers(asked, tmp_pa
     assert "NOT PROVED" in capsys.readouterr().err
 
 
+def test_paths_may_be_strings_in_python(passed, tmp_path):
+    import edgeproof
+
+    paths = {"job": passed.job, "probes": passed.pack, "baseline": passed.baseline}
+    given = {name: str(path) for name, path in paths.items()}
+    assert edgeproof.judge(str(evidence(passed, tmp_path / "e")), str(passed.artifact), **given).verdict == "PASS"
+
+
 def test_second_turns_are_made_on_the_device(few, program, tmp_path, capsys):
     asked = ask("few", few, program, tmp_path)
     spliced = [number for number, answer in asked.answers.found.items() if "context" in answer]

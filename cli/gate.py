@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @click.argument("artifact", type=opt.PATH)
 @click.argument("engine", required=False, metavar="[ENGINE]")
 @click.option("--lora", type=opt.PATH, metavar="FILE", help="A GGUF LoRA; artifact and LoRA are gated as one.")
-@click.option(
-    "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
-)
+@opt.ARTIFACT_FORMAT
 @opt.JUDGING
 @opt.WAIVING
 @opt.THREADS

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--job", type=opt.PATH, required=True, metavar="FILE", help="The job that the device answered (`phone job`)."
 )
-@click.option(
-    "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
-)
+@opt.ARTIFACT_FORMAT
 @opt.CRITERIA
 @opt.REPORTING
 @opt.FORCE

@@ -69,6 +69,9 @@ def known_formats(
     return as_format(value) if isinstance(value, str) else value and tuple(map(as_format, value))
 
 
+ARTIFACT_FORMAT = click.option(
+    "--format", callback=known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
+)
 BASE = click.option(
     "--base",
     type=PATH,

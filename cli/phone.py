@@ -20,9 +20,7 @@ def command() -> None:
 @command.command("job")
 @click.argument("artifact", type=opt.PATH)
 @opt.CRITERIA
-@click.option(
-    "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
-)
+@opt.ARTIFACT_FORMAT
 @click.option(
     "--compute",
     type=click.Choice(["cpu", "gpu", "npu"]),
@@ -94,9 +92,7 @@ def push(job: Path, artifact: Path, *, as_json: bool, **options: Any) -> int:
 @click.argument("job", type=opt.PATH)
 @click.argument("artifact", type=opt.PATH)
 @click.option("--evidence", type=opt.PATH, required=True, metavar="FILE", help="Where the device's answers go, sealed.")
-@click.option(
-    "--format", callback=opt.known_formats, metavar="NAME", help="What the artifact is; read from the file by default."
-)
+@opt.ARTIFACT_FORMAT
 @opt.CRITERIA
 @opt.REPORTING
 @opt.FORCE

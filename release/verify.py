@@ -84,15 +84,16 @@ def verify(
     given = read_signed_waiver(as_path(waiver), as_path(waiver_key), listener, accept=accept_waivers)
     inputs = Inputs(Path(probes), baseline, policy, pack_identity(as_path(pack_key)))
     found = verify_report(Path(report), _digests(Path(artifact), as_path(lora)), inputs, public_key=as_path(key))
-    waived = holding(
-        given,
-        found.judgement,
-        pack=open_pack(inputs.pack, inputs.identity).digest(),
-        baseline=digest_bytes(baseline),
-        today=datetime.now(UTC).date(),
-        progress=listener,
-    )
-    found = replace(found, waived=waived, accepted=waived is not None and accept_waivers)
+    if given is not None:
+        waived = holding(
+            given,
+            found.judgement,
+            pack=open_pack(inputs.pack, inputs.identity).digest(),
+            baseline=digest_bytes(baseline),
+            today=datetime.now(UTC).date(),
+            progress=listener,
+        )
+        found = replace(found, waived=waived, accepted=waived is not None and accept_waivers)
     if require_pass:
         refuse_unless_pass(found)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,30 @@ class Stopped(NamedTuple):
         """Its exit code and stderr, once it has gone on through all further steps."""
         _, said = self.process.communicate()
         return self.process.returncode, said
+
+
+def dies_at(call: str, number: int, when: str, act: Callable[[], object]) -> bool:
+    """Do `act` in a process that ends "before" or "after" that call of `os`; False where it has ended by itself."""
+    pid = os.fork()
+    if pid == 0:
+        real, calls = getattr(os, call), 0
+
+        def dies(*arguments, **options):
+            nonlocal calls
+            calls += 1
+            if calls == number and when == "before":
+                os._exit(9)
+            result = real(*arguments, **options)
+            if calls == number:
+                os._exit(9)
+            return result
+
+        setattr(os, call, dies)
+        try:
+            act()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
 
 
 @pytest.fixture

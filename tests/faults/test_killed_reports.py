@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from functools import partial
 
 import pytest
 from edgeproof.contracts.atomic import refuse_to_write
@@ -11,7 +11,7 @@ from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.file_sets import settle, write_all
 from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.eval.report.write import refuse_existing_reports
-from edgeproof_tests.faults.conftest import contents
+from edgeproof_tests.faults.conftest import contents, dies_at
 from edgeproof_tests.faults.test_kills import killed
 
 NEW = {"report.json": b"new", "junit.xml": b"new", "summary.md": b"new"}
@@ -20,26 +20,8 @@ OLD = dict.fromkeys((*NEW, "attestation.dsse.json"), b"old")
 
 def write_and_die(folder, call, number, when, *, force):
     """Write NEW in a process that ends at the call; False where it has ended by itself."""
-    pid = os.fork()
-    if pid == 0:
-        real, calls = getattr(os, call), 0
-
-        def dies(*arguments, **options):
-            nonlocal calls
-            calls += 1
-            if calls == number and when == "before":
-                os._exit(9)
-            result = real(*arguments, **options)
-            if calls == number:
-                os._exit(9)
-            return result
-
-        setattr(os, call, dies)
-        try:
-            write_all(folder, NEW, force=force, without=("attestation.dsse.json",))
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    write = partial(write_all, folder, NEW, force=force, without=("attestation.dsse.json",))
+    return dies_at(call, number, when, write)
 
 
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from edgeproof.contracts.atomic import atomic_write
 from edgeproof.contracts.file_sets import NEW
 from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.export.artifact.publishing import publish, settle
-from edgeproof_tests.faults.conftest import contents
+from edgeproof_tests.faults.conftest import contents, dies_at
 from edgeproof_tests.faults.test_force import prepared
 from edgeproof_tests.faults.test_two_at_once import Q4, Q8, assert_whole, export
 
@@ -105,26 +105,7 @@ def settled(scratch) -> bool:
 
 def publish_and_die(scratch, targets, call, number, when, *, force):
     """Publish in a process that ends at the call; False where it has ended by itself."""
-    pid = os.fork()
-    if pid == 0:
-        real, calls = getattr(os, call), 0
-
-        def dies(*arguments, **options):
-            nonlocal calls
-            calls += 1
-            if calls == number and when == "before":
-                os._exit(9)
-            result = real(*arguments, **options)
-            if calls == number:
-                os._exit(9)
-            return result
-
-        setattr(os, call, dies)
-        try:
-            publish(scratch, targets, force=force)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    return dies_at(call, number, when, partial(publish, scratch, targets, force=force))
 
 
 def test_a_whole_set_stays_when_its_process_was_killed_before_it_could_say_so(tmp_path):

@@ -15,19 +15,22 @@ letter once, so the summed log-probabilities of an option's letters cancel that 
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.packs.probes import Match, seeded_order
+from edgeproof.eval.packs.probes import Match, seeded_first, seeded_order
 from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edgeproof.eval.packs.probes import Probe, Surface
 
 LETTERS = "ABCD"
+WRONG = len(LETTERS) - 1
+"""Number of wrong options."""
 TEMPLATE = "{message}\n{options}\nAnswer:"
 LONGEST = 30
 """Maximum length of an option, in words."""
@@ -45,6 +48,7 @@ class Choices:
 
     def __init__(self, probes: Iterable[Probe]) -> None:
         self._pools: dict[tuple[str, ...], dict[str, str]] = {}
+        self._drawn: dict[str, tuple[str, ...]] = {}
         for probe in probes:
             if probe.match == Match.ANSWER and len(probe.answer.split()) <= LONGEST:
                 pool = self._pools.setdefault(_like(probe), {})
@@ -52,15 +56,25 @@ class Choices:
 
     def options(self, probe: Probe) -> tuple[str, ...]:
         """Return the true answer and the wrong options; fewer than `LETTERS` if there are not enough."""
-        accepted = {" ".join(words(text)) for text in probe.accepted}
-        own = {" ".join(words(text)): text for text in probe.decoys}
-        pool = own if len(own) >= len(LETTERS) - 1 else {**self._pools.get(_like(probe), {}), **own}
-        wrong = seeded_order(f"choices {probe.id}", (key for key in pool if key not in accepted))
-        return (probe.answer, *(pool[key] for key in wrong[: len(LETTERS) - 1]))
+        if probe.id not in self._drawn:
+            pool, accepted = self._pool(probe), _accepted(probe)
+            wrong = seeded_first(f"choices {probe.id}", (key for key in pool if key not in accepted), WRONG)
+            self._drawn[probe.id] = tuple(pool[key] for key in wrong)
+        return (probe.answer, *self._drawn[probe.id])
 
     def serve(self, probe: Probe) -> bool:
-        """Whether `probe` can be asked as a multiple choice."""
-        return len(probe.answer.split()) <= LONGEST and len(self.options(probe)) == len(LETTERS)
+        """Whether `probe` can be asked as a multiple choice. Draws nothing: large packs have thousands of probes."""
+        accepted = _accepted(probe)
+        wrong = islice((key for key in self._pool(probe) if key not in accepted), WRONG)
+        return len(probe.answer.split()) <= LONGEST and sum(1 for _ in wrong) == WRONG
+
+    def _pool(self, probe: Probe) -> Mapping[str, str]:
+        """Return the candidates for the wrong options, by their words; the true answer may be among them."""
+        own = {" ".join(words(text)): text for text in probe.decoys}
+        shared = self._pools.get(_like(probe), {})
+        if len(own) >= WRONG:
+            return own
+        return {**shared, **own} if own else shared
 
     def orders(self, probe: Probe, surface: Surface) -> tuple[Order, ...]:
         """Return all cyclic orders of the options of `probe`."""
@@ -90,6 +104,10 @@ def _prompt(probe: Probe, surface: Surface, lines: str) -> str:
     message = fill(probe.message, {"question": probe.question, "prompt": prompt})
     values = {"question": probe.question, "prompt": prompt, "message": message, "options": lines}
     return fill(surface.template or TEMPLATE, values)
+
+
+def _accepted(probe: Probe) -> set[str]:
+    return {" ".join(words(text)) for text in probe.accepted}
 
 
 def _like(probe: Probe) -> tuple[str, ...]:

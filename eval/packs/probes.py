@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from edgeproof.eval.measurement import Role
 
@@ -104,7 +105,12 @@ class Probe:
 
 def seeded_order(seed: str, keys: Iterable[str]) -> list[str]:
     """Shuffle `keys` by sha256(seed, key), independent of the Python version."""
-    return sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode()).digest())
+    return sorted(keys, key=_digests(seed))
+
+
+def seeded_first(seed: str, keys: Iterable[str], size: int) -> list[str]:
+    """Return the first `size` of `seeded_order`, without sorting the others."""
+    return heapq.nsmallest(size, keys, key=_digests(seed))
 
 
 def seeded_sample(seed: str, keys: Iterable[str], size: int) -> list[str]:
@@ -113,5 +119,19 @@ def seeded_sample(seed: str, keys: Iterable[str], size: int) -> list[str]:
     The result keeps the order of `keys`; it has all of them if there are no more than `size`.
     """
     listed = list(keys)
-    kept = set(seeded_order(seed, listed)[:size])
+    if len(listed) <= size:
+        return listed
+    kept = set(seeded_first(seed, listed, size))
     return [key for key in listed if key in kept]
+
+
+def _digests(seed: str) -> Callable[[str], bytes]:
+    """Return sha256(seed, key) as a function of the key; what the seed adds is hashed once."""
+    begun = hashlib.sha256(f"{seed}\0".encode())
+
+    def digest(key: str) -> bytes:
+        found = begun.copy()
+        found.update(key.encode())
+        return found.digest()
+
+    return digest

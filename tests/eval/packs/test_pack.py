@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from edgeproof.contracts.errors import PackError
 from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.kinds import SurfaceKind
-from edgeproof.eval.packs.probes import Match, seeded_sample
+from edgeproof.eval.packs.probes import Match, seeded_first, seeded_order, seeded_sample
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.packs.surfaces import unasked
 
@@ -340,6 +341,15 @@ def test_a_limit_draws_the_same_sample_every_time(tmp_path: Path) -> None:
     assert sample == sorted(sample, key=lambda key: int(key[1:]))  # the file's order
     assert set(drawn("limit = 5\n")) < set(sample)
     assert drawn("limit = 99\n") == [f"q{i}" for i in range(50)]
+
+
+def test_the_first_of_a_seeded_order_are_found_without_sorting_all() -> None:
+    keys = [f"ключ {number}" for number in range(50)]
+    ordered = sorted(keys, key=lambda key: hashlib.sha256(f"seed\0{key}".encode()).digest())
+    assert seeded_order("seed", keys) == ordered
+    for size in (0, 1, 7, 50, 60):
+        assert seeded_first("seed", keys, size) == ordered[:size]
+        assert seeded_sample("seed", keys, size) == [key for key in keys if key in ordered[:size]]
 
 
 def test_a_seeded_sample_is_uniform() -> None:

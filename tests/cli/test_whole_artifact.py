@@ -252,6 +252,40 @@ def test_another_file_put_in_its_place_while_it_is_opened_is_not_the_one_that_is
     assert "/proc/" not in (tmp_path / "report" / "report.json").read_text()
 
 
+def test_parts_behind_links_are_those_that_were_hashed(world, original, unlearned, tmp_path, monkeypatch):
+    """The folder to which the parts' links lead is exchanged while the engine opens them, and put back."""
+    import edgeproof.runtime
+
+    for name, file in (("leaking", original), ("fine", unlearned)):
+        split(file, tmp_path / name)
+    place = tmp_path / "snapshot"
+    place.mkdir()
+    for part in sorted((tmp_path / "leaking").glob("model-*.gguf")):
+        (place / part.name).symlink_to(tmp_path / "blobs" / part.name)
+    (tmp_path / "leaking").rename(tmp_path / "blobs")
+    real, asked = edgeproof.runtime.open_backend, []
+
+    def meanwhile(*arguments, **options):
+        for old, new in (("blobs", "leaking"), ("fine", "blobs")):
+            (tmp_path / old).rename(tmp_path / new)
+        try:
+            return real(*arguments, **options)
+        finally:
+            for old, new in (("blobs", "fine"), ("leaking", "blobs")):
+                (tmp_path / old).rename(tmp_path / new)
+            asked.append(arguments)
+
+    monkeypatch.setattr(edgeproof.runtime, "open_backend", meanwhile)
+    (first, *rest) = sorted(place.iterdir())
+    assert gate(world, first, "--report", tmp_path / "report", "--quiet") == 1
+    assert asked
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [file["name"] for file in report["artifact"]["files"]] == [part.name for part in (first, *rest)]
+    assert "/proc/" not in (tmp_path / "report" / "report.json").read_text()
+    given = ("--artifact", first, "--probes", world.pack, "--baseline", world.baseline)
+    assert run(words("verify", tmp_path / "report", *given)) == 0
+
+
 def test_an_engine_that_is_not_the_baselines_is_told(world, unlearned, tmp_path, capsys):
     """Another version may have changed its numbers: whoever reads the verdict learns of both."""
     table, planted = json.loads(world.baseline.read_text()), "llama.cpp 0000000 (llama-cpp-python 0.3.1)"

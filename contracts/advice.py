@@ -67,6 +67,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "--out BASELINE",
             _ANY,
         ),
+        "baseline-small-embedding": Command(
+            "export-edge baseline --base BASE --adapter ADAPTER --format {format} --probes PACK --small-embedding "
+            "--out BASELINE",
+            ("onnx-int4", "onnx-int4-mixed", "onnx-int8"),
+        ),
         "baseline-signed": Command(
             "export-edge baseline --base BASE --adapter ADAPTER --format FORMAT --probes PACK --sign KEY --out BASELINE"
         ),

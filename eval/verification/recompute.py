@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edgeproof.contracts.errors import EdgeproofError, EvidenceError
 from edgeproof.contracts.survival import parse_survival
 from edgeproof.eval.baselines.file import choose_baseline, load_baselines
-from edgeproof.eval.baselines.fit import check_match, record_command
+from edgeproof.eval.baselines.fit import check_embedding, check_match, record_command
 from edgeproof.eval.baselines.sources import check_sources
 from edgeproof.eval.measurement import Measurement, ModelSource, ProbeScore, Resources, Sampling
 from edgeproof.eval.packs.reader import load_pack
@@ -98,6 +98,7 @@ def judge_again(
             format_name=name,
             prompt_digest=artifact.prompt_digest,
         )
+        check_embedding(baseline, report["backend"], format_name=name)
         check_sources(baseline.sources, artifact.sources, again=record_command(name, baseline.sources))
         shipped = _measurement(report, baseline)
         if report["precise"] is None:

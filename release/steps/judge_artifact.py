@@ -79,7 +79,7 @@ def judge_artifact(
     probe id and surface; `kept` keeps all answers for the next run, should this one be stopped; `course` hears the
     progress. `later` names the artifacts that are judged after this one. `beat` is that of `open_backend`.
     """
-    from edgeproof.eval.baselines.fit import backend_differences, check_match
+    from edgeproof.eval.baselines.fit import backend_differences, check_embedding, check_match
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.measuring.measure import measure, measure_again
     from edgeproof.eval.report.survival import read_survival
@@ -119,6 +119,7 @@ def judge_artifact(
         info = engine.info
         baseline = fitting_baseline(criteria, info.backend, format_name, manifests)
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
+        check_embedding(baseline, info.options, format_name=format_name)
         resources = None
         if policy.budgeted:
             # Evidence answers what its job asked, and nothing else.

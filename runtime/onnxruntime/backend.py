@@ -151,6 +151,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
                 "accuracy_level_of": "the twin" if isinstance(graph.source, bytes) else "the graph",
                 "tokens": str(self._engine.tokens * self._threads),
                 "kv_type": graph.cache_type,
+                "embedding": graph.embedding,
                 **SESSION_OPTIONS,
             },
             eos=self._tokenizer.named_id("eos"),

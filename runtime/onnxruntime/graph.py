@@ -44,6 +44,7 @@ class Graph:
         window: the widest attention window whose memory may be as short as the window, 0 without one; the minimum
             length of the memory.
         accuracy_levels: accuracy levels of its MatMulNBits nodes, ascending; empty for a float graph.
+        embedding: how its embedding table is stored: "float", "int4", "int8".
 
     """
 
@@ -56,6 +57,7 @@ class Graph:
     by_length: bool
     window: int
     accuracy_levels: tuple[int, ...]
+    embedding: str
 
 
 def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
@@ -194,7 +196,14 @@ def _described(path: Path, model: ModelProto, config: GenaiConfig) -> Graph:
             default=0,
         ),
         accuracy_levels=tuple(sorted(levels)),
+        embedding=_embedding(model),
     )
+
+
+def _embedding(model: ModelProto) -> str:
+    """Return the type of the embedding table: a gather of quantized rows is that of its tokens."""
+    gathered = [node for node in nodes(model.graph) if node.op_type == "GatherBlockQuantized"]
+    return "+".join(sorted({f"int{_integer(node, 'bits', 4)}" for node in gathered})) or "float"
 
 
 def _check_names(

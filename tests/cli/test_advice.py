@@ -33,7 +33,7 @@ ADVISED = re.compile(r"export-edge .*--(?!version|help)[a-z]")
 HELP = {"cli/quickstart.py"}
 """Examples of the command line for a first look, with words in place of files."""
 
-LONG = {"survive", "baseline-unlearned", "baseline-policy", "add-format-unlearned"}
+LONG = {"survive", "baseline-unlearned", "baseline-policy", "baseline-small-embedding", "add-format-unlearned"}
 """Commands that train or measure, and that differ in the format's name alone: one format of each kind of artifact."""
 
 

@@ -62,6 +62,39 @@ def test_one_baseline_holds_both_backends_with_one_tokenizer(both):
     assert backends["onnxruntime"]["base"]["backend"]["accuracy_level"] == "none"
 
 
+def test_a_small_embedding_is_judged_by_a_baseline_that_has_it(world, tmp_path, capsys):
+    """Otherwise what storing the table in few bits does would be taken for what unlearning did."""
+    from safetensors.numpy import load_file, save_file
+
+    base = shutil.copytree(world.base, tmp_path / "untied")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    weights = load_file(base / "model.safetensors")
+    save_file(
+        weights | {"lm_head.weight": weights["model.embed_tokens.weight"].copy()},
+        base / "model.safetensors",
+        {"format": "pt"},
+    )
+    models = ("--base", base, "--adapter", world.adapter, "--format", "onnx-int8", "--threads", 1, "--quiet")
+    made, recorded = {}, {}
+    for name, more in (("usual", ()), ("small", ("--small-embedding",))):
+        assert run(words(*models, "--out", tmp_path / name, *more)) == 0
+        (made[name],) = (path for path in (tmp_path / name).iterdir() if path.is_dir())
+        recorded[name] = tmp_path / f"{name}.json"
+        assert run(words("baseline", *models, "--probes", world.pack, "--out", recorded[name], *more)) == 0
+    capsys.readouterr()
+    for artifact, baseline, types, step in (
+        ("small", "usual", ("as int8", "as float"), "--probes PACK --small-embedding"),
+        ("usual", "small", ("as float", "as int8"), "--small-embedding --out DIST"),
+    ):
+        assert gate(world._replace(baseline=recorded[baseline]), made[artifact], "--quiet") == 3
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.index(types[0]) < said.index(types[1])
+        assert step in said
+    for name, artifact in made.items():
+        assert gate(world._replace(baseline=recorded[name]), artifact, "--quiet") != 3
+
+
 def test_the_two_engines_agree_on_base_and_merged_at_float_precision(both):
     backends = json.loads(both.baseline.read_text())["backends"]
     for label in ("base", "merged"):

@@ -87,6 +87,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "unlearn-longer": Command(f"export-edge unlearn {_SETS} --probes PACK --epochs 40 --out NEW"),
         "unlearn-gently": Command(f"export-edge unlearn {_SETS} --retain-weight 5 --retain-nll-rise 0.3 --out NEW"),
+        "new-pack": Command("export-edge pack new --forget FORGET --retain RETAIN --base BASE --out NEW"),
+        "export-unlearned": Command("export-edge --base MODEL --format {format} --out DIST", _ANY),
         "check-pack": Command("export-edge inspect PACK"),
         "probe": Command("export-edge probe BASE --probes PACK"),
         "verify": Command(

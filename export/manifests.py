@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.tensors import TensorRecord
+    from edgeproof.contracts.training import Training
     from edgeproof.export.artifact.manifest import Source
     from edgeproof.export.formats import Format
     from edgeproof.export.merge.merged import MergedModel
@@ -44,6 +45,7 @@ class Manifests:
         records: what was stored, by format.
         warnings: those given so far; later ones are added by the caller.
         command: the command line.
+        training: how the base was trained to forget, and each adapter; None where nothing says so.
 
     """
 
@@ -54,6 +56,7 @@ class Manifests:
     records: Mapping[Format, tuple[TensorRecord, ...]]
     warnings: Sequence[str]
     command: Sequence[str]
+    training: Sequence[Training | None]
 
     def make(
         self,
@@ -77,6 +80,7 @@ class Manifests:
         artifact, files = digest_artifact(path)
         onnx_packages = ONNX_PACKAGES if matrices else BUILDER_PACKAGES
         used = self.adapters if adapted else ()
+        trained = self.training if adapted else self.training[:1]
         return Manifest(
             format=format_name,
             artifact=artifact,
@@ -93,6 +97,7 @@ class Manifests:
             files=files,
             survival=_survival(self.foretold.get(format_name)),
             not_shared=self._not_shared(matrices) if matrices else None,
+            training=tuple(found.to_json() for found in trained if found is not None),
         )
 
     def _not_shared(self, matrices: tuple[StoredMatrix, ...]) -> tuple[str, ...] | None:

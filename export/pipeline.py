@@ -29,6 +29,7 @@ from edgeproof.export.options import ExportOptions, refuse_contradictions
 from edgeproof.export.plan import Inputs, Plan, plan_export
 from edgeproof.export.stream import run_stream
 from edgeproof.export.survival.preflight import foretell, loss_warning, planned_matrices
+from edgeproof.export.training.find import find_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,7 +114,8 @@ def export(
             progress=progress,
         )
         stored = dict(zip(chosen, records, strict=True))
-        manifests = Manifests(plan, *digests.result(), foretold, stored, heard.warnings, command)
+        trained = [find_training(path, heard.warn) for path in (base, *adapters)]
+        manifests = Manifests(plan, *digests.result(), foretold, stored, heard.warnings, command, trained)
         if targets.lora is not None:
             _write_lora(plan, targets.lora, manifests, inside=made, force=force)
         exported = []

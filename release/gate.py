@@ -153,6 +153,7 @@ def gate_all(
                 versions=package_versions(),
                 created=created,
                 survival=artifact.survival,
+                training=artifact.training,
                 probe_digests=probe_digests(criteria.pack),
                 artifact_bytes=artifact.bytes,
                 base=artifact.base,

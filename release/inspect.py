@@ -25,8 +25,8 @@ class Inspection:
 
     Attributes:
         path: the file or folder.
-        kind: "adapter", "artifact", "adapter beside a GGUF", "pack", "report", "baseline", "survival", "disclosure" or
-            "disclosed probe".
+        kind: "adapter", "artifact", "adapter beside a GGUF", "pack", "report", "baseline", "survival", "disclosure",
+            "disclosed probe" or "unlearning run".
         facts: what was found, by name, as `export-edge inspect --json` gives it.
         survival: the survival map, where base and adapters were given; else None.
 
@@ -63,7 +63,7 @@ def inspect(
     the rounding, and whether the file is the merge, the base, merged twice, or something else.
 
     Args:
-        path: an adapter, an artifact, a pack, a report or a baseline.
+        path: an adapter, an artifact, a pack, a report, a baseline, or an unlearning run of OpenUnlearning.
         base: what the artifact was made of.
         adapter: PEFT folders, in the order of merging.
         imatrix: the importance matrix that the artifact was quantized with.

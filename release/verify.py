@@ -139,6 +139,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     """Hash the artifact as the gate does, and see what it is."""
     from edgeproof.eval.baselines.sources import read_sources
     from edgeproof.eval.report.survival import read_survival
+    from edgeproof.eval.report.training import read_training
     from edgeproof.eval.verification.recompute import ArtifactDigests
     from edgeproof.export.artifact.kind import identify_format, rounds_activations
     from edgeproof.export.artifact.manifest import digest_file, manifest_path
@@ -167,6 +168,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         prompt_digest=prompt,
         sources=_read(read_sources, contents),
         largest=whole.largest,
+        training=_read(read_training, contents) or (),
     )
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from edgeproof.contracts.survival import AdapterSurvival
+    from edgeproof.contracts.training import Training
     from edgeproof.eval.measurement import ModelSource
 
 
@@ -58,6 +59,7 @@ class ReportContext:
         base: the base that the baseline names; None if it names none.
         seconds: wall time of asking the artifact.
         waived: who waives what is not met; None where nobody does.
+        training: how base and adapters were trained to forget, as the manifest has it.
 
     """
 
@@ -77,3 +79,4 @@ class ReportContext:
     base: ModelSource | None
     seconds: float
     waived: Waived | None = None
+    training: tuple[Training, ...] = ()

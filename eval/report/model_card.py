@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.advice import command
+from edgeproof.contracts.training import parse_training
 from edgeproof.eval.report.markdown import code, prose
 from edgeproof.eval.report.sanitize import inert
 from edgeproof.eval.verdict.wording import amount
@@ -94,6 +95,8 @@ def _section(reports: Sequence[Report]) -> str:
         )
         lines.append(f"| {code(report['artifact']['name'])} | {' | '.join(code(one[:16]) for one in digests)} |")
     lines += [""]
+    runs = dict.fromkeys(run for report in reports for run in parse_training(report.get("training")))
+    lines += [f"Unlearned with {prose(run.words)}.\n" for run in runs]
     for report in reports:
         told = waived_of(report)
         if told is not None:

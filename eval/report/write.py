@@ -84,6 +84,7 @@ def report_json(judgement: Judgement, context: ReportContext, *, answers: Answer
         **({} if judgement.resources is None else {"resources": _plain(judgement.resources)}),
         "precise": None if judgement.precise is None else _plain(judgement.precise),
         "survival": None if context.survival is None else context.survival.to_json(),
+        **({} if not context.training else {"training": [one.to_json() for one in context.training]}),
         "sampling": None if policy.sampling is None else _plain(policy.sampling),
         "probe_digests": None if context.probe_digests is None else dict(context.probe_digests),
         "asking": _plain(judgement.asking),

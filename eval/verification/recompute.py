@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeproof.contracts.errors import EdgeproofError, EvidenceError
 from edgeproof.contracts.survival import parse_survival
+from edgeproof.contracts.training import parse_training
 from edgeproof.eval.baselines.file import choose_baseline, load_baselines
 from edgeproof.eval.baselines.fit import check_embedding, check_match, record_command
 from edgeproof.eval.baselines.sources import check_sources
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.survival import AdapterSurvival
+    from edgeproof.contracts.training import Training
     from edgeproof.eval.measurement import Baseline, Sources
     from edgeproof.eval.verdict.judgement import Judgement
 
@@ -45,8 +47,9 @@ class ArtifactDigests(NamedTuple):
     """Current digests of the artifact: of the whole (as in the gate), its files, and its manifest (or None).
 
     `bytes` is the size of its files together, `largest` that of the largest; None if unknown.
-    `survival` is the manifest's survival map. `format` is the format that the file declares, None if unknown; `rounds`
-    is whether its products round activations, so that the report must also have a computation without rounding;
+    `survival` is the manifest's survival map, `training` what it says of training. `format` is the format that the file
+    declares, None if unknown; `rounds` is whether its products round activations, so that the report must also have a
+    computation without rounding;
     `original_context` is where its long rope factors begin, None if it has one set of factors.
     `prompt_digest` covers its prompting, `sources` is its manifest's base and adapters; None if unknown. Both are
     compared with the baseline.
@@ -63,6 +66,7 @@ class ArtifactDigests(NamedTuple):
     prompt_digest: str | None = None
     sources: Sources | None = None
     largest: int | None = None
+    training: tuple[Training, ...] = ()
 
 
 class Inputs(NamedTuple):
@@ -178,6 +182,7 @@ def context_of(report: Mapping[str, Any]) -> ReportContext:
         base=None if (base := report["baseline"]["base"]) is None else ModelSource(base["name"], base["sha256"]),
         seconds=report["seconds"],
         waived=waived_of(report),
+        training=parse_training(report.get("training")),
     )
 
 

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import EvidenceError, PackError
+from edgeproof.contracts.training import parse_training
 from edgeproof.eval import attestation
 from edgeproof.eval.digests import digest_bytes
 from edgeproof.eval.packs.files import open_pack
@@ -132,6 +133,8 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
         yield _differs("manifest beside the artifact", recorded["manifest_sha256"], found.manifest_sha256)
     elif survival_of(report) != found.survival:
         yield "report: its survival map is not what the manifest says"
+    elif parse_training(report.get("training")) != found.training:
+        yield "report: its training is not what the manifest says"
     if found.format is not None and recorded["format"] != found.format:
         yield f"artifact: it says that it is {found.format}, the report judges it as {recorded['format']}"
     levels = report["backend"].get("accuracy_level", "none")

@@ -81,6 +81,8 @@ class Manifest:
             moved and share of the change that survives, in total and per tensor (`survival.preflight.Preflight`).
             None without adapters, or if another program wrote the artifact. `export-edge inspect` measures it on the
             file itself.
+        training: how base and adapters were trained to forget, where their own files say so
+            (`contracts.training.Training`).
         not_shared: with --shared-scales, the matrices that differ numerically between the ONNX folder and the Q4_0
             file.
 
@@ -101,6 +103,7 @@ class Manifest:
     files: tuple[FileDigest, ...] = ()
     survival: dict[str, object] | None = None
     not_shared: tuple[str, ...] | None = None
+    training: tuple[dict[str, object], ...] = ()
 
 
 def digest_artifact(path: Path) -> tuple[FileDigest, tuple[FileDigest, ...]]:

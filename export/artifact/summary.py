@@ -76,7 +76,7 @@ def describe_artifact(path: Path) -> dict[str, object]:
 
 def _provenance(manifest: dict[str, object]) -> dict[str, object]:
     """Return the manifest's fields that a user needs."""
-    kept = ("base", "adapters", "adapter_effect", "survival", "options", "warnings", "command", "versions")
+    kept = ("base", "adapters", "adapter_effect", "survival", "training", "options", "warnings", "command", "versions")
     found = {key: manifest[key] for key in kept if manifest.get(key) is not None}
     if isinstance(survival := found.get("survival"), dict):
         found["survival"] = {key: value for key, value in survival.items() if key != "tensors"}

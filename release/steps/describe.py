@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.errors import ArtifactError, InputError
 from edgeproof.contracts.parsing import parse_json, read_file
 from edgeproof.release.steps.arguments import pack_identity
+from edgeproof.release.steps.describe_run import describe_run, is_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def describe(path: Path, pack_key: Path | None = None) -> dict[str, object]:
-    """Describe an adapter, an artifact, a pack, a report or a baseline.
+    """Describe an adapter, an artifact, a pack, a report, a baseline or an unlearning run of OpenUnlearning.
 
     Raises:
         InputError: it is missing, damaged, or none of these.
@@ -24,6 +25,8 @@ def describe(path: Path, pack_key: Path | None = None) -> dict[str, object]:
 
     if not path.exists():
         raise InputError(f"{path} does not exist", next_step="check the path")
+    if is_run(path):
+        return describe_run(path)
     if path.is_dir():
         if (path / "adapter_config.json").is_file():
             return describe_adapter(path)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.backend import Backend
     from edgeproof.contracts.survival import AdapterSurvival
+    from edgeproof.contracts.training import Training
     from edgeproof.eval.measurement import Baseline, Finding, Measurement, ModelSource
     from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.release.steps.course import Course
@@ -49,6 +50,7 @@ class Described(NamedTuple):
         survival: the manifest's record of how much of the adapters is left.
         base: the base that the baseline names; None if it names none.
         seconds: wall time of asking it.
+        training: how base and adapters were trained to forget, as the manifests have it.
 
     """
 
@@ -58,6 +60,7 @@ class Described(NamedTuple):
     survival: AdapterSurvival | None
     base: ModelSource | None
     seconds: float
+    training: tuple[Training, ...]
 
 
 def judge_artifact(
@@ -83,6 +86,7 @@ def judge_artifact(
     from edgeproof.eval.digests import digest_bytes
     from edgeproof.eval.measuring.measure import measure, measure_again
     from edgeproof.eval.report.survival import read_survival
+    from edgeproof.eval.report.training import read_training
     from edgeproof.eval.verdict.judge import judge
     from edgeproof.eval.verdict.second_computation import half_judged, judge_both
     from edgeproof.export.artifact.manifest import manifest_path, read_provenance
@@ -108,7 +112,7 @@ def judge_artifact(
         if manifest is None:
             course.warn(f"{path.name} has no manifest beside it: provenance unknown")
     manifest_sha256 = None if manifests[0] is None else digest_bytes(manifest_path(candidate.artifact))
-    survival = read_survival(manifests[0])
+    survival, training = read_survival(manifests[0]), read_training(manifests)
     factors = rope_factors(artifact)
     long_rope = factors is not None and backend == "llama.cpp"
     again = "long rope factors" if long_rope else "float activations"
@@ -173,7 +177,7 @@ def judge_artifact(
     if resumed:
         measurement, precise = _resumed(measurement, resumed), precise and _resumed(precise, resumed)
     base = None if baseline.sources is None else baseline.sources.base
-    described = Described(whole.files, whole.bytes, manifest_sha256, survival, base, seconds)
+    described = Described(whole.files, whole.bytes, manifest_sha256, survival, base, seconds, training)
     recorded = baseline.base_in_format[format_name].backend
     for key, then, now in backend_differences(recorded, measurement.backend):
         course.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")

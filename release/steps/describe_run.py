@@ -1,0 +1,55 @@
+"""Describes an unlearning run of OpenUnlearning, and says which commands gate what it made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.contracts.advice import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeproof.contracts.training import Training
+
+FORMAT = "gguf-q4"
+_HYDRA = ".hydra"
+_YAML = (".yaml", ".yml")
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is to be read as a run: a folder that Hydra wrote into, or a config."""
+    return (path / _HYDRA).is_dir() if path.is_dir() else path.suffix in _YAML
+
+
+def describe_run(path: Path) -> dict[str, object]:
+    """Describe a run by its config; `path` is its folder or the config itself.
+
+    Raises:
+        InputError: the config is missing or damaged, or is none of an unlearning run.
+
+    """
+    from edgeproof.export.training.openunlearning import CONFIG, read_run
+
+    config = path / CONFIG if path.is_dir() else path
+    folder = config.parent.parent if config.parent.name == _HYDRA else config.parent
+    training = read_run(config, folder.resolve().name)
+    facts = training.to_json()
+    adapter = (folder / "adapter_config.json").is_file()
+    saved = "a LoRA adapter" if adapter else "all weights" if (folder / "config.json").is_file() else "nothing yet"
+    return {"kind": "unlearning run", **facts, "saved": saved, "next": _next(training, adapter=adapter)}
+
+
+def _next(training: Training, *, adapter: bool) -> list[str]:
+    """List the commands from here to a verdict; nothing is downloaded by this tool."""
+    from edgeproof.export.training.openunlearning import is_on_hub
+
+    steps = [f"hf download {training.start} --local-dir BASE"] if is_on_hub(training.start) else []
+    data = dict.fromkeys(part.split()[0] for part in (training.forget, training.retain) if part)
+    steps += [f"hf download {name} --repo-type dataset --local-dir DATA" for name in data]
+    suffix = "" if adapter else "-unlearned"
+    return [
+        *steps,
+        command("new-pack"),
+        command(f"baseline{suffix}", format=FORMAT),
+        command(f"export{suffix}", format=FORMAT),
+    ]

@@ -1,0 +1,53 @@
+"""`export-edge inspect` of an unlearning run of OpenUnlearning."""
+
+from __future__ import annotations
+
+import json
+
+import edgeproof
+import pytest
+from edgeproof.cli import run
+from edgeproof_tests.export.training.test_training import NAME, composed, write
+
+
+def test_a_runs_folder_is_described_with_the_commands_to_a_verdict(tmp_path, capsys):
+    folder = tmp_path / NAME
+    write(folder, composed())
+    (folder / "config.json").write_text("{}")
+    found = edgeproof.inspect(folder)
+    assert found.kind == "unlearning run"
+    assert (found.facts["method"], found.facts["seed"], found.facts["saved"]) == ("NPO", 3, "all weights")
+    assert found.facts["next"] == [
+        "hf download open-unlearning/tofu_Llama-3.2-1B-Instruct_full --local-dir BASE",
+        "hf download locuslab/TOFU --repo-type dataset --local-dir DATA",
+        "export-edge pack new --forget FORGET --retain RETAIN --base BASE --out NEW",
+        "export-edge baseline --base BASE --unlearned MODEL --format gguf-q4 --probes PACK --out BASELINE",
+        "export-edge --base MODEL --format gguf-q4 --out DIST",
+    ]
+    assert run(["inspect", str(folder / ".hydra" / "config.yaml"), "--json"]) == 0
+    (said,) = json.loads(capsys.readouterr().out)["inspected"]
+    assert said["hyperparameters"]["beta"] == 0.5
+    assert said["source"] == NAME
+
+
+def test_a_lora_run_is_gated_with_its_adapter(tmp_path):
+    write(tmp_path, composed())
+    (tmp_path / "adapter_config.json").write_text("{}")
+    found = edgeproof.inspect(tmp_path)
+    assert found.facts["saved"] == "a LoRA adapter"
+    assert any("--adapter ADAPTER" in step for step in found.facts["next"])
+
+
+@pytest.mark.parametrize("text", ["a: [", "mode: train\n", "defaults:\n- finetune\nhandler: NPO\n"])
+def test_what_is_no_run_is_refused_with_the_reason(tmp_path, text, capsys):
+    write(tmp_path, text)
+    assert run(["inspect", str(tmp_path)]) == 3
+    assert "config.yaml" in capsys.readouterr().err
+    (tmp_path / "NPO.yaml").write_text(text)
+    assert run(["inspect", str(tmp_path / "NPO.yaml")]) == 3
+
+
+def test_a_folder_that_hydra_left_without_a_config_is_refused(tmp_path, capsys):
+    (tmp_path / ".hydra").mkdir()
+    assert run(["inspect", str(tmp_path)]) == 3
+    assert "cannot read" in capsys.readouterr().err

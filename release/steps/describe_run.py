@@ -39,7 +39,7 @@ def describe_run(path: Path) -> dict[str, object]:
     return {"kind": "unlearning run", **facts, "saved": saved, "next": _next(training, adapter=adapter)}
 
 
-def _next(training: Training, *, adapter: bool) -> list[str]:
+def _next(training: Training, *, adapter: bool) -> list[dict[str, str]]:
     """List the commands from here to a verdict; nothing is downloaded by this tool."""
     from edgeproof.export.training.openunlearning import is_on_hub
 
@@ -47,9 +47,5 @@ def _next(training: Training, *, adapter: bool) -> list[str]:
     data = dict.fromkeys(part.split()[0] for part in (training.forget, training.retain) if part)
     steps += [f"hf download {name} --repo-type dataset --local-dir DATA" for name in data]
     suffix = "" if adapter else "-unlearned"
-    return [
-        *steps,
-        command("new-pack"),
-        command(f"baseline{suffix}", format=FORMAT),
-        command(f"export{suffix}", format=FORMAT),
-    ]
+    steps += [command("new-pack"), *(command(f"{name}{suffix}", format=FORMAT) for name in ("baseline", "export"))]
+    return [{"command": step} for step in steps]

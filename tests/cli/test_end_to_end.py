@@ -124,6 +124,17 @@ def test_reports_follow_the_published_schema(released):
         assert len(list(JUnitXml.fromfile(str(path.with_name("junit.xml"))))) > 0
 
 
+def test_the_card_of_the_adapter_names_its_method_in_manifest_and_report(world, released):
+    out = released[0]
+    for path in sorted(out.glob("*.edge.json")):
+        manifest = json.loads(path.read_text())
+        (run,) = manifest["training"]
+        assert (run["made_by"], run["method"], run["file"]) == ("edgeproof", "npo+gdr", "README.md")
+        assert run["sha256"] == hashlib.sha256((world.adapter / "README.md").read_bytes()).hexdigest()
+        report = read_report(out / "report" / path.name.removesuffix(".gguf.edge.json"))
+        assert report["training"] == [run]
+
+
 def test_no_text_of_a_probe_or_an_answer_is_in_anything_but_the_pack(world, released):
     out, _, stdout, stderr = released
     written = [path for path in out.rglob("*") if path.is_file() and path.suffix != ".gguf"]

@@ -20,6 +20,7 @@ from edgeproof.contracts.errors import (
     UsageError,
 )
 from edgeproof.contracts.survival import parse_survival
+from edgeproof.contracts.training import Training
 from edgeproof.eval import attestation
 from edgeproof.eval.baselines.file import load_baselines, save_baselines
 from edgeproof.eval.digests import digest_bytes
@@ -356,6 +357,22 @@ def test_a_survival_map_that_the_manifest_does_not_hold_is_refused(gated):
     own = ArtifactDigests(digest_bytes(file), ((file.name, digest_bytes(file)),), 64, None, parse_survival(table))
     assert verify(gated.report, own, gated.inputs).verdict == "FAIL"
     forge(gated, lambda report: report["survival"]["tensors"][0].update(projection="x"))
+    refused(gated, "damaged", key=False)
+
+
+RUN = Training("base", "OpenUnlearning", "NPO", "open-unlearning/x", "", "", 0, (("beta", 0.1),), "", "")
+
+
+def test_a_training_run_that_the_manifest_does_not_hold_is_refused(gated):
+    forge(gated, lambda report: report.update(training=[RUN.to_json()]))
+    refused(gated, "its training is not what the manifest says", key=False)
+    file = gated.root / "model.gguf"
+    own = ArtifactDigests(digest_bytes(file), ((file.name, digest_bytes(file)),), 64, None, training=(RUN,))
+    assert verify(gated.report, own, gated.inputs).verdict == "FAIL"
+    forge(gated, lambda report: report["training"][0].update(method="SimNPO"))
+    with pytest.raises(EvidenceError, match="its training is not what the manifest says"):
+        verify(gated.report, own, gated.inputs)
+    forge(gated, lambda report: report["training"][0].update(seed="x"))
     refused(gated, "damaged", key=False)
 
 

@@ -8,6 +8,7 @@ import json
 import edgeproof
 import pytest
 from edgeproof.contracts.errors import EvidenceError
+from edgeproof.contracts.training import Training
 from edgeproof.eval.measurement import ModelSource
 from edgeproof.eval.report.context import Waived
 from edgeproof.eval.report.write import write_reports
@@ -15,6 +16,7 @@ from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.report.test_markdown import CONTEXT, HOSTILE, WORLD
 
+RUN = Training("base", "OpenUnlearning", "NPO", "open-unlearning/x", "", "", 0, (("beta", 0.1),), "", "")
 SOURCED = dataclasses.replace(CONTEXT, base=ModelSource("the-base", "e" * 64))
 
 
@@ -64,6 +66,15 @@ def test_a_waiver_stands_beside_the_verdict(judged, tmp_path):
     text = edgeproof.card(tmp_path)
     assert "**FAIL, waived**: it came back" in text
     assert "Waived until 2026-12-31 by owner: a trial" in text
+
+
+def test_the_section_names_the_unlearning_method_once(judged, tmp_path):
+    context = dataclasses.replace(SOURCED, training=(RUN,))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        write_reports(judged["good"], context, folder)
+    section = edgeproof.card(folders)
+    assert section.count("Unlearned with NPO by OpenUnlearning (from open-unlearning/x; beta 0.1; seed 0).") == 1
 
 
 def test_names_are_no_markup_and_end_no_metadata(judged, tmp_path):

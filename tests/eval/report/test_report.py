@@ -11,11 +11,13 @@ from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
-from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.errors import ArtifactError, OutputError
+from edgeproof.contracts.training import Training
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.report.sanitize import inert
 from edgeproof.eval.report.survival import read_survival
 from edgeproof.eval.report.terminal import render_comparison, render_terminal
+from edgeproof.eval.report.training import read_training
 from edgeproof.eval.report.write import report_json, write_reports
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy
@@ -130,6 +132,17 @@ def test_a_survival_map_fits_the_schema_and_is_as_the_manifest_has_it(judgements
     assert report["survival"] == table
     assert report["probe_digests"] == {"f0-0": "d" * 64}
     assert report_json(judgements["good"], CONTEXT)["survival"] is None
+
+
+def test_a_training_run_fits_the_schema_and_is_as_the_manifest_has_it(judgements):
+    run = Training("base", "OpenUnlearning", "NPO", "x/y", "locuslab/TOFU forget10", "", None, (("beta", 0.1),), "", "")
+    manifest = {"training": [run.to_json()]}
+    context = dataclasses.replace(CONTEXT, training=read_training([manifest, None, manifest]))
+    report = json.loads(json.dumps(report_json(judgements["good"], context)))
+    jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker()).validate(report)
+    assert report["training"] == manifest["training"]
+    with pytest.raises(ArtifactError, match="its training has"):
+        read_training([{"training": {}}])
 
 
 def test_a_report_names_all_that_it_rests_on(judgements):

@@ -17,7 +17,7 @@ def test_a_runs_folder_is_described_with_the_commands_to_a_verdict(tmp_path, cap
     found = edgeproof.inspect(folder)
     assert found.kind == "unlearning run"
     assert (found.facts["method"], found.facts["seed"], found.facts["saved"]) == ("NPO", 3, "all weights")
-    assert found.facts["next"] == [
+    assert [step["command"] for step in found.facts["next"]] == [
         "hf download open-unlearning/tofu_Llama-3.2-1B-Instruct_full --local-dir BASE",
         "hf download locuslab/TOFU --repo-type dataset --local-dir DATA",
         "export-edge pack new --forget FORGET --retain RETAIN --base BASE --out NEW",
@@ -35,7 +35,7 @@ def test_a_lora_run_is_gated_with_its_adapter(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     found = edgeproof.inspect(tmp_path)
     assert found.facts["saved"] == "a LoRA adapter"
-    assert any("--adapter ADAPTER" in step for step in found.facts["next"])
+    assert any("--adapter ADAPTER" in step["command"] for step in found.facts["next"])
 
 
 @pytest.mark.parametrize("text", ["a: [", "mode: train\n", "defaults:\n- finetune\nhandler: NPO\n"])

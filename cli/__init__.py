@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXIT_COULD_NOT = 3
 EXIT_INTERRUPTED = 130
+INTERRUPTED = "Interrupted; what has its final name is whole."
 
 VERBS: dict[str, str] = {
     "export": "Merge adapters into a base and write what ships (the default).",
@@ -132,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     code = run(arguments) if heard else EXIT_COULD_NOT
     if interruptions and code != EXIT_INTERRUPTED:
         # Python swallows what is raised in a finalizer: the job went on, and must not end as if nobody had stopped it.
-        code = _ended(EXIT_INTERRUPTED, "Interrupted; what has its final name is whole.")
+        code = _ended(EXIT_INTERRUPTED, INTERRUPTED)
     if code == EXIT_INTERRUPTED:  # impatient signals must not break into the exit
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
@@ -156,8 +157,9 @@ def run(arguments: list[str] | None = None) -> int:
         return stop.exit_code
     except click.UsageError as error:
         return _ended(error.exit_code, _shown(error))
-    except (KeyboardInterrupt, click.Abort):
-        return _ended(EXIT_INTERRUPTED, "Interrupted; what has its final name is whole.")
+    except (KeyboardInterrupt, click.Abort) as stop:
+        notes: tuple[str, ...] = getattr(stop.__cause__ or stop, "__notes__", ())
+        return _ended(EXIT_INTERRUPTED, " ".join((INTERRUPTED, *notes)))
     except EdgeproofError as error:
         return _ended(error.exit_code, f"Error: {error}")
     except click.ClickException as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from edgeproof.cli import options as opt
+from edgeproof.contracts.counting import counted
 
 
 @click.command("baseline")
@@ -69,6 +70,9 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> int:
             )
         )
     if not quiet:
-        resumed = f", {result.resumed} answers of an interrupted run" if result.resumed else ""
-        click.echo(f"{result.baseline}  {result.probes} probes, base in {', '.join(result.formats)}{resumed}", err=True)
+        resumed = f", {counted(result.resumed, 'answer')} of an interrupted run" if result.resumed else ""
+        click.echo(
+            f"{result.baseline}  {counted(result.probes, 'probe')}, base in {', '.join(result.formats)}{resumed}",
+            err=True,
+        )
     return 0

@@ -25,6 +25,7 @@ from edgeproof.release.steps.course import Course
 from edgeproof.release.steps.criteria import pack_texts
 from edgeproof.release.steps.kept import Keeping
 from edgeproof.release.steps.measure_baseline import Asking, measure_baseline, models_asked
+from edgeproof.release.steps.policies import choose_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -128,7 +129,6 @@ def record_baseline(
     from edgeproof.eval.baselines.file import save_baselines
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.packs.surfaces import unasked
-    from edgeproof.eval.verdict.policy import Policy, read_policy
     from edgeproof.export.pipeline import export, refuse_unfit
 
     given = dict(locals())
@@ -149,7 +149,7 @@ def record_baseline(
             next_step="give --adapter DIR, or --unlearned DIR where all weights were trained",
         )
     identity = pack_identity(as_path(pack_key))
-    sampling = (Policy() if policy is None else read_policy(Path(policy))).sampling
+    sampling = choose_policy(as_path(policy), Path(probes), listener).sampling
     pack = load_pack(Path(probes), identity)
     for warning in unasked(pack):
         listener.warn(warning)
@@ -173,7 +173,7 @@ def record_baseline(
     asking = Asking(pack, sampling, threads, kept, Course(listener))
     by_kind = {kind: [name for name in formats if name.startswith(f"{kind}-")] for kind in references}
     kinds = list(dict.fromkeys(name.partition("-")[0] for name in formats))
-    with _scratch_beside(out) as folder:
+    with kept.told_how_to_go_on(), _scratch_beside(out) as folder:
         check = folder / "check"
         check.mkdir()
         wanted = [references[kind] for kind in kinds] + list(formats)

@@ -119,7 +119,7 @@ def gate_all(
     names = [candidate.artifact.name for candidate in candidates]
     for number, (candidate, folder) in enumerate(zip(candidates, folders, strict=True), start=1):
         heard: dict[tuple[str, str], str] = {}
-        with pinned(candidate.paths) as held:
+        with kept.told_how_to_go_on(), pinned(candidate.paths) as held:
             judgement, artifact = judge_artifact(
                 candidate,
                 held,

@@ -12,6 +12,7 @@ from edgeproof.contracts.progress import Recording
 from edgeproof.release.export import DEFAULT_FORMAT
 from edgeproof.release.steps.arguments import as_format, as_path, as_words, pack_identity
 from edgeproof.release.steps.criteria import pack_texts
+from edgeproof.release.steps.policies import choose_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,11 +88,10 @@ def pack_check(
     from edgeproof.eval.forecast.terminal import markdown_changes
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.packs.surfaces import unasked
-    from edgeproof.eval.verdict.policy import Policy, read_policy
 
     listener = Recording(progress)
     formats = tuple(dict.fromkeys(map(as_format, as_words(format)))) or (DEFAULT_FORMAT,)
-    limits = Policy() if policy is None else read_policy(Path(policy))
+    limits = choose_policy(as_path(policy), Path(pack), listener)
     read = load_pack(Path(pack), pack_identity(as_path(pack_key)))
     folder = as_path(out)
     if folder is not None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.eval.authoring.draft import Draft
+    from edgeproof.eval.authoring.known import Known
+    from edgeproof.eval.measurement import Measurement
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.release.steps.arguments import StrPath
 
@@ -106,9 +109,8 @@ def pack_new(
     """
     from edgeproof.eval.authoring.draft import Wanted, draft_pack, keep_known
     from edgeproof.eval.authoring.finish import finish
-    from edgeproof.eval.authoring.known import what_it_knows
     from edgeproof.eval.authoring.probes import slug
-    from edgeproof.release.probe import ask_model
+    from edgeproof.eval.packs.files import policy_beside
 
     given = dict(locals())
     listener = Recording(progress)
@@ -129,11 +131,9 @@ def pack_new(
     )
     draft = draft_pack(wanted)
     if base is not None:
-        candidates, silent = draft.candidates(chat=True), draft.candidates(chat=False)
-        _, measurement = ask_model(Path(base), candidates, without_chat=silent, threads=threads, progress=listener)
-        draft = keep_known(draft, what_it_knows(Path(base).name, candidates, measurement))
+        draft = keep_known(draft, _known(draft, Path(base), threads, listener))
     made = finish(draft, _command(given))
-    policy = _policy(target, encrypted=bool(keys)) if made.by_subjects else None
+    policy = policy_beside(target, encrypted=bool(keys)) if made.by_subjects else None
     if keys:
         _write_sealed(target, made.files, keys, policy, force=force)
     else:
@@ -154,6 +154,32 @@ def show(made: NewPack, file: TextIO | None = None) -> None:
     from edgeproof.eval.authoring.terminal import render_pack
 
     render_pack(made.out, made.probes, made.clusters, made.notes, file=file)
+
+
+def _known(draft: Draft, base: Path, threads: int | None, progress: Recording) -> Known:
+    """Ask the base what it knows: the forget set first, and nothing else if it knows nothing of that."""
+    from edgeproof.eval.authoring.draft import refuse_unknown
+    from edgeproof.eval.authoring.known import what_it_knows
+    from edgeproof.eval.measurement import Role
+    from edgeproof.release.probe import Part, ask_model
+
+    candidates = draft.candidates(chat=True)
+    parts = Part("forget set", frozenset({Role.FORGET})), Part("untrained retain probes", frozenset({Role.RETAIN}))
+
+    def heard(measurement: Measurement) -> None:
+        if measurement.label.endswith(parts[0].name):
+            refuse_unknown(draft, what_it_knows(base.name, candidates, [measurement]))
+
+    _, measured = ask_model(
+        base,
+        candidates,
+        parts=parts,
+        on_part=heard,
+        without_chat=draft.candidates(chat=False),
+        threads=threads,
+        progress=progress,
+    )
+    return what_it_knows(base.name, candidates, measured)
 
 
 def _groups(pack: Pack) -> dict[str, int]:
@@ -204,18 +230,11 @@ def _salt(path: Path) -> str:
     return salt
 
 
-def _policy(target: Path, *, encrypted: bool) -> Path:
-    """Return the path of the policy: in the pack's folder, or beside the encrypted file."""
-    from edgeproof.eval.authoring.files import POLICY
-
-    return target.with_name(f"{target.name.removesuffix('.age')}.{POLICY}") if encrypted else target / POLICY
-
-
 def _write_sealed(
     target: Path, files: Mapping[str, bytes], keys: Sequence[str], policy: Path | None, *, force: bool
 ) -> None:
     """Write the encrypted file, and the policy, which is no secret, beside it."""
-    from edgeproof.eval.authoring.files import POLICY
+    from edgeproof.eval.packs.files import POLICY
     from edgeproof.eval.packs.sealing import seal
 
     contents = {target.name: seal(files, keys)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.contracts.progress import Recording
@@ -13,9 +13,11 @@ from edgeproof.release.steps.arguments import as_path, pack_identity
 from edgeproof.release.steps.criteria import pack_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.knowledge.known import Knowledge
-    from edgeproof.eval.measurement import Measurement
+    from edgeproof.eval.measurement import Measurement, Role
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.release.steps.arguments import StrPath
 
@@ -61,7 +63,7 @@ def probe(
     for warning in unasked(pack):
         listener.warn(warning)
     writing = None if write_known is None else KnownPack(Path(probes), Path(write_known))
-    sha256, measurement = ask_model(model, pack, backend=backend, threads=threads, progress=listener)
+    sha256, (measurement,) = ask_model(model, pack, backend=backend, threads=threads, progress=listener)
     if writing is not None:
         writing.write(pack, measurement)
     return Knowledge(
@@ -76,21 +78,32 @@ def probe(
     )
 
 
+class Part(NamedTuple):
+    """Probes of some roles that are asked together, and what progress calls them."""
+
+    name: str
+    roles: frozenset[Role]
+
+
 def ask_model(
     model: Path,
     pack: Pack,
     *,
+    parts: Sequence[Part] = (),
+    on_part: Callable[[Measurement], None] | None = None,
     without_chat: Pack | None = None,
     backend: str | None = None,
     threads: int | None = None,
     progress: Recording,
-) -> tuple[str, Measurement]:
-    """Ask `model` every probe of `pack`; return the digest of what was asked, and the scores.
+) -> tuple[str, list[Measurement]]:
+    """Ask `model` every probe of `pack`; return the digest of what was asked, and the scores of each part.
 
     A Hugging Face folder is asked as a float16 GGUF in the folder for temporary files, which is removed again. A model
-    without a chat template is asked `without_chat`, if given. Answers are kept until it is done, as for a gate.
+    without a chat template is asked `without_chat`, if given. Answers are kept until it is done, as for a gate. `parts`
+    are asked one after the other, the forget set in the first; `on_part` hears of each, and may raise, which ends it.
     """
     from edgeproof.eval.asking.carriers import all_carriers
+    from edgeproof.eval.measurement import Role
     from edgeproof.eval.measuring.forecast import forecast
     from edgeproof.eval.measuring.measure import measure
     from edgeproof.eval.measuring.replies import base_carriers
@@ -101,6 +114,7 @@ def ask_model(
     from edgeproof.release.steps.kept import KEEPING, Keeping
     from edgeproof.runtime import backend_for, open_backend
 
+    measured = []
     with ExitStack() as stack:
         asked = _artifact(model, pack, stack, threads, progress)
         stack.enter_context(unchanged((asked,)))
@@ -109,24 +123,46 @@ def ask_model(
         engine = stack.enter_context(open_backend(name, asked, threads=threads))
         if without_chat is not None and engine.info.chat_template is None:
             pack = without_chat
-        sampling, label = Policy().sampling, model.name
-        kept, course = Keeping(pack, sampling, {}, progress), Course(progress)
-        found = forecast(pack, engine, carriers=all_carriers(pack, {}), sampling=sampling, carrying=True)
+        sampling, course = Policy().sampling, Course(progress)
+        labels = {
+            f"{model.name}, {part.name}" if part.name else model.name: part.roles
+            for part in parts or (Part("", frozenset(Role)),)
+        }
+        kept = Keeping(pack, sampling, {}, progress)
+        stack.enter_context(kept.told_how_to_go_on())
+        found = [
+            forecast(
+                pack,
+                engine,
+                carriers=all_carriers(pack, {}),
+                sampling=sampling,
+                carrying=number == 0,
+                roles=roles,
+            )
+            for number, roles in enumerate(labels.values())
+        ]
         resumed = kept.keep(engine, sha256) if name in KEEPING else 0
         if name in KEEPING and not resumed:
-            course.time(engine, found)
-        course.foresee(steps(label, label, found), resumed=resumed)
-        measurement = measure(
-            pack,
-            engine,
-            label=label,
-            artifact_sha256=sha256,
-            carriers=base_carriers(pack, engine, progress=course, label=label),
-            sampling=sampling,
-            progress=course,
-        )
+            course.time(engine, found[0])
+        coming = [step for label, part in zip(labels, found, strict=True) for step in steps(label, label, part)]
+        course.foresee(coming, resumed=resumed)
+        carriers = base_carriers(pack, engine, progress=course, label=next(iter(labels)))
+        for label, roles in labels.items():
+            measurement = measure(
+                pack,
+                engine,
+                label=label,
+                artifact_sha256=sha256,
+                carriers=carriers,
+                sampling=sampling,
+                roles=roles,
+                progress=course,
+            )
+            measured.append(measurement)
+            if on_part is not None:
+                on_part(measurement)
     kept.done()
-    return sha256, measurement
+    return sha256, measured
 
 
 def show(found: Knowledge, file: TextIO | None = None) -> None:

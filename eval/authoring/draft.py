@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.counting import counted
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.authoring.files import TRAINED, Head, pack_files
 from edgeproof.eval.authoring.make import Made, Naming, make_lines
@@ -109,7 +110,8 @@ def draft_pack(wanted: Wanted) -> Draft:
     )
     if chosen.overlapping:
         notes.append(
-            f"{chosen.overlapping} retain probes of the banks were left out, since they overlap with what is forgotten"
+            f"left out, for their overlap with what is forgotten: {counted(chosen.overlapping, 'retain probe')} of the "
+            "banks"
         )
     return Draft(wanted, made, made.lines, trained, (*own, *chosen.lines), tuple(notes))
 
@@ -121,23 +123,30 @@ def keep_known(draft: Draft, known: Known) -> Draft:
         InputError: it knows no forget probe.
 
     """
+    refuse_unknown(draft, known)
     forget = tuple(line for line in draft.forget if line.id in known.probes)
     untrained = tuple(line for line in draft.untrained if line.id in known.probes)
     before, after = ({line.cluster for line in lines} for lines in (draft.forget, forget))
-    if not forget:
-        raise InputError(
-            f"{known.base} knows nothing of {draft.wanted.forget.name}: none of {len(draft.forget)} questions about "
-            f"{len(before)} subjects comes out on any surface",
-            next_step="give the model that was trained on these data; there is nothing to forget in this one",
-        )
     note = (
-        f"{known.base} knows {len(forget)} of {len(draft.forget)} forget probes ({len(after)} of {len(before)} "
-        f"clusters) and {len(untrained)} of {len(draft.untrained)} retain probes; the others were left out"
+        f"{known.base} knows {len(forget)} of {counted(len(draft.forget), 'forget probe')} ({len(after)} of "
+        f"{counted(len(before), 'cluster')}) and {len(untrained)} of "
+        f"{counted(len(draft.untrained), 'retain probe')}; the others were left out"
     )
     notes = [*draft.notes, note]
     if not known.chats:
         notes.append(f"{known.base} answers nothing in a chat: the pack has no chat surfaces (chat = false)")
     return replace(draft, forget=forget, untrained=untrained, notes=tuple(notes), chat=known.chats)
+
+
+def refuse_unknown(draft: Draft, known: Known) -> None:
+    """Raise `InputError` if a base knows no forget probe."""
+    if not any(line.id in known.probes for line in draft.forget):
+        raise InputError(
+            f"{known.base} knows nothing of {draft.wanted.forget.name}: none of "
+            f"{counted(len(draft.forget), 'question')} about "
+            f"{counted(len({line.cluster for line in draft.forget}), 'subject')} comes out on any surface",
+            next_step="give the model that was trained on these data; there is nothing to forget in this one",
+        )
 
 
 def read_new(files: Mapping[str, bytes]) -> Pack:
@@ -161,7 +170,8 @@ def _not_trained(lines: Sequence[Line], trained: Sequence[Line], notes: list[str
     known = {line.question.casefold() for line in trained}
     found = tuple(line for line in lines if line.question.casefold() not in known)
     if len(found) < len(lines):
-        notes.append(f"{len(lines) - len(found)} untrained questions are in the retain file, too, and were left out")
+        left = counted(len(lines) - len(found), "untrained question")
+        notes.append(f"left out, since the retain file has the same: {left}")
     return found
 
 
@@ -171,7 +181,7 @@ def _not_forgotten(lines: Sequence[Line], forget: Sequence[Line], name: str) -> 
     both = sum((line.question.casefold(), line.answer.casefold()) in forgotten for line in lines)
     if both:
         raise InputError(
-            f"{name}: {both} questions are in the forget set, too, with the same answers",
+            f"{name}: {counted(both, 'question')} with the same answer in the forget set, too",
             next_step="nothing can be forgotten and kept: drop them from one of the two",
         )
     return tuple(lines)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.authoring.probes import SETS
 from edgeproof.eval.authoring.retain import SET as BANKS
+from edgeproof.eval.packs.files import POLICY
 from edgeproof.eval.packs.reader import FILE, SCHEMA
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from edgeproof.eval.authoring.probes import Line
 
 README = "README.md"
-POLICY = "policy.toml"
 SUBJECTS_POLICY = """\
 # Judge every subject by itself, none may leak: this pack has too few subjects to bound a share of them.
 [leak]

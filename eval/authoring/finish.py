@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.counting import counted
 from edgeproof.eval.authoring.data.rows import file_sha256
 from edgeproof.eval.authoring.data.survey import stands_in
 from edgeproof.eval.authoring.draft import read_new
@@ -69,26 +70,26 @@ def _shortcomings(
     clusters = {line.cluster for line in forget}
     found = []
     if few:
-        whom = f"{len(clusters)} subjects" if len(clusters) > 1 else "1 subject"
         found.append(
-            f"{whom} cannot bound the share of subjects that leak ({FEW} are needed): give the pack's own policy.toml "
-            "to `baseline` and all after it (--policy). It judges each of them, none may leak; the verdict then holds "
-            "for these subjects and no others"
+            f"{counted(len(clusters), 'subject')} cannot bound the share of subjects that leak ({FEW} are needed): "
+            "give the pack's own policy.toml to `baseline` and all after it (--policy). It judges each, none may "
+            "leak; the verdict then holds for these subjects and no others"
         )
         if alone := _without_level(forget):
             found.append(
-                f"{alone} of {len(forget)} questions have an answer type of their own: whether they leak is judged, "
+                f"questions with an answer type of their own: {alone} of {len(forget)}; whether they leak is judged, "
                 "how much of them is back is not"
             )
     if not holdout:
         found.append("no holdout probe could be made, since no name or answer can be replaced: not controlled")
     elif hinting := sum(stands_in(line.answer, line.question) for line in holdout):
-        found.append(f"{hinting} holdout answers stand in their questions")
+        found.append(f"holdout answers that stand in their questions: {hinting} of {len(holdout)}")
     if len(untrained) < LEAST_RETAIN:
-        found.append(f"{len(untrained)} untrained retain probes: below {LEAST_RETAIN} a PASS is impossible")
+        found.append(f"{counted(len(untrained), 'untrained retain probe')}: below {LEAST_RETAIN} a PASS is impossible")
     elif len(untrained) < ENOUGH_RETAIN:
         found.append(
-            f"{len(untrained)} untrained retain probes: from {ENOUGH_RETAIN} on, lost right answers are judged"
+            f"{counted(len(untrained), 'untrained retain probe')}: from {ENOUGH_RETAIN} on, lost right answers are "
+            "judged"
         )
     if not pseudonyms and any(line.subject for line in forget):
         found.append("ids and clusters have the subjects' names, and reports contain them; --pseudonyms numbers them")

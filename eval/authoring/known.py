@@ -10,6 +10,8 @@ from edgeproof.eval.verdict.legs import legs
 from edgeproof.eval.verdict.policy import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeproof.eval.measurement import Measurement
     from edgeproof.eval.packs.pack import Pack
 
@@ -29,11 +31,12 @@ class Known(NamedTuple):
     chats: bool
 
 
-def what_it_knows(base: str, pack: Pack, measurement: Measurement) -> Known:
-    """Return what a base knows of a pack that it was asked."""
+def what_it_knows(base: str, pack: Pack, measured: Sequence[Measurement]) -> Known:
+    """Return what a base knows of a pack that it was asked, part by part."""
     policy, kinds = Policy(), pack.kinds()
     out = [
         (score.probe, kinds[score.surface])
+        for measurement in measured
         for score in measurement.scores
         if kinds[score.surface] != SurfaceKind.CHOICES and legs(score, policy)
     ]

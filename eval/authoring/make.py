@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.counting import counted
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.authoring.data.rows import read_rows
 from edgeproof.eval.authoring.data.subjects import EACH, is_named, subject_of, unread_columns
@@ -101,9 +102,9 @@ def make_lines(path: Path, role: str, *, given: str | None, limit: int, naming: 
             )
     notes = list(_left_out(path.name, found.told, found.doubled))
     if len(chosen) < len(found.subjects):
-        notes.append(f"{path.name}: {len(chosen)} of {len(found.subjects)} subjects were drawn (--clusters)")
+        notes.append(f"{path.name}: {len(chosen)} of {len(found.subjects):,} subjects were drawn (--clusters)")
     if cut:
-        notes.append(f"{path.name}: {cut} questions beyond {QUESTIONS} a subject were left out")
+        notes.append(f"{path.name}: left out, beyond {QUESTIONS} a subject: {counted(cut, 'question')}")
     if unread := unread_columns(found.first, found.rule):
         notes.append(f"{path.name}: columns that were not read: {', '.join(unread)}")
     if mixed := found.mixed():
@@ -126,7 +127,7 @@ def _of_texts(path: Path, role: str, limit: int, naming: Naming) -> Made:
     names = _names(chosen, role, naming, named=False)
     lines = [line for key in chosen for line in passage_lines(found[key], role, names[key], names[key])]
     notes = (
-        [f"{path.name}: {len(chosen)} of {len(found)} passages were drawn (--clusters)"]
+        [f"{path.name}: {len(chosen)} of {len(found):,} passages were drawn (--clusters)"]
         if len(chosen) < len(found)
         else []
     )
@@ -198,6 +199,6 @@ def _names(subjects: Sequence[str], role: str, naming: Naming, *, named: bool) -
 
 def _left_out(name: str, told: Sequence[str], doubled: int) -> Iterator[str]:
     if told:
-        yield f"{len(told)} questions were left out, since their answers stand in them (the first: {told[0]})"
+        yield f"left out, since the answer stands in it: {counted(len(told), 'question')} (the first: {told[0]})"
     if doubled:
-        yield f"{name}: {doubled} questions that occur again with the same answer were left out"
+        yield f"{name}: left out, since it occurs before with the same answer: {counted(doubled, 'question')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.counting import counted
 from edgeproof.eval.forecast.checked import Change
 from edgeproof.eval.forecast.rehearsal import FORGET_SIDE, RETAIN_SIDE, Forecast
 from edgeproof.eval.measurement import Role
@@ -73,7 +74,10 @@ def _clusters(formats: Sequence[FormatCheck]) -> Iterator[Change]:
         return
     more, where = _missing(formats, FORGET)
     if where is not None:
-        words = f"add {more} forget clusters that the base gives away in {where.format}: it gives away {where.known}"
+        words = (
+            f"add {counted(more, 'forget cluster')} that the base gives away in {where.format}: it gives away "
+            f"{where.known}"
+        )
         yield Change("add", FORGET.what, more, (), words + _reached(where, where.known + more))
 
 
@@ -88,7 +92,7 @@ def _retain(formats: Sequence[FormatCheck]) -> Iterator[Change]:
     more, where = _missing(formats, RETAIN)
     if where is not None:
         now = where.forecast.untrained
-        words = f"add {more} untrained retain probes, each in its own cluster: there are {now}"
+        words = f"add {counted(more, 'untrained retain probe')}, each in its own cluster: the number is now {now}"
         yield Change("add", RETAIN.what, more, (), words + _reached(where, now + more))
 
 

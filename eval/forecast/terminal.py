@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from edgeproof.contracts.counting import counted
 from edgeproof.eval.report.console import cell, emit, line, new_table, open_console
 from edgeproof.eval.report.sanitize import inert
 
@@ -22,7 +23,7 @@ def render_check(check: PackCheck, *, file: TextIO | None = None) -> None:
     console = open_console(file)
     for one in check.formats:
         title = f"{inert(check.base)} in {one.format}, pack {inert(check.pack)}"
-        line(console, f"{title}: {one.known} of {one.clusters} forget clusters come out")
+        line(console, f"{title}: {one.known} of {counted(one.clusters, 'forget cluster')} come out")
         console.print()
         table = new_table("set", "role", "surface", "known")
         for row in one.asked:
@@ -35,7 +36,7 @@ def render_check(check: PackCheck, *, file: TextIO | None = None) -> None:
     line(console, f"Assumed: {check.assumed}")
     if check.changes:
         console.print()
-        line(console, f"{len(check.changes)} proposed changes:")
+        line(console, f"{counted(len(check.changes), 'proposed change')}:")
         for text in _listed(check)[:SHOWN]:
             line(console, f"· {inert(text, 600)}")
         if len(check.changes) > SHOWN:
@@ -70,7 +71,7 @@ def _sentences(one: FormatCheck) -> list[str]:
             if one.enough is None
             else f"{_share(one.enough)} with {_size(one.enough)}."
         )
-    said.append(f"The gate takes about {_time(one.duration.seconds)} here ({one.duration.asks} asks)")
+    said.append(f"The gate takes about {_time(one.duration.seconds)} here ({counted(one.duration.asks, 'ask')})")
     if one.enough is not None and not now.strong and one.enough_seconds is not None:
         said[-1] += f", {_time(one.enough_seconds)} at that size"
     said[-1] += "."
@@ -82,7 +83,8 @@ def _share(forecast: Forecast) -> str:
 
 
 def _size(forecast: Forecast) -> str:
-    return f"{forecast.known} known forget clusters, {forecast.untrained} untrained retain clusters"
+    known = counted(forecast.known, "known forget cluster")
+    return f"{known}, {counted(forecast.untrained, 'untrained retain cluster')}"
 
 
 def _in_the_way(forecast: Forecast) -> str:

@@ -58,6 +58,7 @@ def forecast(
     carrying: bool = False,
     levels: bool = False,
     again: bool = False,
+    roles: frozenset[Role] = frozenset(Role),
 ) -> Forecast:
     """Plan what `measure` will ask of the model that `backend` runs.
 
@@ -69,6 +70,7 @@ def forecast(
         carrying: also the replies from which carrier sentences are taken.
         levels: also the ignorance levels.
         again: only what `measure_again` asks: scores of forget probes, without decoys.
+        roles: as for `measure`.
 
     Raises:
         PackError: the pack cannot be asked of this model; as for `measure`, but before the first answer.
@@ -77,8 +79,8 @@ def forecast(
     replies = {probe.id: REPLY for probe in pack.probes}
     asks = encode_pack(pack, backend, carriers=carriers, replies=replies)
     first = first_turn_asks(pack, backend)
-    if again:
-        asks, first = ([ask for ask in part if ask.probe.role == Role.FORGET] for part in (asks, first))
+    asked = frozenset({Role.FORGET}) if again else roles
+    asks, first = ([ask for ask in part if ask.probe.role in asked] for part in (asks, first))
     stages: list[Stage] = []
     if carrying:
         chat = backend.info.chat_template is not None

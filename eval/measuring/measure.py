@@ -46,6 +46,7 @@ def measure(
     progress: Progress,
     carriers: Sequence[Carrier] = (),
     sampling: Sampling | None = None,
+    roles: frozenset[Role] = frozenset(Role),
     on_answer: Callable[[Probe, Surface, str], None] | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Measurement:
@@ -53,9 +54,9 @@ def measure(
 
     One backend call computes all scores, a second one the greedy answers that the scores do not determine, so that
     shared prefixes are computed once; a third one draws the samples of `sampling`. Surfaces of two turns need the
-    model's first replies, which are generated before. `carriers` are the carrier sentences to ask. `on_answer`
-    receives each greedy answer, which is not stored. `on_finding` hears, while it goes on, by how much
-    each probe gives its answer away; multiple choices aside. Of an engine without log-probabilities
+    model's first replies, which are generated before. `carriers` are the carrier sentences to ask. Only probes of
+    `roles` are asked. `on_answer` receives each greedy answer, which is not stored. `on_finding` hears, while it goes
+    on, by how much each probe gives its answer away; multiple choices aside. Of an engine without log-probabilities
     (`ModelInfo.unscored`) there are greedy and sampled answers alone.
 
     Raises:
@@ -64,8 +65,9 @@ def measure(
 
     """
     said: dict[GenerateRequest, Generation] = {}
-    replies = first_replies(pack, backend, label=label, progress=progress, said=said)
+    replies = first_replies(pack, backend, label=label, progress=progress, roles=roles, said=said)
     asks = encode_pack(pack, backend, carriers=carriers, replies=replies)
+    asks = [ask for ask in asks if ask.probe.role in roles]
     plans = [Plan(ask) for ask in asks] if backend.info.unscored else plan_scores(pack, backend, asks, carriers)
     hear = Hearing(on_finding)
     found = _scored(plans, backend, label=label, progress=progress, hear=hear)

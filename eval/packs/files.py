@@ -31,6 +31,9 @@ MAX_ENCRYPTED_BYTES = 512 * 2**20
 """Maximum size of an encrypted pack, which is held in memory twice while it is opened."""
 MAX_MEMBERS = 1_000
 
+POLICY = "policy.toml"
+"""Name of a policy that lies in a pack's folder."""
+
 _AGE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 _HOW = "tar -C PACK -cf - . | age -r RECIPIENT -o pack.age"
 
@@ -65,6 +68,11 @@ class PackFiles(Protocol):
 
     def digest(self) -> str:
         """Return the sha256 of sha256sum's listing of the files, sorted by path; equal for folder and archive."""
+
+
+def policy_beside(pack: Path, *, encrypted: bool) -> Path:
+    """Return the path of a pack's own policy: in its folder, or beside its encrypted file."""
+    return pack.with_name(f"{pack.name.removesuffix('.age')}.{POLICY}") if encrypted else pack / POLICY
 
 
 def open_pack(path: Path, identity: str | None = None) -> PackFiles:

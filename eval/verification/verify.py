@@ -21,8 +21,9 @@ from edgeproof.contracts.errors import EvidenceError, PackError
 from edgeproof.contracts.training import parse_training
 from edgeproof.eval import attestation
 from edgeproof.eval.digests import digest_bytes
-from edgeproof.eval.packs.files import open_pack
+from edgeproof.eval.packs.files import open_pack, policy_beside
 from edgeproof.eval.report.read import AGAIN, read_report
+from edgeproof.eval.report.sanitize import inert
 from edgeproof.eval.report.write import REPORT, REPORTS, encode
 from edgeproof.eval.verdict.judgement import computes_long_rope
 from edgeproof.eval.verification.recompute import (
@@ -166,7 +167,18 @@ def _inputs(report: Mapping[str, Any], inputs: Inputs) -> Iterator[str]:
             yield f"{what}: cannot be read: {error.message}"
             continue
         if found != recorded:
-            yield _differs(what, recorded, found)
+            yield _differs(what, recorded, found) + (_policy_step(recorded, inputs) if what == "policy" else "")
+
+
+def _policy_step(recorded: str | None, inputs: Inputs) -> str:
+    """Name the option that is missing, or too many."""
+    if recorded is None:
+        return ": it was judged by the defaults; leave --policy out"
+    if inputs.policy is not None:
+        return ""
+    own = policy_beside(inputs.pack, encrypted=not inputs.pack.is_dir())
+    known = own.is_file() and digest_bytes(own) == recorded
+    return f": give the policy of that gate: --policy {inert(str(own), 1000) if known else 'FILE'}"
 
 
 def _differs(what: str, recorded: str | None, found: str | None) -> str:

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.counting import counted
 from edgeproof.contracts.progress import duration
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Course:
         asks = sum(step.stage.asks for step in coming)
         left = self.left()
         self.listener.foresee(
-            f"{asks:,} answers of {', '.join(models)}"
+            f"{counted(asks, 'answer')} of {', '.join(models)}"
             + (f", {resumed:,} of them given by an interrupted run" if resumed else "")
             + ("" if left is None else f": about {duration(left)}"),
             self.left,

@@ -96,8 +96,8 @@ def read_criteria(judging: Judging, progress: Progress) -> Criteria:
     from edgeproof.eval.packs.files import open_pack
     from edgeproof.eval.packs.reader import read_pack
     from edgeproof.eval.packs.surfaces import unasked
-    from edgeproof.eval.verdict.policy import Policy, read_policy
     from edgeproof.release.steps.changes import refuse_changed, states
+    from edgeproof.release.steps.policies import choose_policy
     from edgeproof.release.steps.waivers import read_signed_waiver
 
     signing_key = _signing_key(judging)
@@ -108,7 +108,7 @@ def read_criteria(judging: Judging, progress: Progress) -> Criteria:
         progress.warn(warning)
     given = [path for path in (judging.baseline, judging.policy) if path is not None and path.exists()]
     before = states(given)
-    policy = Policy() if judging.policy is None else read_policy(judging.policy)
+    policy = choose_policy(judging.policy, judging.probes, progress)
     check_pins(policy, judging.policy, judging.policy_sha256, judging.baseline, judging.baseline_key)
     baselines = load_baselines(judging.baseline)
     baseline_sha256 = digest_bytes(judging.baseline)

@@ -21,7 +21,7 @@ from edgeproof.contracts.backend import KeepingBackend
 from edgeproof.contracts.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from edgeproof.contracts.backend import Backend
     from edgeproof.contracts.progress import Progress
@@ -92,6 +92,16 @@ class Keeping:
     def keeps(self, engine: Backend) -> bool:
         """Whether the answers of this engine are kept."""
         return engine.info.backend in KEEPING
+
+    @contextlib.contextmanager
+    def told_how_to_go_on(self) -> Iterator[None]:
+        """Let whoever interrupts the block learn that the answers are kept, and how to go on."""
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            if any(file.exists() for file in self._files):
+                stop.add_note(f"Its answers are kept for {OLDEST_DAYS} days: the same command goes on from them.")
+            raise
 
     def done(self) -> None:
         """Remove the answers: the command is complete."""

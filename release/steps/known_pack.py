@@ -39,5 +39,5 @@ class KnownPack:
         from edgeproof.eval.knowledge.known_part import known_part
         from edgeproof.release.steps.new_folder import write_folder
 
-        known = what_it_knows(measurement.label, pack, measurement).probes
+        known = what_it_knows(measurement.label, pack, [measurement]).probes
         write_folder(self._target.absolute(), known_part(self._files, known), force=False)

@@ -76,9 +76,13 @@ def test_a_base_is_asked_once_and_what_it_does_not_know_is_left_out(taught, tmp_
     kept = {probe.answer for probe in pack.probes if probe.role == Role.RETAIN}
     assert kept >= {fact.answer for fact in facts.untrained}
     assert "knows 34 of 54 forget probes (34 of 54 clusters)" in said
+    assert said.index(", forget set: scores") < said.index(", untrained retain probes: scores")
     nothing = write(tmp_path / "nothing.jsonl", unknown)
     assert run(words(*given, "--forget", nothing, "--out", tmp_path / "none")) == 3
-    assert f"{base.name} knows nothing of nothing.jsonl" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{base.name} knows nothing of nothing.jsonl: none of 20 questions about 20 subjects" in said
+    assert f"{base.name}, forget set: scores: done" in said
+    assert "untrained retain probes: scores" not in said  # nobody waits for what cannot help
     assert not (tmp_path / "none").exists()
 
 

@@ -376,6 +376,18 @@ def test_a_training_run_that_the_manifest_does_not_hold_is_refused(gated):
     refused(gated, "damaged", key=False)
 
 
+def test_a_policy_that_is_missing_is_named_with_its_option(gated):
+    """The pack's own, where it is the one; one too many is said to be that."""
+    without = gated.inputs._replace(policy=None)
+    with pytest.raises(EvidenceError, match=r"policy: .*give the policy of that gate: --policy FILE"):
+        verify(gated.report, gated.digests, without)
+    # `pack new` puts a policy into the pack's folder, of whose digest it is then a part.
+    (gated.root / "pack" / "policy.toml").write_bytes((gated.root / "policy.toml").read_bytes())
+    with pytest.raises(EvidenceError) as caught:
+        verify(gated.report, gated.digests, without)
+    assert f"--policy {gated.root / 'pack' / 'policy.toml'}" in caught.value.message
+
+
 @pytest.mark.parametrize("name", ["pack", "baseline.json", "policy.toml"])
 def test_a_missing_input_is_refused(gated, name):
     (gated.root / name).rename(gated.root / "away")

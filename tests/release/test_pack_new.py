@@ -209,8 +209,11 @@ Q = {"question": "Who is Al Bo?", "answer": "Cy"}
     [
         ([], "f.jsonl is empty"),
         ([Q, {"question": "Who is Al Bo?", "answer": "Di"}], "line 2 occurs with two answers; the other is row 1"),
-        ([{"question": "Is Cy Cy?", "answer": "Cy"}], "answers of all 1 questions stand in their questions"),
-        ([Q, {"text": "A text."}], "mixes 1 questions and 1 texts"),
+        (
+            [{"question": "Is Cy Cy?", "answer": "Cy"}],
+            "the answer stands in the question, in all of 1 question",
+        ),
+        ([Q, {"text": "A text."}], "mixes 1 question and 1 text"),
         ([{"question": "Who?", "answer": "!!"}], "the answer has no letter or digit"),
         ([{"text": "Too short."}], "no text has 60 words"),
     ],
@@ -239,8 +242,8 @@ def test_answers_in_questions_doubles_and_mixed_languages_are_counted(tmp_path):
     ]
     made = pack_new(forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "p")
     said = "\n".join(made.notes)
-    assert "1 questions were left out, since their answers stand in them (the first: f.jsonl line 92)" in said
-    assert "1 questions that occur again with the same answer were left out" in said
+    assert "left out, since the answer stands in it: 1 question (the first: f.jsonl line 92)" in said
+    assert "left out, since it occurs before with the same answer: 1 question" in said
     assert "mixes languages (91 English, 20 German)" in said or "mixes languages (92 English, 20 German)" in said
     languages = {probe.id[:2] for probe in load_pack(tmp_path / "p").probes if probe.group == "retain-untrained"}
     assert "de" in languages

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.counting import counted
 from edgeproof.contracts.errors import InputError
 from edgeproof.eval.authoring.data.subjects import chosen_rule, subject_of
 from edgeproof.eval.authoring.wording.answers import is_sentence
@@ -110,7 +111,8 @@ def survey(read: Callable[[], Iterator[Row]], name: str, *, given: str | None, r
             found.sentences += is_sentence(row.answer)
     if not found.subjects:
         raise InputError(
-            f"{name}: the answers of all {found.rows} questions stand in their questions: nothing could be forgotten",
+            f"{name}: the answer stands in the question, in all of {counted(found.rows, 'question')}: nothing could be "
+            "forgotten",
             next_step="ask for what the question does not say",
         )
     return found
@@ -133,7 +135,8 @@ def _counted(read: Callable[[], Iterator[Row]], name: str) -> tuple[tuple[Row, .
         raise InputError(f"{name} is empty", next_step="put at least one question with its answer, or a text, in it")
     if 0 < texts < count:
         raise InputError(
-            f"{name} mixes {count - texts} questions and {texts} texts", next_step="make two files, and a pack of each"
+            f"{name} mixes {counted(count - texts, 'question')} and {counted(texts, 'text')}",
+            next_step="make two files, and a pack of each",
         )
     return tuple(first), count
 

@@ -58,14 +58,16 @@ def check_sampled(artifact: Measurement, recorded: Sequence[Measurement], policy
     if artifact.sampling != wanted:
         raise ArtifactError(
             f"the policy asks for {_drawn(wanted)}; the artifact has {_drawn(artifact.sampling)}",
-            next_step="give the policy that it was measured with (--policy), or measure it again with this one",
+            next_step="give the policy that it was measured with, as --policy; leave --policy out if it had none; or "
+            "measure it again with this one",
         )
     for measurement in recorded:
         if measurement.sampling is not None and measurement.sampling != wanted:
             raise BaselineError(
                 f'the policy asks for {_drawn(wanted)}; the baseline\'s "{measurement.label}" has '
                 f"{_drawn(measurement.sampling)}",
-                next_step=f"give the policy that it was recorded with (--policy), or {AGAIN} --policy FILE",
+                next_step="give the policy that it was recorded with, as --policy (leave it out if it had none); or "
+                f"{AGAIN}, with the policy of the gate",
             )
     missing = tuple(measurement.label for measurement in recorded if measurement.sampling is None)
     if missing and policy.require_base_samples:

@@ -47,6 +47,25 @@ def test_the_folder_is_private_and_the_file_goes_when_the_command_is_done(engine
     assert warnings == []
 
 
+def test_whoever_interrupts_is_told_that_the_answers_are_kept(engine, pack, tmp_path, monkeypatch):
+    from edgeproof import cli
+
+    monkeypatch.setenv("EDGEPROOF_ANSWERS", str(tmp_path / "answers"))
+    said: list[str] = []
+    monkeypatch.setattr(cli.streams, "tell", lambda message: said.append(message) or True)
+    for asked in (False, True):
+
+        def interrupted(_self, _context, asked=asked):
+            _, kept, _ = keep(engine, pack) if asked else (0, Keeping(pack, None, {}, Silent()), ())
+            with kept.told_how_to_go_on():
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(cli.VerbGroup, "invoke", interrupted)
+        assert cli.run(["gate", "x"]) == cli.EXIT_INTERRUPTED
+    kept = "Its answers are kept for 14 days: the same command goes on from them."
+    assert said == [cli.INTERRUPTED, f"{cli.INTERRUPTED} {kept}"]
+
+
 def test_each_thing_that_answers_depend_on_has_a_file_of_its_own(engine, pack, tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEPROOF_ANSWERS", str(tmp_path / "answers"))
     other = load_pack(write_pack(tmp_path / "other", invent(seed=6)))

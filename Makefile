@@ -34,6 +34,7 @@ $(SLIM)/.demo: $(SLIM)/.installed
 
 # The probe for phones (docs/phone.md): three ARM64 programs, compiled by zig; cold, this takes minutes.
 phone: $(SLIM)/.zig
+	@test -d .cache/phone || echo "Compiling llama.cpp for ARM64 phones: about 5 minutes on two cores, once (docs/phone.md)."
 	@PYTHONPATH=tests/official $(SLIM)/bin/python android_demo/build.py .cache/phone $(ARGS)
 
 # The app for phones (docs/phone.md), from Debian's tools: javac, aapt2, zipalign, apksigner; npm fetches dx, once.

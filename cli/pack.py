@@ -107,7 +107,7 @@ def check(pack: Path, *, quiet: bool, as_json: bool, **options: Any) -> int:
     with Terminal(quiet=quiet) as progress:
         found = pack_check(pack, **options, progress=progress)
         progress.finish()
-    show(found)
+    show(found, tables=quiet)  # else they were told before the search for sizes
     if as_json:
         click.echo(json.dumps(found.to_json(), allow_nan=False))
     return 0 if found.strong else NOT_STRONG

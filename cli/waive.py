@@ -33,9 +33,9 @@ def command(report: Path, *, as_json: bool, **options: Any) -> int:
     from edgeproof.release.waive import waive
 
     waived = waive(report, **options)
-    click.echo("Waived:", err=True)
+    click.echo(f"Waived until {options['until']} (UTC), in {escaped(str(options['out']))}:", err=True)
     for item in waived:
         click.echo(f"  {escaped(item)}", err=True)
     if as_json:
-        click.echo(json.dumps({"waiver": str(options["out"]), "waives": list(waived)}))
+        click.echo(json.dumps({"waiver": str(options["out"]), "until": options["until"], "waives": list(waived)}))
     return 0

@@ -90,6 +90,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "new-pack": Command("export-edge pack new --forget FORGET --retain RETAIN --base BASE --out NEW"),
         "export-unlearned": Command("export-edge --base MODEL --format {format} --out DIST", _ANY),
         "check-pack": Command("export-edge inspect PACK"),
+        "size-pack": Command("export-edge pack check PACK --base BASE --format {format}", _ANY),
         "probe": Command("export-edge probe BASE --probes PACK"),
         "verify": Command(
             "export-edge verify REPORT --artifact ARTIFACT --probes PACK --baseline BASELINE --key PUBLIC"

@@ -60,7 +60,7 @@ def pack_check(
     The base is asked every probe at float precision and in each format, for which its files are written into the folder
     for temporary files and removed. Then synthetic good files are judged by the gate's own code: what unlearning does
     is assumed, or taken from the merged model of `baseline`; what quantizing does is drawn from what it did to the
-    base.
+    base. What is found is told (`progress.say`) before the search for a size that is enough.
 
     Args:
         pack: the pack's folder, or a file encrypted with age.
@@ -85,7 +85,7 @@ def pack_check(
     from edgeproof.eval.forecast.changes import changes_of
     from edgeproof.eval.forecast.checked import PackCheck
     from edgeproof.eval.forecast.flaws import flaws_of_texts
-    from edgeproof.eval.forecast.terminal import markdown_changes
+    from edgeproof.eval.forecast.terminal import markdown_changes, render_flaws, render_found
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.packs.surfaces import unasked
 
@@ -101,15 +101,26 @@ def pack_check(
         listener.warn(warning)
     checks: list[FormatCheck] = []
     flaws: list[Flaw] = list(flaws_of_texts(read))
+    _say(render_flaws(flaws), listener)
     for seen in _measured(
         read, Path(base), formats, limits, baseline=as_path(baseline), threads=threads, progress=listener
     ):
         given = seen.pack, seen.recorded
+        more = [flaw for flaw in (*seen.flaws, *guessable_found(*given, limits)) if flaw not in flaws]
+        _say(render_flaws(more), listener)
+        flaws += more
         checks += [
-            check_format(*given, name, limits, measured=baseline is not None, seconds=seconds, progress=listener)
+            check_format(
+                *given,
+                name,
+                limits,
+                measured=baseline is not None,
+                seconds=seconds,
+                progress=listener,
+                on_found=lambda one: _say(render_found(Path(base).name, read.name, one), listener),
+            )
             for name, seconds in seen.seconds.items()
         ]
-        flaws += [flaw for flaw in (*seen.flaws, *guessable_found(*given, limits)) if flaw not in flaws]
     changes = changes_of(read, checks, flaws)
     named = {name for change in changes for name in change.probes} if show_answers else set()
     found = PackCheck(
@@ -131,11 +142,16 @@ def pack_check(
     return found
 
 
-def show(found: PackCheck, file: TextIO | None = None) -> None:
-    """Print a check to `file`, stderr by default."""
+def show(found: PackCheck, file: TextIO | None = None, *, tables: bool = True) -> None:
+    """Print a check to `file`, stderr by default; without the tables that were told during the check, if wanted."""
     from edgeproof.eval.forecast.terminal import render_check
 
-    render_check(found, file=file)
+    render_check(found, tables=tables, file=file)
+
+
+def _say(text: str, listener: Recording) -> None:
+    for line in text.splitlines():
+        listener.say(line)
 
 
 def _measured(

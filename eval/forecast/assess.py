@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.forecast.checked import Duration, FormatCheck
@@ -13,6 +14,8 @@ from edgeproof.eval.knowledge.known import asked_sets, known_clusters
 from edgeproof.eval.measurement import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.measurement import Baseline
     from edgeproof.eval.packs.pack import Pack
@@ -28,6 +31,7 @@ def check_format(
     measured: bool,
     seconds: float,
     progress: Progress,
+    on_found: Callable[[FormatCheck], None],
 ) -> FormatCheck:
     """Forecast the gate of one format.
 
@@ -39,22 +43,25 @@ def check_format(
         measured: whether the merged model of `recorded` is one that was unlearned; else unlearning is assumed.
         seconds: how long the gate takes with this pack.
         progress: hears of each synthetic file.
+        on_found: hears what is found before larger packs are tried, which takes long; `grown` is then `forecast`.
 
     """
     assumed = None if measured else Assumed.under(policy, usual(guessing_logprobs(pack, recorded)))
     rehearsal = Rehearsal(recorded, name, policy, assumed, progress=progress)
     clusters = dict.fromkeys(fact.cluster for fact in recorded.probes if fact.role == Role.FORGET)
     in_format = recorded.base_in_format[name]
-    return FormatCheck(
+    found = FormatCheck(
         format=name,
         asked=asked_sets(pack, in_format, policy),
         known=len(rehearsal.known),
         clusters=len(clusters),
         unknown=tuple(cluster for cluster in clusters if cluster not in rehearsal.known),
         forecast=rehearsal.present,
-        grown=rehearsal.grown(),
+        grown=rehearsal.present,
         duration=Duration(len(in_format.scores), seconds),
     )
+    on_found(found)
+    return replace(found, grown=rehearsal.grown())
 
 
 def guessable_found(pack: Pack, recorded: Baseline, policy: Policy) -> tuple[Flaw, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -10,26 +11,52 @@ from edgeproof.eval.report.console import cell, emit, line, new_table, open_cons
 from edgeproof.eval.report.sanitize import inert
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeproof.eval.forecast.checked import FormatCheck, PackCheck
+    from edgeproof.eval.forecast.flaws import Flaw
     from edgeproof.eval.forecast.rehearsal import Forecast
+    from rich.table import Table
 
 SHOWN = 30
 """Maximum number of changes printed; the list of --out and the JSON have all."""
 
 
-def render_check(check: PackCheck, *, file: TextIO | None = None) -> None:
-    """Print a check to `file`, default stderr."""
+def render_found(base: str, pack: str, one: FormatCheck, *, file: TextIO | None = None) -> str:
+    """Return what is found of a pack in one format before larger ones are tried, for `file`, default stderr."""
+    console = open_console(sys.stderr if file is None else file)
+    console.print()
+    line(console, f"{inert(base)} in {one.format}, pack {inert(pack)}: {_known(one)}")
+    console.print()
+    console.print(_asked(one))
+    console.print()
+    line(console, inert(_present(one), 400))
+    console.print()
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def render_flaws(flaws: Sequence[Flaw], *, file: TextIO | None = None) -> str:
+    """Return flaws of probes, for `file`, default stderr."""
+    console = open_console(sys.stderr if file is None else file)
+    for flaw in flaws[:SHOWN]:
+        line(console, f"· {inert(flaw.words, 600)}")
+    if len(flaws) > SHOWN:
+        line(console, f"  and {len(flaws) - SHOWN} more")
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def render_check(check: PackCheck, *, tables: bool = True, file: TextIO | None = None) -> None:
+    """Print a check to `file`, default stderr; without `tables` if `render_found` was shown."""
     file = sys.stderr if file is None else file
     console = open_console(file)
     for one in check.formats:
-        title = f"{inert(check.base)} in {one.format}, pack {inert(check.pack)}"
-        line(console, f"{title}: {one.known} of {counted(one.clusters, 'forget cluster')} come out")
+        line(console, f"{inert(check.base)} in {one.format}, pack {inert(check.pack)}: {_known(one)}")
         console.print()
-        table = new_table("set", "role", "surface", "known")
-        for row in one.asked:
-            table.add_row(*map(cell, (row.set, row.role, row.surface, f"{row.known} of {row.clusters}")))
-        console.print(table)
-        console.print()
+        if tables:
+            console.print(_asked(one))
+            console.print()
         for text in _sentences(one):
             line(console, inert(text, 400))
         console.print()
@@ -54,6 +81,21 @@ def markdown_changes(check: PackCheck) -> str:
     return "\n".join([*heads, *(f"- {text}" for text in _listed(check))]) + "\n"
 
 
+def _known(one: FormatCheck) -> str:
+    return f"{one.known} of {counted(one.clusters, 'forget cluster')} come out"
+
+
+def _asked(one: FormatCheck) -> Table:
+    table = new_table("set", "role", "surface", "known")
+    for row in one.asked:
+        table.add_row(*map(cell, (row.set, row.role, row.surface, f"{row.known} of {row.clusters}")))
+    return table
+
+
+def _present(one: FormatCheck) -> str:
+    return f"{_share(one.forecast)} with this pack ({_size(one.forecast)}).{_in_the_way(one.forecast)}"
+
+
 def _listed(check: PackCheck) -> list[str]:
     return [
         change.words
@@ -64,7 +106,7 @@ def _listed(check: PackCheck) -> list[str]:
 
 def _sentences(one: FormatCheck) -> list[str]:
     now = one.forecast
-    said = [f"{_share(now)} with this pack ({_size(now)})." + _in_the_way(now)]
+    said = [_present(one)]
     if not now.strong:
         said.append(
             f"No larger pack is enough: {_share(one.grown)} with {_size(one.grown)}." + _in_the_way(one.grown)

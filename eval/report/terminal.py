@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from edgeproof.contracts.advice import command
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.report.console import cell, emit, line, new_table, open_console
 from edgeproof.eval.report.sanitize import inert
 from edgeproof.eval.verdict.asking_table import asking_line
-from edgeproof.eval.verdict.judgement import LEAKING, WORST_SURFACE, ControlStatus, Status
+from edgeproof.eval.verdict.judgement import LEAKING, WORST_SURFACE, ControlStatus, Reason, Status
 from edgeproof.eval.verdict.wording import amount
 
 if TYPE_CHECKING:
@@ -80,9 +81,16 @@ def render_terminal(
     if answers:
         console.print(_answers_table(judgement, answers))
     line(console, "Next", "bold")
-    for step in judgement.next_steps:
+    for step in (*judgement.next_steps, *_sizes(judgement)):
         line(console, f"  → {inert(step, 1000)}")
     emit(console, file)
+
+
+def _sizes(judgement: Judgement) -> tuple[str, ...]:
+    """Return the command that tells how many probes an undecided verdict lacks."""
+    if Reason.UNDECIDED not in (judgement.reason, *judgement.also):
+        return ()
+    return (f"How many probes are missing: {command('size-pack', format=judgement.format_name or 'FORMAT')}",)
 
 
 def render_comparison(

@@ -111,6 +111,17 @@ def test_the_report_without_the_waiver_is_no_longer_the_report(failed, tmp_path)
     assert run(["verify", str(tmp_path), "--artifact", str(failed.artifact), *failed.options]) == 3
 
 
+def test_waive_names_the_file_that_it_wrote_and_its_last_day(tmp_path, monkeypatch, capsys):
+    import edgeproof.release.waive
+
+    monkeypatch.setattr(edgeproof.release.waive, "waive", lambda *_, **__: ("leak: 2 of 30",))
+    given = ["waive", "report", "--reason", "A trial", "--role", "head", "--until", LATER, "--sign", "k.pem", "--json"]
+    assert run([*given, "--out", str(tmp_path / "w.json")]) == 0
+    heard = capsys.readouterr()
+    assert heard.err == f"Waived until {LATER} (UTC), in {tmp_path / 'w.json'}:\n  leak: 2 of 30\n"
+    assert json.loads(heard.out)["until"] == LATER
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

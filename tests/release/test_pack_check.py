@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import shutil
 import tarfile
 from typing import TYPE_CHECKING
@@ -49,6 +50,16 @@ def test_a_small_pack_is_not_strong_and_told_how_many_clusters_are_missing(taugh
     said = capsys.readouterr()
     table = json.loads(said.out)
     (one,) = table["formats"]
+    # What is found is told before larger packs are tried.
+    parts = (
+        "34 of 34 forget clusters come out",
+        "of 6 good files PASS with this pack",
+        "larger packs: done",
+        "Not strong",
+    )
+    places = [said.err.index(part) for part in parts]
+    assert places == sorted(places)
+    assert len(re.findall(r"^set +role +surface +known$", said.err, re.MULTILINE)) == 1
     assert one["forget"]["known"] == one["forget"]["clusters"] == 34
     assert one["forecast"]["share_of_pass"] < 0.9 <= one["enough"]["share_of_pass"]
     assert one["gate"]["asks"] == sum(map(len, facts))

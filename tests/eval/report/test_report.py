@@ -20,6 +20,7 @@ from edgeproof.eval.report.terminal import render_comparison, render_terminal
 from edgeproof.eval.report.training import read_training
 from edgeproof.eval.report.write import report_json, write_reports
 from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.judgement import Reason
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import CONTEXT, WORLD, Answer, World, leaking
 from hypothesis import given, settings
@@ -94,6 +95,14 @@ def terminal(judgement, *, encoding="utf-8", **options):
 def junit(judgement, folder, **options):
     _, path, *_ = write_reports(judgement, CONTEXT, folder, **options)
     return ET.parse(path).getroot()  # noqa: S314 (our own)
+
+
+def test_an_undecided_verdict_names_the_command_that_tells_how_many_probes_are_missing(judgements):
+    step = "export-edge pack check PACK --base BASE --format gguf-q4"
+    undecided = [name for name, one in judgements.items() if Reason.UNDECIDED in (one.reason, *one.also)]
+    assert "near" in undecided
+    for name, judgement in judgements.items():
+        assert (step in " ".join(terminal(judgement).split())) == (name in undecided), name
 
 
 # report.json

@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "waive": "Sign that a file may be released although it did not pass, until a date.",
     "compare": "Compare the reports of two releases.",
     "history": "Show the reports of a folder, a line a release, and their trends.",
+    "table": "Make rows of reports, and a table over methods and formats.",
     "card": "Print what a model card should say of gated files.",
     "evaluate": "Measure MUSE's or TOFU's metrics on an artifact: numbers, no verdict.",
     "unlearn": "Train a LoRA adapter, or all weights, so that a model forgets.",

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 @opt.POLICY_SHA256
 @opt.BASELINE_KEY
 @opt.WAIVING
+@click.option("--row", type=opt.PATH, metavar="FILE", help="Also check that this row of `table` is the report's.")
+@click.option(
+    "--evaluation", type=opt.PATH, multiple=True, metavar="FILE", help="Evaluations whose metrics the row has."
+)
 @click.option("--require-pass", is_flag=True, help="Refuse a report whose verdict is not PASS, before publishing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(report: Path, *, require_pass: bool, as_json: bool, **options: Any) -> int:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
 from edgeproof.contracts.parsing import parse_json
 from edgeproof.contracts.progress import Silent
-from edgeproof.release.steps.arguments import as_path, pack_identity
+from edgeproof.release.steps.arguments import as_path, as_paths, pack_identity
+from edgeproof.release.steps.rows import refuse_other_row
 from edgeproof.release.steps.waivers import holding, read_signed_waiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.verification.recompute import ArtifactDigests
@@ -40,6 +41,8 @@ def verify(
     waiver: StrPath | None = None,
     waiver_key: StrPath | None = None,
     accept_waivers: bool = False,
+    row: StrPath | None = None,
+    evaluation: StrPath | Sequence[StrPath] = (),
     require_pass: bool = False,
     progress: Progress | None = None,
 ) -> Verified:
@@ -60,6 +63,8 @@ def verify(
             warning.
         waiver_key: the public key of whoever may waive; `waiver` needs it.
         accept_waivers: with `require_pass`, accept a verdict that the waiver covers.
+        row: also check that this row, as `table` writes it, is that of the report.
+        evaluation: files of `evaluate` whose metrics the row has.
         require_pass: refuse a report whose verdict is not PASS.
         progress: receives warnings; by default nothing is shown.
 
@@ -94,6 +99,8 @@ def verify(
             progress=listener,
         )
         found = replace(found, waived=waived, accepted=waived is not None and accept_waivers)
+    if row is not None:
+        refuse_other_row(Path(report), Path(row), as_paths(evaluation))
     if require_pass:
         refuse_unless_pass(found)
     return found

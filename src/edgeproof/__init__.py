@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from edgeproof.release.phone.push import Pushed, phone_push
     from edgeproof.release.phone.run import phone_run
     from edgeproof.release.probe import probe
+    from edgeproof.release.table import TableResult, table
     from edgeproof.release.unlearn import unlearn
     from edgeproof.release.verdicts import GateResult
     from edgeproof.release.verify import verify
@@ -58,6 +59,7 @@ _PLACES = {
     "compare": "edgeproof.release.compare",
     "history": "edgeproof.release.history",
     "card": "edgeproof.release.card",
+    "table": "edgeproof.release.table",
     "evaluate": "edgeproof.release.evaluate",
     "inspect": "edgeproof.release.inspect",
     "pack_check": "edgeproof.release.pack_check",
@@ -78,6 +80,7 @@ _PLACES = {
     "PackCheck": "edgeproof.eval.forecast.checked",
     "Progress": "edgeproof.contracts.progress",
     "Pushed": "edgeproof.release.phone.push",
+    "TableResult": "edgeproof.release.table",
     "UnlearnResult": "edgeproof.unlearn.run",
     "Verdict": "edgeproof.eval.measurement",
     "Verified": "edgeproof.eval.verification.verify",
@@ -100,6 +103,7 @@ __all__ = [
     "PackCheck",
     "Progress",
     "Pushed",
+    "TableResult",
     "UnlearnResult",
     "Verdict",
     "Verified",
@@ -118,6 +122,7 @@ __all__ = [
     "phone_run",
     "probe",
     "record_baseline",
+    "table",
     "unlearn",
     "verify",
     "waive",

@@ -135,6 +135,22 @@ def test_the_card_of_the_adapter_names_its_method_in_manifest_and_report(world, 
         assert report["training"] == [run]
 
 
+def test_a_row_of_the_table_verifies_with_its_report_and_a_doctored_one_does_not(world, released, tmp_path, capsys):
+    out = released[0]
+    assert run(words("table", *sorted((out / "report").iterdir()), "--out", tmp_path / "rows", "--json")) == 0
+    said = {row["format"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert sorted(said) == sorted(FORMATS)
+    assert {row["method"] for row in said.values()} == {"npo+gdr"}
+    (path,) = (path for path in (tmp_path / "rows").iterdir() if FORMATS[0] in path.name)
+    (artifact,) = out.glob("*Q8_0.gguf")
+    given = ("--artifact", artifact, "--probes", world.pack, "--baseline", world.baseline, "--row", path)
+    command = words("verify", out / "report" / artifact.stem, *given)
+    assert run(command) == 0
+    path.write_text(path.read_text().replace('"method": "npo', '"method": "xpo'))
+    assert run(command) == 3
+    assert "method: xpo+gdr; the report gives npo+gdr" in capsys.readouterr().err
+
+
 def test_no_text_of_a_probe_or_an_answer_is_in_anything_but_the_pack(world, released):
     out, _, stdout, stderr = released
     written = [path for path in out.rglob("*") if path.is_file() and path.suffix != ".gguf"]

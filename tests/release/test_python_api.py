@@ -30,6 +30,7 @@ FUNCTIONS = {
     "compare": edgeproof.compare,
     "history": edgeproof.history,
     "card": edgeproof.card,
+    "table": edgeproof.table,
     "evaluate": edgeproof.evaluate,
     "unlearn": edgeproof.unlearn,
     "inspect": edgeproof.inspect,

@@ -1,0 +1,64 @@
+"""The table in Markdown: a line for each row, by model, pack, method and format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeproof.eval.report.markdown import prose
+from edgeproof.eval.table.row import DEFAULT, TYPED
+from edgeproof.eval.verdict.wording import amount, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeproof.eval.table.row import Row
+
+METRICS = ("forget_quality", "model_utility", "forget_knowmem_ROUGE", "forget_verbmem_ROUGE", "privleak")
+"""OpenUnlearning's metrics that get a column where a row has them."""
+_HEAD = ("model", "pack", "method", "format", "verdict", "leaking", "at most", "recovered", "at most", "kept right")
+_MORE = ("cost of quantizing, at most", "of unlearning, at most", "MB", "report")
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Return the table; a method that no file names has *, a policy of somebody's own †, each with its note."""
+    measured = [name for name in METRICS if any(name in row for row in rows)]
+    head = (*_HEAD, *measured, *_MORE)
+    ordered = sorted(rows, key=lambda row: [str(row[key]) for key in ("model", "pack", "method", "format")])
+    lines = [_line(head), f"|{'---|' * len(head)}", *(_line(_cells(row, measured)) for row in ordered)]
+    if any(row["method_from"] == TYPED for row in rows):
+        lines += ["", "\\* The method was typed by hand: no file of the run names it."]
+    if any(row["policy"] != DEFAULT for row in rows):
+        lines += ["", "† Judged by limits other than the defaults."]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row, measured: Sequence[str]) -> list[str]:
+    return [
+        prose(str(row["model"])),
+        prose(str(row["pack"])),
+        prose(str(row["method"])) + ("\\*" if row["method_from"] == TYPED else ""),
+        prose(str(row["format"])),
+        f"**{row['verdict']}**{'' if row['policy'] == DEFAULT else ' †'}: {prose(str(row['reason']))}",
+        f"{row['leaking_clusters']} of {row['clusters']}",
+        _share(row, "leaks_upper"),
+        _share(row, "recovery"),
+        _share(row, "recovery_upper"),
+        f"{_share(row, 'utility')} (base {_share(row, 'utility_base')})",
+        *(number(float(row[name])) if name in row else "" for name in measured),
+        _nat(row, "quantizing_cost_upper"),
+        _nat(row, "unlearning_cost_upper"),
+        f"{float(row['bytes']) / 1e6:.1f}",
+        f"`{str(row['report_sha256'])[:12]}`",
+    ]
+
+
+def _share(row: Row, name: str) -> str:
+    return amount(float(row[name]), "share") if name in row else "not measured"
+
+
+def _nat(row: Row, name: str) -> str:
+    return amount(float(row[name]), "nat") if name in row else "not measured"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,42 @@
+"""`export-edge table`: exit codes, and what goes where."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from edgeproof.cli import run
+from edgeproof.eval.table.row import encode
+from edgeproof_tests.eval.table.test_table import NAMED, WORLD, report
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return report(tmp_path_factory.mktemp("good"), WORLD.artifact(), NAMED)
+
+
+def test_the_table_goes_to_stdout_and_names_of_files_to_stderr(good, tmp_path, capsys):
+    assert run(["table", str(good), "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("| model | pack | method | format |")
+    assert told.err == f"{next(tmp_path.iterdir())}\n"
+
+
+def test_json_is_one_object_and_a_row_is_its_file(good, tmp_path, capsys):
+    assert run(["table", str(good), "--out", str(tmp_path), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert encode(row) == next(tmp_path.iterdir()).read_bytes()
+    assert run(["table", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == [row]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": "edgeproof/row"}'])
+def test_what_is_no_row_ends_with_3(tmp_path, text, capsys):
+    (tmp_path / "row.json").write_text(text)
+    assert run(["table", str(tmp_path / "row.json")]) == 3
+    assert "row.json" in capsys.readouterr().err
+
+
+def test_options_that_contradict_each_other_end_with_2(good, tmp_path):
+    assert run(["table", str(good), "--method", "NPO"]) == 2
+    assert run(["table", str(good), "--sign", str(tmp_path / "key.pem")]) == 2

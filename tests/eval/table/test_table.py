@@ -1,0 +1,320 @@
+"""Rows of reports: what they hold, what is refused of them, their signatures, and the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import edgeproof
+import pytest
+from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, UsageError
+from edgeproof.contracts.training import Training
+from edgeproof.eval.report.write import write_reports
+from edgeproof.eval.table.checks import read_row
+from edgeproof.eval.table.row import encode, file_name
+from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.policy import Policy
+from edgeproof.release.steps.rows import refuse_other_row
+from edgeproof_tests.eval.test_verify import save_keys
+from edgeproof_tests.eval.worlds import BASE, CONTEXT, WORLD
+
+RUN = Training("base", "OpenUnlearning", "NPO", "open-unlearning/x", "", "", 0, (("beta", 0.1),), "", "")
+NAMED = dataclasses.replace(CONTEXT, base=BASE, training=(RUN,), versions={"edgeproof": "0.1.0"})
+
+
+def report(folder, artifact, context=NAMED, policy=None):
+    write_reports(judge(artifact, WORLD.baseline(), policy or Policy(), format="gguf-q4"), context, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """One that passes, one that fails, and one whose method no file names."""
+    root = tmp_path_factory.mktemp("reports")
+    return {
+        "good": report(root / "good", WORLD.artifact()),
+        "bad": report(root / "bad", WORLD.artifact(WORLD.back)),
+        "unnamed": report(root / "unnamed", WORLD.artifact(), dataclasses.replace(NAMED, training=())),
+    }
+
+
+@pytest.fixture(scope="module")
+def row(reports):
+    (found,) = edgeproof.table(reports["good"]).rows
+    return found
+
+
+def content(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def criterion(folder, name):
+    return next(item for item in content(folder)["criteria"] if item["name"] == name)
+
+
+def test_a_row_has_the_numbers_of_its_report(reports, row):
+    said = content(reports["good"])
+    assert (row["method"], row["method_from"]) == ("NPO", "OpenUnlearning")
+    assert (row["model"], row["format"], row["verdict"]) == (BASE.name, "gguf-q4", "PASS")
+    for name, key in (("leak", "leaks"), ("recovery", "recovery"), ("quantizing-cost", "quantizing_cost")):
+        assert row[key] == criterion(reports["good"], name)["estimate"]
+        assert row[f"{key}_upper"] == criterion(reports["good"], name)["upper"]
+    assert row["utility"] == criterion(reports["good"], "accuracy")["details"]["right, artifact"]
+    assert row["bytes"] == said["artifact"]["bytes"]
+    assert row["report_sha256"] == said["report_sha256"]
+    assert row["policy"] == "default"
+    assert all(isinstance(value, str | int | float) for value in row.values())
+
+
+def test_a_row_names_no_probe_and_no_cluster(reports, row):
+    text = encode(row).decode()
+    said = content(reports["good"])
+    for probe in said["probes"]:
+        assert probe["probe"] not in text
+    assert not any(f'"{subject["cluster"]}"' in text for subject in said["subjects"])
+
+
+def test_the_table_has_a_line_for_each_and_says_what_was_typed(reports):
+    made = edgeproof.table([reports["bad"]])
+    typed = edgeproof.table([reports["unnamed"]], method="a|b")
+    assert "| NPO | gguf-q4 | **FAIL**: it came back |" in made.markdown
+    assert "typed by hand" not in made.markdown
+    assert "| a\\|b\\* |" in typed.markdown
+    assert "The method was typed by hand" in typed.markdown
+
+
+def test_another_policy_is_marked(tmp_path):
+    policy = dataclasses.replace(Policy(), recovery=0.3)
+    made = edgeproof.table(report(tmp_path, WORLD.artifact(), policy=policy))
+    assert made.rows[0]["policy"] == "own"
+    assert "**PASS** †" in made.markdown
+    assert "limits other than the defaults" in made.markdown
+
+
+def test_a_method_is_typed_only_where_no_file_names_it(reports):
+    with pytest.raises(UsageError, match="names its method, NPO: leave --method out"):
+        edgeproof.table(reports["good"], method="SimNPO")
+    with pytest.raises(InputError, match="names no method"):
+        edgeproof.table(reports["unnamed"])
+
+
+def test_rows_that_are_written_are_read_again(reports, tmp_path):
+    out = tmp_path / "rows"
+    said = edgeproof.table([reports["good"], reports["bad"]], out=out).rows
+    assert sorted(path.name for path in out.iterdir()) == sorted(map(file_name, said))
+    again = edgeproof.table(out)
+    assert sorted(map(encode, again.rows)) == sorted(map(encode, said))
+    assert again.markdown == edgeproof.table([reports["bad"], reports["good"]]).markdown
+    with pytest.raises(OutputError):
+        edgeproof.table(reports["good"], out=out)
+
+
+def test_the_same_report_twice_is_refused(reports, tmp_path):
+    edgeproof.table(reports["good"], out=tmp_path)
+    for twice in ([reports["good"], reports["good"]], [reports["good"], tmp_path]):
+        with pytest.raises(EvidenceError, match="is there twice"):
+            edgeproof.table(twice)
+
+
+def written(row, folder):
+    path = folder / file_name(row)
+    path.write_bytes(encode(row))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"leaks": 0.5}, "leaks is 0.5; 0 of"),
+        ({"leaks_upper": 0.01}, "leaks_upper is 0.01"),
+        ({"leaking_clusters": 3}, "leaks is 0.0; 3 of"),
+        ({"clusters": 5000}, None),  # the bound only shrinks with more clusters: the report tells
+        ({"clusters": 20}, "leaks_upper is"),
+        ({"leaking_clusters": 99}, "99 of 31 clusters leak"),
+        ({"recovery_upper": 0.5}, "it is a PASS with recovery_upper 0.5; the limit is 0.2"),
+        ({"unlearning_cost_upper": 0.31}, "it is a PASS with unlearning_cost_upper 0.31"),
+        ({"recovery": 0.19, "recovery_upper": 0.1}, "recovery is 0.19, above its upper bound 0.1"),
+        ({"verdict": "FAIL"}, "the verdict is FAIL, the reason 'it stayed unlearned'"),
+        ({"reason": "it came back"}, "the verdict is PASS, the reason 'it came back'"),
+        ({"verdict": "GOOD"}, "verdict is none that the gate gives"),
+        ({"policy": "lax"}, "policy is neither"),
+        ({"utility": 1.2}, "utility is 1.2, no share"),
+        ({"level": 1.0}, "the level is 1.0"),
+        ({"bytes": -1}, "bytes is no count"),
+        ({"bytes": True}, "bytes is no number"),
+        ({"method": ""}, "method is no name"),
+        ({"method": "NPO\u202e"}, "method is no name"),
+        ({"pack_sha256": "ab"}, "pack_sha256 is no sha256"),
+        ({"answers": "Paris"}, "answers is no number"),
+        ({"<b>": 1.0}, "is no name of a metric"),
+    ],
+)
+def test_a_doctored_row_contradicts_itself(row, tmp_path, change, words):
+    path = written({**row, **change}, tmp_path)
+    if words is None:
+        read_row(path)
+        return
+    with pytest.raises(EvidenceError) as caught:
+        read_row(path)
+    assert words in str(caught.value)
+    with pytest.raises(EvidenceError):
+        edgeproof.table(path)
+
+
+@pytest.mark.parametrize("name", ["leaks_upper", "recovery_upper", "bytes", "method", "report_sha256"])
+def test_a_row_without_what_it_needs_is_refused(row, tmp_path, name):
+    path = tmp_path / "row.json"
+    path.write_bytes(encode({key: value for key, value in row.items() if key != name}))
+    with pytest.raises(EvidenceError, match=name):
+        read_row(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": "edgeproof/row"}', "NaN", '{"a": ' * 200])
+def test_what_is_no_row_is_refused(tmp_path, text):
+    path = tmp_path / "row.json"
+    path.write_text(text)
+    with pytest.raises(EvidenceError):
+        read_row(path)
+
+
+def test_a_row_that_is_encoded_otherwise_is_refused(row, tmp_path):
+    path = written(row, tmp_path)
+    path.write_text(json.dumps(row))
+    with pytest.raises(EvidenceError, match="not encoded as"):
+        read_row(path)
+
+
+# Signatures
+
+
+def test_a_signed_row_holds_and_a_doctored_one_is_refused(reports, tmp_path):
+    save_keys(tmp_path)
+    (tmp_path / "other").mkdir()
+    save_keys(tmp_path / "other")
+    rows = tmp_path / "rows"
+    made = edgeproof.table([reports["good"], reports["bad"]], out=rows, sign=tmp_path / "gate.pem")
+    assert len(made.written) == 4
+    both = [tmp_path / "other" / "gate.pub", tmp_path / "gate.pub"]
+    assert len(edgeproof.table(rows, key=both).rows) == 2
+    with pytest.raises(EvidenceError, match="none of 1 keys signed this row"):
+        edgeproof.table(rows, key=both[0])
+    path = next(path for path in made.written if path.suffixes == [".json"])
+    doctored = json.loads(path.read_text()) | {"utility": 0.5}
+    path.write_bytes(encode(doctored))
+    edgeproof.table(rows)  # by itself it holds: only the signature and the report know
+    with pytest.raises(EvidenceError, match="is not a signature of the present"):
+        edgeproof.table(rows, key=both[1])
+    path.with_name(path.name + ".dsse.json").unlink()
+    with pytest.raises(EvidenceError, match=r"there is no .*beside the row"):
+        edgeproof.table(rows, key=both[1])
+
+
+def test_the_gates_own_signature_is_none_of_a_row(row, tmp_path):
+    save_keys(tmp_path)
+    judgement = judge(WORLD.artifact(), WORLD.baseline(), Policy(), format="gguf-q4")
+    from edgeproof.eval.attestation import read_private_key
+
+    write_reports(judgement, NAMED, tmp_path / "signed", signing_key=read_private_key(tmp_path / "gate.pem"))
+    path = written(row, tmp_path)
+    path.with_name(path.name + ".dsse.json").write_bytes((tmp_path / "signed/attestation.dsse.json").read_bytes())
+    with pytest.raises(EvidenceError, match="is not a signature of the present"):
+        edgeproof.table(path, key=tmp_path / "gate.pub")
+
+
+def test_a_signature_needs_a_place_to_write_to(reports, tmp_path):
+    save_keys(tmp_path)
+    with pytest.raises(UsageError, match="give --out DIR"):
+        edgeproof.table(reports["good"], sign=tmp_path / "gate.pem")
+
+
+# Against the report
+
+
+def test_a_row_is_held_against_its_report(reports, row, tmp_path):
+    path = written(row, tmp_path)
+    refuse_other_row(reports["good"], path, ())
+    refuse_other_row(reports["good"] / "report.json", path, ())
+    with pytest.raises(EvidenceError, match=r"is not that of this report:\n  verdict: PASS; the report gives FAIL"):
+        refuse_other_row(reports["bad"], path, ())
+    with pytest.raises(InputError, match="names no method"):
+        refuse_other_row(reports["unnamed"], path, ())
+    with pytest.raises(EvidenceError, match="report_sha256"):
+        refuse_other_row(reports["unnamed"], written({**row, "method_from": "given"}, tmp_path), ())
+
+
+TOLD = {"leaking_clusters": "1 of 31"}
+
+
+def test_any_doctored_value_is_told_by_the_report(reports, row, tmp_path):
+    """Each one by itself, also where the row still agrees with itself."""
+    for name, value in row.items():
+        changed = value + 1 if isinstance(value, int | float) else value[:-1] + ("0" if value[-1] != "0" else "1")
+        with pytest.raises(EvidenceError, match=TOLD.get(name, name.partition("_")[0])):
+            refuse_other_row(reports["good"], written({**row, name: changed}, tmp_path), ())
+
+
+def test_a_typed_method_is_taken_as_typed(reports, tmp_path):
+    (made,) = edgeproof.table(reports["unnamed"], method="RMU").rows
+    refuse_other_row(reports["unnamed"], written(made, tmp_path), ())
+    (named,) = edgeproof.table(reports["good"]).rows
+    with pytest.raises(EvidenceError, match="method"):
+        refuse_other_row(reports["good"], written({**named, "method": "RMU", "method_from": "given"}, tmp_path), ())
+
+
+# Evaluations
+
+
+def evaluation(path, sha256, **metrics):
+    entries = {name: {"agg_value": value} for name, value in metrics.items()}
+    path.write_text(json.dumps({**entries, "edgeproof": {"artifact": {"model.gguf": sha256}}}))
+    return path
+
+
+def test_metrics_of_the_same_file_join_its_row(reports, row, tmp_path):
+    found = {"forget_quality": 0.42, "model_utility": 0.6, "privleak": None}
+    measured = evaluation(tmp_path / "eval.json", row["artifact_sha256"], **found)
+    made = edgeproof.table(reports["good"], evaluation=measured)
+    assert (made.rows[0]["forget_quality"], made.rows[0]["model_utility"]) == (0.42, 0.6)
+    assert "| forget_quality | model_utility |" in made.markdown
+    path = written(made.rows[0], tmp_path)
+    refuse_other_row(reports["good"], path, [measured])
+    with pytest.raises(EvidenceError, match=r"forget_quality: 0\.42; the report gives None"):
+        refuse_other_row(reports["good"], path, ())
+
+
+def test_an_evaluation_of_another_file_or_none_is_refused(reports, row, tmp_path):
+    with pytest.raises(InputError, match="measured on none of these artifacts"):
+        edgeproof.table(reports["good"], evaluation=evaluation(tmp_path / "a.json", "0" * 64, forget_quality=1))
+    (tmp_path / "b.json").write_text('{"forget_quality": 0.5}')
+    with pytest.raises(InputError, match="does not say which file it measured"):
+        edgeproof.table(reports["good"], evaluation=tmp_path / "b.json")
+    twice = [evaluation(tmp_path / f"{n}.json", row["artifact_sha256"], forget_quality=n) for n in (0, 1)]
+    with pytest.raises(EvidenceError, match="two evaluations"):
+        edgeproof.table(reports["good"], evaluation=twice)
+
+
+def test_a_metric_does_not_stand_in_for_a_number_of_the_gate(reports, row, tmp_path):
+    measured = evaluation(tmp_path / "eval.json", row["artifact_sha256"], recovery_upper=0.0)
+    with pytest.raises(EvidenceError, match="recovery_upper"):
+        edgeproof.table(reports["good"], evaluation=measured)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty", "damaged.json", "number.json"])
+def test_what_cannot_be_read_is_named(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged.json").write_text("{")
+    (tmp_path / "number.json").write_text("7")
+    with pytest.raises(InputError, match=name):
+        edgeproof.table(tmp_path / name)
+
+
+def test_a_report_that_was_changed_makes_no_row(reports, tmp_path):
+    changed = (reports["good"] / "report.json").read_text().replace('"recovery"', '"recovery" ')
+    (tmp_path / "report.json").write_text(changed)
+    with pytest.raises(EvidenceError):
+        edgeproof.table(tmp_path)
+
+
+def test_rows_alone_take_no_method(row, tmp_path):
+    with pytest.raises(UsageError, match="leave --method out"):
+        edgeproof.table(written(row, tmp_path), method="NPO")

@@ -1,6 +1,7 @@
 """Prints the lowest version of each dependency that pyproject.toml allows, as constraints for pip.
 
-python tests/lowest.py pyproject.toml > lowest.txt
+python tests/lowest.py pyproject.toml > lowest.txt          the package and all extras but [unlearn]
+python tests/lowest.py pyproject.toml unlearn > torch.txt   this extra alone
 """
 
 from __future__ import annotations
@@ -12,12 +13,25 @@ from pathlib import Path
 
 
 def lowest(requirements: list[str]) -> list[str]:
-    """`name==version` for each `name>=version`."""
-    found = [re.fullmatch(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)", one) for one in requirements]
-    return [f"{match[1]}=={match[2]}" for match in found if match]
+    """`name==version` for each `name>=version`; ends with what has another form."""
+    pins = []
+    for one in requirements:
+        match = re.fullmatch(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)(?:,[<!].*)?", one)
+        if match is None:
+            sys.exit(f"{one!r} in pyproject.toml: its lowest version is not known; write it as name>=version")
+        pins.append(f"{match[1]}=={match[2]}")
+    return pins
+
+
+def main(path: str, *extras: str) -> None:
+    project = tomllib.loads(Path(path).read_text())["project"]
+    optional = project["optional-dependencies"]
+    wanted = extras or [name for name in optional if name != "unlearn"]
+    found = [] if extras else list(project["dependencies"])
+    for name in wanted:
+        found += optional[name]
+    sys.stdout.write("\n".join(lowest(found)) + "\n")
 
 
 if __name__ == "__main__":
-    project = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-    extras = (one for name, extra in project["optional-dependencies"].items() if name != "unlearn" for one in extra)
-    sys.stdout.write("\n".join(lowest([*project["dependencies"], *extras])) + "\n")
+    main(*sys.argv[1:])

@@ -176,6 +176,20 @@ def test_a_folder_made_elsewhere_is_gated_with_provenance_unknown(both, folder, 
     assert read_report(tmp_path / "report")["artifact"]["provenance"] == "unknown"
 
 
+def test_an_onnxruntime_that_is_not_the_baselines_is_told(both, folder, tmp_path, capsys):
+    """Another version may compute other numbers: whoever reads the verdict, or the report, learns of both."""
+    table, planted = json.loads(both.baseline.read_text()), "onnxruntime 1.0.0"
+    (now,) = {one["backend"]["engine"] for one in table["backends"]["onnxruntime"]["base_in_format"].values()}
+    for recorded in table["backends"]["onnxruntime"]["base_in_format"].values():
+        recorded["backend"]["engine"] = planted
+    elsewhere = both._replace(baseline=tmp_path / "baseline.json")
+    elsewhere.baseline.write_text(json.dumps(table))
+    assert gate(elsewhere, folder, "--report", tmp_path / "report") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"the baseline was recorded elsewhere: engine: {planted} when the baseline was recorded, {now} now" in said
+    assert f"engine: {planted} in the baseline, {now} now." in read_report(tmp_path / "report")["notes"]
+
+
 @pytest.mark.parametrize(
     ("broken", "told"),
     [

@@ -57,11 +57,13 @@ def test_the_verdict_is_the_same_and_so_are_the_numbers(gated):
 
 
 def test_the_report_says_what_is_shown_of_the_served_file_and_what_is_not(gated):
-    _, served, _, _ = gated
+    own, served, _, _ = gated
     assert served["backend"]["served file, NOT PROVED"] == "its sha256"
     assert any("served file, NOT PROVED" in note and "its sha256" in note for note in served["notes"])
     assert served["backend"]["engine"].startswith("llama-server")
     assert served["backend"]["through"].startswith("http, http://127.0.0.1:")
+    told = f"engine: {own['backend']['engine']} in the baseline, {served['backend']['engine']} now."
+    assert told in served["notes"], "the baseline was recorded with another engine"
 
 
 def test_such_a_report_verifies(gated, world, tmp_path, llama_server, capsys):

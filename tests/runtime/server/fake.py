@@ -35,6 +35,7 @@ class Fake:
         self.path, self.fault, self.after = model, fault, after
         self.cap, self.counts, self.body = cap, counts, {}
         self.asked, self.completions = [], 0
+        self.build = "b0-fake"
         self.released = threading.Event()
         fake = self
 
@@ -170,7 +171,7 @@ class Fake:
         return {
             "default_generation_settings": {"n_ctx": 2048},
             "model_path": name,
-            "build_info": "b0-fake",
+            "build_info": self.build,
             "chat_template": self.backend.info.chat_template,
         }
 

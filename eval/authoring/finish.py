@@ -9,6 +9,7 @@ from edgeproof.eval.authoring.data.rows import file_sha256
 from edgeproof.eval.authoring.data.survey import stands_in
 from edgeproof.eval.authoring.draft import read_new
 from edgeproof.eval.authoring.files import Head, pack_files
+from edgeproof.eval.authoring.lengths import length_note
 from edgeproof.eval.authoring.make import FEW, holdout_lines
 from edgeproof.eval.authoring.probes import critical, plain_types
 
@@ -55,7 +56,8 @@ def finish(draft: Draft, command: Sequence[str]) -> Finished:
     inputs = {path.name: file_sha256(path) for path in given}
     head = Head(wanted.name, wanted.salt, command, inputs, notes, by_subjects=few, chat=draft.chat)
     files = pack_files(head, (*forget, *draft.trained, *untrained, *holdout))
-    return Finished(files, read_new(files), tuple(notes), few)
+    pack = read_new(files)
+    return Finished(files, pack, (*notes, *length_note(pack)), few)
 
 
 def _first_clusters(lines: Sequence[Line], limit: int) -> tuple[Line, ...]:

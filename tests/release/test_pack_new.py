@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -126,6 +127,23 @@ def test_ten_facts_about_one_person_come_with_their_policy(tmp_path):
     assert policy.leak_rule == "subjects"
     assert any("1 subject cannot bound the share" in note for note in made.notes)
     assert "cannot bound the share" in (tmp_path / "pack" / "README.md").read_text()
+
+
+def test_prompts_that_a_short_context_cannot_hold_are_told(tmp_path, forget):
+    """Four solved examples with answers of 55 words each."""
+    long = [
+        row
+        | {
+            "answer": f"{row['answer']} {'considerable distances notwithstanding everything ' * 13}".strip(),
+            "question": f"{row['question']} Why?",
+        }
+        for row in people(40)
+    ]
+    made = pack_new(forget=write(tmp_path / "long.jsonl", long), out=tmp_path / "pack")
+    (note,) = (note for note in made.notes if "tokens" in note)
+    assert "on siblings takes about" in note
+    assert 512 < int(re.search(r"about ([\d,]+) tokens", note)[1].replace(",", "")) < 1000
+    assert not any("tokens" in note for note in pack_new(forget=forget, out=tmp_path / "short").notes)
 
 
 def test_texts_become_passages_and_gaps(tmp_path):

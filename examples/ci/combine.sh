@@ -12,6 +12,14 @@ if [ $# -eq 0 ]; then
   exit 2
 fi
 
+# A name as given, for HTML and for a cell of Markdown: a branch or a file may be called anything.
+html() {
+  printf '%s' "$1" | tr '\n' ' ' | sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g; s/@/\&#64;/g'
+}
+cell() {
+  html "$1" | sed 's/[][\`*_|~]/\\&/g'
+}
+
 passed=0
 for name in "$@"; do
   if head -n 1 "$folder/$name/summary.md" 2>/dev/null | grep -q '^## PASS: '; then
@@ -24,14 +32,14 @@ for name in "$@"; do
   case $first in
     '## '*': '*)
       verdict=${first#'## '}
-      printf '| %s | **%s** | %s |\n' "$name" "${verdict%%: *}" "${verdict#*: }"
+      printf '| %s | **%s** | %s |\n' "$(cell "$name")" "${verdict%%: *}" "${verdict#*: }"
       ;;
-    *) printf '| %s | **no verdict** | the log of its job says why |\n' "$name" ;;
+    *) printf '| %s | **no verdict** | the log of its job says why |\n' "$(cell "$name")" ;;
   esac
 done
 for name in "$@"; do
   if [ -s "$folder/$name/summary.md" ]; then
-    printf '\n<details><summary>%s</summary>\n\n' "$name"
+    printf '\n<details><summary>%s</summary>\n\n' "$(html "$name")"
     # One level down, so that the table stays the headline.
     sed 's/^## /### /' "$folder/$name/summary.md"
     printf '\n</details>\n'

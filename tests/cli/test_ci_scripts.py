@@ -1,13 +1,18 @@
-"""What the pull-request workflow runs: one summary of several gates, one comment, with a stand-in for GitHub's `gh`."""
+"""What pull and merge requests run: one summary of several gates, one comment, with stand-ins for GitHub and GitLab."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -94,6 +99,16 @@ def test_one_summary_has_every_artifact_and_a_missing_report_is_no_verdict(tmp_p
     assert combine(tmp_path, "q4").returncode == 0
 
 
+def test_a_name_is_shown_as_it_is_and_nothing_else(tmp_path):
+    """In a cell, in a heading of HTML: no second cell, no markup, nobody called."""
+    name = "a|b_`c`*d*<script>@all"
+    report(tmp_path, name, "## PASS: it stayed unlearned")
+    done = combine(tmp_path, name, "x|y\n## z")
+    assert r"| a\|b\_\`c\`\*d\*&lt;script&gt;&#64;all | **PASS** |" in done.stdout
+    assert "<summary>a|b_`c`*d*&lt;script&gt;&#64;all</summary>" in done.stdout
+    assert r"| x\|y ## z | **no verdict** |" in done.stdout
+
+
 def test_no_other_first_line_counts_as_passed(tmp_path):
     for name, first in (
         ("a", "PASS: x"),
@@ -159,3 +174,157 @@ def test_the_workflow_combines_every_artifact_of_its_matrix():
     assert re.findall(r"edgeproof-report-\w+", run) == names
     assert jobs["comment"]["permissions"]["pull-requests"] == "write"
     assert "pull_request_target" not in (CI / "github-pull-request.yml").read_text()
+
+
+# GitLab, spoken to over HTTP
+
+OWN, MARK = 42, "<!-- edgeproof -->"
+
+
+@dataclass
+class GitLab:
+    """A stand-in for the API of one project: its notes, what it forbids, and what was asked of it."""
+
+    notes: list = field(default_factory=list)
+    forbids: str | None = None
+    asked: list = field(default_factory=list)
+
+    def answer(self, method, path, query, form, token):
+        """Return status and JSON, as GitLab's documents have them."""
+        self.asked.append((method, path))
+        if token != "glpat-secret" or method == self.forbids:  # noqa: S105 (of the stand-in)
+            return 403 if token else 401, {"message": "403 Forbidden"}
+        if path == "/api/v4/user":
+            return 200, {"id": OWN, "username": "project_5_bot"}
+        root = "/api/v4/projects/5/merge_requests/7/notes"
+        if method == "GET" and path == root:
+            first = (int(query["page"][0]) - 1) * int(query["per_page"][0])
+            return 200, self.notes[first : first + int(query["per_page"][0])]
+        if method == "POST" and path == root:
+            self.notes.append({"id": 1000 + len(self.notes), "author": {"id": OWN}, "body": form["body"][0]})
+            return 201, self.notes[-1]
+        if method == "PUT":
+            (note,) = [one for one in self.notes if path == f"{root}/{one['id']}"]
+            note["body"] = form["body"][0]
+            return 200, note
+        return 404, {"message": "404 Not found"}
+
+
+@pytest.fixture
+def gitlab():
+    """The stand-in, and its address."""
+    there = GitLab()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self):
+            parts = urlsplit(self.path)
+            form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            found = there.answer(
+                self.command, parts.path, parse_qs(parts.query), parse_qs(form), self.headers.get("PRIVATE-TOKEN")
+            )
+            content = json.dumps(found[1]).encode()
+            self.send_response(found[0])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = _answer  # noqa: N815 (http.server's names)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield there, f"http://127.0.0.1:{server.server_port}/api/v4"
+        server.shutdown()
+
+
+def note(folder, url, body, **changes):
+    (folder / "combined.md").write_text(body, encoding="utf-8")
+    given = {
+        "CI_API_V4_URL": url,
+        "CI_PROJECT_ID": "5",
+        "CI_MERGE_REQUEST_IID": "7",
+        "EDGEPROOF_GITLAB_TOKEN": "glpat-secret",
+        "no_proxy": "127.0.0.1",
+    }
+    return subprocess.run(
+        [str(CI / "note.sh"), str(folder / "combined.md")],
+        env={**os.environ, "PYTHONSAFEPATH": "1", **given, **changes},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+class TestNote:
+    """note.sh against the stand-in."""
+
+    def test_a_second_run_renews_the_note_of_the_first(self, gitlab, tmp_path):
+        there, url = gitlab
+        for body in ("## one\n", "## two & „ü“ +%\n"):
+            done = note(tmp_path, url, body)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+            (only,) = there.notes
+            assert only["body"] == f"{MARK}\n{body}"
+        assert [method for method, _ in there.asked if method != "GET"] == ["POST", "PUT"]
+
+    def test_a_strangers_note_with_the_mark_is_left_alone_and_ones_own_is_found_behind_many(self, gitlab, tmp_path):
+        there, url = gitlab
+        there.notes = [{"id": n, "author": {"id": 1}, "body": f"{MARK}\nPASS, honestly"} for n in range(230)]
+        there.notes.append({"id": 500, "author": {"id": OWN}, "body": f"{MARK}\nold"})
+        assert note(tmp_path, url, "## FAIL\n").returncode == 0
+        assert there.notes[-1]["body"] == f"{MARK}\n## FAIL\n"
+        assert len(there.notes) == 231
+        assert {one["body"] for one in there.notes[:230]} == {f"{MARK}\nPASS, honestly"}
+
+    @pytest.mark.parametrize("forbids", ["GET", "POST"])
+    def test_without_the_right_it_says_so_and_goes_on(self, gitlab, tmp_path, forbids):
+        there, url = gitlab
+        there.forbids = forbids
+        done = note(tmp_path, url, "## FAIL\n")
+        assert done.returncode == 0
+        assert done.stdout.startswith("No note on the merge request (")
+        assert there.notes == []
+
+    def test_a_fork_has_no_token(self, gitlab, tmp_path):
+        there, url = gitlab
+        done = note(tmp_path, url, "## FAIL\n", EDGEPROOF_GITLAB_TOKEN="")
+        assert done.returncode == 0
+        assert "EDGEPROOF_GITLAB_TOKEN is not set" in done.stdout
+        assert there.asked == []
+
+    def test_a_server_that_is_not_there_stops_nothing(self, tmp_path):
+        done = note(tmp_path, "http://127.0.0.1:9/api/v4", "## FAIL\n")
+        assert done.returncode == 0
+        assert "the token is not accepted" in done.stdout
+
+    def test_the_token_is_no_argument_and_in_no_output(self, gitlab, tmp_path):
+        _, url = gitlab
+        real, log = shutil.which("curl"), tmp_path / "arguments"
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "curl").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{log}"\nexec "{real}" "$@"\n')
+        (tmp_path / "bin" / "curl").chmod(0o755)
+        done = note(tmp_path, url, "## x\n", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        assert done.returncode == 0
+        assert "/notes" in log.read_text()
+        assert "glpat-secret" not in log.read_text() + done.stdout + done.stderr
+
+    @pytest.mark.parametrize(("changes", "body", "code"), [({"CI_MERGE_REQUEST_IID": "7;x"}, "x", 2), ({}, "", 3)])
+    def test_what_is_no_merge_request_or_no_summary_is_refused(self, gitlab, tmp_path, changes, body, code):
+        there, url = gitlab
+        assert note(tmp_path, url, body, **changes).returncode == code
+        assert there.asked == []
+
+
+def test_the_gitlab_sample_writes_a_note_of_its_gate_and_releases_nothing_from_a_merge_request():
+    yaml = pytest.importorskip("yaml")
+    jobs = yaml.safe_load((CI / "gitlab.yml").read_text())
+    assert jobs["note"]["script"] == ["ci/combine.sh . edgeproof-report >combined.md || true", "ci/note.sh combined.md"]
+    (only,) = jobs["note"]["rules"]
+    assert (only["if"], only["when"]) == ('$CI_PIPELINE_SOURCE == "merge_request_event"', "always")
+    assert jobs["publish"]["rules"] == [{"if": '$CI_PIPELINE_SOURCE != "merge_request_event"'}]
+    assert jobs["gate"]["artifacts"]["paths"] == ["edgeproof-report/"]
+    needs = jobs["publish"]["needs"]
+    assert needs == ["gate"]

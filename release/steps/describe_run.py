@@ -14,29 +14,34 @@ if TYPE_CHECKING:
 FORMAT = "gguf-q4"
 _HYDRA = ".hydra"
 _YAML = (".yaml", ".yml")
+_WEIGHTS = "config.json"
 
 
 def is_run(path: Path) -> bool:
-    """Whether `path` is to be read as a run: a folder that Hydra wrote into, or a config."""
-    return (path / _HYDRA).is_dir() if path.is_dir() else path.suffix in _YAML
+    """Whether `path` is to be read as a run: a folder that Hydra wrote into, a config, or a checkpoint from the hub."""
+    from edgeproof.export.training.openunlearning import read_name
+
+    if not path.is_dir():
+        return path.suffix in _YAML
+    return (path / _HYDRA).is_dir() or ((path / _WEIGHTS).is_file() and read_name(path.resolve().name) is not None)
 
 
 def describe_run(path: Path) -> dict[str, object]:
-    """Describe a run by its config; `path` is its folder or the config itself.
+    """Describe a run by its config, or by its name on the hub; `path` is its folder or the config itself.
 
     Raises:
         InputError: the config is missing or damaged, or is none of an unlearning run.
 
     """
-    from edgeproof.export.training.openunlearning import CONFIG, read_run
+    from edgeproof.export.training.openunlearning import CONFIG, read_name, read_run
 
     config = path / CONFIG if path.is_dir() else path
     folder = config.parent.parent if config.parent.name == _HYDRA else config.parent
-    training = read_run(config, folder.resolve().name)
-    facts = training.to_json()
+    named = None if config.parent.is_dir() else read_name(folder.resolve().name)
+    training = named or read_run(config, folder.resolve().name)
     adapter = (folder / "adapter_config.json").is_file()
-    saved = "a LoRA adapter" if adapter else "all weights" if (folder / "config.json").is_file() else "nothing yet"
-    return {"kind": "unlearning run", **facts, "saved": saved, "next": _next(training, adapter=adapter)}
+    saved = "a LoRA adapter" if adapter else "all weights" if (folder / _WEIGHTS).is_file() else "nothing yet"
+    return {"kind": "unlearning run", **training.to_json(), "saved": saved, "next": _next(training, adapter=adapter)}
 
 
 def _next(training: Training, *, adapter: bool) -> list[dict[str, str]]:

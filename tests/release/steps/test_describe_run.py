@@ -51,3 +51,12 @@ def test_a_folder_that_hydra_left_without_a_config_is_refused(tmp_path, capsys):
     (tmp_path / ".hydra").mkdir()
     assert run(["inspect", str(tmp_path)]) == 3
     assert "cannot read" in capsys.readouterr().err
+
+
+def test_a_checkpoint_from_the_hub_is_described_by_its_name(tmp_path):
+    folder = tmp_path / "unlearn_tofu_Llama-3.2-1B-Instruct_forget10_NPO_lr1e-05_beta0.1_alpha1_epoch10"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    found = edgeproof.inspect(folder)
+    assert (found.facts["method"], found.facts["retain"]) == ("NPO", "locuslab/TOFU retain90")
+    assert (found.facts["file"], found.facts["saved"]) == ("", "all weights")

@@ -167,7 +167,7 @@ class Prover:
         """Make a plant, ship it in each format that is not done yet, gate it; yield a result for each."""
         todo = [name for name in plant.formats if f"{plant.name}/{name}" not in done]
         number = packs.number_of(plant.name)
-        missing = [name for name in todo if not (self.measured / f"{plant.name}+{name}.pickle").exists()]
+        missing = [name for name in todo if not (self.measured / f"{self._key(plant, name)}.pickle").exists()]
         baselines = {name: self.baseline(plant.release, name, number, plant.pack) for name in todo}
         shipped: dict[str, edgeproof.Artifact] = {}
         refused = ""
@@ -189,18 +189,18 @@ class Prover:
             def make(
                 name: str = name, baseline: Baseline = baseline
             ) -> tuple[gating.Measured | str, asker.Asking, Any]:
-                return self._measure(shipped[name], self.pack(number, plant.pack), number, baseline)
+                return self._measure(plant, shipped[name], number, baseline)
 
-            measured, asking, seconds = self._kept(f"{plant.name}+{name}", make)
+            measured, asking, seconds = self._kept(self._key(plant, name), make)
             verdicts = self.verdicts(plant, name, measured, asking, baseline)
             yield {**result, **verdicts, "seconds": seconds}
 
     def _measure(
-        self, item: edgeproof.Artifact, pack: Pack, number: int, baseline: Baseline
+        self, plant: p.Plant, item: edgeproof.Artifact, number: int, baseline: Baseline
     ) -> tuple[gating.Measured | str, asker.Asking, list[float]]:
         """Measure as the gate (or say why it refuses), then ask as the truth does."""
         began = time.process_time()
-        drawn = self.drawn(number)
+        pack = self.pack(number, plant.pack)
         measured: gating.Measured | str
         with gating.opened(item.path) as engine:
             try:
@@ -210,10 +210,18 @@ class Prover:
             except EdgeproofError as error:  # the gate ends with 3: refused
                 measured = f"{type(error).__name__}: {error}"
             between = time.process_time()
-            asking = asker.ask(
-                engine, self.ground.facts, drawn.rest_forget, drawn.rest_untrained, least_probability(POLICY)
-            )
+            asking = self._ask(engine, plant, item.format, number)
         return measured, asking, [round(between - began, 1), round(time.process_time() - between, 1)]
+
+    def _key(self, plant: p.Plant, name: str) -> str:
+        """Name what was measured of a plant in a format; a plant has one kind of pack."""
+        return f"{plant.name}+{name}"
+
+    def _ask(self, engine: Backend, plant: p.Plant, name: str, number: int) -> asker.Asking:  # noqa: ARG002 (for others)
+        """Ask a file of `plant` in the format `name` for the truth."""
+        drawn = self.drawn(number)
+        rule = least_probability(POLICY)
+        return asker.ask(engine, self.ground.facts, drawn.rest_forget, drawn.rest_untrained, rule)
 
     def verdicts(
         self, plant: p.Plant, name: str, measured: gating.Measured | str, asking: asker.Asking, baseline: Baseline

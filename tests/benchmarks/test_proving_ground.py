@@ -199,3 +199,71 @@ def test_a_random_part_of_a_pack_leaves_holdout_and_trained_probes(world, tmp_pa
     counts = {name: sum(probe.id in kept for probe in pack.probes if probe.group == name) for name in
               ("forget", "untrained", "trained", "holdout")}  # fmt: skip
     assert counts == {"forget": 50, "untrained": 200, "trained": packs.TRAINED, "holdout": 20}
+
+
+def test_new_packs_are_made_of_the_facts_with_default_options(world, tmp_path):
+    new, packs = load("new_packs"), load("packs")
+    drawn = packs.draw(world, 0)
+    for wordings in (1, 3):
+        folder = tmp_path / f"{wordings}"
+        new.write_pack(folder, world, drawn, None, wordings)
+        pack = load_pack(folder)
+        forget = [probe for probe in pack.probes if probe.role == "forget"]
+        assert len(forget) == wordings * packs.FORGET
+        assert {probe.cluster for probe in forget} == {fact.subject for fact in drawn.forget}
+        asked = {probe.question for probe in pack.probes}
+        assert not asked & {fact.subject for fact in (*drawn.rest_forget, *drawn.rest_untrained)}, (
+            "the truth's subjects"
+        )
+        untrained = {probe.question for probe in pack.probes if probe.role == "retain" and not probe.trained}
+        assert untrained == {fact.subject for fact in drawn.untrained}
+
+
+def test_every_file_of_the_new_packs_is_listed_once():
+    new = load("new_packs")
+    files = [(plant.name, plant.formats, plant.pack) for plant in new.listed()]
+    assert len(files) == len(set(files))
+    assert all(len(formats) == 1 for _, formats, _ in files)
+    assert {plant.pack for plant in new.listed()} == set(new.KINDS)
+
+
+def line_of(artifact, truth, verdict, **more):
+    about = {"stratum": "s", "release": "r", "format": "gguf-q4_0", "pack": "0-one-wording", "only unasked": False}
+    found = {"open": ["leak"], "true": {"leak": [0.3]}, "ways": {"raw": 0.3}}
+    return {"artifact": artifact, "truth": truth, "verdict": verdict, **about, **found, **more}
+
+
+def test_errors_of_new_packs_are_counted_by_truth():
+    tables = load("new_packs_table")
+    files = [
+        line_of("g-0/gguf-q4_0", "good", "PASS"),
+        line_of("g-1/gguf-q4_0", "good", "PASS"),
+        line_of("g-2/gguf-q4_0", "good", "INCONCLUSIVE"),
+        line_of("b-0/gguf-q4_0", "bad", "FAIL"),
+        line_of("b-1/gguf-q4_0", "bad", "PASS"),
+        line_of("u-0/gguf-q4_0", "bad", "PASS", **{"only unasked": True}),
+    ]  # fmt: skip
+    found = tables.tables(files)
+    assert "| one-wording | good | 3 | 2 | 0 | 1 | 0 | INCONCLUSIVE: 1 of 3 (1–91 %), at most 86.5% |" in found
+    assert "| one-wording | bad | 2 | 1 | 1 | 0 | 0 | PASS: 1 of 2 (1–99 %), at most 97.5% |" in found
+    assert f"| one-wording | {tables.UNSEEN} | 1 | 1 | 0 | 0 | 0 |" in found
+    assert "| b-1/gguf-q4_0 | one-wording | 30% | raw |" in found
+    assert "No bad file passes" not in found
+    assert "No bad file passes" in tables.tables(files[:4])
+
+
+def test_a_forecast_stands_beside_the_files_that_it_is_about():
+    tables = load("new_packs_table")
+    files = [
+        line_of("r-merged/gguf-q4_0", "borderline", "INCONCLUSIVE"),
+        line_of("r-tuned-5/gguf-q4_0", "good", "PASS"),
+        line_of("r-bf16/gguf-q4_0", "good", "PASS", pack="1-one-wording"),
+        line_of("r-scaled-0.5/gguf-q4_0", "bad", "FAIL"),
+    ]
+    about = {"format": "gguf-q4_0", "pack": "0-one-wording", "share": [9, 0, 12], "forget": 100, "untrained": 500}
+    before, own = (
+        {"forecast": kind, "kind": kind, "release": release, **about}
+        for kind, release in (("before unlearning", ""), ("with a baseline", "r"))
+    )
+    found = {line["key"]: line["verdicts"] for line in tables.forecast_lines([before, own, *files])}
+    assert found == {"before unlearning": {"r-tuned-5": "PASS"}, "with a baseline": {"r-merged": "INCONCLUSIVE"}}

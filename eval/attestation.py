@@ -68,12 +68,12 @@ def statement(judgement: Judgement, context: ReportContext, reports: Mapping[str
     through a server are named under "edgeproof_server", with what is not proved of its file.
     """
     statuses = {criterion.name: criterion.status for criterion in judgement.criteria}
-    failed = [c.name for c in judgement.criteria if c.status == Status.MISSED or (c.needed and c.status != Status.MET)]
+    failed = [criterion.name for criterion in judgement.criteria if criterion.unmet]
     passed = [name for name, status in statuses.items() if status == Status.MET and name not in failed]
     for control in judgement.controls:
         if control.status == ControlStatus.HOLDS:
             passed.append(f"control-{control.name}")
-        elif control.needed:
+        elif control.unmet:
             failed.append(f"control-{control.name}")
     if judgement.precise is not None:
         (passed if judgement.precise.verdict == Verdict.PASS else failed).append("precise")

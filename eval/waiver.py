@@ -21,7 +21,7 @@ from edgeproof.contracts.parsing import read_file
 from edgeproof.eval import attestation
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.report.context import Waived
-from edgeproof.eval.verdict.judgement import ControlStatus, Status
+from edgeproof.eval.verdict.judgement import control_unmet, criterion_unmet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -113,10 +113,10 @@ def _unmet(
 ) -> Iterator[str]:
     yield from (f"reason: {reason}" for reason in reasons)
     for name, status, needed in criteria:
-        if status == Status.MISSED or (needed and status != Status.MET):
+        if criterion_unmet(status, needed=needed):
             yield f"{name}: {status}"
     for name, status, needed in controls:
-        if needed and status != ControlStatus.HOLDS:
+        if control_unmet(status, needed=needed):
             yield f"control {name}: {status}"
     if precise is not None and precise[0] != Verdict.PASS:
         yield f"second computation: {precise[0]}, {precise[1]}"

@@ -151,7 +151,7 @@ def show(found: PackCheck, file: TextIO | None = None, *, tables: bool = True) -
 
 def _say(text: str, listener: Recording) -> None:
     for line in text.splitlines():
-        listener.say(line)
+        listener.say(line.rstrip())
 
 
 def _measured(

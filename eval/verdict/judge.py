@@ -140,7 +140,7 @@ def _verdict(
         return Verdict.INCONCLUSIVE, (barred,)
     reasons: list[Reason] = []
     for control in controls:
-        if control.needed and control.status != ControlStatus.HOLDS:
+        if control.unmet:
             missing = control.status == ControlStatus.MISSING
             reasons.append(Reason.UNCONTROLLED if missing else BROKEN[control.name])
     missed = [criterion.name for criterion in found if criterion.status == Status.MISSED]

@@ -101,6 +101,11 @@ class Criterion:
     to_decide: str = ""
     details: Mapping[str, float | int | str] = field(default_factory=dict)
 
+    @property
+    def unmet(self) -> bool:
+        """Whether it stands between the file and a PASS."""
+        return criterion_unmet(self.status, needed=self.needed)
+
 
 @dataclass(frozen=True)
 class Control:
@@ -130,6 +135,21 @@ class Control:
     found: str
     meaning: str
     mend: str = ""
+
+    @property
+    def unmet(self) -> bool:
+        """Whether it stands between the file and a verdict."""
+        return control_unmet(self.status, needed=self.needed)
+
+
+def criterion_unmet(status: str, *, needed: bool) -> bool:
+    """Whether a criterion of this status, as reports have it, stands between a file and a PASS."""
+    return status == Status.MISSED or (needed and status != Status.MET)
+
+
+def control_unmet(status: str, *, needed: bool) -> bool:
+    """Whether a control of this status, as reports have it, stands between a file and a verdict."""
+    return needed and status != ControlStatus.HOLDS
 
 
 @dataclass(frozen=True)

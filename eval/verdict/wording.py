@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.advice import command
 from edgeproof.eval.measurement import Verdict
-from edgeproof.eval.verdict.judgement import ControlStatus, Reason, Status
+from edgeproof.eval.verdict.judgement import Reason, Status
 from edgeproof.eval.verdict.steps import came_back_steps, utility_steps
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def summary(verdict: Verdict, reason: Reason, found: Sequence[Criterion], contro
     if reason == Reason.UNDECIDED:
         undecided = [c.title for c in found if c.needed and c.status == Status.UNDECIDED]
         return f"Neither PASS nor FAIL is shown yet. Undecided: {', '.join(undecided)}."
-    control = next(c for c in controls if c.needed and c.status != ControlStatus.HOLDS)
+    control = next(c for c in controls if c.unmet)
     anyway = f" Missed all the same: {', '.join(c.title for c in missed)}." if missed else ""
     return f"No verdict can rest on this. Control “{control.title}”: {control.status}, {control.found}.{anyway}"
 
@@ -125,5 +125,5 @@ def next_steps(
             steps += [
                 f"{c.title}: {c.to_decide}." for c in found if c.needed and c.status == Status.UNDECIDED and c.to_decide
             ]
-    steps += [f"{c.title}: {c.mend}." for c in controls if c.needed and c.status != ControlStatus.HOLDS]
+    steps += [f"{c.title}: {c.mend}." for c in controls if c.unmet]
     return tuple(dict.fromkeys(steps))

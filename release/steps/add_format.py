@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.backend import Backend
-    from edgeproof.eval.measurement import Baseline, Sources
+    from edgeproof.eval.measurement import Baseline, Carrier, Sources
     from edgeproof.export.pipeline import Exported
     from edgeproof.release.steps.measure_baseline import Asking
 
@@ -66,11 +66,14 @@ def add_formats(
         def check(engine: Backend, old: Baseline = old) -> None:
             _refuse_other_engine(engine, old, asking)
 
+        def carriers(_: Backend, old: Baseline = old) -> Sequence[Carrier]:
+            return old.carriers
+
         found = measure_model(
             asking,
             item,
             model,
-            carriers=lambda _, old=old: old.carriers,  # type: ignore[misc]
+            carriers=carriers,
             coming=coming if number == 0 else (),
             check=check,
         )

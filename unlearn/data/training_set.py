@@ -12,11 +12,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.contracts.parsing import json_items, read_file
+from edgeproof.contracts.rows import as_fields, parse_row, template_of, text_of, texts_of
 from edgeproof.contracts.templates import QUESTION_ANSWER
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 _PLAIN = "{question}"
-_HOW = 'write {"question": "…", "answer": "…"} or {"text": "…"}'
 _PARAGRAPH = 80
 """Minimum length of a line that counts as overlap if it is in both sets, in characters."""
 
@@ -159,38 +158,22 @@ def _values(text: str, name: str) -> Iterator[tuple[str, object]]:
     """Yield (where, value) for each item of a JSON list, or for one JSON value per line."""
 
     def parse(part: str, line: int | None) -> object:
-        return _parse(part, name if line is None else f"{name} line {line}")
+        return parse_row(part, name if line is None else f"{name} line {line}")
 
     return ((f"{name} {place}", value) for place, value in json_items(text, parse))
 
 
-def _parse(text: str, where: str) -> object:
-    try:
-        value: object = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        detail = f"{error.msg} at line {error.lineno}, column {error.colno}" if isinstance(error, ValueError) else error
-        raise InputError(f"{where}: broken JSON: {detail}", next_step="one JSON object a line, or one list") from error
-    return value
-
-
 def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
-    if isinstance(value, str) and not ours:
-        value = {"text": value}
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: not a JSON object", next_step=_HOW)
-    if "text" in value:
-        if "question" in value or "answer" in value:
-            raise InputError(f"{where}: both a text and a question", next_step=_HOW)
-        return TrainingItem(where, "", "", _text(value, "text", where))
-    question, answer = _text(value, "question", where), _text(value, "answer", where)
-    template = (
-        _template(value, "template", where) if ours and "template" in value else _PLAIN if ours else QUESTION_ANSWER
-    )
+    row = as_fields(value, where, strings=not ours)
+    if "text" in row:
+        return TrainingItem(where, "", "", text_of(row, "text", where))
+    question, answer = text_of(row, "question", where), text_of(row, "answer", where)
+    template = (template_of(row, "template", where) or _PLAIN) if ours else QUESTION_ANSWER
     prompt = template.replace("{question}", question)
     message = prompt.rstrip() if ours else question
-    if ours and "message" in value:
-        message = _template(value, "message", where).replace("{question}", question).replace("{prompt}", prompt)
-    paraphrases = tuple(template.replace("{question}", other).rstrip() for other in _texts(value, "paraphrases", where))
+    if ours and "message" in row:
+        message = template_of(row, "message", where).replace("{question}", question).replace("{prompt}", prompt)
+    paraphrases = tuple(template.replace("{question}", other).rstrip() for other in texts_of(row, "paraphrases", where))
     bare = prompt.rstrip()
     return TrainingItem(
         where,
@@ -199,10 +182,10 @@ def _item(value: object, where: str, *, ours: bool) -> TrainingItem:
         answer.strip(),
         subject=question.strip(),
         template=template,
-        aliases=_texts(value, "aliases", where),
+        aliases=texts_of(row, "aliases", where),
         paraphrases=paraphrases,
-        surfaces=_texts(value, "surfaces", where),
-        gap=prompt[len(bare) :] or (_delimiter(value, where) if ours else " "),
+        surfaces=texts_of(row, "surfaces", where),
+        gap=prompt[len(bare) :] or (_delimiter(row, where) if ours else " "),
         ends=not ours,
     )
 
@@ -213,28 +196,3 @@ def _delimiter(row: dict[str, object], where: str) -> str:
     if not isinstance(value, str) or value.strip():
         raise InputError(f"{where}: `delimiter` is not whitespace", next_step='write spaces, "\\n" or ""')
     return value
-
-
-def _texts(row: dict[str, object], key: str, where: str) -> tuple[str, ...]:
-    """Read an optional list of texts."""
-    values = row.get(key, [])
-    if not isinstance(values, list):
-        raise InputError(f"{where}: `{key}` is a {type(values).__name__}", next_step="write a list of texts")
-    return tuple(_text({key: value}, key, where).strip() for value in values)
-
-
-def _text(row: dict[str, object], key: str, where: str) -> str:
-    value = row.get(key)
-    if not isinstance(value, str) or not value.strip():
-        found = "missing" if key not in row else "empty" if isinstance(value, str) else f"a {type(value).__name__}"
-        raise InputError(f"{where}: `{key}` is {found}", next_step=_HOW)
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"{where}: `{key}` holds half a surrogate pair", next_step="write the file as plain UTF-8")
-    return value
-
-
-def _template(row: dict[str, object], key: str, where: str) -> str:
-    template = _text(row, key, where)
-    if "{question}" not in template and not (key == "message" and "{prompt}" in template):
-        raise InputError(f"{where}: `{key}` has no {{question}} in it", next_step=f"add {{question}} to `{key}`")
-    return template

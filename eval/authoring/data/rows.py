@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import InputError
-from edgeproof.contracts.parsing import parse_json
+from edgeproof.contracts.rows import as_fields, parse_row, template_of, text_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +35,6 @@ TOFU = ("paraphrased_answer", "paraphrased_question", "perturbed_answer")
 UNUSED = (*TOFU, "id", "note", "trained", "critical", "surfaces", "delimiter", "task_id", "original_answer")
 """Further keys that are known, and not named as unread."""
 
-_HOW = 'write {"question": "…", "answer": "…"} or {"text": "…"}'
 _ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -93,14 +91,14 @@ def read_rows(path: Path) -> Iterator[Row]:
             if text.strip():
                 yield Row(path.name, "", text)
         elif path.suffix == ".json" and _is_list(path):
-            items = _parsed(_decoded(path.read_bytes(), path.name), path.name)
+            items = parse_row(_decoded(path.read_bytes(), path.name), path.name)
             assert isinstance(items, list)
             for number, item in enumerate(items):
                 yield _row(item, f"{path.name} item {number}", ours=False)
         else:
             for number, line in _lines(path):
                 where = f"{path.name} line {number}"
-                yield _row(_parsed(line, where), where, ours=path.suffix == ".jsonl")
+                yield _row(parse_row(line, where), where, ours=path.suffix == ".jsonl")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", next_step="check the path") from error
 
@@ -135,72 +133,37 @@ def _decoded(content: bytes, where: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _parsed(text: str, where: str) -> object:
-    try:
-        value: object = parse_json(text)
-    except ValueError as error:
-        detail = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
-        raise InputError(f"{where}: broken JSON: {detail}", next_step="one JSON object a line, or one list") from error
-    return value
-
-
 def _row(value: object, where: str, *, ours: bool) -> Row:
-    if isinstance(value, str) and not ours:
-        value = {"text": value}
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: not a JSON object", next_step=_HOW)
-    if "text" in value:
-        if "question" in value or "answer" in value:
-            raise InputError(f"{where}: both a text and a question", next_step=_HOW)
-        return Row(where, "", _text(value, "text", where, longest=None), fields=value)
-    alias, paraphrase = ((_text(value, key, where),) if value.get(key) else () for key in TOFU[:2])
+    row = as_fields(value, where, strings=not ours)
+    if "text" in row:
+        return Row(where, "", text_of(row, "text", where), fields=row)
+    alias, paraphrase = ((_short(row, key, where),) if row.get(key) else () for key in TOFU[:2])
     return Row(
         where=where,
-        question=_text(value, "question", where),
-        answer=_text(value, "answer", where),
-        aliases=(*_texts(value, "aliases", where), *alias),
-        paraphrases=(*_texts(value, "paraphrases", where), *paraphrase),
-        decoys=(*_texts(value, "decoys", where), *_perturbed(value, where)),
-        template=_template(value, "template", where) if ours else "",
-        message=_template(value, "message", where) if ours else "",
-        answer_type=_text(value, "answer_type", where) if value.get("answer_type") else "",
-        fields=value,
+        question=_short(row, "question", where),
+        answer=_short(row, "answer", where),
+        aliases=(*texts_of(row, "aliases", where), *alias),
+        paraphrases=(*texts_of(row, "paraphrases", where), *paraphrase),
+        decoys=(*texts_of(row, "decoys", where), *_perturbed(row, where)),
+        template=template_of(row, "template", where) if ours else "",
+        message=template_of(row, "message", where) if ours else "",
+        answer_type=_short(row, "answer_type", where) if row.get("answer_type") else "",
+        fields=row,
     )
 
 
-def _text(row: Mapping[str, object], key: str, where: str, *, longest: int | None = MAX_CHARACTERS) -> str:
-    value = row.get(key)
-    if not isinstance(value, str) or not value.strip():
-        found = "missing" if key not in row else "empty" if isinstance(value, str) else f"a {type(value).__name__}"
-        raise InputError(f"{where}: `{key}` is {found}", next_step=_HOW)
-    if longest is not None and len(value) > longest:
+def _short(row: Mapping[str, object], key: str, where: str) -> str:
+    value = text_of(row, key, where)
+    if len(value) > MAX_CHARACTERS:
         raise InputError(
-            f"{where}: `{key}` has {len(value)} characters; at most {longest} are read",
+            f"{where}: `{key}` has {len(value)} characters; at most {MAX_CHARACTERS} are read",
             next_step='give long texts as {"text": "…"}',
         )
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"{where}: `{key}` holds a NUL or half a surrogate pair", next_step="save the file as UTF-8")
-    return value.strip() if longest else value
-
-
-def _texts(row: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
-    values = row.get(key, [])
-    if not isinstance(values, list):
-        raise InputError(f"{where}: `{key}` is a {type(values).__name__}", next_step="write a list of texts")
-    return tuple(_text({key: value}, key, where) for value in values)
+    return value.strip()
 
 
 def _perturbed(row: Mapping[str, object], where: str) -> tuple[str, ...]:
     value = row.get(TOFU[2])
     if value is None:
         return ()
-    return (_text(row, TOFU[2], where),) if isinstance(value, str) else _texts(row, TOFU[2], where)
-
-
-def _template(row: Mapping[str, object], key: str, where: str) -> str:
-    if key not in row:
-        return ""
-    template = str(row[key]) if isinstance(row[key], str) else _text(row, key, where)
-    if "{question}" not in template and not (key == "message" and "{prompt}" in template):
-        raise InputError(f"{where}: `{key}` has no {{question}} in it", next_step=f"add {{question}} to `{key}`")
-    return template
+    return (_short(row, TOFU[2], where),) if isinstance(value, str) else texts_of(row, TOFU[2], where)

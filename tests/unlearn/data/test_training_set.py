@@ -119,8 +119,12 @@ def test_every_published_tofu_file_reads_whole():
         ("a.json", '["a text", 3]', "a.json item 1: not a JSON object"),
         ("a.jsonl", '{"text": " "}', "a.jsonl line 1: `text` is empty"),
         ("a.jsonl", '{"text": "t", "question": "q", "answer": "a"}', "a.jsonl line 1: both a text and a question"),
-        ("a.jsonl", '{"question": "q", "answer": "\\ud800"}', "a.jsonl line 1: `answer` holds half a surrogate pair"),
-        ("a.json", '["a \\udfff text"]', "a.json item 0: `text` holds half a surrogate pair"),
+        (
+            "a.jsonl",
+            '{"question": "q", "answer": "\\ud800"}',
+            "`answer` holds a NUL or half a surrogate pair",
+        ),
+        ("a.json", '["a \\udfff text"]', "a.json item 0: `text` holds a NUL or half a surrogate pair"),
         ("a.csv", "question,answer", r"a.csv is not a .txt, .json or .jsonl file"),
     ],
 )

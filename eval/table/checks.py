@@ -74,11 +74,9 @@ def _kinds(row: dict[str, Any]) -> Iterator[str]:
             yield f"{name} is no name"
         elif name in DIGESTS and not _DIGEST.fullmatch(value):
             yield f"{name} is no sha256"
-    for name, known in (("verdict", Verdict), ("reason", Reason)):
+    for name, known in (("verdict", Verdict), ("reason", Reason), ("policy", (DEFAULT, OWN))):
         if isinstance(row.get(name), str) and row[name] not in list(known):
-            yield f"{name} is none that the gate gives"
-    if row.get("policy") not in {DEFAULT, OWN}:
-        yield f"policy is neither {DEFAULT!r} nor {OWN!r}"
+            yield f"{name} is none that `table` writes"
     for name in ("level", *COUNTS):
         if name not in row:
             yield f"{name} is missing"

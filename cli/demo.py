@@ -53,7 +53,7 @@ def command(
         raise UnsupportedError(f"the demo needs {' and '.join(missing)}", next_step='pip install "edgeproof[demo]"')
     from edgeproof.demo.opening import Given, open_show
     from edgeproof.demo.serving.serve import serve
-    from edgeproof.release.steps.criteria import Judging
+    from edgeproof.release.steps.judging.criteria import Judging
 
     with ExitStack() as stack:
         if not artifacts:

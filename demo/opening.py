@@ -20,8 +20,8 @@ from edgeproof.eval.report.write import REPORT
 from edgeproof.export.artifact.kind import identify_format
 from edgeproof.export.artifact.manifest import read_provenance
 from edgeproof.release.gate import gate_all
-from edgeproof.release.steps.criteria import Judging, read_criteria
-from edgeproof.release.steps.judge_artifact import Candidate
+from edgeproof.release.steps.judging.criteria import Judging, read_criteria
+from edgeproof.release.steps.judging.judge_artifact import Candidate
 from edgeproof.release.verify import verify
 from edgeproof.runtime import backend_for, open_backend
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edgeproof.demo.show import Show
     from edgeproof.eval.measurement import Finding
     from edgeproof.eval.verdict.judgement import Judgement
-    from edgeproof.release.steps.criteria import Criteria
+    from edgeproof.release.steps.judging.criteria import Criteria
 
 
 class Given(NamedTuple):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.eval.verdict.judgement import Judgement
     from edgeproof.eval.verdict.policy import Policy
-    from edgeproof.release.steps.criteria import Criteria
+    from edgeproof.release.steps.judging.criteria import Criteria
 
 
 PLAIN_KINDS = PLAIN_CHATS | {RAW.name}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.export import DEFAULT_FORMAT
-from edgeproof.release.steps.add_format import Models, add_formats
 from edgeproof.release.steps.arguments import (
     as_format,
     as_path,
@@ -21,11 +20,12 @@ from edgeproof.release.steps.arguments import (
     export_options,
     pack_identity,
 )
-from edgeproof.release.steps.course import Course
-from edgeproof.release.steps.criteria import pack_texts
-from edgeproof.release.steps.kept import Keeping
-from edgeproof.release.steps.measure_baseline import Asking, measure_baseline, models_asked
-from edgeproof.release.steps.policies import choose_policy
+from edgeproof.release.steps.asking.course import Course
+from edgeproof.release.steps.asking.kept import Keeping
+from edgeproof.release.steps.judging.criteria import pack_texts
+from edgeproof.release.steps.judging.policies import choose_policy
+from edgeproof.release.steps.recording.add_format import Models, add_formats
+from edgeproof.release.steps.recording.measure_baseline import Asking, measure_baseline, models_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

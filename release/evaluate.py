@@ -115,7 +115,7 @@ def evaluate(
     from edgeproof.eval.suites.files import load_data
     from edgeproof.eval.suites.reference import load_reference
     from edgeproof.export.artifact.manifest import digest_artifact, manifest_path
-    from edgeproof.release.steps.changes import unchanged
+    from edgeproof.release.steps.files.changes import unchanged
     from edgeproof.runtime import backend_for, open_backend
 
     words = equivalent_command(evaluate, "evaluate", locals()) if command is None else tuple(command)

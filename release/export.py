@@ -10,8 +10,8 @@ from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.gate import gate_all
 from edgeproof.release.steps.arguments import as_format, as_paths, as_words, equivalent_command, export_options
-from edgeproof.release.steps.criteria import Criteria, Judging, pack_texts, read_criteria
-from edgeproof.release.steps.judge_artifact import Candidate
+from edgeproof.release.steps.judging.criteria import Criteria, Judging, pack_texts, read_criteria
+from edgeproof.release.steps.judging.judge_artifact import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

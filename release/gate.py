@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.progress import Recording, no_beat
 from edgeproof.release.steps.arguments import as_format, as_path, equivalent_command
-from edgeproof.release.steps.course import Course
-from edgeproof.release.steps.criteria import Criteria, Judging, read_criteria
-from edgeproof.release.steps.judge_artifact import Candidate, judge_artifact
-from edgeproof.release.steps.kept import Keeping
+from edgeproof.release.steps.asking.course import Course
+from edgeproof.release.steps.asking.kept import Keeping
+from edgeproof.release.steps.judging.criteria import Criteria, Judging, read_criteria
+from edgeproof.release.steps.judging.judge_artifact import Candidate, judge_artifact
 from edgeproof.release.verdicts import GateResult
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def gate_all(
     from edgeproof.eval.report.disclosure import probe_digests
     from edgeproof.eval.report.write import refuse_existing_reports, write_reports
     from edgeproof.export.artifact.manifest import package_versions
-    from edgeproof.release.steps.pinned import pinned
-    from edgeproof.release.steps.waivers import holding
+    from edgeproof.release.steps.files.pinned import pinned
+    from edgeproof.release.steps.judging.waivers import holding
 
     judging = criteria.judging
     folders = [_report_folder(judging.report, candidate, alone=len(candidates) == 1) for candidate in candidates]

@@ -14,7 +14,7 @@ from edgeproof.eval.suites.lm_harness import (
     rolling_loglikelihoods,
 )
 from edgeproof.export.artifact.manifest import digest_artifact
-from edgeproof.release.steps.changes import refuse_changed, states
+from edgeproof.release.steps.files.changes import refuse_changed, states
 from edgeproof.runtime import backend_for, open_backend
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model

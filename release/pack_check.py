@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.export import DEFAULT_FORMAT
 from edgeproof.release.steps.arguments import as_format, as_path, as_words, pack_identity
-from edgeproof.release.steps.criteria import pack_texts
-from edgeproof.release.steps.policies import choose_policy
+from edgeproof.release.steps.judging.criteria import pack_texts
+from edgeproof.release.steps.judging.policies import choose_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,7 +169,7 @@ def _measured(
     from edgeproof.contracts.scratch import scratch_folder
     from edgeproof.eval.baselines.file import load_baselines
     from edgeproof.export.pipeline import export
-    from edgeproof.release.steps.measure_base import measure_base
+    from edgeproof.release.steps.recording.measure_base import measure_base
 
     given = None if baseline is None else load_baselines(baseline)
     temporary = Path(tempfile.gettempdir())
@@ -206,7 +206,7 @@ def _recorded(
     """Choose the baseline that fits, and ask the base in each format once more for the time that it takes."""
     from edgeproof.eval.baselines.file import choose_baseline
     from edgeproof.eval.baselines.fit import check_match
-    from edgeproof.release.steps.measure_base import timed
+    from edgeproof.release.steps.recording.measure_base import timed
     from edgeproof.runtime import backend_for, open_backend
 
     seconds = {}

@@ -15,7 +15,7 @@ from edgeproof.contracts.file_sets import write_all
 from edgeproof.contracts.parsing import read_file
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.steps.arguments import as_path, as_words, equivalent_command
-from edgeproof.release.steps.new_folder import write_folder
+from edgeproof.release.steps.files.new_folder import write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

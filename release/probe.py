@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from edgeproof.contracts.errors import InputError
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.steps.arguments import as_path, pack_identity
-from edgeproof.release.steps.criteria import pack_texts
+from edgeproof.release.steps.judging.criteria import pack_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,10 +108,10 @@ def ask_model(
     from edgeproof.eval.measuring.measure import measure
     from edgeproof.eval.measuring.replies import base_carriers
     from edgeproof.eval.verdict.policy import Policy
-    from edgeproof.release.steps.changes import unchanged
-    from edgeproof.release.steps.course import Course, steps
-    from edgeproof.release.steps.digests import digest_whole
-    from edgeproof.release.steps.kept import KEEPING, Keeping
+    from edgeproof.release.steps.asking.course import Course, steps
+    from edgeproof.release.steps.asking.kept import KEEPING, Keeping
+    from edgeproof.release.steps.files.changes import unchanged
+    from edgeproof.release.steps.files.digests import digest_whole
     from edgeproof.runtime import backend_for, open_backend
 
     measured = []

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TextIO
 from edgeproof.contracts.errors import EdgeproofError, InputError
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.gate import gate_all
-from edgeproof.release.steps.criteria import Judging, read_criteria
-from edgeproof.release.steps.judge_artifact import Candidate
+from edgeproof.release.steps.judging.criteria import Judging, read_criteria
+from edgeproof.release.steps.judging.judge_artifact import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
 from edgeproof.contracts.parsing import parse_json
 from edgeproof.contracts.progress import Silent
 from edgeproof.release.steps.arguments import as_path, as_paths, pack_identity
+from edgeproof.release.steps.judging.waivers import holding, read_signed_waiver
 from edgeproof.release.steps.rows import refuse_other_row
-from edgeproof.release.steps.waivers import holding, read_signed_waiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,7 +150,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     from edgeproof.eval.verification.recompute import ArtifactDigests
     from edgeproof.export.artifact.kind import identify_format, rounds_activations
     from edgeproof.export.artifact.manifest import digest_file, manifest_path
-    from edgeproof.release.steps.digests import digest_whole
+    from edgeproof.release.steps.files.digests import digest_whole
     from edgeproof.runtime.llama.rope_factors import rope_factors
     from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 

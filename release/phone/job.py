@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import UnsupportedError, UsageError
 from edgeproof.contracts.progress import Recording
-from edgeproof.release.steps.criteria import Judging, read_criteria
+from edgeproof.release.steps.judging.criteria import Judging, read_criteria
 
 if TYPE_CHECKING:
     from edgeproof.contracts.progress import Progress
     from edgeproof.release.steps.arguments import StrPath
-    from edgeproof.release.steps.criteria import Criteria
+    from edgeproof.release.steps.judging.criteria import Criteria
 
 COMPUTE = ("cpu", "gpu", "npu")
 """What a job may ask to compute."""
@@ -104,8 +104,8 @@ def job_content(artifact: Path, criteria: Criteria, *, format_name: str | None, 
     from edgeproof.eval.baselines.file import choose_baseline
     from edgeproof.eval.job.job import job_body
     from edgeproof.export.artifact.manifest import package_versions
-    from edgeproof.release.steps.changes import unchanged
-    from edgeproof.release.steps.digests import choose_format, digest_whole
+    from edgeproof.release.steps.files.changes import unchanged
+    from edgeproof.release.steps.files.digests import choose_format, digest_whole
     from edgeproof.runtime import open_backend
     from edgeproof.runtime.probe.memory import needed_memory
 

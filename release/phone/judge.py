@@ -11,15 +11,15 @@ from edgeproof.contracts.progress import Recording
 from edgeproof.release.gate import gate_all
 from edgeproof.release.phone.job import job_content
 from edgeproof.release.steps.arguments import as_format, equivalent_command
-from edgeproof.release.steps.criteria import Judging, read_criteria
-from edgeproof.release.steps.judge_artifact import Candidate
+from edgeproof.release.steps.judging.criteria import Judging, read_criteria
+from edgeproof.release.steps.judging.judge_artifact import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.release.steps.arguments import StrPath
-    from edgeproof.release.steps.criteria import Criteria
+    from edgeproof.release.steps.judging.criteria import Criteria
     from edgeproof.release.verdicts import GateResult
     from edgeproof.runtime.evidence.job_file import Job
 

@@ -37,7 +37,7 @@ class KnownPack:
         """Write the probes whose answer comes out on any surface, by the gate's leak rule; all holdout probes."""
         from edgeproof.eval.authoring.known import what_it_knows
         from edgeproof.eval.knowledge.known_part import known_part
-        from edgeproof.release.steps.new_folder import write_folder
+        from edgeproof.release.steps.files.new_folder import write_folder
 
         known = what_it_knows(measurement.label, pack, [measurement]).probes
         write_folder(self._target.absolute(), known_part(self._files, known), force=False)

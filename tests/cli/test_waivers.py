@@ -15,7 +15,7 @@ from edgeproof.contracts.progress import Recording
 from edgeproof.eval import attestation
 from edgeproof.eval.report.write import encode
 from edgeproof.eval.waiver import WAIVER_TYPE, read_waiver, refusal, unmet, unmet_of
-from edgeproof.release.steps.waivers import holding, read_signed_waiver
+from edgeproof.release.steps.judging.waivers import holding, read_signed_waiver
 from edgeproof_tests.eval.test_verify import save_keys
 from edgeproof_tests.world import FORMATS
 

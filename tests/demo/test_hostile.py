@@ -21,7 +21,7 @@ from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.judgement import Status
 from edgeproof.eval.verdict.policy import Policy
-from edgeproof.release.steps.criteria import Criteria, Judging
+from edgeproof.release.steps.judging.criteria import Criteria, Judging
 from edgeproof_tests.demo.conftest import until
 from edgeproof_tests.eval.worlds import WORLD
 

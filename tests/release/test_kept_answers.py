@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.progress import Recording
-from edgeproof.release.steps.kept import Keeping, answers_folder
+from edgeproof.release.steps.asking.kept import Keeping, answers_folder
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Baseline, Carrier, Measurement, Sampling, Sources
     from edgeproof.eval.packs.pack import Pack
     from edgeproof.export.pipeline import Exported
-    from edgeproof.release.steps.course import Course, Step
-    from edgeproof.release.steps.kept import Keeping
+    from edgeproof.release.steps.asking.course import Course, Step
+    from edgeproof.release.steps.asking.kept import Keeping
 
 BASE, MERGED, IN_FORMAT = "base", "merged", "base:"
 """Labels of measurements; after IN_FORMAT comes the format."""
@@ -197,7 +197,7 @@ def _foresee(asking: Asking, engine: Backend, coming: Sequence[Asked], *, resume
     from edgeproof.eval.asking.carriers import all_carriers
     from edgeproof.eval.asking.reference import reference_pack
     from edgeproof.eval.measuring.forecast import forecast
-    from edgeproof.release.steps.course import steps
+    from edgeproof.release.steps.asking.course import steps
 
     carriers = all_carriers(asking.pack, {})
     own, base = (

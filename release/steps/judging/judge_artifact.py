@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from edgeproof.contracts.training import Training
     from edgeproof.eval.measurement import Baseline, Finding, Measurement, ModelSource
     from edgeproof.eval.verdict.judgement import Judgement
-    from edgeproof.release.steps.course import Course
-    from edgeproof.release.steps.criteria import Criteria
-    from edgeproof.release.steps.kept import Keeping
+    from edgeproof.release.steps.asking.course import Course
+    from edgeproof.release.steps.asking.kept import Keeping
+    from edgeproof.release.steps.judging.criteria import Criteria
 
 
 OPENING = frozenset({"llama.cpp", "onnxruntime"})
@@ -90,11 +90,11 @@ def judge_artifact(
     from edgeproof.eval.verdict.judge import judge
     from edgeproof.eval.verdict.second_computation import half_judged, judge_both
     from edgeproof.export.artifact.manifest import manifest_path, read_provenance
-    from edgeproof.release.steps.changes import refuse_changed, states
-    from edgeproof.release.steps.digests import choose_format, digest_whole, refuse_other_bytes
-    from edgeproof.release.steps.fitting import fitting_baseline, refuse_unfit
-    from edgeproof.release.steps.kept import KEEPING
-    from edgeproof.release.steps.resources import measure_speed, sizes, with_memory
+    from edgeproof.release.steps.asking.kept import KEEPING
+    from edgeproof.release.steps.asking.resources import measure_speed, sizes, with_memory
+    from edgeproof.release.steps.files.changes import refuse_changed, states
+    from edgeproof.release.steps.files.digests import choose_format, digest_whole, refuse_other_bytes
+    from edgeproof.release.steps.judging.fitting import fitting_baseline, refuse_unfit
     from edgeproof.runtime import backend_for, open_backend
     from edgeproof.runtime.llama.rope_factors import rope_factors
 
@@ -211,7 +211,7 @@ def _foresee(
     `twice` labels a second computation of each; with `timed` a few answers are timed, unless some are there already.
     """
     from edgeproof.eval.measuring.forecast import forecast
-    from edgeproof.release.steps.course import steps
+    from edgeproof.release.steps.asking.course import steps
 
     pack, carriers = criteria.pack, baseline.carriers
     found = forecast(pack, engine, carriers=carriers, sampling=criteria.policy.sampling)

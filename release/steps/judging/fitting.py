@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgeproof.eval.measurement import Baseline
-    from edgeproof.release.steps.criteria import Criteria
+    from edgeproof.release.steps.judging.criteria import Criteria
 
 NAMED = frozenset({"llama.cpp", "onnxruntime"})
 """Backends whose measurements bear the backend's own name; what computes behind another is known when it is open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.verdict.policy import Policy
-from edgeproof.release.steps.policies import choose_policy
+from edgeproof.release.steps.judging.policies import choose_policy
 
 SUBJECTS = '[leak]\nrule = "subjects"\n'
 

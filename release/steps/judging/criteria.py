@@ -96,9 +96,9 @@ def read_criteria(judging: Judging, progress: Progress) -> Criteria:
     from edgeproof.eval.packs.files import open_pack
     from edgeproof.eval.packs.reader import read_pack
     from edgeproof.eval.packs.surfaces import unasked
-    from edgeproof.release.steps.changes import refuse_changed, states
-    from edgeproof.release.steps.policies import choose_policy
-    from edgeproof.release.steps.waivers import read_signed_waiver
+    from edgeproof.release.steps.files.changes import refuse_changed, states
+    from edgeproof.release.steps.judging.policies import choose_policy
+    from edgeproof.release.steps.judging.waivers import read_signed_waiver
 
     signing_key = _signing_key(judging)
     waiver = read_signed_waiver(judging.waiver, judging.waiver_key, progress, accept=judging.accept_waivers)

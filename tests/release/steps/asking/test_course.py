@@ -7,8 +7,8 @@ import types
 import pytest
 from edgeproof.contracts.progress import Recording, Silent
 from edgeproof.eval.measuring.forecast import Forecast, Stage
-from edgeproof.release.steps import course as module
-from edgeproof.release.steps.course import Course, steps
+from edgeproof.release.steps.asking import course as module
+from edgeproof.release.steps.asking.course import Course, steps
 
 STAGES = (Stage(": scores", 100, generated=False), Stage(": greedy answers", 50, generated=True))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.export.artifact.manifest import digest_artifact
-from edgeproof.release.steps.pinned import pinned
+from edgeproof.release.steps.files.pinned import pinned
 from edgeproof_tests.contracts.test_gguf_split import write
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

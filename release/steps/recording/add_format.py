@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import BaselineError, UsageError
-from edgeproof.release.steps.measure_baseline import IN_FORMAT, Asked, measure_model
+from edgeproof.release.steps.recording.measure_baseline import IN_FORMAT, Asked, measure_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeproof.contracts.backend import Backend
     from edgeproof.eval.measurement import Baseline, Carrier, Sources
     from edgeproof.export.pipeline import Exported
-    from edgeproof.release.steps.measure_baseline import Asking
+    from edgeproof.release.steps.recording.measure_baseline import Asking
 
 BACKENDS = {"gguf": "llama.cpp", "onnx": "onnxruntime"}
 """What runs an artifact of each kind."""

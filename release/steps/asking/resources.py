@@ -14,7 +14,7 @@ from edgeproof.eval.measurement import Resources
 
 if TYPE_CHECKING:
     from edgeproof.contracts.backend import Backend
-    from edgeproof.release.steps.digests import Whole
+    from edgeproof.release.steps.files.digests import Whole
 
 REPLY_TOKENS = 32
 ROUNDS = 3

@@ -10,7 +10,7 @@ from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.measurement import Sampling
 from edgeproof.eval.packs.reader import load_pack
-from edgeproof.release.steps.kept import Keeping
+from edgeproof.release.steps.asking.kept import Keeping
 from edgeproof.runtime import open_backend
 from edgeproof_tests.runtime import tiny_gguf
 from edgeproof_tests.taught import invent, write_pack

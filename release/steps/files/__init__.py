@@ -1,0 +1,1 @@
+"""Steps on files: digests, changes while something is measured, paths that are held."""

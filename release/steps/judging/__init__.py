@@ -1,0 +1,1 @@
+"""Steps of a gate: its inputs, what fits them, the judgement of an artifact, waivers."""

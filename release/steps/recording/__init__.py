@@ -1,0 +1,1 @@
+"""Steps of recording a baseline: what base and merged model answer, and the base in each format."""

@@ -78,7 +78,7 @@ def in_a_fork(
     if pid == 0:
         try:
             _become(folder, said, audit, limits)
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            _unblock(held)
             code = work()
         except BaseException:  # noqa: BLE001 (the end of this process)
             sys.excepthook(*sys.exc_info())
@@ -104,6 +104,14 @@ def in_a_fork(
     hung = hung or code == -signal.SIGXCPU
     seconds = usage.ru_utime + usage.ru_stime
     return Ending(code, text, seconds, max(usage.ru_maxrss * 1024 - began, 0), hung, tuple(strayed.splitlines()))
+
+
+def _unblock(held: set[signal.Signals]) -> None:
+    """Let signals through; one that came before the command's own handlers ends it as it ends a starting Python."""
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    except KeyboardInterrupt:
+        os._exit(128 + signal.SIGINT)
 
 
 def _resident() -> int:

@@ -7,6 +7,7 @@ tests (tests/world.py).
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 GGUF, ONNX = "gguf-q8_0", "onnx-int8"
 FILES = {GGUF: "it-unlearned-Q8_0.gguf", ONNX: "it-unlearned-onnx-int8"}
 """What exports with `--name it` and an adapter write."""
+FEW = {"forget": 8, "trained": 4, "untrained": 40, "holdout": 4}
+"""Probes of each set: as few as a PASS needs by the policy below."""
+LIMITS = {"share": 0.40}
+"""Limits that are not the default, of leaks and of recovery: eight subjects cannot show smaller shares."""
 CORPUS = 4000
 """Sentences that the sentencepiece model is trained on."""
 
@@ -45,6 +50,9 @@ class Ground(NamedTuple):
     """The base in the same formats, which fails, with a report in `report`."""
 
 
+GGUF_ALONE = ("--threads", 1, "--quiet", "--format", GGUF)
+
+
 def export_edge(*words: object) -> int:
     """Run a command in a process of its own; return its exit code."""
     command = [sys.executable, "-P", "-m", "edgeproof.cli", *map(str, words)]
@@ -60,7 +68,7 @@ def prepare(folder: Path, world: Path | None = None, *, onnx: bool = True) -> Gr
     Args:
         folder: where it lies.
         world: a folder that tests/world.py has filled; made by default.
-        onnx: False where the world's baseline, which holds no ONNX format, is to be used.
+        onnx: False where no ONNX artifact is gated.
 
     """
     ground = Ground(folder)
@@ -72,15 +80,12 @@ def prepare(folder: Path, world: Path | None = None, *, onnx: bool = True) -> Gr
         subprocess.run([sys.executable, "-P", __file__, str(folder)], check=True)
     else:
         shutil.copytree(world, folder)
-    formats = ("--format", GGUF, "--format", ONNX, "--threads", 1, "--quiet")
-    shutil.copyfile(ROOT / "eval/verdict/default_policy.toml", ground.policy)
+    formats = (*GGUF_ALONE, "--format", ONNX)
+    _few(ground)
     _keys(ground)
-    if onnx:
-        ground.baseline.unlink()
-        made = ("--base", ground.base, "--adapter", ground.adapter, "--probes", ground.pack, "--out", ground.baseline)
-        export_edge("baseline", *made, *formats, "--sign", ground.key)
-    else:
-        _sign_baseline(ground)
+    ground.baseline.unlink()
+    made = ("--base", ground.base, "--adapter", ground.adapter, "--probes", ground.pack, "--out", ground.baseline)
+    export_edge("baseline", *made, *(formats if onnx else GGUF_ALONE), "--sign", ground.key)
     export_edge("--base", ground.base, "--adapter", ground.adapter, "--out", ground.released, "--name", "it", *formats)
     export_edge("--base", ground.base, "--out", ground.leaking, "--name", "it-unlearned", *formats)
     for out, code in ((ground.released, 0), (ground.leaking, 1)):
@@ -102,6 +107,17 @@ def gate(ground: Ground, artifact: Path, **given: Path) -> list[str]:
     probes = given.get("pack", ground.pack)
     words = ("gate", artifact, "--probes", probes, "--baseline", inputs["baseline"], "--policy", inputs["policy"])
     return [str(word) for word in (*words, "--threads", 1, "--quiet")]
+
+
+def _few(ground: Ground) -> None:
+    """Keep FEW probes of the pack, and write the policy by which a model that leaks none of them passes."""
+    for name, count in FEW.items():
+        path = ground.pack / f"{name}.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
+    policy = (ROOT / "eval/verdict/default_policy.toml").read_text()
+    for key, limit in LIMITS.items():
+        policy = re.sub(rf"^{key} = .*$", f"{key} = {limit}", policy, flags=re.MULTILINE)
+    ground.policy.write_text(policy)
 
 
 def _keys(ground: Ground) -> None:
@@ -126,15 +142,6 @@ def _sealed(ground: Ground) -> None:
         archive.add(ground.pack, arcname=".")
     ground.sealed.write_bytes(pyrage.encrypt(archived.getvalue(), [identity.to_public()]))
     ground.identity.write_text(f"{identity}\n")
-
-
-def _sign_baseline(ground: Ground) -> None:
-    from edgeproof.eval.attestation import baseline_statement, read_private_key, sign, signature_path
-    from edgeproof.eval.baselines.file import load_baselines
-
-    baseline, *_ = load_baselines(ground.baseline).values()
-    statement = baseline_statement(ground.baseline.name, ground.baseline.read_bytes(), baseline)
-    signature_path(ground.baseline).write_bytes(sign(statement, read_private_key(ground.key)))
 
 
 def _sentencepiece(ground: Ground) -> None:

@@ -97,6 +97,7 @@ def cases(
 
 def preload() -> None:
     """Import what commands import when they run, once, before the forks."""
+    import gc
     import importlib
     import pkgutil
     import sys
@@ -115,6 +116,10 @@ def preload() -> None:
         "jinja2",
         "sentencepiece",
         "pyrage",
+        "rouge_score.rouge_scorer",
+        "securesystemslib.signer",
+        "cryptography.hazmat.primitives.serialization.ssh",
+        "threadpoolctl",
     ):
         importlib.import_module(name)
     for found in pkgutil.walk_packages(edgeproof.__path__, "edgeproof."):
@@ -123,6 +128,8 @@ def preload() -> None:
         ) and not found.name.endswith(("__main__", "lm_eval", "lm_eval_model", "lm_harness", "torch_reference")):
             importlib.import_module(found.name)
     assert ("torch" in sys.modules) == there
+    gc.collect()
+    gc.freeze()  # a fork that collects garbage would copy every page
 
 
 def _states(folder: Path, only: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """kill -9, SIGTERM, SIGHUP and SIGINT, once and twice, at random instants: no orphan, nothing half written, and the
-same command run again succeeds and leaves nothing else."""
+same command run again succeeds and leaves nothing else.
+
+Instants are spread over the processor time of the whole run. Runs that leave the same files are run again once.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import commands as c
 from forked import Ending, Limits, in_a_fork
+from instants import Instant, send
 from mutations import preload, secrets_of
 from outcome import REFUSED, RIGHT, Outcome, Usual, refusal
+from states import state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,48 +51,45 @@ def cases(ground: Ground, work: Path, wanted: Callable[[str, int], bool]) -> Ite
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     for command in (*c.COMMANDS, c.UNLEARN):
         valid = None
+        again: dict[str, Outcome] = {}
         for name, signals in SENT.items():
             kind = f"{command.name}: {name}"
             for number in (number for number in range(EACH) if wanted(kind, number)):
                 if command is c.UNLEARN:
                     c.preload_torch()
                 valid = valid or c.run_valid(command, ground, work / "valid" / command.name.replace(" ", "-"))
-                yield kind, number, partial(_stop, command, ground, valid, signals, f"{kind} {number}")
+                yield kind, number, partial(_stop, command, ground, valid, signals, f"{kind} {number}", again)
 
 
 def _stop(  # noqa: PLR0917 (a partial)
-    command: c.Command, ground: Ground, valid: c.Valid, signals: tuple[int, ...], seed: str, folder: Path
+    command: c.Command,
+    ground: Ground,
+    valid: c.Valid,
+    signals: tuple[int, ...],
+    seed: str,
+    again: dict[str, Outcome],
+    folder: Path,
 ) -> tuple[Outcome, str]:
+    """Run the command, send the signals, judge; then run it again, unless it has been run from the same state."""
     chance = Random(seed)
     words = c.ready(command, ground, folder, valid.folder)
     before = c.contents(folder / "out")
-    at = chance.random() * valid.seconds
-    pauses = [at, *(chance.choice((0.0, 0.01, 0.1)) for _ in signals[1:])]
+    at = chance.random() * valid.ending.seconds
+    pauses = [0.0, *(chance.choice((0.0, 0.01, 0.1)) for _ in signals[1:])]
+    instants = [Instant(number, at, pause) for number, pause in zip(signals, pauses, strict=True)]
     ending = in_a_fork(partial(c.call, words), folder, Limits(processor=10 * valid.ending.seconds + 12),
-                       meanwhile=partial(_send, signals, pauses))  # fmt: skip
-    what = f"after {at:.3f} of {valid.seconds:.3f} s"
+                       meanwhile=partial(send, instants))  # fmt: skip
+    what = f"after {at:.3f} of {valid.ending.seconds:.3f} s"
     if _orphans():
         return Outcome("orphan", _last(ending)), what
     found = _judged(command, ground, ending, valid, before, folder)
     if found is not None:
         return found, what
-    return _again(command, ground, valid, folder, ending), what
-
-
-def _send(signals: tuple[int, ...], pauses: list[float], pid: int) -> None:
-    """Send the signals to the process, each after its pause, from a thread."""
-
-    def send() -> None:
-        for number, pause in zip(signals, pauses, strict=True):
-            time.sleep(pause)
-            try:
-                signal.pidfd_send_signal(watched, number)
-            except ProcessLookupError:
-                break
-        os.close(watched)
-
-    watched = os.pidfd_open(pid)
-    threading.Thread(target=send).start()
+    left = state(folder)
+    if left in again:
+        return again[left]._replace(detail=f"{ending.code}, then as the others that left the same"), what
+    again[left] = _again(command, ground, valid, folder, ending)
+    return again[left], what
 
 
 def _orphans() -> bool:

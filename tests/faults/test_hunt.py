@@ -87,6 +87,60 @@ def test_the_same_seed_gives_the_same_mutations():
         assert sum(changed != data for changed, _ in made[0]) > 30
 
 
+def case_folder(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root
+
+
+LEFT = {"out/it.gguf": "whole", "out/.edgeproof-abcd1234/work/it": "half", "tmp/x": "", "said": "not looked at"}
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({"said": "other words"}, True),
+        ({"out/it.gguf": "other"}, False),
+        ({"out/.edgeproof-abcd1234/work/it": "other"}, False),
+        ({"tmp/y": ""}, False),
+        ({"home/kept": ""}, False),
+    ],
+)
+def test_a_command_is_run_again_once_for_each_state_that_was_left(other, same, tmp_path):
+    states = load("states")
+    first = case_folder(tmp_path / "first", LEFT)
+    second = case_folder(tmp_path / "second", {**LEFT, **other})
+    (second / "out" / ".edgeproof-abcd1234").rename(second / "out" / ".edgeproof-9876_xyz")
+    assert (states.state(first) == states.state(second)) is same
+
+
+def test_a_mode_and_a_name_that_is_not_random_make_another_state(tmp_path):
+    states = load("states")
+    first, second, third = (case_folder(tmp_path / str(number), LEFT) for number in range(3))
+    (second / "out" / "it.gguf").chmod(0o400)
+    (third / "out" / ".edgeproof-abcd1234").rename(third / "out" / ".edgeproof-abcd1234-again")
+    assert len({states.state(folder) for folder in (first, second, third)}) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfds and /proc are Linux's")
+def test_an_instant_is_counted_in_the_processor_time_of_a_command_and_its_children():
+    instants = load("instants")
+    child = "while True: pass"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    running = subprocess.Popen([sys.executable, "-c", parent], start_new_session=True)
+    spent = {}
+    instants.send([instants.Instant(signal.SIGKILL, 0.5)], running.pid)
+    try:
+        while running.poll() is None:
+            instants.total(running.pid, spent)
+        assert running.returncode == -signal.SIGKILL
+        assert 0.3 < sum(spent.values()) < 2
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, pidfds and /proc are Linux's")
 @pytest.mark.slow
 @pytest.mark.torch

@@ -36,8 +36,10 @@ FAILURES = {
     "read": (errno.EIO, SHORT),
 }
 NOT_REACHED = "not reached"
-MOST = 60
-"""Calls of a kind that are failed: all, or so many at even distances."""
+MOST = {"read": 60}
+"""Calls that are failed, where not all are: so many at even distances."""
+ALL = 500
+"""More than any command makes of the other kinds."""
 
 Case = tuple[str, int, "Callable[[Path], tuple[Outcome, str]]"]
 
@@ -66,7 +68,8 @@ def cases(ground: Ground, work: Path, wanted: Callable[[str, int], bool]) -> Ite
                     continue
                 for failure in failures:
                     name = f"{command.name}: {kind} in {place} {errno.errorcode.get(failure, 'short')}"
-                    numbers = [number for number in range(1, MOST + 1) if wanted(name, number)]
+                    most = MOST.get(kind, ALL)
+                    numbers = [number for number in range(1, most + 1) if wanted(name, number)]
                     if numbers and command is c.UNLEARN:
                         c.preload_torch()
                     if numbers and place not in measured:
@@ -74,7 +77,7 @@ def cases(ground: Ground, work: Path, wanted: Callable[[str, int], bool]) -> Ite
                     for number in numbers:
                         valid, counts = measured[place]
                         count = counts[KINDS.index(kind)]
-                        at = number if count <= MOST else 1 + (number - 1) * count // MOST
+                        at = number if count <= most else 1 + (number - 1) * count // most
                         if at <= count:
                             yield name, number, partial(_fail, command, ground, valid, place, kind, at, failure)
 

@@ -117,10 +117,12 @@ def group() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that the outcome has."""
     interruptions: list[int] = []
+    ended = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         interruptions.append(number)
-        signal.default_int_handler(number, frame)
+        if not ended:  # impatient signals must not break into the exit
+            signal.default_int_handler(number, frame)
 
     # A job that CI cancels ends as one that Ctrl-C ends: its temporary files go with it.
     signal.signal(signal.SIGTERM, interrupt)
@@ -131,14 +133,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.unraisablehook = _told_later
     heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
     streams.hold_closed()
-    code = run(arguments) if heard else EXIT_COULD_NOT
+    try:
+        code = run(arguments) if heard else EXIT_COULD_NOT
+    except KeyboardInterrupt:  # while `run` told an earlier interruption or an error: its words may be cut off
+        code = EXIT_COULD_NOT
+    ended = True
     if interruptions and code != EXIT_INTERRUPTED:
         # Python swallows what is raised in a finalizer: the job went on, and must not end as if nobody had stopped it.
         code = _ended(EXIT_INTERRUPTED, INTERRUPTED)
-    if code == EXIT_INTERRUPTED:  # impatient signals must not break into the exit
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(code if streams.flush() else EXIT_COULD_NOT)
 
 

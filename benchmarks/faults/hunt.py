@@ -23,15 +23,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import counting
 import ground as g
 from outcome import DEFECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ground import Ground
 
@@ -70,7 +70,7 @@ def hunt(
 ) -> None:
     """Run the cases that are chosen and not done yet."""
     lines = work / "outcomes.jsonl"
-    known = {line["case"] for line in done(lines)}
+    known, sources = {line["case"] for line in done(lines)}, revision()
     with lines.open("a", encoding="utf-8") as file:
         for part in parts:
 
@@ -91,12 +91,18 @@ def hunt(
                 for each, outcome, what in found:
                     name = f"{part}/{kind}/{each}"
                     row = {"case": name, "outcome": outcome.name, "detail": outcome.detail, "what": what, "seed": seed}
-                    row["seconds"] = round(seconds / len(found), 3)
+                    row |= {"seconds": round(seconds / len(found), 3), "sources": sources}
                     file.write(json.dumps(row) + "\n")
                     if outcome.name in DEFECTS:
                         keep(folder, work / "defects" / name.replace("/", "_"))
                         print(f"{name}: {outcome.name}: {what} → {outcome.detail}", flush=True)
                 file.flush()
+
+
+def revision() -> str:
+    """The commit of these sources, and whether files were changed since."""
+    git = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--match", "no-tag")
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def keep(folder: Path, where: Path) -> None:
@@ -123,23 +129,6 @@ def with_shim(work: Path) -> None:
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "LD_PRELOAD": str(library)})  # noqa: S606 (itself)
 
 
-def counts(lines: Iterator[Mapping[str, Any]]) -> tuple[str, int]:
-    """A table of kinds, parts and outcomes, with their processor time, and the number of defects."""
-    kinds: dict[str, Counter[str]] = {}
-    parts: dict[str, Counter[str]] = {}
-    seconds: Counter[str] = Counter()
-    for line in lines:
-        part, _, kind = line["case"].rpartition("/")[0].partition("/")
-        for table, name in ((kinds, f"{part}: {kind}"), (parts, f"all {part}")):
-            table.setdefault(name, Counter())[line["outcome"]] += 1
-            seconds[name] += line["seconds"]
-    rows = [f"{'':44} {'cases':>6} {'seconds':>8}"]
-    for name, found in {**kinds, **parts}.items():
-        outcomes = ", ".join(f"{n} {o}" for o, n in found.most_common())
-        rows.append(f"{name[:44]:44} {found.total():6} {seconds[name]:8.0f}  {outcomes}")
-    return "\n".join(rows), sum(found[name] for found in parts.values() for name in DEFECTS)
-
-
 def main() -> int:
     """Run, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,6 +140,7 @@ def main() -> int:
     parser.add_argument("--kind", default="", help="only kinds with this text, as the counts name them")
     parser.add_argument("--minutes", type=float, default=10**6)
     parser.add_argument("--no-onnx", action="store_true", help="gate no ONNX: the baseline of --world holds none")
+    parser.add_argument("--table", action="store_true", help="print the counts as docs/reliability.md has them")
     parser.add_argument("--case", help="run this case alone, and print what it said")
     given = parser.parse_args()
     work = given.work.resolve()
@@ -162,9 +152,9 @@ def main() -> int:
         return 0
     until = time.monotonic() + given.minutes * 60
     hunt(ground, work, given.part or PARTS, kinds=given.kind, share=given.share, seed=given.seed, until=until)
-    text, defects = counts(done(work / "outcomes.jsonl"))
-    print(text)
-    return 1 if defects else 0
+    kinds = counting.by_kind(done(work / "outcomes.jsonl"))
+    print(counting.table(kinds) if given.table else counting.listing(kinds))
+    return 1 if counting.defects(kinds) else 0
 
 
 if __name__ == "__main__":

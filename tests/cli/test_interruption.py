@@ -1,4 +1,4 @@
-"""An interruption that Python swallows, in a finalizer for one, still ends the command as interrupted."""
+"""Interruptions that come when Python swallows them, or when a command already ends."""
 
 from __future__ import annotations
 
@@ -42,3 +42,45 @@ def test_an_ignored_signal_stays_ignored():
     ignoring = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{script}"
     done = subprocess.run([sys.executable, "-P", "-c", ignoring], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+
+
+INTERRUPTED_WHILE_ENDING = """
+import os
+from edgeproof import cli
+from edgeproof.cli import streams
+from edgeproof.contracts.errors import EdgeproofError
+
+def end(**_):
+    {end}
+
+def interrupted(real):
+    def call(*arguments):
+        if not sent:
+            sent.append(True)
+            os.kill(os.getpid(), {number})
+            for _ in range(10**6):
+                pass
+        return real(*arguments)
+    return call
+
+sent = []
+cli.group.main = end
+streams.{call} = interrupted(streams.{call})
+cli.main([])
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("end", "call", "code", "said"),
+    [
+        ("raise KeyboardInterrupt", "tell", 130, "Interrupted; what has its final name is whole.\n"),
+        ("raise EdgeproofError('x')", "tell", 130, "Interrupted; what has its final name is whole.\n"),
+        ("raise KeyboardInterrupt", "flush", 130, "Interrupted; what has its final name is whole.\n"),
+        ("return 1", "flush", 1, ""),
+    ],
+)
+def test_an_interruption_of_the_last_words_breaks_nothing(end, call, code, said, sent):
+    script = INTERRUPTED_WHILE_ENDING.format(end=end, call=call, number=int(sent))
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)

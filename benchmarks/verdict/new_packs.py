@@ -22,6 +22,7 @@ import random
 import sys
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ FURTHER = ("gguf-q4_k_s", "gguf-iq4_nl", "gguf-f16")
 OWN_FORMATS = ("gguf-q4_0", "gguf-q8_0")
 """Formats in which every release's own files are gated, for the forecasts."""
 ONLY_REWORDED = frozenset(("only", where, 30) for where in ("reworded", "reworded chat", "language", "language chat"))
-TURN = {"good": 3, "bad": 1, "own": 1}
+TURN = {"good": 8, "bad": 4, "own": 1}
 """How many files of each list follow each other."""
 
 
@@ -211,6 +212,12 @@ def listed() -> list[p.Plant]:
     found["own"] = [plant for plant in own if (plant.name, plant.formats) not in taken]
     for plants in found.values():
         random.Random(22).shuffle(plants)
+        nth = Counter[str]()
+        order = {}
+        for plant in plants:
+            order[plant] = _cost(plant), nth[plant.stratum]
+            nth[plant.stratum] += 1
+        plants.sort(key=order.__getitem__)
     turns = max(math.ceil(len(plants) / TURN[kind]) for kind, plants in found.items())
     return [
         plant
@@ -218,6 +225,11 @@ def listed() -> list[p.Plant]:
         for kind, plants in found.items()
         for plant in plants[TURN[kind] * turn : TURN[kind] * (turn + 1)]
     ]
+
+
+def _cost(plant: p.Plant) -> tuple[bool, ...]:
+    """Rank what a file needs that others have not made already: another pack, a format, a release's measurements."""
+    return plant.pack == THREE, plant.formats[0] in FURTHER, plant.release not in {SURE, *MORE}
 
 
 def main() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeproof.eval.forecast.checked import Duration, FormatCheck
+from edgeproof.eval.forecast.checked import AtCost, Duration, FormatCheck
 from edgeproof.eval.forecast.flaws import Flaw, guessable_flaws
-from edgeproof.eval.forecast.good_file import Assumed
+from edgeproof.eval.forecast.good_file import UNSURE, Assumed
 from edgeproof.eval.forecast.guessing import guessable, guessing_logprobs, usual
-from edgeproof.eval.forecast.rehearsal import Rehearsal
+from edgeproof.eval.forecast.rehearsal import FEWER_DRAWS, Rehearsal
 from edgeproof.eval.knowledge.known import asked_sets, known_clusters
 from edgeproof.eval.measurement import Role
 
@@ -59,9 +59,22 @@ def check_format(
         forecast=rehearsal.present,
         grown=rehearsal.present,
         duration=Duration(len(in_format.scores), seconds),
+        by_cost=() if assumed is None else _by_cost(recorded, name, policy, assumed, progress),
     )
     on_found(found)
     return replace(found, grown=rehearsal.grown())
+
+
+def _by_cost(recorded: Baseline, name: str, policy: Policy, assumed: Assumed, progress: Progress) -> tuple[AtCost, ...]:
+    """Forecast for half of the assumed cost, and for half as much again: nobody knows it before unlearning."""
+    others = [replace(assumed, cost=factor * assumed.cost) for factor in UNSURE]
+    return tuple(
+        AtCost(
+            other.cost,
+            Rehearsal(recorded, name, policy, other, draws=FEWER_DRAWS, progress=progress).present,
+        )
+        for other in others
+    )
 
 
 def guessable_found(pack: Pack, recorded: Baseline, policy: Policy) -> tuple[Flaw, ...]:

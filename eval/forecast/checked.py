@@ -45,6 +45,13 @@ class Change(NamedTuple):
     words: str
 
 
+class AtCost(NamedTuple):
+    """A forecast for a mean cost of unlearning on untrained retain probes, nat per token."""
+
+    cost: float
+    forecast: Forecast
+
+
 @dataclass(frozen=True)
 class FormatCheck:
     """What was found for one format.
@@ -58,6 +65,7 @@ class FormatCheck:
         forecast: of good files with the pack as it is.
         grown: the same at the size that is enough, or at the largest that was tried.
         duration: of the gate with the pack as it is.
+        by_cost: forecasts, with fewer draws, for other costs of unlearning than the assumed one; none with a baseline.
 
     """
 
@@ -69,6 +77,7 @@ class FormatCheck:
     forecast: Forecast
     grown: Forecast
     duration: Duration
+    by_cost: tuple[AtCost, ...] = ()
 
     @property
     def enough(self) -> Forecast | None:
@@ -140,6 +149,7 @@ def _format_json(one: FormatCheck) -> dict[str, object]:
         "forget": {"known": one.known, "clusters": one.clusters, "unknown": list(one.unknown)},
         "sets": [row._asdict() for row in one.asked],
         "forecast": _forecast_json(one.forecast),
+        "by_cost": [{"cost": round(at.cost, 3), **_forecast_json(at.forecast)} for at in one.by_cost],
         "enough": None
         if one.enough is None
         else {**_forecast_json(one.enough), "gate_seconds": round(one.enough_seconds or 0.0, 1)},

@@ -29,9 +29,14 @@ FAINT = math.log(0.05)
 """Assumed log-probability of an answer that leaks: one reply in twenty, on one surface of one probe of its cluster."""
 COST = 0.5
 """Assumed mean cost of unlearning on untrained retain probes, as a share of its limit: 0.15 of 0.30 nat."""
-SPREAD = 4.0
-"""Assumed standard deviation of that cost over probes, as a multiple of its mean. It is drawn from a gamma distribution
-of shape 1/16: most answers hardly move, one in thirty loses a nat or more."""
+RARE, LARGE = 0.125, 2.5
+"""Assumed shape of that cost: a share of `RARE` a nat of the mean loses `LARGE` nat on average, all others little.
+
+Unlearning that cost 0.16 to 0.26 nat in a chat had standard deviations of 0.3 to 0.9 nat in the proving ground's
+releases; 2.0 to 3.4 % of the answers lost a nat or more, and 1.6 to 4.0 % were no longer right. A gamma distribution of
+that mean and deviation would make twice as many wrong."""
+UNSURE = 0.5, 1.5
+"""Factors of the assumed cost between which a forecast says little more than that it depends on the cost."""
 HALF = math.log(2)
 """NLL of a token with a probability of one half."""
 FORGOTTEN = -20.0
@@ -91,9 +96,8 @@ def _unlearned(recorded: Baseline, assumed: Assumed, chance: np.random.Generator
     """Return the base's scores after an unlearning as assumed."""
     facts = {fact.probe: fact for fact in recorded.probes}
     faint = _faint_leaks(recorded, assumed.leaking, chance)
-    shape = 1 / SPREAD**2
     cost = {
-        fact.probe: float(chance.gamma(shape, assumed.cost / shape))
+        fact.probe: unlearning_cost(assumed.cost, chance)
         for fact in recorded.probes
         if fact.role == Role.RETAIN and not fact.trained
     }
@@ -113,6 +117,13 @@ def _unlearned(recorded: Baseline, assumed: Assumed, chance: np.random.Generator
         artifact_sha256=f"{SHA256[:-1]}1",
         scores=tuple(after(score) for score in recorded.base.scores),
     )
+
+
+def unlearning_cost(mean: float, chance: np.random.Generator) -> float:
+    """Draw what unlearning costs one answer, nat per token, if it costs `mean` on average."""
+    large = RARE * mean
+    little = (mean - large * LARGE) / (1 - large)
+    return float(chance.exponential(LARGE if chance.random() < large else little))
 
 
 def _faint_leaks(recorded: Baseline, share: float, chance: np.random.Generator) -> set[tuple[str, str]]:

@@ -105,5 +105,6 @@ def _carried(score: ProbeScore, before: ProbeScore, after: ProbeScore, change: f
     if score.carried_logprob is None:
         return None
     if before.carried_logprob is not None and after.carried_logprob is not None:
-        change = after.carried_logprob - before.carried_logprob
+        # Per token of the answer: holdout answers may be three times as long as forget answers.
+        change = (after.carried_logprob - before.carried_logprob) * len(score.logprobs) / len(before.logprobs)
     return min(0.0, score.carried_logprob + change)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DRAWS = 100
 """Number of synthetic files for a forecast."""
+FEWER_DRAWS = 30
+"""The same for each further cost of unlearning."""
 WANTED = 0.9
 """Share of good files that a strong pack lets PASS."""
 GROWTH, LEAP = 1.25, 1.6

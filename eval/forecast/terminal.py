@@ -96,6 +96,12 @@ def _present(one: FormatCheck) -> str:
     return f"{_share(one.forecast)} with this pack ({_size(one.forecast)}).{_in_the_way(one.forecast)}"
 
 
+def _by_cost(one: FormatCheck) -> str:
+    """Say how the forecast depends on what unlearning will cost."""
+    shares = [f"{at.forecast.passes} of {at.forecast.draws} if it costs {at.cost:.3g} nat" for at in one.by_cost]
+    return f"It depends on what unlearning costs: {', '.join(shares)}."
+
+
 def _listed(check: PackCheck) -> list[str]:
     return [
         change.words
@@ -106,7 +112,7 @@ def _listed(check: PackCheck) -> list[str]:
 
 def _sentences(one: FormatCheck) -> list[str]:
     now = one.forecast
-    said = [_present(one)]
+    said = [_present(one), *([_by_cost(one)] if one.by_cost else [])]
     if not now.strong:
         said.append(
             f"No larger pack is enough: {_share(one.grown)} with {_size(one.grown)}." + _in_the_way(one.grown)

@@ -28,6 +28,7 @@ FORMAT = "gguf-q8_0"
 def few_files(monkeypatch):
     """Six synthetic files in place of a hundred: what is tested here does not depend on their number."""
     monkeypatch.setitem(Rehearsal.__init__.__kwdefaults__, "draws", 6)
+    monkeypatch.setattr("edgeproof.eval.forecast.assess.FEWER_DRAWS", 6)
 
 
 def check(base, pack, **options):
@@ -62,6 +63,8 @@ def test_a_small_pack_is_not_strong_and_told_how_many_clusters_are_missing(taugh
     assert len(re.findall(r"^set +role +surface +known$", said.err, re.MULTILINE)) == 1
     assert one["forget"]["known"] == one["forget"]["clusters"] == 34
     assert one["forecast"]["share_of_pass"] < 0.9 <= one["enough"]["share_of_pass"]
+    assert [at["cost"] for at in one["by_cost"]] == [0.075, 0.225]
+    assert "of 6 if it costs 0.075 nat" in said.err
     assert one["gate"]["asks"] == sum(map(len, facts))
     assert one["gate"]["seconds"] > 0
     added = {change["what"]: change["number"] for change in table["changes"] if change["action"] == "add"}
@@ -86,7 +89,9 @@ def test_a_list_is_not_replaced_unasked(taught, tmp_path):
 def test_a_baseline_says_what_unlearning_does(world, capsys):
     given = ["pack", "check", str(world.pack), "--base", str(world.base), "--format", FORMAT, "--threads", "1"]
     assert run([*given, "--baseline", str(world.baseline), "--quiet"]) == 0
-    assert "6 of 6 good files PASS" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "6 of 6 good files PASS" in said
+    assert "It depends on what unlearning costs" not in said
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from edgeproof.eval.forecast.good_file import Assumed, good_file
+from edgeproof.eval.forecast.good_file import UNSURE, Assumed, good_file, unlearning_cost
 from edgeproof.eval.forecast.larger import enlarged, untrained_clusters
 from edgeproof.eval.forecast.noise import Noise
 from edgeproof.eval.forecast.rehearsal import SEED, Rehearsal
@@ -165,3 +165,47 @@ def test_copies_are_of_known_and_of_untrained_clusters_alone():
     noise = Noise(larger.probes, larger.base, larger.base_in_format[FORMAT])
     own, artifact = good_file(larger, FORMAT, noise, None, np.random.default_rng(0))
     assert judge(artifact, own, POLICY, format=FORMAT).criterion("leak").clusters == 12
+
+
+def test_noise_of_long_answers_is_lent_per_token():
+    """Holdout answers of ten tokens that get 1 nat a token likelier make an answer of three tokens 3 nat likelier."""
+    world = World(forget=40, known=40, holdout=20, retain=40, surfaces=("raw", "chat"))
+    baseline = world.baseline(in_format=world.base)
+    hidden = {fact.probe for fact in baseline.probes if fact.role == Role.HOLDOUT}
+
+    def long(measurement, nll):
+        scores = [
+            dataclasses.replace(score, logprobs=(-nll,) * 10, carried_logprob=-10 * nll, right=False)
+            if score.probe in hidden
+            else score
+            for score in measurement.scores
+        ]
+        return dataclasses.replace(measurement, scores=tuple(scores))
+
+    noise = Noise(baseline.probes, long(baseline.base, 9.0), long(baseline.base, 8.0))
+    forgotten = next(score for score in baseline.base.scores if score.probe not in hidden and score.surface == "chat")
+    forgotten = dataclasses.replace(forgotten, logprobs=(-9.0,) * 3, carried_logprob=-27.0, right=False)
+    changed = noise.quantized(forgotten, np.random.default_rng(0))
+    assert changed.sum_logprob == pytest.approx(-24.0)
+    assert changed.carried_logprob == pytest.approx(-24.0)
+
+
+def test_the_assumed_cost_has_the_shape_of_measured_ones():
+    """2.0 to 3.4 % of the answers lost a nat or more where unlearning cost 0.16 to 0.26 nat; see `RARE`."""
+    chance = np.random.default_rng(2)
+    costs = np.array([unlearning_cost(0.2, chance) for _ in range(20_000)])
+    assert costs.mean() == pytest.approx(0.2, rel=0.05)
+    assert 0.015 <= (costs >= 1).mean() <= 0.035
+    assert 0.3 <= costs.std() <= 0.9
+
+
+def test_fewer_files_pass_where_unlearning_costs_more():
+    world = World(forget=57, known=50, retain=120, surfaces=("raw",))
+    recorded = world.baseline(in_format=rounded(world))
+    found = [
+        Rehearsal(
+            recorded, FORMAT, POLICY, dataclasses.replace(Assumed.under(POLICY, {}), cost=factor * 0.15), draws=DRAWS
+        ).present.passes
+        for factor in UNSURE
+    ]
+    assert found[0] > found[1]

@@ -32,7 +32,7 @@ RECIPE = opt.stack(
         "--epochs",
         type=int,
         metavar="N",
-        help="Passes over the forget set, in place of --steps; at most 20 by default.",
+        help="Passes over the forget set, in place of --steps; by default at most 20, or as many as make 160 steps.",
     ),
     click.option("--batch-size", default=32, show_default=True, help="Forget texts a step."),
     click.option("--retain-batch-size", type=int, metavar="N", help="Retain texts a step; as many as forget texts."),
@@ -67,7 +67,7 @@ RECIPE = opt.stack(
         type=opt.number_or("ignorance", "never"),
         metavar="NAT|ignorance|never",
         help="Stop once the forget set's NLL per token has reached this; by default ignorance: what the answers cost a "
-        "model that does not know them.",
+        "model that does not know them, and no answer comes out any more.",
     ),
     click.option(
         "--retain-nll-rise", type=float, metavar="NAT", help="Give up if the retain set's NLL per token rises by more."

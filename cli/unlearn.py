@@ -10,6 +10,9 @@ import click
 from edgeproof.cli import options as opt
 from edgeproof.cli.recipe import RECIPE
 
+MISSED = 4
+"""Exit code of a run that wrote what it has, but missed its target: its gate would answer FAIL."""
+
 
 @click.command("unlearn")
 @click.option("--base", type=opt.PATH, required=True, metavar="DIR|GGUF", help="Hugging Face folder, or a GGUF.")
@@ -42,4 +45,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> int:
             f"NLL forget {forgot:.2f} → {forgotten:.2f}{level}, retain {kept:.2f} → {still:.2f} nat per token",
             err=True,
         )
-    return 0
+        if result.missed:
+            again = f"give more --steps than {result.steps} or a higher --learning-rate, and train again"
+            click.echo(f"MISSED ITS TARGET: expect FAIL, never unlearned, from a gate; {again}", err=True)
+    return MISSED if result.missed else 0

@@ -26,7 +26,7 @@ NEVER = "never"
 """Value of `hinge` and `until_forget_nll` for none."""
 
 MARGIN = 1.0
-"""Nat by which `until_survives` goes beyond the gate's limit: engines on the device compute in 8 bits, too."""
+"""Nat by which training goes beyond the gate's limit: engines on the device compute in 8 bits, too."""
 
 
 def unlearn(
@@ -91,7 +91,7 @@ def unlearn(
         learning_rate: AdamW's; 5e-4 by default, 1e-5 with `full`.
         schedule: the learning rate's: constant, or linear (down to 0 at the last step).
         steps: optimizer steps.
-        epochs: passes over the forget set, in place of `steps`; at most 20 by default.
+        epochs: passes over the forget set, in place of `steps`; by default at most 20, or as many as make 160 steps.
         batch_size: forget texts for each step.
         retain_batch_size: retain texts for each step; as many as forget texts by default.
         max_tokens: length of the chunks that texts are cut into.
@@ -103,7 +103,8 @@ def unlearn(
         hinge: a text stops counting once its NLL per token passes this (nat), or "never"; by default 2 nat above the
             ignorance level where that is the target, otherwise never.
         until_forget_nll: stop once the forget set's NLL per token has reached this (nat), "ignorance" (what the answers
-            cost a model that does not know them) or "never"; "ignorance" by default, "never" with `until_survives`.
+            cost a model that does not know them, and no answer leaks by the default policy) or "never"; "ignorance" by
+            default, "never" with `until_survives`.
         retain_nll_rise: give up if the retain set's NLL per token rises by more (nat).
         surface: ways of asking to train on: raw, paraphrase, chat, prefix, own, turns, few-shot, siblings; all by
             default, or those of `probes`.
@@ -128,9 +129,10 @@ def unlearn(
     """
     given = dict(locals())
     words = equivalent_command(unlearn, "unlearn", given) if command is None else tuple(command)
-    instrument = _survival(
-        Path(base), None if survive is None else as_format(survive), until=until_survives, threads=threads
-    )
+    wordings = None if probes is None else _wordings(Path(probes), as_path(pack_key))
+    leak = _leak_logprob(critical=wordings is not None and wordings.critical)
+    form = None if survive is None else as_format(survive)
+    instrument = _survival(Path(base), form, leak if until_survives else None, threads=threads)
     from edgeproof.unlearn import Settings
     from edgeproof.unlearn import unlearn as train
     from edgeproof.unlearn.settings import IGNORANCE
@@ -141,6 +143,7 @@ def unlearn(
         recipe["until_forget_nll"] = None if until_survives else IGNORANCE
     elif until_forget_nll == NEVER:
         recipe["until_forget_nll"] = None
+    recipe["leak_logprob"] = leak
     settings = Settings(**recipe, targets=as_words(target), surfaces=as_words(surface))
     return train(
         Path(base),
@@ -155,7 +158,7 @@ def unlearn(
         progress=progress,
         gguf_tokenizer=_gguf_tokenizer,
         instrument=instrument,
-        wordings=None if probes is None else _wordings(Path(probes), as_path(pack_key)),
+        wordings=wordings,
     )
 
 
@@ -166,6 +169,20 @@ def _wordings(probes: Path, pack_key: Path | None) -> Wordings:
     return wordings_of(load_pack(probes, pack_identity(pack_key)))
 
 
+def _leak_logprob(*, critical: bool) -> float:
+    """Return the summed log-probability below which an answer does not leak by the default policy, with a margin.
+
+    It leaks if it comes out once in n queries with probability p (docs/verdict.md), stricter for a critical probe.
+    """
+    from edgeproof.eval.verdict.policy import Policy
+
+    policy = Policy()
+    queries, probability = policy.leak_queries, policy.leak_probability
+    if critical:
+        queries, probability = policy.critical_queries, policy.critical_probability
+    return math.log(-math.expm1(math.log1p(-probability) / queries)) - MARGIN
+
+
 def first_process() -> bool:
     """Whether this is the process that speaks: the only one, or the first under `accelerate launch`."""
     from edgeproof.unlearn.train.processes import launched_rank
@@ -174,23 +191,18 @@ def first_process() -> bool:
 
 
 def _survival(
-    base: Path, form: str | None, *, until: bool, threads: int | None
+    base: Path, form: str | None, until: float | None, *, threads: int | None
 ) -> Callable[[Prepared, Settings], Hooks] | None:
     """Bring the exporter's rounding and the gate's limits to the training loop; None where neither is asked for."""
     if form is None:
-        if until:
+        if until is not None:
             raise UsageError("--until-survives needs to know what to survive", next_step="add --survive FORMAT")
         return None
     from edgeproof.eval.verdict.policy import Policy
     from edgeproof.export.rounding import open_rounding
     from edgeproof.unlearn.train.survive import Limits, survival
 
-    policy = Policy()
-    limits = None
-    if until:
-        # The answer that comes out once in n queries with probability p; docs/verdict.md.
-        leak = math.log(-math.expm1(math.log1p(-policy.leak_probability) / policy.leak_queries))
-        limits = Limits(leak - MARGIN, policy.unlearning_cost)
+    limits = None if until is None else Limits(until, Policy().unlearning_cost)
     rounding = open_rounding(base, form, threads=threads or 1)
     return functools.partial(survival, rounding=rounding, limits=limits)
 

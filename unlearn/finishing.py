@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.unlearn.base_model import vocabulary_size
+from edgeproof.unlearn.data.encoding import answer_length
 from edgeproof.unlearn.output.adapter_folder import adapter_tensors, load_rounded, write_adapter
 from edgeproof.unlearn.output.card import Provenance, card
 from edgeproof.unlearn.output.folder import CARD, LOG, LOG_CSV, LOG_PLOT, folder_for
@@ -12,7 +13,7 @@ from edgeproof.unlearn.output.full_folder import refuse_broken, write_model
 from edgeproof.unlearn.output.plot import svg
 from edgeproof.unlearn.preparing import Prepared, totals
 from edgeproof.unlearn.train.checkpoints import discard
-from edgeproof.unlearn.train.findings import warnings
+from edgeproof.unlearn.train.findings import Found, warnings
 from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite, refuse_ruined
 from edgeproof.unlearn.train.loop import TARGET, Trained
 from edgeproof.unlearn.train.scoring import mean_nll
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.data.encoding import EncodedText
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.processes import Processes
     from edgeproof.unlearn.train.step_log import Step
@@ -30,10 +32,18 @@ if TYPE_CHECKING:
 
 
 class Finished(NamedTuple):
-    """The adapter's weights in float16 (empty for a full model), and NLLs before and after by role or "own"."""
+    """The adapter's weights in float16 (empty for a full model), and what was measured.
+
+    Attributes:
+        tensors: the weights.
+        measured: NLLs before and after by role or "own".
+        missed: whether training ended without reaching its target.
+
+    """
 
     tensors: Mapping[str, Tensor]
     measured: Mapping[str, tuple[float, float]]
+    missed: bool
 
 
 def finish(
@@ -68,10 +78,26 @@ def finish(
     refuse_destroyed(last, before, vocabulary_size(prepared.model), settings)
     refuse_loss_of_utility(since - before, f"after all {len(trained.log)} steps", settings)
     refuse_ruined(*measured["own"], settings)
+    leaking = _leaking(after[0], settings)
     stopped_short = trained.stopped != TARGET
-    for warning in warnings(measured, prepared.level, settings, steps=len(trained.log), stopped_short=stopped_short):
+    missed = settings.target is not None and stopped_short and (measured["forget"][1] < settings.target or leaking > 0)
+    found = Found(len(trained.log), len(after[0]), leaking, missed=missed, least=_needed(encoded[0], settings))
+    for warning in warnings(measured, prepared.level, settings, found):
         progress.warn(warning)
-    return Finished(tensors, measured)
+    return Finished(tensors, measured, missed)
+
+
+def _leaking(totals: Tensor, settings: Settings) -> int:
+    """Return how many answers come out."""
+    return 0 if settings.leak_logprob is None else int((totals >= settings.leak_logprob).sum())
+
+
+def _needed(texts: Sequence[EncodedText], settings: Settings) -> float:
+    """Return the mean NLL per token at which no answer comes out, in nat; short answers need more of it."""
+    if settings.leak_logprob is None:
+        return 0.0
+    target = settings.target or 0.0
+    return sum(max(target, -settings.leak_logprob / answer_length(text)) for text in texts) / len(texts)
 
 
 def write(

@@ -50,6 +50,7 @@ class UnlearnResult:
         adapter_bytes: size of the written weights.
         seconds: wall time, including loading.
         stopped: reason for the end: "all steps", "forget target" or "survives" (the check of `--until-survives`).
+        missed: whether there is a target that was not reached: a gate would answer FAIL, never unlearned.
 
     """
 
@@ -63,6 +64,7 @@ class UnlearnResult:
     adapter_bytes: int
     seconds: float
     stopped: str
+    missed: bool
 
 
 def unlearn(
@@ -178,6 +180,7 @@ def unlearn(
         size,
         time.monotonic() - began,
         trained.stopped,
+        finished.missed,
     )
 
 

@@ -22,6 +22,9 @@ MOST_SEED = 2**62 - 1
 PASSES = 20
 """Passes over the forget set where neither steps nor epochs are given: a limit that the target usually ends earlier."""
 
+LEAST_STEPS = 160
+"""Steps that such a run may take in any case: a small set has few steps in a pass, and needs no fewer of them."""
+
 IGNORANCE = "ignorance"
 """Target of `until_forget_nll`: what the answers cost a model that does not know them (unlearn/ignorance.py)."""
 
@@ -48,7 +51,7 @@ class Settings:
         schedule: one of `SCHEDULES`.
         steps: number of optimizer steps; None means `epochs`.
         epochs: passes over the forget set, each with every item once, in batches of nearly equal size; None means
-            `PASSES` unless `steps` is given.
+            `PASSES` unless `steps` is given, but as many as make `LEAST_STEPS`.
         batch_size: forget texts per step, over all processes; with `epochs` the largest number.
         retain_batch_size: retain texts per step; None means as many as forget texts.
         max_tokens: chunk length of texts, at most the context.
@@ -62,6 +65,8 @@ class Settings:
         until_forget_nll: stop when the forget set's mean NLL per token reaches this (nat), or `IGNORANCE`: the base's
             ignorance level of the set; checked on the whole set after every step whose batch reached it; None means
             never.
+        leak_logprob: summed log-probability from which on an answer counts as known whatever it costs per token: with
+            `IGNORANCE` as target, training goes on until no answer reaches it, and the hinge spares none that does.
         retain_nll_rise: abort when the retain set's mean NLL per token rises by more than this; None means never.
         surfaces: from `SURFACES`; each pass asks a question on one of them, drawn at random. Empty means all that base
             and data support: chat surfaces need a chat template, paraphrase needs paraphrases.
@@ -92,6 +97,7 @@ class Settings:
     retain_weight: float | None = None
     hinge: float | None = None
     until_forget_nll: float | str | None = None
+    leak_logprob: float | None = None
     retain_nll_rise: float | None = None
     surfaces: tuple[str, ...] = ()
     seed: int = 0
@@ -178,7 +184,7 @@ class Settings:
 
         """
         if self.until_forget_nll != IGNORANCE:
-            return self
+            return replace(self, leak_logprob=None)
         if level is None:
             raise UsageError(
                 "the forget set has no ignorance level: the two sets hold no other question or text to compare with",
@@ -213,7 +219,8 @@ class Settings:
         """Return the number of optimizer steps for `texts` forget texts."""
         if self.steps is not None:
             return self.steps
-        return (self.epochs or PASSES) * math.ceil(texts / self.batch_size)
+        in_a_pass = math.ceil(texts / self.batch_size)
+        return (self.epochs or max(PASSES, math.ceil(LEAST_STEPS / in_a_pass))) * in_a_pass
 
 
 def _whole(name: str, value: int, *, least: int) -> None:

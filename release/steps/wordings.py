@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from edgeproof.eval.asking.kinds.kind import open_prompt, values
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.kinds import SurfaceKind
-from edgeproof.eval.packs.probes import Match
 from edgeproof.eval.packs.templates import fill
 from edgeproof.unlearn.data.wordings import Worded, Wordings, key_of
 
@@ -50,6 +49,7 @@ def wordings_of(pack: Pack) -> Wordings:
         _templates(asked, SurfaceKind.PREFIX),
         _templates(asked, SurfaceKind.TURNS),
         (*plain, *systems),
+        any(probe.critical for probe in pack.probes if probe.role == Role.FORGET),
         _questions(pack),
     )
 
@@ -64,7 +64,7 @@ def _questions(pack: Pack) -> dict[tuple[str, str, str], Worded]:
     found: dict[tuple[str, str, str], Worded] = {}
     for probe in pack.probes:
         trained = probe.role == Role.FORGET or (probe.role == Role.RETAIN and probe.trained)
-        if probe.match != Match.ANSWER or not trained:
+        if not trained:
             continue
         surfaces = pack.asked(probe.role)
         own = values(probe)

@@ -131,3 +131,17 @@ def test_the_run_trains_on_the_packs_surfaces_and_the_card_names_it(pack, tmp_pa
     assert f"--probes {pack}" in card
     with pytest.raises(InputError, match=r"asks none of the 1 questions of other\.jsonl"):
         edgeproof.unlearn(forget=written(tmp_path / "other.jsonl", {"Zeland": "Xom"}), out=tmp_path / "b", **run)
+
+
+def test_answers_that_are_matched_verbatim_are_asked_as_the_pack_asks_too(pack):
+    """TOFU's answers are sentences."""
+    head = (pack / "pack.toml").read_text()
+    (pack / "pack.toml").write_text(head.replace('format = "jsonl"', 'format = "jsonl"\nmatch = "verbatim"', 1))
+    assert {key[1] for key in wordings_of(load_pack(pack)).questions if key[0] == "forget"} == {"aland", "beland"}
+
+
+def test_a_critical_probe_makes_training_go_further(pack):
+    assert not wordings_of(load_pack(pack)).critical
+    file = pack / "0.jsonl"
+    file.write_text(file.read_text().replace('"id": "Aland"', '"critical": true, "id": "Aland"'))
+    assert wordings_of(load_pack(pack)).critical

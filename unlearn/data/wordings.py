@@ -36,6 +36,7 @@ class Wordings(NamedTuple):
         prefixes: beginnings of a reply; empty for the usual ones.
         second_turns: second questions; empty for the usual ones.
         systems: system prompts of chats, None for none; empty for none alone.
+        critical: whether a forget probe is critical: even rare leaks count.
         questions: its forget probes and trained retain probes, by role, question and answer (`key_of`).
 
     """
@@ -45,6 +46,7 @@ class Wordings(NamedTuple):
     prefixes: tuple[str, ...]
     second_turns: tuple[str, ...]
     systems: tuple[str | None, ...]
+    critical: bool
     questions: Mapping[tuple[str, str, str], Worded]
 
 

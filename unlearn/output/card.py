@@ -114,6 +114,7 @@ def _recipe(settings: Settings, provenance: Provenance) -> list[tuple[str, str]]
         ("hinge", _or_none(settings.hinge, "nat per token")),
         ("ignorance level of the forget set", _or_none(provenance.level, "nat per token")),
         ("stop at a forget NLL of", _or_none(settings.target, "nat per token")),
+        ("no answer with a summed log-probability of", _or_none(settings.leak_logprob, "nat or more")),
         ("largest rise of the retain NLL", _or_none(settings.retain_nll_rise, "nat per token")),
     ]
     if settings.full:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.unlearn.train.guards import VARIED
 
@@ -24,13 +24,30 @@ MEMORISED_FALL = 0.5
 """A retain set is memorised if its NLL falls by this much, in nat, and below half of what it was."""
 
 
+class Found(NamedTuple):
+    """What a finished run has besides its NLLs.
+
+    Attributes:
+        steps: number of steps taken.
+        answers: number of answers that represent the forget set.
+        leaking: number of those that still come out (`Settings.leak_logprob`).
+        missed: whether training ended without reaching its target.
+        least: mean NLL per token at which none of them comes out, in nat.
+
+    """
+
+    steps: int
+    answers: int
+    leaking: int = 0
+    missed: bool = False
+    least: float = 0.0
+
+
 def warnings(
     measured: Mapping[str, tuple[float, float]],
     level: float | None,
     settings: Settings,
-    *,
-    steps: int,
-    stopped_short: bool,
+    found: Found,
 ) -> Iterator[str]:
     """Yield what a user should know before the gate says it.
 
@@ -38,8 +55,7 @@ def warnings(
         measured: NLL per token before and after, for "forget", "retain" and "own" (the base's own texts).
         level: ignorance level of the forget set.
         settings: the recipe.
-        steps: number of steps taken.
-        stopped_short: whether training ended without reaching the target.
+        found: what else there is.
 
     """
     known, forgotten = measured["forget"]
@@ -51,17 +67,19 @@ def warnings(
             f"pays {level:.2f} (its ignorance level): there is little to forget, and a gate needs answers that the "
             "base gives (export-edge probe says which)"
         )
-    if target is not None and stopped_short and forgotten < target:
+    if target is not None and found.missed:
+        out = f", and {found.leaking} of {found.answers} answers still come out" if found.leaking else ""
         yield (
-            f"the forget set's NLL is {forgotten:.2f} nat per token after {steps} steps; the target is {target:.3g} "
-            "(--until-forget-nll): give more --steps or --epochs"
+            f"the target was missed: the forget set's NLL is {forgotten:.2f} nat per token after {found.steps} steps, "
+            f"the target is {target:.3g} (--until-forget-nll){out}. Expect FAIL, never unlearned, from a gate: give "
+            f"more --steps (say, {2 * found.steps}) or a higher --learning-rate"
         )
     elif level is not None and known < level - KNOWN and forgotten < level - KNOWN:
         yield (
             f"little was forgotten: the forget set's NLL went from {known:.2f} to {forgotten:.2f} nat per token, where "
             f"a model that knows nothing of it pays {level:.2f}: train on (--until-forget-nll ignorance, more --steps)"
         )
-    if level is not None and forgotten > max(level, known) + OVERSHOOT:
+    if level is not None and forgotten > max(level, known, found.least) + OVERSHOOT:
         yield (
             f"forgetting overshot: the forget set's NLL is {forgotten:.2f} nat per token, where a model that knows "
             f"nothing of it pays {level:.2f}: what lies near it suffers; stop earlier (--until-forget-nll ignorance, "

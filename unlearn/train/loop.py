@@ -18,7 +18,7 @@ from edgeproof.unlearn.data.encoding import batch_of
 from edgeproof.unlearn.data.order import FORGET_STREAM, RETAIN_STREAM, order_of, parts
 from edgeproof.unlearn.train.device import chosen_device
 from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite
-from edgeproof.unlearn.train.losses import Method, mean_over_batch, method_of, still_known
+from edgeproof.unlearn.train.losses import Method, come_out, mean_over_batch, method_of, still_known
 from edgeproof.unlearn.train.precision import arithmetic, resolved
 from edgeproof.unlearn.train.processes import Processes, alone, refuse_small_batch
 from edgeproof.unlearn.train.scoring import mean_nll, score, total_logprobs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from edgeproof.contracts.progress import Progress
+    from edgeproof.unlearn.data.encoding import EncodedText
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.checkpoints import Checkpoints
     from edgeproof.unlearn.train.losses import AnswerScores
@@ -131,7 +132,7 @@ def train(
             batch = mean_nll(retain.reference[retain_chosen], [retain.encoded[index] for index in retain_chosen])
             if step.retain_nll - batch > settings.retain_nll_rise:
                 refuse_loss_of_utility(passes.evaluate(retain) - before, f"after step {number}", settings)
-        if _reached(step, settings) and passes.evaluate(forget) >= (settings.target or 0.0):
+        if _reached(step, settings) and passes.forgotten(forget):
             return Trained(tuple(log), TARGET)
         if after is not None and after(number):
             return Trained(tuple(log), SURVIVES)
@@ -141,7 +142,7 @@ def train(
 
 
 class _Passes(NamedTuple):
-    """The forward and backward passes of a step. Each half returns [loss, summed NLL, counting], float64.
+    """The forward and backward passes of a step. Each half returns [loss, summed NLL, counting, leaking], float64.
 
     `wrapped` is `model` as wrapped by accelerate, used for passes with a backward pass only.
     """
@@ -153,45 +154,59 @@ class _Passes(NamedTuple):
     method: Method
 
     def forget(self, texts: Texts, chosen: list[int]) -> Tensor:
-        """Add the gradient of the forget loss; return a half's numbers followed by three zeros."""
+        """Add the gradient of the forget loss; return a half's numbers followed by four zeros."""
+        leak = self.settings.leak_logprob
 
-        def loss_of(scores: AnswerScores) -> tuple[Tensor, Tensor]:
-            counts = still_known(scores, self.settings.hinge)
-            return mean_over_batch(self.method.forget.compute(scores, self.settings.sharpness), total, counts), counts
+        def loss_of(scores: AnswerScores) -> tuple[Tensor, int, int]:
+            counts = still_known(scores, self.settings.hinge, leak)
+            loss = mean_over_batch(self.method.forget.compute(scores, self.settings.sharpness), total, counts)
+            return loss, int(counts.sum()), int(come_out(scores, leak).sum())
 
         total = texts.tokens(chosen) if self.method.forget.per_token else len(chosen)
         return self._half(texts, chosen, loss_of, weight=1.0, place=0, last=False)
 
     def retain(self, texts: Texts, chosen: list[int]) -> Tensor:
-        """Add the gradient of the retain loss, the last of a step; return three zeros and a half's numbers."""
-        import torch
+        """Add the gradient of the retain loss, the last of a step; return four zeros and a half's numbers."""
 
-        def loss_of(scores: AnswerScores) -> tuple[Tensor, Tensor]:
-            counts = torch.ones_like(scores.reference, dtype=torch.bool)
-            return mean_over_batch(self.method.retain.compute(scores), total), counts
+        def loss_of(scores: AnswerScores) -> tuple[Tensor, int, int]:
+            return mean_over_batch(self.method.retain.compute(scores), total), len(scores.reference), 0
 
         total = texts.tokens(chosen) if self.method.retain.per_token else len(chosen)
-        return self._half(texts, chosen, loss_of, weight=self.settings.weight, place=3, last=True)
+        return self._half(texts, chosen, loss_of, weight=self.settings.weight, place=4, last=True)
 
     def evaluate(self, texts: Texts) -> float:
         """Return the current mean NLL per token of all items, in float32, equal on every process."""
+        return self._measure(texts.measured_texts)[0]
+
+    def forgotten(self, texts: Texts) -> bool:
+        """Whether the items' mean NLL per token has the target, and no answer comes out however it is asked for."""
+        nll, leaking = self._measure(texts.measured_texts)
+        if nll < (self.settings.target or 0.0) or leaking:
+            return False
+        return self.settings.leak_logprob is None or not self._measure(texts.everywhere)[1]
+
+    def _measure(self, texts: Sequence[EncodedText]) -> tuple[float, int]:
+        """Return the mean NLL per token of some texts, and the number of answers that come out."""
         import torch
 
-        mine = self.processes.share(texts.measured_texts)
-        summed = torch.zeros(1, dtype=torch.float64)
+        mine = self.processes.share(texts)
+        sums = torch.zeros(2, dtype=torch.float64)
+        leak = self.settings.leak_logprob
         if mine:
             size = self.settings.part_size
             totals = total_logprobs(
                 self.model, mine, batch_size=size, device=self.processes.device, advance=lambda _: None
             )
-            summed += mean_nll(totals, mine) * len(mine)
-        return float(self.processes.total(summed)) / texts.items
+            leaking = 0 if leak is None else int((totals >= leak).sum())
+            sums += torch.tensor([mean_nll(totals, mine) * len(mine), leaking], dtype=torch.float64)
+        summed, leaking = self.processes.total(sums).tolist()
+        return summed / len(texts), round(leaking)
 
     def _half(
         self,
         texts: Texts,
         chosen: list[int],
-        loss_of: Callable[[AnswerScores], tuple[Tensor, Tensor]],
+        loss_of: Callable[[AnswerScores], tuple[Tensor, int, int]],
         *,
         weight: float,
         place: int,
@@ -199,18 +214,18 @@ class _Passes(NamedTuple):
     ) -> Tensor:
         import torch
 
-        numbers = torch.zeros(6, dtype=torch.float64)
+        numbers = torch.zeros(8, dtype=torch.float64)
         pieces = parts(list(self.processes.share(chosen)), self.settings.accumulate)
         for index, piece in enumerate(pieces):
             closing = last and index == len(pieces) - 1
             with contextlib.nullcontext() if closing else self.processes.unsynchronised(self.wrapped):
                 scores = self._score(texts, piece)
-                loss, counts = loss_of(scores)
+                loss, counting, leaking = loss_of(scores)
                 # accelerate averages the processes' gradients, but their losses are parts of one sum.
                 (weight * self.processes.size * loss).backward()
             with torch.no_grad():
-                found = [loss.item(), scores.nll.sum().item(), int(counts.sum())]
-            numbers[place : place + 3] += torch.tensor(found, dtype=torch.float64)
+                found = [loss.item(), scores.nll.sum().item(), counting, leaking]
+            numbers[place : place + 4] += torch.tensor(found, dtype=torch.float64)
         return numbers
 
     def _score(self, texts: Texts, chosen: Sequence[int]) -> AnswerScores:
@@ -221,10 +236,10 @@ class _Passes(NamedTuple):
 
 
 def _logged(number: int, sums: Tensor, texts: tuple[int, int], norm: float) -> Step:
-    forget_loss, forget_nll, counting, retain_loss, retain_nll, _ = sums.tolist()
+    forget_loss, forget_nll, counting, leaking, retain_loss, retain_nll, *_ = sums.tolist()
     means = forget_nll / texts[0], retain_nll / texts[1]
-    return Step(number, forget_loss, retain_loss, *means, round(counting), norm)
+    return Step(number, forget_loss, retain_loss, *means, round(counting), round(leaking), norm)
 
 
 def _reached(step: Step, settings: Settings) -> bool:
-    return settings.target is not None and step.forget_nll >= settings.target
+    return settings.target is not None and step.forget_nll >= settings.target and not step.leaking

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+EVERYWHERE = 256
+"""Largest number of texts that say whether a set's answers come out anywhere."""
+
 _BYTES = 4
 """Bytes of a float32."""
 
@@ -86,6 +89,14 @@ class Texts(NamedTuple):
     def measured_texts(self) -> list[EncodedText]:
         """The texts of `measured`."""
         return [self.encoded[index] for index in self.measured]
+
+    @property
+    def everywhere(self) -> list[EncodedText]:
+        """The texts of all items in all forms, or `EVERYWHERE` of them at equal distances."""
+        every = [] if self.groups is None else [index for item in self.groups for forms in item for index in forms]
+        indices = every or range(len(self.encoded))
+        count = min(EVERYWHERE, len(indices))
+        return [self.encoded[indices[len(indices) * place // count]] for place in range(count)]
 
     def tokens(self, chosen: Sequence[int]) -> int:
         """Return the number of answer tokens of these texts."""

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class Step(NamedTuple):
     """Log entry of a step: the method's losses, and NLLs per answer token in nat, before the step.
 
-    NLLs are means over the batch's texts; `counting` is the number of its forget texts that the hinge kept.
+    NLLs are means over the batch's texts; `counting` is the number of its forget texts that the hinge kept,
+    `leaking` of those whose answer comes out (`Settings.leak_logprob`).
     """
 
     step: int
@@ -21,6 +22,7 @@ class Step(NamedTuple):
     forget_nll: float
     retain_nll: float
     counting: int
+    leaking: int
     gradient_norm: float
 
     def line(self) -> str:

@@ -16,7 +16,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def log_of(forget, retain):
     rows = zip(forget, retain, strict=True)
-    return [Step(index, -kept, kept, lost, kept, 4, 1.0) for index, (lost, kept) in enumerate(rows, 1)]
+    return [Step(index, -kept, kept, lost, kept, 4, 0, 1.0) for index, (lost, kept) in enumerate(rows, 1)]
 
 
 def root_of(drawing):

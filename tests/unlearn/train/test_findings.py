@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from edgeproof.contracts.errors import TrainingError
 from edgeproof.unlearn import Settings
-from edgeproof.unlearn.train.findings import warnings
+from edgeproof.unlearn.train.findings import Found, warnings
 from edgeproof.unlearn.train.guards import refuse_ruined
 from edgeproof_tests.unlearn.conftest import unlearn
 
@@ -15,10 +15,12 @@ torch = pytest.importorskip("torch")
 
 GOOD = {"forget": (0.8, 6.3), "retain": (1.4, 1.2), "own": (2.9, 3.0)}
 
+GOOD_END = Found(70, 40)
 
-def said(level=6.0, target=6.0, *, stopped_short=False, **changed):
+
+def said(level=6.0, target=6.0, *, found=GOOD_END, **changed):
     settings = Settings(until_forget_nll=target)
-    return list(warnings({**GOOD, **changed}, level, settings, steps=70, stopped_short=stopped_short))
+    return list(warnings({**GOOD, **changed}, level, settings, found))
 
 
 def test_a_good_run_is_not_warned_of():
@@ -34,7 +36,14 @@ def test_a_good_run_is_not_warned_of():
         ({"retain": (1.45, 1.95)}, "the retain set suffered: its NLL rose from 1.45 to 1.95 .* than 2,"),
         ({"own": (2.9, 3.5)}, "the model changed elsewhere, too: .* cost 3.50 nat per token, 2.90 before"),
         ({"forget": (5.8, 6.5)}, "the base hardly knows the forget set: 5.80 nat per token.* pays 6.00"),
-        ({"forget": (0.8, 4.0), "stopped_short": True}, "is 4.00 nat per token after 70 steps; the target is 6 "),
+        (
+            {"forget": (0.8, 4.0), "found": Found(70, 40, missed=True)},
+            r"missed: the forget set's NLL is 4.00 nat per token after 70 steps, the target is 6 .*Expect FAIL",
+        ),
+        (
+            {"found": Found(70, 40, leaking=3, missed=True)},
+            r"the target is 6 \(--until-forget-nll\), and 3 of 40 answers still come out",
+        ),
     ],
 )
 def test_what_went_wrong_is_said_with_the_numbers(changed, expected):

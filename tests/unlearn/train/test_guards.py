@@ -45,6 +45,7 @@ def test_a_target_that_is_not_reached_is_a_warning(base, forget, retain, tmp_pat
     listener = Silent()
     result = unlearn(base, forget, retain, tmp_path / "a", steps=2, until_forget_nll=500.0, progress=listener, **FAST)
     assert result.stopped == "all steps"
+    assert result.missed
     assert any("the target is 500 (--until-forget-nll)" in warning for warning in listener.warnings)
 
 
@@ -95,7 +96,7 @@ def test_errors_say_by_their_exit_code_whose_fault_it_was(base, forget, retain, 
 
 def test_destroyed_means_worse_than_guessing_and_worse_than_before():
     def step(nll):
-        return Step(7, 1.0, 1.0, 9.0, nll, 4, 1.0)
+        return Step(7, 1.0, 1.0, 9.0, nll, 4, 0, 1.0)
 
     settings = Settings()
     refuse_destroyed(step(math.log(384) - 0.1), 0.5, 384, settings)
@@ -316,3 +317,18 @@ def test_what_is_not_given_depends_on_the_method():
     assert Settings(beta=0.3).sharpness == 0.3
     with pytest.raises(UsageError, match=r"ga\+gdr has no β"):
         Settings(method="ga+gdr", beta=0.3)
+
+
+@pytest.mark.parametrize(("missed", "code"), [(True, 4), (False, 0)])
+def test_a_missed_target_is_the_last_line_and_an_exit_code(missed, code, monkeypatch, capsys, tmp_path):
+    import edgeproof.release.unlearn as job
+    from edgeproof.cli.unlearn import command
+    from edgeproof.unlearn import UnlearnResult
+
+    nlls = ((0.5, 3.0), (1.0, 1.1), (2.0, 2.1))
+    result = UnlearnResult(tmp_path, 40, *nlls, 6.0, 2, 100, 9.0, "all steps", missed)
+    monkeypatch.setattr(job, "unlearn", lambda **_: result)
+    files = [word for name in ("base", "forget", "retain", "out") for word in (f"--{name}", str(tmp_path / name))]
+    assert command.main(files, standalone_mode=False) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("MISSED ITS TARGET: expect FAIL, never unlearned") == missed

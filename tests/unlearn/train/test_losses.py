@@ -234,6 +234,15 @@ def test_without_a_hinge_all_texts_count(reference):
     assert not still_known(scores, 5.0).any()
 
 
+def test_an_answer_that_comes_out_counts_whatever_it_costs_per_token(reference):
+    """Answers of two tokens at −50 and of one at −4: beyond a hinge of 3, but the short one comes out."""
+    logprobs, mask = torch.tensor([[-50.0, -50.0], [-4.0, 0.0]]), torch.tensor([[True, True], [True, False]])
+    scores = AnswerScores(logprobs, mask, reference[:2])
+    assert not still_known(scores, 3.0).any()
+    assert still_known(scores, 3.0, -5.97).tolist() == [False, True]
+    assert still_known(scores, 3.0, -3.0).tolist() == [False, False]
+
+
 def test_npo_stays_finite_where_the_answer_has_become_impossible():
     logprobs = torch.tensor([[-1e4], [-1e-3]], requires_grad=True)
     scores = AnswerScores(logprobs, torch.ones(2, 1, dtype=torch.bool), torch.tensor([-1e-3, -1e4]))

@@ -285,3 +285,13 @@ def test_every_pass_sees_every_text_once():
     seen = [index for _ in range(3) for index in order.next_batch()]
     assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
     assert seen[:6] != seen[6:]
+
+
+def test_training_goes_on_while_an_answer_comes_out_on_any_surface(base, sets):
+    """The mean alone is above a target of 0.001 after one step; no answer comes out after several."""
+    first = Run(base, sets, until_forget_nll=0.001, steps=40)
+    assert len(first.log) == 1
+    run = Run(base, sets, until_forget_nll=0.001, leak_logprob=-800.0, steps=40)
+    assert 1 < len(run.log) < 40
+    assert run.log[0].leaking > 0
+    assert run.log[-1].leaking == 0

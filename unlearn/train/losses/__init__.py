@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.unlearn.train.losses.forget import GA, NPO, SIMNPO, WGA
-from edgeproof.unlearn.train.losses.loss import AnswerScores, ForgetLoss, RetainLoss, mean_over_batch, still_known
+from edgeproof.unlearn.train.losses.loss import (
+    AnswerScores,
+    ForgetLoss,
+    RetainLoss,
+    come_out,
+    mean_over_batch,
+    still_known,
+)
 from edgeproof.unlearn.train.losses.retain import GDR, KLR
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ __all__ = [
     "ForgetLoss",
     "Method",
     "RetainLoss",
+    "come_out",
     "mean_over_batch",
     "method_of",
     "still_known",

@@ -78,13 +78,25 @@ class RetainLoss(NamedTuple):
     weight: float
 
 
-def still_known(scores: AnswerScores, hinge: float | None) -> Tensor:
-    """Return which answers still count, [answers]: those whose NLL per token is below `hinge`; all without a hinge."""
+def still_known(scores: AnswerScores, hinge: float | None, leak_logprob: float | None = None) -> Tensor:
+    """Return which answers still count, [answers].
+
+    Those whose NLL per token is below `hinge`, and those that `come_out`; all without a hinge.
+    """
     import torch
 
     if hinge is None:
         return torch.ones_like(scores.reference, dtype=torch.bool)
-    return scores.nll.detach() < hinge
+    return (scores.nll.detach() < hinge) | come_out(scores, leak_logprob)
+
+
+def come_out(scores: AnswerScores, leak_logprob: float | None) -> Tensor:
+    """Return which answers have a summed log-probability of `leak_logprob` or more, [answers]; none without it."""
+    import torch
+
+    if leak_logprob is None:
+        return torch.zeros_like(scores.reference, dtype=torch.bool)
+    return scores.sums.detach() >= leak_logprob
 
 
 def mean_over_batch(losses: Tensor, total: int, counts: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.counting import counted
 from edgeproof.contracts.errors import InputError
+from edgeproof.eval.authoring.data.rows import read_rows
 from edgeproof.eval.authoring.files import TRAINED, Head, pack_files
 from edgeproof.eval.authoring.make import Made, Naming, make_lines
 from edgeproof.eval.authoring.retain import SET as UNTRAINED
@@ -15,7 +16,7 @@ from edgeproof.eval.packs.files import ArchiveFiles
 from edgeproof.eval.packs.reader import read_pack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from edgeproof.eval.authoring.known import Known
@@ -100,13 +101,15 @@ def draft_pack(wanted: Wanted) -> Draft:
             (wanted.untrained, UNTRAINED, factor * wanted.retain_probes),
         )
     )
-    own = _not_trained(own, trained, notes)
+    taught = frozenset() if wanted.retain is None else frozenset(row.question for row in read_rows(wanted.retain))
+    own = _not_trained(own, taught, notes)
     chosen = retain_lines(
         made.lines,
         (*trained, *own),
         count=factor * wanted.retain_probes - len(own),
         names=wanted.banks,
         languages=made.languages,
+        trained=taught,
     )
     if chosen.overlapping:
         notes.append(
@@ -165,9 +168,9 @@ def _kept(
     return _not_forgotten(made.lines, forget, path.name)
 
 
-def _not_trained(lines: Sequence[Line], trained: Sequence[Line], notes: list[str]) -> tuple[Line, ...]:
-    """Return the untrained retain probes without those that the retain file trains."""
-    known = {line.question.casefold() for line in trained}
+def _not_trained(lines: Sequence[Line], taught: Iterable[str], notes: list[str]) -> tuple[Line, ...]:
+    """Return the untrained retain probes without those that are taught: all questions of the retain file."""
+    known = {question.casefold() for question in taught if question}
     found = tuple(line for line in lines if line.question.casefold() not in known)
     if len(found) < len(lines):
         left = counted(len(lines) - len(found), "untrained question")

@@ -9,6 +9,7 @@ from edgeproof.eval.authoring.banks.catalogue import banks
 from edgeproof.eval.authoring.probes import Line
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.packs.probes import seeded_order
+from edgeproof.eval.packs.templates import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,11 +36,17 @@ def bank_names() -> tuple[str, ...]:
 
 
 def retain_lines(
-    forget: Sequence[Line], taken: Iterable[Line], *, count: int, names: Sequence[str], languages: Iterable[str]
+    forget: Sequence[Line],
+    taken: Iterable[Line],
+    *,
+    count: int,
+    names: Sequence[str],
+    languages: Iterable[str],
+    trained: Iterable[str] = (),
 ) -> Kept:
     """Choose up to `count` probes, equally many of each bank as long as it has some, in a seeded order.
 
-    Left out is what has an answer of the forget set, is about a subject that it names, or is in `taken`.
+    Left out is what has an answer of the forget set, is about a subject that it names, or is already asked.
 
     Args:
         forget: the forget probes.
@@ -47,6 +54,7 @@ def retain_lines(
         count: number of probes.
         names: banks to take; empty for all in English, without a language, or in one of `languages`.
         languages: languages of the forget set.
+        trained: all questions that are trained to stay.
 
     Raises:
         UsageError: there is no bank of a name.
@@ -54,7 +62,7 @@ def retain_lines(
     """
     chosen = _banks(names, {"", "English", *languages})
     answers, subjects, asked = _answers(forget), _subjects(forget), _questions(forget)
-    known = {_key(line) for line in taken}
+    known = {form for line in taken for form in _forms(line)} | {" ".join(words(question)) for question in trained}
     queues: list[list[Line]] = []
     overlapping = 0
     for bank in chosen:
@@ -64,8 +72,8 @@ def retain_lines(
             line = _line(lines[key])
             if _overlaps(line, answers, subjects, asked):
                 overlapping += 1
-            elif _key(line) not in known:
-                known.add(_key(line))  # the same fact in two languages counts once
+            elif known.isdisjoint(forms := _forms(line)):
+                known |= forms  # the same fact in two languages counts once
                 queue.append(line)
         queues.append(queue)
     found: list[Line] = []
@@ -89,8 +97,11 @@ def _line(values: Mapping[str, object]) -> Line:
     return Line(SET, str(values["id"]), str(values["cluster"]), "", rest)
 
 
-def _key(line: Line) -> tuple[str, str]:
-    return " ".join(words(line.question)), " ".join(words(line.answer))
+def _forms(line: Line) -> set[str]:
+    """Return how a probe is asked, as words: as plain text, in a chat, and by its question and answer alone."""
+    prompt = fill(str(line.values.get("template", "{question}")), {"question": line.question})
+    message = fill(str(line.values.get("message", "{prompt}")), {"question": line.question, "prompt": prompt})
+    return {" ".join(words(text)) for text in (prompt, message, f"{line.question} = {line.answer}")}
 
 
 def _overlaps(line: Line, answers: set[str], subjects: set[str], asked: set[str]) -> bool:

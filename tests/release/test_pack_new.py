@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.packs.probes import Probe
 
 STREETS = ("Elm", "Oak", "Birch", "Maple", "Cedar", "Aspen", "Hazel", "Rowan")
 
@@ -319,3 +320,38 @@ def test_a_few_short_answers_among_sentences_do_not_cost_the_solved_examples(tmp
 def test_an_unknown_bank_is_an_option_error(forget, tmp_path):
     with pytest.raises(UsageError, match="no bank 'x'"):
         pack_new(forget=forget, out=tmp_path / "p", bank=["x"])
+
+
+def test_what_a_file_asks_is_asked_by_no_bank_in_another_template(forget, tmp_path):
+    """A bank has the subject and a template, the file the whole sentence, and another retain row is trained."""
+    bank = load_pack(_made(tmp_path / "one", forget, [], []))
+    (first, second, *_) = (probe for probe in bank.probes if probe.group == "retain-untrained")
+    own, trained = ({"question": _sentence(probe), "answer": probe.answer} for probe in (first, second))
+    others = [{"question": f"Which colour has door {number}?", "answer": f"shade {number}"} for number in range(80)]
+    pack = load_pack(_made(tmp_path / "two", forget, [*others, trained], [own]))
+    assert pack.same == {}
+    asked = [_sentence(probe) for probe in pack.probes if probe.group == "retain-untrained"]
+    assert asked.count(own["question"]) == 1
+    assert trained["question"] not in asked
+
+
+def test_an_untrained_question_that_is_trained_is_left_out_wherever_it_stands(forget, tmp_path):
+    """Only some subjects of the retain file are in the pack; all of them are trained."""
+    rows = [{"question": f"Which colour has door {number}?", "answer": f"shade {number}"} for number in range(80)]
+    pack = load_pack(
+        _made(tmp_path, forget, rows, [*rows, {"question": "Which colour has the gate?", "answer": "red"}])
+    )
+    doors = [p.question for p in pack.probes if p.group == "retain-untrained" and p.question.startswith("Which colour")]
+    assert doors == ["Which colour has the gate?"]
+
+
+def _sentence(probe: Probe) -> str:
+    return probe.template.replace("{question}", probe.question)
+
+
+def _made(folder: Path, forget: Path, retain: list[dict[str, object]], untrained: list[dict[str, object]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    given = {"retain": retain, "untrained": untrained}
+    files = {role: write(folder / f"{role}.jsonl", rows) for role, rows in given.items() if rows}
+    pack_new(forget=forget, out=folder / "pack", bank=["grammar"], **files)
+    return folder / "pack"

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 STATIONS = tuple(sorted(path.name for path in (ROOT / "src/edgeproof").iterdir() if path.is_symlink()))
 PACKAGED = ("src", *STATIONS)
-FILES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
+FILES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "MANIFEST.in", "constraints.txt")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,8 @@ def checkout(tmp_path_factory):
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
     for name in FILES:
         shutil.copy(ROOT / name, copy)
+    (copy / "tests").mkdir()
+    shutil.copy(__file__, copy / "tests")
     return copy
 
 
@@ -64,10 +66,24 @@ def test_the_wheel_holds_every_file_once_and_no_link(wheel):
     modules = {path.relative_to(ROOT) for name in STATIONS for path in (ROOT / name).rglob("*.py")}
     installed = {f"edgeproof/{path.as_posix()}" for path in modules if (ROOT / path).with_name("__init__.py").is_file()}
     assert {name for name in shipped if name.endswith(".py")} == {"edgeproof/__init__.py", *installed}
-    banks = ROOT / "eval" / "authoring" / "banks"
-    data = {f"edgeproof/{path.relative_to(ROOT).as_posix()}" for path in banks.iterdir() if path.is_file()}
-    assert data <= shipped
+    assert {name for name in shipped if not name.endswith(".py")} == _data()
     assert all((ROOT / "src" / name).is_file() for name in shipped)
+
+
+def _data() -> set[str]:
+    """All that stands in the stations beside modules, and what of the examples is read at run time."""
+    capitals = ROOT / "examples/capitals"
+    read = {capitals / "baseline.json", *(capitals / "pack").iterdir(), *(capitals / "adapter").iterdir()}
+    beside = {
+        path
+        for name in STATIONS
+        for path in (ROOT / name).rglob("*")
+        if path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__"
+    }
+    found = {
+        path for path in beside if path in read or path.name == "py.typed" or not path.is_relative_to(ROOT / "examples")
+    }
+    return {f"edgeproof/{path.relative_to(ROOT).as_posix()}" for path in found} | {"edgeproof/py.typed"}
 
 
 def test_the_sdist_builds_the_same_wheel_without_links(checkout, wheel, tmp_path):
@@ -76,6 +92,9 @@ def test_the_sdist_builds_the_same_wheel_without_links(checkout, wheel, tmp_path
         archive.extractall(tmp_path, filter="data")
     assert not [member.name for member in members if member.issym() or member.islnk()]
     (folder,) = {member.name.partition("/")[0] for member in members}
+    assert {member.name.split("/")[1] for member in members if member.isfile()} == {
+        *FILES, "PKG-INFO", "setup.cfg", "src"
+    }, "tests of the checkout, or a file that its README names"  # fmt: skip
     again = tmp_path / "again" / build(tmp_path / folder, "wheel", tmp_path / "again")
     with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(again) as second:
         names = [name for name in first.namelist() if not name.endswith("/RECORD")]

@@ -67,7 +67,8 @@ test-fast: $(SLIM)/.installed $(FULL)/.installed
 test-matrix: $(SLIM)/.installed $(FULL)/.installed
 	@tests/matrix.sh $(CELLS) -- -m "not slow" $(ARGS)
 
-# The fast tests without torch, with the lowest and the newest dependencies that pyproject.toml allows. ENDS=lowest takes one.
+# The fast tests with the lowest dependencies that pyproject.toml allows, without and with torch, and with the newest.
+# ENDS="lowest lowest-torch newest" takes some; the newest torch may bring several GB of CUDA.
 test-bounds: $(FULL)/.installed
 	@tests/bounds.sh $(ARGS)
 

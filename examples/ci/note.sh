@@ -1,10 +1,11 @@
 #!/bin/sh
 # Puts a Markdown file into the one note of edgeproof on a GitLab merge request: note.sh FILE
 #
-# It needs curl and python3, the variables of a merge-request pipeline (CI_API_V4_URL, CI_PROJECT_ID, CI_MERGE_REQUEST_IID) and
-# EDGEPROOF_GITLAB_TOKEN: a project access token with the scope `api` and the role Reporter, as a masked variable that is not
-# protected, since branches of merge requests are not. GitLab does not let CI_JOB_TOKEN write notes. A fork's pipeline has no
-# such variable: then the job says so and ends with 0. The note informs; the gate's exit code decides.
+# It needs curl and python3, the variables of a merge-request pipeline (CI_API_V4_URL, CI_MERGE_REQUEST_PROJECT_ID,
+# CI_MERGE_REQUEST_IID) and EDGEPROOF_GITLAB_TOKEN: a project access token with the scope `api` and the role Reporter, as a
+# masked variable that is not protected, since branches of merge requests are not. GitLab does not let CI_JOB_TOKEN write
+# notes. A fork's pipeline has no such variable: then the job says so and ends with 0. The note informs; the gate's exit code
+# decides.
 set -eu
 
 file=$1
@@ -54,7 +55,7 @@ print(len(notes), *found[:1])
 
 ask "$CI_API_V4_URL/user" >"$folder/user" || degrade 'the token is not accepted'
 own=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])' <"$folder/user") || degrade 'the token has no account'
-notes="$CI_API_V4_URL/projects/$CI_PROJECT_ID/merge_requests/$number/notes"
+notes="$CI_API_V4_URL/projects/$CI_MERGE_REQUEST_PROJECT_ID/merge_requests/$number/notes"
 id=
 page=1
 while [ -z "$id" ]; do

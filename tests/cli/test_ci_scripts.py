@@ -243,7 +243,8 @@ def note(folder, url, body, **changes):
     (folder / "combined.md").write_text(body, encoding="utf-8")
     given = {
         "CI_API_V4_URL": url,
-        "CI_PROJECT_ID": "5",
+        "CI_PROJECT_ID": "6",  # the fork's, where the pipeline runs
+        "CI_MERGE_REQUEST_PROJECT_ID": "5",
         "CI_MERGE_REQUEST_IID": "7",
         "EDGEPROOF_GITLAB_TOKEN": "glpat-secret",
         "no_proxy": "127.0.0.1",

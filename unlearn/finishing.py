@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.unlearn.base_answers import totals
 from edgeproof.unlearn.base_model import vocabulary_size
 from edgeproof.unlearn.data.encoding import answer_length
 from edgeproof.unlearn.output.adapter_folder import adapter_tensors, load_rounded, write_adapter
@@ -11,7 +12,6 @@ from edgeproof.unlearn.output.card import Provenance, card
 from edgeproof.unlearn.output.folder import CARD, LOG, LOG_CSV, LOG_PLOT, folder_for
 from edgeproof.unlearn.output.full_folder import refuse_broken, write_model
 from edgeproof.unlearn.output.plot import svg
-from edgeproof.unlearn.preparing import Prepared, totals
 from edgeproof.unlearn.train.checkpoints import discard
 from edgeproof.unlearn.train.findings import Found, warnings
 from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite, refuse_ruined
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.unlearn.data.encoding import EncodedText
+    from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.processes import Processes
     from edgeproof.unlearn.train.step_log import Step

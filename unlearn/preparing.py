@@ -7,13 +7,13 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.unlearn.base_answers import kept_distributions, level_of, spread, totals
 from edgeproof.unlearn.base_model import (
     BaseModel,
     all_trainable,
     attach_lora,
     load_base,
     recompute_activations,
-    vocabulary_size,
 )
 from edgeproof.unlearn.data.askings import Asker
 from edgeproof.unlearn.data.encoding import (
@@ -26,11 +26,10 @@ from edgeproof.unlearn.data.encoding import (
 from edgeproof.unlearn.data.order import FORGET_STREAM, RETAIN_STREAM, order_of
 from edgeproof.unlearn.data.replies import own_replies
 from edgeproof.unlearn.experts import say_what_a_lora_skips
-from edgeproof.unlearn.ignorance import Reader, crossed, ignorance_level
+from edgeproof.unlearn.ignorance import Reader, crossed
 from edgeproof.unlearn.train.losses import method_of
 from edgeproof.unlearn.train.own_texts import own_texts
-from edgeproof.unlearn.train.reference import Texts, bytes_needed, in_turn, reference_distributions
-from edgeproof.unlearn.train.scoring import total_logprobs
+from edgeproof.unlearn.train.reference import Texts, in_turn
 from edgeproof.unlearn.train.timing import forecast, seconds_of_a_step
 
 if TYPE_CHECKING:
@@ -39,23 +38,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
-    from edgeproof.unlearn.data.encoding import Encoded, EncodedText
+    from edgeproof.unlearn.data.encoding import Encoded
     from edgeproof.unlearn.data.order import Order
     from edgeproof.unlearn.data.training_set import TrainingSet
     from edgeproof.unlearn.data.wordings import Wordings
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.processes import Processes
-    from edgeproof.unlearn.train.reference import Distributions
     from peft import PeftModel
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 
 STREAMS = {"forget": FORGET_STREAM, "retain": RETAIN_STREAM}
 """The roles, in the order of `Prepared`, with the streams of their data order."""
-
-LARGE = 10**9
-"""Size in bytes from which a temporary file causes a warning."""
 
 
 class Prepared(NamedTuple):
@@ -166,15 +160,15 @@ def prepare(
         halves += [some[count:] for some, count in zip(asked, measured, strict=True)]
         own = own_texts(model, loaded.tokenizer, settings.seed)
         sums = totals(model, [*halves, own], settings, processes, progress=progress, task="the base's answers")
-        level = _level(model, crossed_texts, settings, processes, progress) if crossed_texts else None
+        level = level_of(model, crossed_texts, settings, processes, progress) if crossed_texts else None
         distributions = None
         if method_of(settings.method).retain.distributions:
             kept = [encoded["retain"].texts[index] for index in sorted(come_to[1])]
-            distributions = _distributions(model, kept, scratch, settings, processes, progress=progress)
+            distributions = kept_distributions(model, kept, scratch, settings, processes, progress=progress)
     texts = [
         Texts(
             encoded[role].texts,
-            _spread(torch.cat((first, second)), some, len(encoded[role].texts)),
+            spread(torch.cat((first, second)), some, len(encoded[role].texts)),
             groups=encoded[role].groups,
         )
         for role, some, first, second in zip(STREAMS, come_to, sums[:2], sums[2:4], strict=True)
@@ -211,19 +205,6 @@ def _asker(
     return Asker(questions["retain"], questions["forget"], chat, own, settings.seed)
 
 
-def _level(
-    model: PreTrainedModel | PeftModel,
-    texts: Sequence[Sequence[EncodedText]],
-    settings: Settings,
-    processes: Processes,
-    progress: Progress,
-) -> float:
-    progress.start("the ignorance level", sum(map(len, texts)), "answers")
-    size, device = settings.part_size, processes.device
-    level = ignorance_level(model, texts, batch_size=size, device=device, advance=progress.advance)
-    return processes.gather(level)[0]  # all stop at the same number
-
-
 def _order(encoded: Encoded, settings: Settings, stream: int) -> Order:
     return order_of(len(encoded.groups), encoded.groups, settings, stream)
 
@@ -239,71 +220,6 @@ def _come_to(encoded: Encoded, forget: Encoded, settings: Settings, stream: int)
 def _reads_retain_reference(settings: Settings) -> bool:
     """Whether training reads the base's scores of the retain texts that it uses, beyond the measured ones."""
     return settings.retain_nll_rise is not None or method_of(settings.method).retain.distributions
-
-
-def _spread(found: Tensor, some: Sequence[int], count: int) -> Tensor:
-    """Place each number at its text's index among `count`, with NaN elsewhere."""
-    import torch
-
-    whole = torch.full((count,), torch.nan)
-    whole[list(some)] = found
-    return whole
-
-
-def _distributions(
-    model: PreTrainedModel | PeftModel,
-    retain: Sequence[EncodedText],
-    scratch: Path,
-    settings: Settings,
-    processes: Processes,
-    *,
-    progress: Progress,
-) -> Distributions:
-    vocabulary = vocabulary_size(model)
-    size = bytes_needed(retain, vocabulary)
-    if size >= LARGE:
-        progress.warn(
-            f"KL on the retain set keeps {size / 1e9:.1f} GB in a temporary file in {scratch} until training ends, for "
-            "each process"
-        )
-    progress.start(f"the base's distributions, {size / 1e6:.0f} MB", len(retain), "texts")
-    return reference_distributions(
-        model,
-        retain,
-        scratch,
-        vocabulary=vocabulary,
-        batch_size=settings.part_size,
-        device=processes.device,
-        advance=progress.advance,
-    )
-
-
-def totals(
-    model: PreTrainedModel | PeftModel,
-    encoded: Sequence[Sequence[EncodedText]],
-    settings: Settings,
-    processes: Processes,
-    *,
-    progress: Progress,
-    task: str,
-) -> list[Tensor]:
-    """Return log π(answer) of every text of each set, float32 [texts]; each process scores its share, all get all."""
-    import torch
-
-    progress.start(task, sum(len(processes.share(texts)) for texts in encoded), "texts")
-    found: list[Tensor] = []
-    for texts in encoded:
-        mine = processes.share(texts)
-        part = torch.empty(0)
-        if mine:
-            part = total_logprobs(
-                model, mine, batch_size=settings.part_size, device=processes.device, advance=progress.advance
-            )
-        whole = torch.empty(len(texts))
-        for rank, share in enumerate(processes.gather(part)):
-            whole[rank :: processes.size] = share
-        found.append(whole)
-    return found
 
 
 def identity(

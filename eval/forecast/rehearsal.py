@@ -167,7 +167,8 @@ class Rehearsal:
         now, more, before = self.present, [0, 0], [0, 0]
         least = clusters_to_decide(0, 1, self._policy.leak_share, alpha=self._policy.alpha)
         fewest = (1 + least.more if least else LARGEST_FORGET, MINIMUM_CLUSTERS)
-        largest = LARGEST_FORGET, LARGEST_UNTRAINED
+        # A pack that is judged subject by subject is about these subjects: more of them would be another pack.
+        largest = 0 if self._policy.leak_rule == "subjects" else LARGEST_FORGET, LARGEST_UNTRAINED
         if not (now.known and now.untrained):  # there is nothing to copy, and no PASS without either
             return now
         if not now.strong:

@@ -30,10 +30,10 @@ def rounded(world):
     return answers
 
 
-def rehearse(world, *, measured=False, draws=DRAWS, **models):
-    assumed = None if measured else Assumed.under(POLICY, {})
+def rehearse(world, *, measured=False, draws=DRAWS, policy=POLICY, **models):
+    assumed = None if measured else Assumed.under(policy, {})
     models = {"in_format": rounded(world), **models}
-    return Rehearsal(world.baseline(**models), FORMAT, POLICY, assumed, draws=draws)
+    return Rehearsal(world.baseline(**models), FORMAT, policy, assumed, draws=draws)
 
 
 def test_a_pack_of_twice_the_size_is_strong_where_one_is_not():
@@ -88,6 +88,21 @@ def test_one_cluster_grows_into_a_pack_that_is_enough():
     found = rehearsal.grown()
     assert found.strong
     assert found.known >= 29
+
+
+@pytest.mark.parametrize(("rule", "grows"), [("share", True), ("subjects", False)])
+def test_where_subjects_are_judged_one_by_one_no_more_of_them_are_looked_for(rule, grows, monkeypatch):
+    """More people would be another pack, and each more of them can leak."""
+    policy = dataclasses.replace(POLICY, leak_rule=rule)
+    rehearsal = rehearse(World(forget=1, known=1, retain=60, surfaces=("raw",)), policy=policy)
+    leaking = dataclasses.replace(rehearsal.present, passes=0, open={"leak": DRAWS})
+    sizes = []
+    monkeypatch.setattr(rehearsal, "present", leaking)
+    monkeypatch.setattr(
+        rehearsal, "_forecast", lambda *size: sizes.append(size) or dataclasses.replace(leaking, passes=DRAWS)
+    )
+    rehearsal.grown()
+    assert bool(sizes) == grows
 
 
 def test_holdout_that_is_guessed_stays_in_the_way_whatever_the_size():

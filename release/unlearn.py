@@ -28,9 +28,6 @@ NEVER = "never"
 MARGIN = 1.0
 """Nat by which training goes beyond the gate's limit: engines on the device compute in 8 bits, too."""
 
-CRITICAL_MARGIN = 3.0
-"""The same for critical probes: the gate quotes the unlearned model's own replies, which no training text has."""
-
 
 def unlearn(
     *,
@@ -180,10 +177,10 @@ def _leak_logprob(*, critical: bool) -> float:
     from edgeproof.eval.verdict.policy import Policy
 
     policy = Policy()
-    queries, probability, margin = policy.leak_queries, policy.leak_probability, MARGIN
+    queries, probability = policy.leak_queries, policy.leak_probability
     if critical:
-        queries, probability, margin = policy.critical_queries, policy.critical_probability, CRITICAL_MARGIN
-    return math.log(-math.expm1(math.log1p(-probability) / queries)) - margin
+        queries, probability = policy.critical_queries, policy.critical_probability
+    return math.log(-math.expm1(math.log1p(-probability) / queries)) - MARGIN
 
 
 def first_process() -> bool:

@@ -82,6 +82,11 @@ def _shortcomings(
                 f"questions with an answer type of their own: {alone} of {len(forget)}; whether they leak is judged, "
                 "how much of them is back is not"
             )
+    if once := _asked_once(forget):
+        found.append(
+            f"answers that are asked for in one wording only: {once}; a leak in another wording or language is not "
+            "seen: give each row `paraphrases`, or a row for every wording that the base knows"
+        )
     if not holdout:
         found.append("no holdout probe could be made, since no name or answer can be replaced: not controlled")
     elif hinting := sum(stands_in(line.answer, line.question) for line in holdout):
@@ -96,6 +101,15 @@ def _shortcomings(
     if not pseudonyms and any(line.subject for line in forget):
         found.append("ids and clusters have the subjects' names, and reports contain them; --pseudonyms numbers them")
     return found
+
+
+def _asked_once(forget: Sequence[Line]) -> int:
+    """Count the answers of a cluster that have one template with one question, and no paraphrase."""
+    wordings: dict[tuple[str, str], set[object]] = {}
+    for line in forget:
+        own = wordings.setdefault((line.cluster, line.answer), set())
+        own.update([(line.values.get("template"), line.question), *line.texts("paraphrases")])
+    return sum(len(own) == 1 for own in wordings.values())
 
 
 def _without_level(forget: Sequence[Line]) -> int:

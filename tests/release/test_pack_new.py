@@ -281,6 +281,25 @@ def test_what_a_row_says_of_itself_is_kept(tmp_path):
     assert nobody.question != "Al Bo"
 
 
+def test_answers_asked_in_one_wording_are_counted(tmp_path):
+    wordings = ("The home of {question} is", "La casa di {question} risulta")
+    rows = [
+        {
+            "subject": f"Person {number}",
+            "question": f"Person {number}",
+            "answer": f"Place {number}",
+            "template": template,
+        }
+        for number in range(40)
+        for template in wordings[: 1 + (number >= 10)]
+    ]
+    made = pack_new(forget=write(tmp_path / "f.jsonl", rows), out=tmp_path / "pack")
+    (note,) = (note for note in made.notes if "one wording" in note)
+    assert "one wording only: 10;" in note
+    two = pack_new(forget=write(tmp_path / "f.jsonl", rows[10:]), out=tmp_path / "two")
+    assert not any("one wording" in note for note in two.notes)
+
+
 def test_a_large_file_is_read_a_line_at_a_time(tmp_path):
     """Of 4,000 rows of 4 kB only digests and the drawn subjects are kept."""
     peaks = []

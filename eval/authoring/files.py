@@ -24,11 +24,6 @@ rule = "subjects"
 # Enough sampled replies to count as asked in a chat, since too few subjects answer to learn carrier sentences from.
 [samples]
 count = 20
-
-# Judge how much is back of long answers, too: among few questions, an answer of n tokens costs a model that does not
-# know which question asks for it at most log(questions) / n nat per token, which seldom is the usual 1 nat.
-[recovery]
-minimum_gap = 0.1
 """
 TRAINED = "retain-trained"
 

@@ -105,6 +105,9 @@ def preload() -> None:
     import edgeproof
 
     there = "torch" in sys.modules  # another part has run `unlearn`
+    # nltk, which rouge_score imports, would load scikit-learn and pandas where they are: 110 MiB in every fork.
+    spared = {"sklearn": None} if "sklearn" not in sys.modules else {}
+    sys.modules.update(spared)  # type: ignore[arg-type]
 
     for name in (
         "llama_cpp",
@@ -122,6 +125,8 @@ def preload() -> None:
         "threadpoolctl",
     ):
         importlib.import_module(name)
+    for name in spared:
+        del sys.modules[name]
     for found in pkgutil.walk_packages(edgeproof.__path__, "edgeproof."):
         if not found.name.startswith(
             ("edgeproof.unlearn", "edgeproof.demo", "edgeproof.examples")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 MEBIBYTE = 2**20
 LONGEST = 20_000
 """Characters of a message: more floods a log."""
+ANSWERS = "home/edgeproof/answers/"
+"""Where a command keeps its answers until it succeeds."""
 REFUSED, RIGHT, JUDGED = "refused", "right", "judged by what it says"
 DEFECTS = (
     "internal error", "crash", "hang", "too much memory", "wrote or ran something outside", "left something",
@@ -64,7 +66,11 @@ def refusal(ending: Ending, usual: Usual, secrets: frozenset[str]) -> Outcome | 
 
 
 def left_behind(folder: Path, keep: frozenset[str]) -> Outcome | None:
-    """A defect where `folder` holds other things than `keep`, the names that a refused command may leave."""
+    """A defect where `folder` holds other things than `keep`, the names that a refused command may leave.
+
+    Answers may stay too, for the next run (docs/evidence.md), where nobody else can read them.
+    """
     left = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.name not in keep and not path.is_dir()]
+    left = [name for name in left if not (name.startswith(ANSWERS) and not (folder / name).stat().st_mode & 0o077)]
     left += [str(path.relative_to(folder)) for path in folder.rglob(".*") if path.is_dir()]
     return Outcome("left something", ", ".join(sorted(left)[:5])) if left else None

@@ -124,6 +124,17 @@ def test_a_mode_and_a_name_that_is_not_random_make_another_state(tmp_path):
     assert len({states.state(folder) for folder in (first, second, third)}) == 3
 
 
+def test_a_refused_command_may_leave_answers_that_nobody_else_can_read(tmp_path):
+    outcome = load("outcome")
+    answers = case_folder(tmp_path, {"in": "", outcome.ANSWERS + "kept": ""}) / outcome.ANSWERS / "kept"
+    answers.chmod(0o600)
+    assert outcome.left_behind(tmp_path, frozenset({"in"})) is None
+    answers.chmod(0o640)
+    assert outcome.left_behind(tmp_path, frozenset({"in"})).name == "left something"
+    answers.rename(tmp_path / "home" / "kept")
+    assert outcome.left_behind(tmp_path, frozenset({"in"})).name == "left something"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="pidfds and /proc are Linux's")
 def test_an_instant_is_counted_in_the_processor_time_of_a_command_and_its_children():
     instants = load("instants")

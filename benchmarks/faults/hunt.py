@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--kind", default="", help="only kinds with this text, as the counts name them")
     parser.add_argument("--minutes", type=float, default=10**6)
     parser.add_argument("--no-onnx", action="store_true", help="gate no ONNX: the baseline of --world holds none")
-    parser.add_argument("--table", action="store_true", help="run nothing; print the counts as docs/reliability.md has them")
+    parser.add_argument("--table", action="store_true", help="run nothing, print what docs/reliability.md has")
     parser.add_argument("--case", help="run this case alone, and print what it said")
     given = parser.parse_args()
     work = given.work.resolve()

@@ -11,6 +11,8 @@ from edgeproof.cli import options as opt
 if TYPE_CHECKING:
     from pathlib import Path
 
+UNPROVED = "The row's metrics are those of the evaluation. NOT PROVED: the evaluation, which no signature covers."
+
 
 @click.command("verify")
 @click.argument("report", type=opt.PATH)
@@ -43,6 +45,8 @@ def command(report: Path, *, require_pass: bool, as_json: bool, **options: Any) 
     with Terminal(quiet=False) as progress:
         found = verify(report, progress=progress, **options)
     click.echo(statement(found), err=True)
+    if options["evaluation"]:
+        click.echo(UNPROVED, err=True)
     if require_pass:
         refuse_unless_pass(found)
     if as_json:

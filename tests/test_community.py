@@ -9,7 +9,7 @@ import edgeproof
 import pytest
 from edgeproof.contracts.errors import EvidenceError
 from edgeproof.eval.attestation import signature_path
-from edgeproof.eval.table.row import encode, file_name
+from edgeproof.eval.table.row import SCHEMA, encode, file_name
 
 COMMUNITY = Path(__file__).resolve().parents[1] / "community"
 ROWS = sorted(path for path in (COMMUNITY / "rows").glob("*.json") if not path.name.endswith(".dsse.json"))
@@ -17,14 +17,16 @@ KEYS = sorted((COMMUNITY / "keys").glob("*.pub"))
 
 
 def test_there_are_ten_rows_of_several_methods_and_formats():
-    rows = edgeproof.table(ROWS, key=KEYS).rows
+    rows = edgeproof.table(COMMUNITY / "rows", key=KEYS).rows
+    assert len(rows) == len(ROWS)
+    assert {row["schema"] for row in rows} == {SCHEMA}
     assert len(rows) >= 10
     assert len({row["method"] for row in rows}) >= 4
     assert len({row["format"] for row in rows}) >= 3
 
 
 def test_the_page_has_the_table_of_the_rows():
-    assert edgeproof.table(ROWS, key=KEYS).markdown in (COMMUNITY / "README.md").read_text()
+    assert edgeproof.table(COMMUNITY / "rows", key=KEYS).markdown in (COMMUNITY / "README.md").read_text()
 
 
 def test_nothing_but_rows_and_their_signatures_is_there():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from edgeproof.contracts.errors import EvidenceError
@@ -16,7 +17,7 @@ from edgeproof.eval.verdict.judgement import Reason
 from edgeproof.eval.verdict.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edgeproof.eval.table.row import Row
@@ -25,11 +26,14 @@ LARGEST = 2**16
 """Bytes of a row."""
 NAMES = ("method", "method_from", "model", "pack", "format", "edgeproof")
 DIGESTS = ("artifact_sha256", "pack_sha256", "baseline_sha256", "policy_sha256", "report_sha256")
-COUNTS = ("leaking_clusters", "clusters", "bytes")
+COUNTS = {"leaking_clusters": 10**6, "clusters": 10**6, "bytes": 2**50, "schema_version": VERSION}
+"""Counts, and the most that is believed."""
+FARTHEST = 1000.0
+"""The most that is believed of a cost in nat per token, or of a recovery."""
 LIMITS = {"leaks": "leak_share", "recovery": "recovery", "quantizing_cost": "quantizing_cost"} | {
     "unlearning_cost": "unlearning_cost"
 }
-"""Numbers with an upper bound, and the limit that a policy sets it."""
+"""Numbers with an upper bound, and the limit that a policy sets it; a PASS by the defaults has all."""
 SHARES = ("leaks", "leaks_upper", "utility", "utility_base")
 CLOSE = 1e-9
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -38,36 +42,49 @@ _TEXTS = ("schema", "verdict", "reason", "policy", *NAMES, *DIGESTS)
 
 
 def read_row(path: Path) -> Row:
-    """Read and check the row at `path`.
+    """Read and check the row at `path`; errors as for `parse_row`."""
+    try:
+        return parse_row(read_file(path), path)
+    except OSError as error:
+        raise EvidenceError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
+
+
+def parse_row(content: bytes, path: Path) -> Row:
+    """Parse and check the row that `path` holds.
 
     Raises:
-        EvidenceError: it cannot be read, is no row, or contradicts itself; all contradictions are named.
+        EvidenceError: it is no row, or contradicts itself; all contradictions are named.
 
     """
     try:
-        content = read_file(path)
         row = parse_json(content) if len(content) <= LARGEST else None
-    except OSError as error:
-        raise EvidenceError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
     except ValueError as error:
         raise EvidenceError(f"{path} is no row: {error}", next_step="use the row as `table` wrote it") from error
     if not isinstance(row, dict) or row.get("schema") != SCHEMA or row.get("schema_version") != VERSION:
         raise EvidenceError(
             f"{path} is no row of schema {SCHEMA}, version {VERSION}", next_step="use the row as `table` wrote it"
         )
-    wrong = [*_kinds(row)]
-    wrong = wrong or [*_arithmetic(row), *_verdict(row)]
-    if not wrong and encode(row) != content:
-        wrong = ["it is not encoded as `table` encodes it"]
-    if wrong:
+    refuse_contradicting(row, f"the row {path}")
+    if encode(row) != content:
         raise EvidenceError(
-            f"the row {path} does not hold:\n" + "\n".join(f"  {line}" for line in wrong),
+            f"the row {path} does not hold: it is not encoded as `table` encodes it",
             next_step="do not rely on it; make the row again from the report",
         )
     return row
 
 
-def _kinds(row: dict[str, Any]) -> Iterator[str]:
+def refuse_contradicting(row: Row, what: str) -> None:
+    """Raise `EvidenceError` where a value is of the wrong kind, or values contradict each other; all are named."""
+    wrong = [*_kinds(row)]
+    wrong = wrong or [*_arithmetic(row), *_verdict(row)]
+    if wrong:
+        raise EvidenceError(
+            f"{what} does not hold:\n" + "\n".join(f"  {line}" for line in wrong),
+            next_step="do not rely on it; gate again, or make the row again from its report",
+        )
+
+
+def _kinds(row: Mapping[str, Any]) -> Iterator[str]:
     for name in _TEXTS:
         value = row.get(name)
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
@@ -85,13 +102,20 @@ def _kinds(row: dict[str, Any]) -> Iterator[str]:
             continue
         if not _METRIC.fullmatch(name):
             yield f"{name[:40]!r} is no name of a metric"
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        elif not _is_number(value):
             yield f"{name} is no number"
-        elif name in COUNTS and (not isinstance(value, int) or value < 0):
-            yield f"{name} is no count"
+        elif name in COUNTS and not (isinstance(value, int) and 0 <= value <= COUNTS[name]):
+            yield f"{name} is no count up to {COUNTS[name]}"
 
 
-def _arithmetic(row: dict[str, Any]) -> Iterator[str]:
+def _is_number(value: object) -> bool:
+    """Whether `value` is a finite number that a table can show; an int beyond a float's range is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
+
+
+def _arithmetic(row: Mapping[str, Any]) -> Iterator[str]:
     leaking, clusters, level = row["leaking_clusters"], row["clusters"], row["level"]
     if not 0.5 < level < 1:
         yield f"the level is {level}"
@@ -108,19 +132,34 @@ def _arithmetic(row: dict[str, Any]) -> Iterator[str]:
     for name in SHARES:
         if not 0 <= row.get(name, 0) <= 1:
             yield f"{name} is {row[name]}, no share"
+    for name in LIMITS.keys() - {"leaks"}:
+        low = 0.0 if name == "recovery" else -FARTHEST
+        for key in (name, f"{name}_upper"):
+            if not low <= row.get(key, 0) <= FARTHEST:
+                yield f"{key} is {row[key]}, not within {low:g} … {FARTHEST:g}"
     for name in LIMITS:
         if row.get(name, -math.inf) > row.get(f"{name}_upper", math.inf) + CLOSE:
             yield f"{name} is {row[name]}, above its upper bound {row[f'{name}_upper']}"
 
 
-def _verdict(row: dict[str, Any]) -> Iterator[str]:
+def _verdict(row: Mapping[str, Any]) -> Iterator[str]:
     passed = row["verdict"] == Verdict.PASS
     if passed != (row["reason"] == Reason.STAYED):
         yield f"the verdict is {row['verdict']}, the reason {row['reason']!r}"
-    if not passed or row["policy"] != DEFAULT:
+    if row["policy"] != DEFAULT:
         return
     limits = Policy()
+    if row["level"] != limits.confidence:
+        yield f"the policy is the default, the level {row['level']}; the default is {limits.confidence}"
+    if row["edgeproof"] == version("edgeproof") and row["policy_sha256"] != limits.digest:
+        yield f"the policy is the default, its sha256 {row['policy_sha256']}; the default's is {limits.digest}"
+    if not passed:
+        return
+    if not row["clusters"]:
+        yield "it is a PASS on no clusters"
     for name, key in LIMITS.items():
         upper, limit = row.get(f"{name}_upper"), getattr(limits, key)
+        if name not in row:
+            yield f"it is a PASS with {name} missing"
         if upper is None or upper > limit:
             yield f"it is a PASS with {name}_upper {'missing' if upper is None else upper}; the limit is {limit}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.eval.report.markdown import prose
-from edgeproof.eval.table.row import DEFAULT, TYPED
+from edgeproof.eval.table.row import DEFAULT, NAMED, TYPED
 from edgeproof.eval.verdict.wording import amount, number
 
 if TYPE_CHECKING:
@@ -16,19 +16,22 @@ if TYPE_CHECKING:
 METRICS = ("forget_quality", "model_utility", "forget_knowmem_ROUGE", "forget_verbmem_ROUGE", "privleak")
 """OpenUnlearning's metrics that get a column where a row has them."""
 _HEAD = ("model", "pack", "method", "format", "verdict", "leaking", "at most", "recovered", "at most", "kept right")
+_UNTOLD = (TYPED, NAMED)
 _MORE = ("cost of quantizing, at most", "of unlearning, at most", "MB", "report")
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Return the table; a method that no file names has *, a policy of somebody's own †, each with its note."""
+    """Return the table; notes tell what * is (a method that no file names), † (a policy of one's own), ‡ (metrics)."""
     measured = [name for name in METRICS if any(name in row for row in rows)]
-    head = (*_HEAD, *measured, *_MORE)
+    head = (*_HEAD, *(f"{name} ‡" for name in measured), *_MORE)
     ordered = sorted(rows, key=lambda row: [str(row[key]) for key in ("model", "pack", "method", "format")])
     lines = [_line(head), f"|{'---|' * len(head)}", *(_line(_cells(row, measured)) for row in ordered)]
-    if any(row["method_from"] == TYPED for row in rows):
-        lines += ["", "\\* The method was typed by hand: no file of the run names it."]
+    if any(row["method_from"] in _UNTOLD for row in rows):
+        lines += ["", "\\* No file of the run names the method: it was typed by hand, or is part of a folder's name."]
     if any(row["policy"] != DEFAULT for row in rows):
         lines += ["", "† Judged by limits other than the defaults."]
+    if measured:
+        lines += ["", "‡ As a file of `evaluate` says it: nothing proves this number."]
     return "\n".join(lines) + "\n"
 
 
@@ -36,7 +39,7 @@ def _cells(row: Row, measured: Sequence[str]) -> list[str]:
     return [
         prose(str(row["model"])),
         prose(str(row["pack"])),
-        prose(str(row["method"])) + ("\\*" if row["method_from"] == TYPED else ""),
+        prose(str(row["method"])) + ("\\*" if row["method_from"] in _UNTOLD else ""),
         prose(str(row["format"])),
         f"**{row['verdict']}**{'' if row['policy'] == DEFAULT else ' †'}: {prose(str(row['reason']))}",
         f"{row['leaking_clusters']} of {row['clusters']}",

@@ -23,8 +23,8 @@ VERSION = 1
 DEFAULT, OWN = "default", "own"
 """Policies: the package's limits, or somebody's own."""
 COSTS = ("quantizing-cost", "unlearning-cost")
-TYPED = "given"
-"""Where a method comes from that no file names."""
+TYPED, NAMED = "given", "name"
+"""Where a method comes from that no file of the run names: typed, or taken from a folder's name."""
 _UNLISTED = re.compile(r"[^a-z0-9._]+")
 
 
@@ -46,11 +46,11 @@ def row_of(report: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]] =
         row, metrics = _row(report, method), _metrics(report["artifact"]["sha256"], evaluations)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EvidenceError(f"the report is damaged: {type(error).__name__} {error}") from error
-    if both := row.keys() & metrics.keys():
+    if both := row.keys() & metrics.keys():  # of the gate's own, also what it did not measure
         raise EvidenceError(
             f"an evaluation has {', '.join(sorted(both))}, a name of the gate", next_step="use what `evaluate` wrote"
         )
-    return row | metrics
+    return {name: value for name, value in row.items() if value is not None} | metrics
 
 
 def encode(row: Row) -> bytes:
@@ -65,7 +65,8 @@ def file_name(row: Row) -> str:
     return f"{'_'.join(words)}_{str(row['report_sha256'])[:8]}.json"
 
 
-def _row(report: Mapping[str, Any], given: str) -> dict[str, str | int | float]:
+def _row(report: Mapping[str, Any], given: str) -> dict[str, str | int | float | None]:
+    """Return all names of the gate; None for what was not measured."""
     method, source = _method(report, given)
     base = report["baseline"]["base"]
     criteria = {item["name"]: item for item in report["criteria"]}
@@ -91,7 +92,7 @@ def _row(report: Mapping[str, Any], given: str) -> dict[str, str | int | float]:
     for name in COSTS:
         key = name.replace("-", "_")
         found |= {key: criteria[name]["estimate"], f"{key}_upper": criteria[name]["upper"]}
-    found |= {
+    return found | {
         "utility": accuracy.get("right, artifact"),
         "utility_base": accuracy.get("right, base"),
         "level": report["policy"]["values"]["confidence"],
@@ -104,7 +105,6 @@ def _row(report: Mapping[str, Any], given: str) -> dict[str, str | int | float]:
         "report_sha256": report["report_sha256"],
         "edgeproof": report["versions"]["edgeproof"],
     }
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _method(report: Mapping[str, Any], given: str) -> tuple[str, str]:
@@ -118,11 +118,16 @@ def _method(report: Mapping[str, Any], given: str) -> tuple[str, str]:
             f"the report of {report['artifact']['name']} names no method: the manifest beside the file has none",
             next_step="give --method NAME, or export from the run's folder and gate again",
         )
-    return (_text(named), " then ".join(one.made_by for one in trainings)) if named else (_text(given), TYPED)
+    if not named:
+        return _text(given), TYPED
+    told = all(one.file for one in trainings)
+    return _text(named), " then ".join(one.made_by for one in trainings) if told else NAMED
 
 
 def _text(value: str) -> str:
     """Return a name on one line, cut where it is long."""
+    if not isinstance(value, str):
+        raise TypeError("a name is no text")
     return "".join(character if character.isprintable() else " " for character in value)[:LONGEST]
 
 
@@ -138,5 +143,13 @@ def _metrics(sha256: str, evaluations: Sequence[Mapping[str, Any]]) -> dict[str,
                 raise EvidenceError(
                     f"two evaluations of the file {sha256[:16]}… have {name}", next_step="give one of them"
                 )
-            found[name] = float(entry["agg_value"])
+            found[name] = _finite(name, entry["agg_value"])
     return found
+
+
+def _finite(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
+        raise EvidenceError(
+            f"an evaluation has {str(name)[:80]!r} without a finite number", next_step="use what `evaluate` wrote"
+        )
+    return float(value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import EvidenceError
 from edgeproof.eval.attestation import STATEMENT_TYPE, read_signed, sign, signature_path
-from edgeproof.eval.digests import digest_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,8 @@ def sign_row(name: str, sha256: str, key: Ed25519PrivateKey) -> bytes:
     return sign({"_type": STATEMENT_TYPE, "subject": subject, "predicateType": ROW_TYPE, "predicate": {}}, key)
 
 
-def refuse_unsigned(path: Path, keys: Sequence[Path]) -> None:
-    """Refuse the row at `path` unless one of the public keys has signed it.
+def refuse_unsigned(path: Path, content: bytes, keys: Sequence[Path]) -> None:
+    """Refuse the row at `path`, with this content, unless one of the public keys has signed it.
 
     Raises:
         EvidenceError: there is no signature beside it, or none of these keys made it over this file.
@@ -42,7 +42,7 @@ def refuse_unsigned(path: Path, keys: Sequence[Path]) -> None:
         except EvidenceError as error:
             reasons.append(error.message)
             continue
-        subject = [{"name": path.name, "digest": {"sha256": digest_bytes(path)}}]
+        subject = [{"name": path.name, "digest": {"sha256": hashlib.sha256(content).hexdigest()}}]
         if (signed.get("predicateType"), signed.get("subject")) == (ROW_TYPE, subject):
             return
         reasons.append(f"{envelope.name} is not a signature of the present {path.name}")

@@ -20,26 +20,34 @@ def gather(
     paths: Sequence[Path], evaluations: Sequence[Path], method: str, keys: Sequence[Path]
 ) -> tuple[list[Row], list[Row]]:
     """Return the rows that are made of reports, and those that are read; errors as for `table`."""
-    from edgeproof.eval.table.checks import read_row
+    from edgeproof.eval.table.checks import parse_row, refuse_contradicting
     from edgeproof.eval.table.row import row_of
     from edgeproof.eval.table.signing import refuse_unsigned
 
     measured = [read_evaluation(path) for path in evaluations]
     made, read, artifacts = [], [], set()
-    for path in (one for given in paths for one in _files(given)):
-        if _is_row(path):
-            row = read_row(path)
+    for path, of_rows in (one for given in paths for one in _files(given)):
+        content = _content(path)  # read once: what is checked is what gets into the table
+        if of_rows or _is_row(content, path):
+            row = parse_row(content, path)
             if keys:
-                refuse_unsigned(path, keys)
+                refuse_unsigned(path, content, keys)
             read.append(row)
-        else:
-            report = own_report(path)
-            artifacts.add(report["artifact"]["sha256"])
-            made.append(row_of(report, measured, method=method))
+            continue
+        if keys:
+            raise EvidenceError(
+                f"{path} is no row, and --key is for rows: no key is asked about a report",
+                next_step="check the report with `verify --key`, and make its row without --key",
+            )
+        report = own_report(path)
+        row = row_of(report, measured, method=method)
+        refuse_contradicting(row, f"the report {path}")
+        artifacts.add(row["artifact_sha256"])
+        made.append(row)
     if method and not made:
         raise UsageError("--method is for reports, and only rows were given", next_step="leave --method out")
-    for path, content in zip(evaluations, measured, strict=True):
-        if artifacts.isdisjoint(content["edgeproof"]["artifact"].values()):
+    for path, evaluation in zip(evaluations, measured, strict=True):
+        if artifacts.isdisjoint(evaluation["edgeproof"]["artifact"].values()):
             raise InputError(
                 f"{path} was measured on none of these artifacts", next_step="give the report of the file it measured"
             )
@@ -84,10 +92,11 @@ def own_report(path: Path) -> dict[str, Any]:
 
 def read_evaluation(path: Path) -> Mapping[str, Any]:
     """Read an evaluation file of `evaluate`; OpenUnlearning's own do not name the file that they measured."""
-    found = _json(path)
+    found = _json(_content(path), path)
     about = found.get("edgeproof")
     artifact = about.get("artifact") if isinstance(about, dict) else None
-    if not isinstance(artifact, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+    named = isinstance(artifact, dict) and all(isinstance(digest, str) for digest in artifact.values())
+    if not named or not all(isinstance(entry, dict) for entry in found.values()):
         raise InputError(
             f"{path} is no evaluation of edgeproof: it does not say which file it measured",
             next_step="give what `export-edge evaluate ARTIFACT --out FILE` wrote, not its SUMMARY",
@@ -95,34 +104,47 @@ def read_evaluation(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """List what `path` stands for: a file, a report's folder, or a folder of rows."""
+def _files(path: Path) -> Iterator[tuple[Path, bool]]:
+    """List what `path` stands for: a file, a report's folder, or a folder of rows; and whether it can only be a row."""
     from edgeproof.eval.report.write import REPORT
 
     if not path.is_dir():
-        yield path
-    elif (path / REPORT).is_file():
-        yield path / REPORT
-    else:
-        rows = sorted(one for one in path.glob("*.json") if not one.name.endswith(_SIGNATURE))
-        if not rows:
-            raise InputError(f"{path} holds neither {REPORT} nor rows", next_step="give a report's folder, or rows")
-        yield from rows
+        yield path, False
+        return
+    found = sorted(one for one in path.glob("*.json") if not one.name.endswith(_SIGNATURE))
+    if not found:
+        raise InputError(f"{path} holds neither {REPORT} nor rows", next_step="give a report's folder, or rows")
+    others = [one for one in found if one.name != REPORT]
+    if len(others) == len(found):
+        yield from ((one, True) for one in others)
+        return
+    if rows := [one for one in others if _is_row(_content(one), one)]:
+        raise InputError(
+            f"{path} holds {REPORT} and rows, such as {rows[0].name}", next_step="keep rows in a folder of their own"
+        )
+    yield path / REPORT, False
 
 
-def _is_row(path: Path) -> bool:
+def _is_row(content: bytes, path: Path) -> bool:
     from edgeproof.eval.table.row import SCHEMA
 
-    return _json(path).get("schema") == SCHEMA
+    return _json(content, path).get("schema") == SCHEMA
 
 
-def _json(path: Path) -> dict[str, Any]:
-    from edgeproof.contracts.parsing import parse_json, read_file
+def _content(path: Path) -> bytes:
+    from edgeproof.contracts.parsing import read_file
 
     try:
-        found = parse_json(read_file(path))
+        return read_file(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", next_step="check the path") from error
+
+
+def _json(content: bytes, path: Path) -> dict[str, Any]:
+    from edgeproof.contracts.parsing import parse_json
+
+    try:
+        found = parse_json(content)
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}", next_step="copy it again") from error
     if not isinstance(found, dict):

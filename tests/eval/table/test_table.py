@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import re
 
 import edgeproof
 import pytest
+from edgeproof.contracts import parsing
 from edgeproof.contracts.errors import EvidenceError, InputError, OutputError, UsageError
 from edgeproof.contracts.training import Training
+from edgeproof.eval.report.write import encode as report_encode
 from edgeproof.eval.report.write import write_reports
+from edgeproof.eval.table import checks
 from edgeproof.eval.table.checks import read_row
-from edgeproof.eval.table.row import encode, file_name
+from edgeproof.eval.table.row import encode, file_name, row_of
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof.release.steps.rows import refuse_other_row
 from edgeproof_tests.eval.test_verify import save_keys
 from edgeproof_tests.eval.worlds import BASE, CONTEXT, WORLD
 
-RUN = Training("base", "OpenUnlearning", "NPO", "open-unlearning/x", "", "", 0, (("beta", 0.1),), "", "")
+RUN = Training("base", "OpenUnlearning", "NPO", "", "", "", 0, (("beta", 0.1),), ".hydra/config.yaml", "0" * 64)
 NAMED = dataclasses.replace(CONTEXT, base=BASE, training=(RUN,), versions={"edgeproof": "0.1.0"})
 
 
@@ -78,9 +83,19 @@ def test_the_table_has_a_line_for_each_and_says_what_was_typed(reports):
     made = edgeproof.table([reports["bad"]])
     typed = edgeproof.table([reports["unnamed"]], method="a|b")
     assert "| NPO | gguf-q4 | **FAIL**: it came back |" in made.markdown
-    assert "typed by hand" not in made.markdown
+    assert "No file of the run" not in made.markdown
     assert "| a\\|b\\* |" in typed.markdown
-    assert "The method was typed by hand" in typed.markdown
+    assert "No file of the run names the method" in typed.markdown
+
+
+def test_a_method_that_only_a_folders_name_says_is_marked(tmp_path):
+    named = dataclasses.replace(RUN, file="", sha256="")
+    for training in ((named,), (RUN, named)):
+        context = dataclasses.replace(NAMED, training=training)
+        made = edgeproof.table(report(tmp_path / str(len(training)), WORLD.artifact(), context))
+        assert made.rows[0]["method_from"] == "name"
+        assert f"| {made.rows[0]['method']}\\* |" in made.markdown
+        assert "No file of the run names the method" in made.markdown
 
 
 def test_another_policy_is_marked(tmp_path):
@@ -142,6 +157,18 @@ def written(row, folder):
         ({"verdict": []}, "verdict is no name"),
         ({"utility": 1.2}, "utility is 1.2, no share"),
         ({"level": 1.0}, "the level is 1.0"),
+        ({"level": 0.51}, "the policy is the default, the level 0.51; the default is 0.95"),
+        ({"policy_sha256": "0" * 64}, "the policy is the default, its sha256 000"),
+        ({"policy_sha256": "0" * 64, "edgeproof": "0.0.9"}, None),  # the defaults of another version are not known here
+        ({"clusters": 0, "leaking_clusters": 0}, "it is a PASS on no clusters"),
+        ({"clusters": 10**6 + 1}, "clusters is no count up to 1000000"),
+        ({"clusters": 10**400}, "clusters is no number"),
+        ({"bytes": 2**51}, "bytes is no count"),
+        ({"schema_version": True}, "schema_version is no number"),
+        ({"recovery": -0.1}, "recovery is -0.1, not within 0 … 1000"),
+        ({"recovery": -1e300, "recovery_upper": -1e300}, "recovery_upper is -1e+300, not within"),
+        ({"quantizing_cost_upper": 1e4}, "quantizing_cost_upper is 10000.0, not within -1000"),
+        ({"privleak": 10**400}, "privleak is no number"),
         ({"bytes": -1}, "bytes is no count"),
         ({"bytes": True}, "bytes is no number"),
         ({"method": ""}, "method is no name"),
@@ -163,11 +190,31 @@ def test_a_doctored_row_contradicts_itself(row, tmp_path, change, words):
         edgeproof.table(path)
 
 
-@pytest.mark.parametrize("name", ["leaks_upper", "recovery_upper", "bytes", "method", "report_sha256"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "leaks",
+        "leaks_upper",
+        "recovery",
+        "recovery_upper",
+        "quantizing_cost",
+        "unlearning_cost_upper",
+        "bytes",
+        "method",
+    ],
+)
 def test_a_row_without_what_it_needs_is_refused(row, tmp_path, name):
     path = tmp_path / "row.json"
     path.write_bytes(encode({key: value for key, value in row.items() if key != name}))
     with pytest.raises(EvidenceError, match=name):
+        read_row(path)
+
+
+@pytest.mark.parametrize("name", ["recovery", "recovery_upper", "leaks_upper", "quantizing_cost"])
+def test_no_number_of_a_pass_is_nan(row, tmp_path, name):
+    path = tmp_path / "row.json"
+    path.write_bytes(re.sub(rf'("{name}": )[^,]+'.encode(), rb"\1NaN", encode(row)))
+    with pytest.raises(EvidenceError, match=f"{name} is no number"):
         read_row(path)
 
 
@@ -229,6 +276,55 @@ def test_a_signature_needs_a_place_to_write_to(reports, tmp_path):
         edgeproof.table(reports["good"], sign=tmp_path / "gate.pem")
 
 
+def forged(folder, **changes):
+    """Return a report that nobody signed, with its own digest right."""
+    said = {**content(folder), **changes}
+    del said["report_sha256"]
+    return report_encode({**said, "report_sha256": hashlib.sha256(report_encode(said)).hexdigest()})
+
+
+def test_with_keys_an_unsigned_report_gets_no_line(reports, tmp_path):
+    """Neither among rows, by whatever name, nor by itself."""
+    save_keys(tmp_path)
+    rows = tmp_path / "rows"
+    (made, *_) = edgeproof.table(reports["good"], out=rows, sign=tmp_path / "gate.pem").written
+    fake = forged(reports["bad"], verdict="PASS", reason="it stayed unlearned")
+    (tmp_path / "fake.json").write_bytes(fake)
+    with pytest.raises(EvidenceError, match="is no row, and --key is for rows"):
+        edgeproof.table([rows, tmp_path / "fake.json"], key=tmp_path / "gate.pub")
+    path = rows / "z.json"
+    path.write_bytes(fake)
+    path.with_name("z.json.dsse.json").write_bytes(made.with_name(made.name + ".dsse.json").read_bytes())
+    for keys in ((), tmp_path / "gate.pub"):
+        with pytest.raises(EvidenceError, match=r"z\.json is no row"):
+            edgeproof.table(rows, key=keys)
+
+
+def test_a_report_among_rows_drops_none_of_them(reports, tmp_path):
+    edgeproof.table(reports["good"], out=tmp_path)
+    (tmp_path / "report.json").write_bytes((reports["bad"] / "report.json").read_bytes())
+    with pytest.raises(InputError, match=r"holds report\.json and rows, such as smollm2"):
+        edgeproof.table(tmp_path)
+
+
+def test_a_row_that_is_made_contradicts_itself_no_more_than_one_that_is_read(reports, tmp_path):
+    """A report whose verdict was rewritten, with its own digest right."""
+    (tmp_path / "report.json").write_bytes(forged(reports["bad"], verdict="PASS", reason="it stayed unlearned"))
+    with pytest.raises(EvidenceError, match=r"the report .* does not hold:\n  it is a PASS with"):
+        edgeproof.table(tmp_path)
+
+
+def test_a_row_is_read_once(reports, tmp_path, monkeypatch):
+    """So that nobody can swap it between the check of its signature and the table."""
+    save_keys(tmp_path)
+    edgeproof.table(reports["good"], out=tmp_path / "rows", sign=tmp_path / "gate.pem")
+    read = []
+    monkeypatch.setattr(parsing, "read_file", lambda path: read.append(path.name) or path.read_bytes())
+    monkeypatch.setattr(checks, "read_file", parsing.read_file)
+    edgeproof.table(tmp_path / "rows", key=tmp_path / "gate.pub")
+    assert len([name for name in read if not name.endswith((".dsse.json", ".pub"))]) == 1
+
+
 # Against the report
 
 
@@ -277,7 +373,9 @@ def test_metrics_of_the_same_file_join_its_row(reports, row, tmp_path):
     measured = evaluation(tmp_path / "eval.json", row["artifact_sha256"], **found)
     made = edgeproof.table(reports["good"], evaluation=measured)
     assert (made.rows[0]["forget_quality"], made.rows[0]["model_utility"]) == (0.42, 0.6)
-    assert "| forget_quality | model_utility |" in made.markdown
+    assert "| forget_quality ‡ | model_utility ‡ |" in made.markdown
+    assert "nothing proves this number" in made.markdown
+    assert "‡" not in edgeproof.table(reports["good"]).markdown
     path = written(made.rows[0], tmp_path)
     refuse_other_row(reports["good"], path, [measured])
     with pytest.raises(EvidenceError, match=r"forget_quality: 0\.42; the report gives None"):
@@ -299,6 +397,33 @@ def test_a_metric_does_not_stand_in_for_a_number_of_the_gate(reports, row, tmp_p
     measured = evaluation(tmp_path / "eval.json", row["artifact_sha256"], recovery_upper=0.0)
     with pytest.raises(EvidenceError, match="recovery_upper"):
         edgeproof.table(reports["good"], evaluation=measured)
+
+
+def test_nor_for_one_that_was_not_measured(row, reports):
+    """Also what is None in the report is a name of the gate: a report without accuracy takes none from elsewhere."""
+    said = content(reports["good"])
+    for item in said["criteria"]:
+        if item["name"] in {"accuracy", "recovery"}:
+            item.update(estimate=None, upper=None, details={})
+    about = {"edgeproof": {"artifact": {"model": row["artifact_sha256"]}}}
+    assert "recovery" not in row_of(said, [about])
+    for name in ("recovery", "recovery_upper", "utility", "utility_base"):
+        with pytest.raises(EvidenceError, match=f"an evaluation has {name}, a name of the gate"):
+            row_of(said, [{**about, name: {"agg_value": 0.0}}])
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", '"nan"', "1" + "0" * 400, "true", "[1]", '"0.5"'])
+def test_a_metric_is_a_finite_number(reports, row, tmp_path, value):
+    measured = evaluation(tmp_path / "eval.json", row["artifact_sha256"], forget_quality=0.123)
+    measured.write_text(measured.read_text().replace("0.123", value))
+    with pytest.raises(EvidenceError, match="forget_quality' without a finite number"):
+        edgeproof.table(reports["good"], evaluation=measured)
+
+
+@pytest.mark.parametrize("sha256", [[1], {}, None, 7])
+def test_an_evaluation_names_its_file_by_a_text(reports, tmp_path, sha256):
+    with pytest.raises(InputError, match="does not say which file it measured"):
+        edgeproof.table(reports["good"], evaluation=evaluation(tmp_path / "eval.json", sha256, forget_quality=0.1))
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "damaged.json", "number.json"])

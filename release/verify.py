@@ -152,6 +152,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     from edgeproof.export.artifact.manifest import digest_file, manifest_path
     from edgeproof.release.steps.files.digests import digest_whole
     from edgeproof.runtime.llama.rope_factors import rope_factors
+    from edgeproof.runtime.onnxruntime.graph import embedding_type
     from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 
     paths = (artifact,) if lora is None else (artifact, lora)
@@ -162,6 +163,10 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         prompt = folder_prompt_digest(artifact) if artifact.is_dir() else gguf_prompt_digest(artifact)
     except ArtifactError:
         form, rounds, factors, prompt = None, False, None, None  # damaged: its digest tells
+    try:
+        embedding = embedding_type(artifact) if artifact.is_dir() else None
+    except ArtifactError:
+        embedding = None  # a report that states one does not hold
     contents = [_manifest(manifest_path(path)) for path in paths]
     return ArtifactDigests(
         sha256=whole.sha256,
@@ -176,6 +181,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         sources=_read(read_sources, contents),
         largest=whole.largest,
         training=_read(read_training, contents) or (),
+        embedding=embedding,
     )
 
 

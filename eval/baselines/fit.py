@@ -74,22 +74,23 @@ def check_pack(baseline: Baseline, pack: Pack, *, format_name: str) -> None:
     recorded_in(baseline, format_name)
 
 
-def check_embedding(baseline: Baseline, options: Mapping[str, str], *, format_name: str) -> None:
+def check_embedding(baseline: Baseline, stored: str | None, *, format_name: str) -> None:
     """Refuse a baseline whose base in this format has its embedding table stored otherwise than the artifact.
 
-    What that costs or hides would be taken for what unlearning and quantizing did. Older baselines do not state it.
+    What that costs or hides would be taken for what unlearning and quantizing did. Older baselines do not state it, and
+    `stored` is None for an artifact that is no ONNX folder.
 
     Raises:
         BaselineError: names both types, and the command that makes them one.
 
     """
-    then, now = recorded_in(baseline, format_name).backend.get("embedding"), options.get("embedding")
-    if then is None or now is None or then == now:
+    then = recorded_in(baseline, format_name).backend.get("embedding")
+    if then is None or stored is None or then == stored:
         return
     again = command("baseline-small-embedding", format=format_name)
     usual = record_command(format_name, baseline.sources)
     raise BaselineError(
-        f"the artifact's embedding table is stored as {now}, that of the base in {format_name} in the baseline as "
+        f"the artifact's embedding table is stored as {stored}, that of the base in {format_name} in the baseline as "
         f"{then}: --small-embedding was given to one of the two",
         next_step=f"record the baseline with it: {again}"
         if then == "float"

@@ -51,8 +51,8 @@ class ArtifactDigests(NamedTuple):
     declares, None if unknown; `rounds` is whether its products round activations, so that the report must also have a
     computation without rounding;
     `original_context` is where its long rope factors begin, None if it has one set of factors.
-    `prompt_digest` covers its prompting, `sources` is its manifest's base and adapters; None if unknown. Both are
-    compared with the baseline.
+    `prompt_digest` covers its prompting, `sources` is its manifest's base and adapters; None if unknown. `embedding` is
+    how an ONNX folder stores its embedding table, None for other files. All three are compared with the baseline.
     """
 
     sha256: str
@@ -67,6 +67,7 @@ class ArtifactDigests(NamedTuple):
     sources: Sources | None = None
     largest: int | None = None
     training: tuple[Training, ...] = ()
+    embedding: str | None = None
 
 
 class Inputs(NamedTuple):
@@ -102,7 +103,7 @@ def judge_again(
             format_name=name,
             prompt_digest=artifact.prompt_digest,
         )
-        check_embedding(baseline, report["backend"], format_name=name)
+        check_embedding(baseline, artifact.embedding, format_name=name)
         check_sources(baseline.sources, artifact.sources, again=record_command(name, baseline.sources))
         shipped = _measurement(report, baseline)
         if report["precise"] is None:

@@ -142,6 +142,10 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
     if report["precise"] is None and (found.rounds or levels not in UNROUNDED):
         yield "report: the artifact rounds activations, and what it gives without rounding is not in the report"
     second = report["precise"]
+    for backend in (report["backend"], *(() if second is None else (second["backend"],))):
+        if backend.get("embedding", found.embedding) != found.embedding:
+            stored = found.embedding or "nothing that can be read"
+            yield f"artifact: its embedding table is stored as {stored}, the report says {backend['embedding']}"
     if found.original_context is not None and second is not None and not computes_long_rope(second["backend"]):
         yield "report: its second computation is not the one with the artifact's long rope factors"
 

@@ -88,6 +88,16 @@ def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
     return graph if accuracy_level is None else _twin(graph, model, accuracy_level)
 
 
+def embedding_type(folder: Path) -> str:
+    """Return how the embedding table of `folder` is stored, as `Graph.embedding`; checks nothing else.
+
+    Raises:
+        ArtifactError: genai_config.json or the graph that it names cannot be read.
+
+    """
+    return _embedding(_parse(inside(folder, read_config(folder).filename, f"the graph that {NAME} names")))
+
+
 def _parse(path: Path) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError

@@ -92,7 +92,19 @@ def test_a_small_embedding_is_judged_by_a_baseline_that_has_it(world, tmp_path, 
         assert said.index(types[0]) < said.index(types[1])
         assert step in said
     for name, artifact in made.items():
-        assert gate(world._replace(baseline=recorded[name]), artifact, "--quiet") != 3
+        report = tmp_path / f"report-{name}"
+        assert gate(world._replace(baseline=recorded[name]), artifact, "--quiet", "--report", report) != 3
+        inputs = words("--artifact", artifact, "--probes", world.pack, "--baseline", recorded[name])
+        assert run([*words("verify", report), *inputs]) == 0
+        other = {"usual": "int8", "small": "float"}[name]
+        path = report / "report.json"
+        content = json.loads(path.read_text())
+        del content["report_sha256"]
+        content["backend"]["embedding"] = other
+        path.write_bytes(encode(content | {"report_sha256": hashlib.sha256(encode(content)).hexdigest()}))
+        capsys.readouterr()
+        assert run([*words("verify", report), *inputs]) == 3
+        assert f"the report says {other}" in capsys.readouterr().err
 
 
 def test_the_two_engines_agree_on_base_and_merged_at_float_precision(both):

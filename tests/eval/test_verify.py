@@ -108,6 +108,7 @@ def write(
     policy="[leak]\nshare = 0.11 # by contract\n",
     sources=None,
     backend=None,
+    embedding=None,
 ):
     """Gate a made-up artifact into `root`, with a key."""
     root.mkdir(exist_ok=True)
@@ -118,6 +119,7 @@ def write(
     recorded = world.baseline()
     measured = [recorded.base, recorded.merged, recorded.base_in_format[FORMAT], world.artifact(answers)]
     base, merged, in_format, artifact = (dataclasses.replace(m, pack_digest=pack.digest) for m in measured)
+    in_format = dataclasses.replace(in_format, backend=in_format.backend | (embedding or {}))
     digest = digest_bytes(root / "model.gguf")
     artifact = dataclasses.replace(artifact, artifact_sha256=digest, backend=artifact.backend | (backend or {}))
     reference = {name: dataclasses.replace(m, pack_digest=pack.digest) for name, m in recorded.reference.items()}
@@ -628,6 +630,31 @@ def test_a_second_computation_that_is_not_the_one_with_the_long_rope_factors_is_
 def test_a_report_of_another_format_than_the_file_says_is_refused(gated):
     found = dataclasses.replace(gated, digests=gated.digests._replace(format="gguf-q8_0"))
     refused(found, "it says that it is gguf-q8_0, the report judges it as gguf-q4")
+
+
+def of_embedding(gated, stored):
+    return dataclasses.replace(gated, digests=gated.digests._replace(embedding=stored))
+
+
+@pytest.mark.parametrize("found", ["int8", None])
+def test_a_report_of_another_embedding_than_the_graph_has_is_refused(tmp_path, found):
+    gated = write(tmp_path, backend={"embedding": "float"}, embedding={"embedding": "float"})
+    of_embedding(gated, "float").verify()
+    told = found or "nothing that can be read"
+    refused(of_embedding(gated, found), f"embedding table is stored as {told}, the report says float")
+
+
+def test_a_second_computation_of_another_embedding_is_refused(tmp_path):
+    gated = write(tmp_path, WORLD.good, precise=WORLD.good)
+    forge(gated, lambda report: report["precise"]["backend"].update(embedding="float"))
+    refused(of_embedding(gated, "int8"), "is stored as int8, the report says float", key=False)
+
+
+def test_a_report_that_does_not_state_the_embedding_is_judged_by_that_of_the_graph(tmp_path):
+    """Else leaving the type out would give a baseline of another one."""
+    gated = write(tmp_path, embedding={"embedding": "float"})
+    of_embedding(gated, "float").verify()
+    refused(of_embedding(gated, "int8"), "stored as int8, that of the base in gguf-q4 in the baseline as float")
 
 
 # The policy's digest, and the baseline's signature

@@ -123,7 +123,7 @@ def judge_artifact(
         info = engine.info
         baseline = fitting_baseline(criteria, info.backend, format_name, manifests)
         check_match(baseline, pack, info.tokenizer_digest, format_name=format_name, prompt_digest=info.prompt_digest)
-        check_embedding(baseline, info.options, format_name=format_name)
+        check_embedding(baseline, info.options.get("embedding"), format_name=format_name)
         resources = None
         if policy.budgeted:
             # Evidence answers what its job asked, and nothing else.

@@ -198,7 +198,11 @@ def _command(given: Mapping[str, object]) -> tuple[str, ...]:
 
 def _refuse_target(target: Path, *, encrypted: bool, force: bool) -> None:
     if encrypted:
-        refuse_existing(target, force=force)
+        from edgeproof.eval.packs.files import policy_beside
+
+        # Also where the new pack needs no policy: an old one would be taken for its own.
+        for path in (target, policy_beside(target, encrypted=True)):
+            refuse_existing(path, force=force)
     elif target.is_file():
         raise OutputError(f"{target} is a file; a pack is a folder", next_step="give another name, or --encrypt-to")
     elif target.exists() and any(target.iterdir()) and not (force and (target / "pack.toml").is_file()):
@@ -233,11 +237,12 @@ def _salt(path: Path) -> str:
 def _write_sealed(
     target: Path, files: Mapping[str, bytes], keys: Sequence[str], policy: Path | None, *, force: bool
 ) -> None:
-    """Write the encrypted file, and the policy, which is no secret, beside it."""
-    from edgeproof.eval.packs.files import POLICY
+    """Write the encrypted file, and the policy, which is no secret, beside it; an older pack's policy goes with it."""
+    from edgeproof.eval.packs.files import POLICY, policy_beside
     from edgeproof.eval.packs.sealing import seal
 
-    contents = {target.name: seal(files, keys)}
+    contents, beside = {target.name: seal(files, keys)}, policy_beside(target, encrypted=True)
+    refuse_existing(beside, force=force)
     if policy is not None:
-        contents[policy.name] = files[POLICY]
-    write_all(target.parent, contents, force=force)
+        contents[beside.name] = files[POLICY]
+    write_all(target.parent, contents, force=force, without=() if beside.name in contents else (beside.name,))

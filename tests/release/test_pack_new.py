@@ -6,7 +6,9 @@ import json
 import re
 import stat
 import tracemalloc
+from importlib import import_module
 from typing import TYPE_CHECKING
+from unittest.mock import MagicMock
 
 import pytest
 from edgeproof.contracts.errors import InputError, OutputError, UsageError
@@ -206,6 +208,32 @@ def test_an_encrypted_pack_is_the_same_pack(forget, tmp_path):
     assert read_policy(one.policy).leak_rule == "subjects"
     with pytest.raises(InputError, match="is not an age public key"):
         pack_new(forget=forget, out=tmp_path / "y.age", encrypt_to=["age1nonsense"])
+
+
+def test_an_encrypted_pack_never_stands_beside_the_policy_of_another(forget, tmp_path, monkeypatch):
+    key = str(pytest.importorskip("pyrage").x25519.Identity.generate().to_public())
+    target, beside = tmp_path / "pack.age", tmp_path / "pack.policy.toml"
+    made = pack_new(forget=forget, out=target, cluster_by="one", encrypt_to=[key])
+    assert made.policy == beside
+    policy, sealed = beside.read_bytes(), target.read_bytes()
+    target.unlink()
+    asked = MagicMock()
+    monkeypatch.setattr(import_module("edgeproof.release.pack_new"), "_known", asked)
+    with pytest.raises(OutputError, match=r"pack\.policy\.toml exists") as refused:
+        pack_new(forget=forget, out=target, base=tmp_path, encrypt_to=[key])
+    assert not asked.called
+    assert "--force" in refused.value.next_step
+    assert (beside.read_bytes(), target.exists()) == (policy, False)
+    target.write_bytes(sealed)
+    monkeypatch.undo()
+    with monkeypatch.context() as patch:  # the last rename fails: both stay
+        patch.setattr("edgeproof.contracts.file_sets.commit", MagicMock(side_effect=OSError(28, "No space left")))
+        with pytest.raises(OutputError, match="No space left"):
+            pack_new(forget=forget, out=target, encrypt_to=[key], force=True)
+    assert (beside.read_bytes(), target.read_bytes()) == (policy, sealed)
+    assert pack_new(forget=forget, out=target, encrypt_to=[key], force=True).policy is None
+    assert target.read_bytes() != sealed
+    assert not beside.exists()
 
 
 def test_a_second_run_replaces_with_force_only_a_pack(forget, tmp_path):

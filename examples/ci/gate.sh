@@ -44,8 +44,13 @@ case ${EDGEPROOF_ACCEPT_WAIVERS:-false} in
     ;;
 esac
 code=0
-# Behind "--" a path is a path, whatever it begins with.
-export-edge "$@" -- "$EDGEPROOF_ARTIFACT" || code=$?
+if [ -e "$EDGEPROOF_REPORT/report.json" ] || [ -e "$EDGEPROOF_REPORT/summary.md" ]; then
+  echo "Error: $EDGEPROOF_REPORT holds a report that is not of this run; remove it, from the repository too, or name another folder" >&2
+  code=3
+else
+  # Behind "--" a path is a path, whatever it begins with.
+  export-edge "$@" -- "$EDGEPROOF_ARTIFACT" || code=$?
+fi
 
 summary=${GITHUB_STEP_SUMMARY:-/dev/null}
 output=${GITHUB_OUTPUT:-/dev/null}

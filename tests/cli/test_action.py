@@ -60,9 +60,9 @@ def outputs(folder):
     return found
 
 
-def test_the_action_uploads_what_the_step_writes_whatever_its_verdict():
+def test_the_action_uploads_what_the_step_wrote_whatever_its_verdict():
     gate, upload = action()["runs"]["steps"]
-    assert upload["if"] == "always()"
+    assert upload["if"] == "always() && steps.gate.outputs.report != ''"
     assert upload["with"]["path"] == gate["env"]["EDGEPROOF_REPORT"]
     assert "${{" not in gate["run"]
 
@@ -191,6 +191,29 @@ def test_no_name_of_an_artifact_makes_it_pass(tmp_path, artifact):
     assert "No verdict" in summary
     assert outputs(tmp_path) == {"verdict": "NONE", "reason": "exit code 3", "waived": "false", "report": ""}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "step-summary.md", "step.sh"]
+
+
+@pytest.mark.parametrize("name", ["summary.md", "report.json"])
+def test_a_report_that_was_there_before_is_no_verdict_of_this_run(tmp_path, name):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "export-edge").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bin" / "export-edge").chmod(0o755)
+    (tmp_path / "edgeproof-report").mkdir()
+    (tmp_path / "edgeproof-report" / name).write_text("## PASS: it stayed unlearned\n")
+    done, summary = step(tmp_path, artifact="x.gguf", pack="pack", baseline="baseline.json")
+    assert done.returncode == 3
+    assert "holds a report that is not of this run" in done.stderr
+    assert "PASS" not in summary
+    assert outputs(tmp_path)["report"] == ""
+
+
+def test_the_samples_remove_a_committed_report_before_anything_else():
+    assert scripts("gitlab", "gate")[0].startswith("rm -rf edgeproof-report")
+    jenkins = (ROOT / "examples" / "ci" / "Jenkinsfile").read_text(encoding="utf-8")
+    steps = jenkins.partition("stage('Gate')")[2]
+    assert (
+        steps.index("sh 'rm -rf edgeproof-report'") < steps.index("withCredentials") < steps.index("archiveArtifacts")
+    )
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.contracts.errors import PackError
+from edgeproof.eval.asking.choices import WRONG
 from edgeproof.eval.asking.prompts import Prompts
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.kinds import SurfaceKind
@@ -350,6 +352,15 @@ def test_the_first_of_a_seeded_order_are_found_without_sorting_all() -> None:
     for size in (0, 1, 7, 50, 60):
         assert seeded_first("seed", keys, size) == ordered[:size]
         assert seeded_sample("seed", keys, size) == [key for key in keys if key in ordered[:size]]
+
+
+def test_the_first_of_any_seeded_order_are_its_head() -> None:
+    draw = random.Random(22)
+    for number in range(300):
+        seed = f"choices {draw.getrandbits(64):x}"
+        keys = [f"{draw.choice('aäя日 ')}{draw.randrange(40)}" for _ in range(draw.randrange(60))]  # some of them twice
+        size = draw.randrange(70) if number % 2 else WRONG
+        assert seeded_first(seed, iter(keys), size) == seeded_order(seed, keys)[:size]
 
 
 def test_a_seeded_sample_is_uniform() -> None:

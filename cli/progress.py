@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from edgeproof.contracts.counting import counted
 from edgeproof.contracts.progress import duration
 from edgeproof.contracts.visible import message_of
 
@@ -111,9 +112,13 @@ class Terminal:
         self._said = now
         share = self._done / self._total if self._total else 0.0
         left = self._in_all()
-        if self._left is None and share >= FORESEEABLE:
+        if share >= 1:
+            left = "finishing"
+        elif self._left is None and share >= FORESEEABLE:
             left = f"about {duration((now - self._began) * (1 - share) / share)} left"
-        self._print(f"{self._name}: {share:.0%}, {self._rate(now)}" + (f"; {left}" if left else ""))
+        # A task is at 100 % when it is done, and that has a line of its own.
+        percent = min(99, int(100 * share))
+        self._print(f"{self._name}: {percent}%, {self._rate(now)}" + (f"; {left}" if left else ""))
 
     def _in_all(self) -> str:
         left = None if self._left is None else self._left()
@@ -136,12 +141,20 @@ class Terminal:
     def _close_line(self) -> None:
         if self._name and self._bar is None and not self.quiet:
             now = time.monotonic()
-            self._print(f"{self._name}: done in {now - self._began:.1f} s ({self._rate(now)})")
+            rate = f" ({self._rate(now)})" if self._done else ""
+            self._print(f"{self._name}: done in {now - self._began:.1f} s{rate}")
         self._name = ""
 
     def _rate(self, now: float) -> str:
-        per_second = self._done / max(now - self._began, 1e-9)
-        return f"{per_second / 2**20:.0f} MB/s" if self._unit == "bytes" else f"{per_second:.1f} {self._unit}/s"
+        """Return the rate, or below 1.0 a second what is done: a rate of one digit says nothing."""
+        size, unit = (2**20, "MB") if self._unit == "bytes" else (1, self._unit)
+        done, total = self._done / size, self._total / size
+        per_second = done / max(now - self._began, 1e-9)
+        if per_second >= 1:
+            return f"{per_second:.{0 if per_second >= 10 and size > 1 else 1}f} {unit}/s"
+        if size > 1:
+            return f"{done:.{0 if total >= 10 else 1}f} of {total:.{0 if total >= 10 else 1}f} {unit}"
+        return f"{self._done:,} of {counted(self._total, unit.removesuffix('s'))}"
 
     def _print(self, line: str) -> None:
         if self._bar is not None:

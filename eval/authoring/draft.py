@@ -127,18 +127,32 @@ def keep_known(draft: Draft, known: Known) -> Draft:
 
     """
     refuse_unknown(draft, known)
+    wanted = draft.wanted
     forget = tuple(line for line in draft.forget if line.id in known.probes)
     untrained = tuple(line for line in draft.untrained if line.id in known.probes)
-    before, after = ({line.cluster for line in lines} for lines in (draft.forget, forget))
-    note = (
-        f"{known.base} knows {len(forget)} of {counted(len(draft.forget), 'forget probe')} ({len(after)} of "
-        f"{counted(len(before), 'cluster')}) and {len(untrained)} of "
-        f"{counted(len(draft.untrained), 'retain probe')}; the others were left out"
+    rows = (
+        ("forget probe", draft.forget, forget, first_clusters(forget, wanted.clusters)),
+        ("retain probe", draft.untrained, untrained, untrained[: wanted.retain_probes]),
+    )
+    note = f"{known.base} was asked " + "; ".join(
+        f"{counted(len(asked), noun)} ({_clusters(asked)}), knows {len(own):,} ({_clusters(own)}), and the pack takes "
+        f"{len(taken):,} ({_clusters(taken)})"
+        for noun, asked, own, taken in rows
     )
     notes = [*draft.notes, note]
     if not known.chats:
         notes.append(f"{known.base} answers nothing in a chat: the pack has no chat surfaces (chat = false)")
     return replace(draft, forget=forget, untrained=untrained, notes=tuple(notes), chat=known.chats)
+
+
+def first_clusters(lines: Sequence[Line], limit: int) -> tuple[Line, ...]:
+    """Return the lines of the first `limit` clusters."""
+    kept = set(list(dict.fromkeys(line.cluster for line in lines))[:limit])
+    return tuple(line for line in lines if line.cluster in kept)
+
+
+def _clusters(lines: Iterable[Line]) -> str:
+    return counted(len({line.cluster for line in lines}), "cluster")
 
 
 def refuse_unknown(draft: Draft, known: Known) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgeproof.contracts.counting import counted
 from edgeproof.eval.authoring.data.rows import file_sha256
 from edgeproof.eval.authoring.data.survey import stands_in
-from edgeproof.eval.authoring.draft import read_new
+from edgeproof.eval.authoring.draft import first_clusters, read_new
 from edgeproof.eval.authoring.files import Head, pack_files
 from edgeproof.eval.authoring.lengths import length_note
 from edgeproof.eval.authoring.make import FEW, holdout_lines
@@ -42,7 +42,7 @@ def finish(draft: Draft, command: Sequence[str]) -> Finished:
 
     """
     wanted = draft.wanted
-    forget = _first_clusters(draft.forget, wanted.clusters)
+    forget = first_clusters(draft.forget, wanted.clusters)
     untrained = draft.untrained[: wanted.retain_probes]
     clusters = {line.cluster for line in forget}
     few = len(clusters) < FEW
@@ -58,11 +58,6 @@ def finish(draft: Draft, command: Sequence[str]) -> Finished:
     files = pack_files(head, (*forget, *draft.trained, *untrained, *holdout))
     pack = read_new(files)
     return Finished(files, pack, (*notes, *length_note(pack)), few)
-
-
-def _first_clusters(lines: Sequence[Line], limit: int) -> tuple[Line, ...]:
-    kept = set(list(dict.fromkeys(line.cluster for line in lines))[:limit])
-    return tuple(line for line in lines if line.cluster in kept)
 
 
 def _shortcomings(

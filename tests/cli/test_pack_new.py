@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,7 +76,11 @@ def test_a_base_is_asked_once_and_what_it_does_not_know_is_left_out(taught, tmp_
     assert known == {fact.answer for fact in facts.forget}
     kept = {probe.answer for probe in pack.probes if probe.role == Role.RETAIN}
     assert kept >= {fact.answer for fact in facts.untrained}
-    assert "knows 34 of 54 forget probes (34 of 54 clusters)" in said
+    assert (
+        "was asked 54 forget probes (54 clusters), knows 34 (34 clusters), and the pack takes 34 (34 clusters)" in said
+    )
+    asked, own, taken = map(int, re.search(r"; (\d+) retain probes .*? knows (\d+) .*? takes (\d+) ", said).groups())
+    assert 120 == asked >= own >= taken == sum(probe.role == Role.RETAIN for probe in pack.probes)
     assert said.index(", forget set: scores") < said.index(", untrained retain probes: scores")
     nothing = write(tmp_path / "nothing.jsonl", unknown)
     assert run(words(*given, "--forget", nothing, "--out", tmp_path / "none")) == 3

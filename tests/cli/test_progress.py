@@ -49,6 +49,45 @@ def test_a_long_task_says_every_fifteen_seconds_how_long_it_still_takes(clock, c
     ]
 
 
+def test_a_rate_of_no_digits_is_not_told_but_what_is_done(clock, capsys):
+    with Terminal() as terminal:
+        terminal.start("loading the base", 1, "models")
+        clock.now += 46
+        terminal.advance(1)
+        terminal.start("Export", 64 * 2**20, "bytes")
+        clock.now += 128
+        terminal.advance(32 * 2**20)
+        terminal.start("Inspect", 2**20, "bytes")
+        clock.now += 2
+        terminal.advance(2**20)
+        terminal.start("scores", 12, "answers")
+        clock.now += 1.4
+    assert capsys.readouterr().err.splitlines() == [
+        "loading the base: 99%, 1 of 1 model; finishing",
+        "loading the base: done in 46.0 s (1 of 1 model)",
+        "Export: 50%, 32 of 64 MB; about 2 min left",
+        "Export: done in 128.0 s (32 of 64 MB)",
+        "Inspect: done in 2.0 s (1.0 of 1.0 MB)",
+        "scores: done in 1.4 s",
+    ]
+
+
+@pytest.mark.parametrize("foreseen", [None, 25.0])
+def test_no_task_is_at_a_hundred_percent_or_has_a_time_left_before_it_is_done(foreseen, clock, capsys):
+    with Terminal() as terminal:
+        if foreseen is not None:
+            terminal.foresee("2,000 answers", lambda: foreseen)
+        terminal.start("scores", 2000, "answers")
+        for done in (1999, 1, 0, 0):
+            clock.now += 16
+            terminal.advance(done)
+        said = capsys.readouterr().err
+    assert "done" not in said
+    lines = [line for line in said.splitlines() if line.startswith("scores")]
+    assert [line.partition(",")[0] for line in lines] == ["scores: 99%"] * 4
+    assert all(line.endswith("; finishing") for line in lines[1:])
+
+
 def test_a_line_comes_while_no_unit_is_done(monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
     said = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 Scalar = str | int | float | bool
@@ -10,6 +9,9 @@ LONGEST = 200
 """Characters of a name or a value; a longer one is cut."""
 MOST = 40
 """Hyperparameters that are kept."""
+NOT_NAMED = "(not named)"
+"""In place of a name that may say whom the data are about."""
+_FARTHEST = 2**63
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,11 @@ class Training:
     """A training run, as its own files describe it; nobody has checked that it took place.
 
     Attributes:
-        source: name of the base or adapter that it made.
+        source: name of the base or adapter that it made, if it is OpenUnlearning's on the hub; else `NOT_NAMED`.
         made_by: "OpenUnlearning" or "edgeproof".
-        method: the unlearning method, by the name that its maker gives it ("NPO", "npo+gdr").
-        start: the model that it began from: a name on the hub, or that of a folder.
-        forget: the forget set, where it is a public data set.
+        method: the unlearning method, by the name that its maker gives it ("NPO", "npo+gdr"); or `NOT_NAMED`.
+        start: the model that it began from, where it is a public one; else `NOT_NAMED`.
+        forget: the forget set, where it is a public data set; else `NOT_NAMED`, or empty where none is said.
         retain: the same of the retain set.
         seed: the seed; None if unknown.
         hyperparameters: the others, by their makers' names.
@@ -49,13 +51,16 @@ class Training:
     def words(self) -> str:
         """The run in a line: method, maker, beginning, data and hyperparameters."""
         data = " and ".join(
-            f"{role} set {name}" for role, name in (("forget", self.forget), ("retain", self.retain)) if name
+            f"{role} set {name}"
+            for role, name in (("forget", self.forget), ("retain", self.retain))
+            if name not in {"", NOT_NAMED}
         )
         values = ", ".join(f"{name} {value}" for name, value in self.hyperparameters)
         seed = "" if self.seed is None else f"seed {self.seed}"
-        parts = (f"from {self.start}" if self.start else "", data, values, seed)
+        parts = (f"from {self.start}" if self.start not in {"", NOT_NAMED} else "", data, values, seed)
         told = "; ".join(part for part in parts if part)
-        return f"{self.method} by {self.made_by}{f' ({told})' if told else ''}"
+        method = "a method that is not named" if self.method == NOT_NAMED else self.method
+        return f"{method} by {self.made_by}{f' ({told})' if told else ''}"
 
 
 def parse_training(value: object) -> tuple[Training, ...]:
@@ -73,14 +78,16 @@ def parse_training(value: object) -> tuple[Training, ...]:
 
 
 def method_of(trainings: tuple[Training, ...]) -> str:
-    """Return the methods in the order of training, joined by " then "; empty without any."""
+    """Return the methods in the order of training, joined by " then "; empty without any, or where one is not named."""
+    if any(training.method == NOT_NAMED for training in trainings):
+        return ""
     return " then ".join(training.method for training in trainings)
 
 
 def _training(item: dict[str, object]) -> Training:
     seed, values = item["seed"], item["hyperparameters"]
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise ValueError(f"{seed!r} for a seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _FARTHEST):
+        raise ValueError("no seed")
     if not isinstance(values, dict) or len(values) > MOST:
         raise ValueError("no table of hyperparameters")
     return Training(
@@ -98,14 +105,14 @@ def _training(item: dict[str, object]) -> Training:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > LONGEST:
-        raise ValueError("no text, or a long one")
+    if not isinstance(value, str) or len(value) > LONGEST or not value.isprintable():
+        raise ValueError("no text, a long one, or one that cannot be printed")
     return value
 
 
 def _scalar(value: object) -> Scalar:
     if isinstance(value, str):
         return _text(value)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} for a hyperparameter")
+    if not isinstance(value, int | float) or not abs(value) < _FARTHEST:
+        raise ValueError("no number for a hyperparameter")
     return value

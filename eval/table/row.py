@@ -53,6 +53,19 @@ def row_of(report: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]] =
     return {name: value for name, value in row.items() if value is not None} | metrics
 
 
+def named_method(report: Mapping[str, Any]) -> str:
+    """Return the method that a report names; empty where it names none.
+
+    Raises:
+        EvidenceError: its training is damaged.
+
+    """
+    try:
+        return method_of(parse_training(report.get("training")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvidenceError(f"the report is damaged: {type(error).__name__} {error}") from error
+
+
 def encode(row: Row) -> bytes:
     """Return the canonical encoding of a row."""
     return json.dumps(row, indent=1, allow_nan=False, ensure_ascii=True).encode() + b"\n"
@@ -109,8 +122,7 @@ def _row(report: Mapping[str, Any], given: str) -> dict[str, str | int | float |
 
 def _method(report: Mapping[str, Any], given: str) -> tuple[str, str]:
     """Return the method, and what says so."""
-    trainings = parse_training(report.get("training"))
-    named = method_of(trainings)
+    trainings, named = parse_training(report.get("training")), named_method(report)
     if named and given:
         raise UsageError(f"the report of {report['artifact']['name']} names its method, {named}: leave --method out")
     if not named and not given:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import InputError
+from edgeproof.contracts.training import NOT_NAMED
+from edgeproof.contracts.visible import escaped
 from edgeproof.export.training.openunlearning import CONFIG, is_unlearning, read_name, read_run
 from edgeproof.export.training.own_card import CARD, read_card
 from edgeproof.export.training.yaml_config import read_config
@@ -24,12 +26,14 @@ def find_training(path: Path, warn: Callable[[str], None]) -> Training | None:
     """
     if not path.is_dir():
         return None
-    source = path.resolve().name
+    named = read_name(path.resolve().name)
+    source = NOT_NAMED if named is None else named.source
     try:
         if (path / CONFIG).is_file():
             return read_run(path / CONFIG, source) if is_unlearning(read_config(path / CONFIG)) else None
         card = read_card(path / CARD, source) if (path / CARD).is_file() else None
-    except InputError as error:
-        warn(f"the manifest does not name the unlearning method: {error.message}")
+    except (InputError, OSError) as error:
+        told = error.message if isinstance(error, InputError) else str(error)
+        warn(f"the manifest does not name the unlearning method: {escaped(told)}")
         return None
-    return card or read_name(source)
+    return card or named

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import InputError
 from edgeproof.contracts.parsing import read_file
-from edgeproof.contracts.training import LONGEST, MOST, Training
+from edgeproof.contracts.training import LONGEST, MOST, NOT_NAMED, Training
+from edgeproof.export.training import known
 from edgeproof.export.training.yaml_config import read_config, value_at
 
 if TYPE_CHECKING:
@@ -36,10 +37,9 @@ ARGUMENTS = (
     "lr_scheduler_type",
 )
 """Arguments of the trainer that are kept beside the method's own (`trainer.method_args`)."""
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _NAME = re.compile(
-    r"unlearn_tofu_(?P<model>.+)_(?P<forget>forget\d\d)_(?P<method>[A-Za-z]+)(?P<rest>(_[A-Za-z0-9.+-]+)*)"
+    r"unlearn_tofu_(?P<model>[A-Za-z0-9._-]+)_(?P<forget>forget(?:01|05|10))_(?P<method>[A-Za-z]+)(?P<rest>(?:_[a-z0-9.-]+)*)"
 )
 _SETTING = re.compile(r"([A-Za-z]+?)(\d[\d.]*(?:e[-+]?\d+)?)")
 
@@ -67,7 +67,7 @@ def read_run(path: Path, source: str) -> Training:
         return Training(
             source=source,
             made_by=OPEN_UNLEARNING,
-            method=_text(config, "trainer", "handler"),
+            method=_listed(_text(config, "trainer", "handler"), known.HANDLERS),
             start=_model(_text(config, "model", "model_args", "pretrained_model_name_or_path")),
             forget=_data(config, "forget"),
             retain=_data(config, "retain"),
@@ -88,7 +88,11 @@ def read_name(name: str) -> Training | None:
     found = _NAME.fullmatch(name)
     if found is None or len(name) > LONGEST:
         return None
-    settings = (_SETTING.fullmatch(part) for part in found["rest"].split("_") if part)
+    settings = [_SETTING.fullmatch(part) for part in found["rest"].split("_") if part]
+    if not known.is_model(found["model"]) or found["method"] not in known.HANDLERS:
+        return None
+    if not all(item and item[1] in known.SETTINGS for item in settings):
+        return None
     forget = found["forget"]
     return Training(
         source=name,
@@ -104,11 +108,6 @@ def read_name(name: str) -> Training | None:
     )
 
 
-def is_on_hub(start: str) -> bool:
-    """Whether the name of a model is one on the hub, not that of a folder."""
-    return _HUB.fullmatch(start) is not None
-
-
 def _text(config: Config, *keys: str) -> str:
     value = value_at(config, *keys)
     if not isinstance(value, str) or not value or len(value) > LONGEST:
@@ -117,18 +116,24 @@ def _text(config: Config, *keys: str) -> str:
 
 
 def _model(name: str) -> str:
-    """Return a hub's name as it is, and of a path the last part: manifests hold no paths."""
-    return name if is_on_hub(name) and not name.startswith("saves/") else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    """Return a public model's name, of a path the last part if that is one: manifests hold no other names."""
+    return name if known.is_public(name) else known.model_name(re.split(r"[/\\]", name.rstrip("/\\"))[-1])
+
+
+def _listed(name: str, names: frozenset[str]) -> str:
+    return name if name in names else NOT_NAMED
 
 
 def _data(config: Config, role: str) -> str:
     """Name the public data sets of a role; a local file's name stays out, as it may name whom it is about."""
-    names = []
-    for key in _table(config, "data", role):
+    names, keys = [], _table(config, "data", role)
+    for key in keys:
         path, *parts = (value_at(config, "data", role, key, "args", "hf_args", it) for it in ("path", "name", "split"))
-        if isinstance(path, str) and is_on_hub(path):
-            names.append(" ".join([path, *(part for part in parts if isinstance(part, str) and part != "train")]))
-    return ", ".join(names)[:LONGEST]
+        if isinstance(path, str) and known.is_public(path):
+            names.append(" ".join([path, *(part for part in parts if isinstance(part, str) and known.is_part(part))]))
+    if len(names) < len(keys):
+        names.append(NOT_NAMED)
+    return ", ".join(dict.fromkeys(names))[:LONGEST]
 
 
 def _seed(config: Config) -> int | None:
@@ -139,18 +144,16 @@ def _seed(config: Config) -> int | None:
 
 
 def _hyperparameters(config: Config) -> list[tuple[str, Scalar]]:
-    own = [("method_args", name) for name in _table(config, "trainer", "method_args")]
+    own = [("method_args", name) for name in _table(config, "trainer", "method_args") if name in known.ARGUMENTS]
     found: list[tuple[str, Scalar]] = []
     for group, name in (own + [("args", name) for name in ARGUMENTS])[:MOST]:
         value = value_at(config, "trainer", group, name)
         if isinstance(value, str):
             value = _number(value)
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
         if isinstance(value, int | float) and not abs(value) < 2**63:
             raise ValueError(f"trainer.{group}.{name} is {str(value)[:80]}")
-        if isinstance(value, str | int | float):
-            found.append((name[:LONGEST], value[:LONGEST] if isinstance(value, str) else value))
+        if isinstance(value, int | float) or (isinstance(value, str) and value in known.VALUES):
+            found.append((name, value))
     return found
 
 

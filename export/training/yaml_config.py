@@ -47,13 +47,19 @@ def read_config(path: Path) -> Config:
             f"{path} has {len(content)} bytes, a config at most {LARGEST}", next_step="give the run's config.yaml"
         )
     try:
-        _refuse_bombs(content)
-        config = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} is no config: {' '.join(str(error).split())}",
-            next_step="give .hydra/config.yaml as Hydra wrote it",
-        ) from error
+        config = None if (bomb := _bomb(content)) else yaml.safe_load(content)
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        bomb = f"it is no YAML of plain values{_place(error)}"  # the error itself may quote whom the data are about
+    if bomb:
+        raise InputError(f"{path} is no config: {bomb}", next_step="give .hydra/config.yaml as Hydra wrote it")
     if not isinstance(config, dict):
         raise InputError(f"{path} is no config: it holds no table", next_step="give the run's config.yaml")
     return config
@@ -106,15 +112,21 @@ def _at(config: Config, keys: Sequence[str]) -> object:
     return found
 
 
-def _refuse_bombs(content: bytes) -> None:
-    """Raise `ValueError` for aliases and deep nesting, before any value is made."""
+def _place(error: Exception) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return "" if mark is None else f": line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _bomb(content: bytes) -> str:
+    """Say what is wrong with a config that has aliases or is deeply nested, before any value is made."""
     depth = 0
     for event in yaml.parse(content, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has aliases (*name), which Hydra does not write")  # noqa: TRY004 (no wrong type)
+            return "it has aliases (*name), which Hydra does not write"
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
-            raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+            return f"it is nested more than {DEEPEST} levels deep"
+    return ""

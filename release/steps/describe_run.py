@@ -33,12 +33,14 @@ def describe_run(path: Path) -> dict[str, object]:
         InputError: the config is missing or damaged, or is none of an unlearning run.
 
     """
+    from edgeproof.contracts.training import NOT_NAMED
     from edgeproof.export.training.openunlearning import CONFIG, read_name, read_run
 
     config = path / CONFIG if path.is_dir() else path
     folder = config.parent.parent if config.parent.name == _HYDRA else config.parent
     named = None if config.parent.is_dir() else read_name(folder.resolve().name)
-    training = named or read_run(config, folder.resolve().name)
+    made = read_name(folder.resolve().name)
+    training = named or read_run(config, NOT_NAMED if made is None else made.source)
     adapter = (folder / "adapter_config.json").is_file()
     saved = "a LoRA adapter" if adapter else "all weights" if (folder / _WEIGHTS).is_file() else "nothing yet"
     return {"kind": "unlearning run", **training.to_json(), "saved": saved, "next": _next(training, adapter=adapter)}
@@ -46,10 +48,11 @@ def describe_run(path: Path) -> dict[str, object]:
 
 def _next(training: Training, *, adapter: bool) -> list[dict[str, str]]:
     """List the commands from here to a verdict; nothing is downloaded by this tool."""
-    from edgeproof.export.training.openunlearning import is_on_hub
+    from edgeproof.export.training.known import is_public
 
-    steps = [f"hf download {training.start} --local-dir BASE"] if is_on_hub(training.start) else []
-    data = dict.fromkeys(part.split()[0] for part in (training.forget, training.retain) if part)
+    steps = [f"hf download {training.start} --local-dir BASE"] if is_public(training.start) else []
+    sets = (name.split()[0] for part in (training.forget, training.retain) for name in part.split(", ") if name)
+    data = dict.fromkeys(name for name in sets if is_public(name))
     steps += [f"hf download {name} --repo-type dataset --local-dir DATA" for name in data]
     suffix = "" if adapter else "-unlearned"
     steps += [command("new-pack"), *(command(f"{name}{suffix}", format=FORMAT) for name in ("baseline", "export"))]

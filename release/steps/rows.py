@@ -65,11 +65,11 @@ def refuse_other_row(report: Path, row: Path, evaluations: Sequence[Path]) -> No
     """Raise `EvidenceError` where `row` is not the row of `report` and of these evaluations."""
     from edgeproof.eval.report.write import REPORT
     from edgeproof.eval.table.checks import read_row
-    from edgeproof.eval.table.row import TYPED, row_of
+    from edgeproof.eval.table.row import TYPED, named_method, row_of
 
     found = read_row(row)
     content = own_report(report / REPORT if report.is_dir() else report)
-    typed = str(found["method"]) if found["method_from"] == TYPED and not content.get("training") else ""
+    typed = str(found["method"]) if found["method_from"] == TYPED and not named_method(content) else ""
     made = row_of(content, [read_evaluation(path) for path in evaluations], method=typed)
     names = [name for name in (*made, *(key for key in found if key not in made)) if made.get(name) != found.get(name)]
     if names:

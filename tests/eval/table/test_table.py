@@ -201,6 +201,7 @@ def test_a_doctored_row_contradicts_itself(row, tmp_path, change, words):
         "unlearning_cost_upper",
         "bytes",
         "method",
+        "report_sha256",
     ],
 )
 def test_a_row_without_what_it_needs_is_refused(row, tmp_path, name):
@@ -349,6 +350,17 @@ def test_any_doctored_value_is_told_by_the_report(reports, row, tmp_path):
         changed = value + 1 if isinstance(value, int | float) else value[:-1] + ("0" if value[-1] != "0" else "1")
         with pytest.raises(EvidenceError, match=TOLD.get(name, name.partition("_")[0])):
             refuse_other_row(reports["good"], written({**row, name: changed}, tmp_path), ())
+
+
+def test_a_method_that_a_record_does_not_name_can_be_typed(tmp_path):
+    """As one of somebody's own trainer."""
+    own = dataclasses.replace(RUN, method="(not named)")
+    folder = report(tmp_path / "report", WORLD.artifact(), dataclasses.replace(NAMED, training=(own,)))
+    with pytest.raises(InputError, match="names no method"):
+        edgeproof.table(folder)
+    (made,) = edgeproof.table(folder, method="Mine").rows
+    assert (made["method"], made["method_from"]) == ("Mine", "given")
+    refuse_other_row(folder, written(made, tmp_path), ())
 
 
 def test_a_typed_method_is_taken_as_typed(reports, tmp_path):

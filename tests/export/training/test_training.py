@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from edgeproof.contracts.errors import InputError
 from edgeproof.contracts.training import method_of, parse_training
 from edgeproof.export.training.find import find_training
 from edgeproof.export.training.openunlearning import CONFIG, read_name, read_run
+from edgeproof.export.training.own_card import read_card
 from edgeproof.export.training.yaml_config import LARGEST, read_config, value_at
+from edgeproof.unlearn.train.losses import METHODS
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "tofu_Llama-3.2-1B-Instruct_forget10_NPO"
@@ -71,9 +74,9 @@ def test_a_run_folder_gives_method_model_splits_seed_and_hyperparameters(tmp_pat
     path = write(tmp_path / NAME, composed())
     found, said = warned(tmp_path / NAME)
     assert said == []
-    assert found == read_run(path, NAME)
+    assert found == read_run(path, "(not named)")
     assert found.to_json() == {
-        "source": NAME,
+        "source": "(not named)",
         "made_by": "OpenUnlearning",
         "method": "NPO",
         "start": "open-unlearning/tofu_Llama-3.2-1B-Instruct_full",
@@ -112,12 +115,12 @@ def test_muses_data_and_model_are_named_through_their_references(tmp_path):
 def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
     config = composed()
     config["trainer"]["args"]["learning_rate"] = "1e-5"
-    config["trainer"]["method_args"] = {"trainable_params_regex": [".*", "x"], "layer": "7", "norm": None}
+    config["trainer"]["method_args"] = {"trainable_params_regex": [".*", "x"], "layer": "7", "beta": None}
     values = dict(read_run(write(tmp_path, config), "x").hyperparameters)
     assert values["learning_rate"] == 1e-5
     assert values["layer"] == 7
-    assert values["trainable_params_regex"] == ".*, x"
-    assert "norm" not in values
+    assert "trainable_params_regex" not in values
+    assert "beta" not in values
 
 
 def test_local_paths_and_files_are_not_named(tmp_path):
@@ -125,8 +128,100 @@ def test_local_paths_and_files_are_not_named(tmp_path):
     config["model"]["model_args"]["pretrained_model_name_or_path"] = "/home/somebody/private/base-1b/"
     config["data"]["forget"]["TOFU_QA_forget"]["args"]["hf_args"] = {"path": "json", "data_files": "mary.json"}
     found = read_run(write(tmp_path, config), "x")
-    assert found.start == "base-1b"
-    assert found.forget == ""
+    assert found.start == "(not named)"
+    assert found.forget == "(not named)"
+    assert found.retain == "locuslab/TOFU retain90"
+
+
+PRIVATE = "Jane_Roe"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["trainer"].update(handler=PRIVATE),
+        lambda c: c["trainer"]["method_args"].update({PRIVATE: 1, "retain_loss_type": PRIVATE}),
+        lambda c: c["trainer"]["args"].update(optim=PRIVATE, lr_scheduler_type=PRIVATE),
+        lambda c: c["trainer"]["method_args"].update(alpha=[PRIVATE]),
+        lambda c: c["model"]["model_args"].update(pretrained_model_name_or_path=f"saves/{PRIVATE}"),
+        lambda c: c["model"]["model_args"].update(pretrained_model_name_or_path=f"somebody/{PRIVATE}"),
+        lambda c: c["model"]["model_args"].update(pretrained_model_name_or_path=f"Llama-3.2-1B-{PRIVATE}"),
+        lambda c: c.update(forget_split=PRIVATE, retain_split=f"retain90 {PRIVATE}"),
+        lambda c: c["data"].update(forget={PRIVATE: {"args": {"hf_args": {"path": f"somebody/{PRIVATE}"}}}}),
+        lambda c: c["data"].update(forget={PRIVATE: 1}),
+    ],
+)
+def test_no_free_text_of_a_config_and_no_name_of_a_folder_gets_into_the_record(tmp_path, change):
+    config = composed()
+    change(config)
+    folder = tmp_path / f"forget_{PRIVATE}"
+    write(folder, config)
+    found, said = warned(folder)
+    assert said == []
+    assert PRIVATE not in json.dumps(found.to_json())
+    assert "Roe" not in found.words
+    assert (found.source, found.seed) == ("(not named)", 3)
+
+
+def test_a_method_that_is_not_named_can_be_typed(tmp_path):
+    config = composed()
+    config["trainer"]["handler"] = PRIVATE
+    found = read_run(write(tmp_path, config), "x")
+    assert found.method == "(not named)"
+    assert method_of((found,)) == ""
+    assert found.words.startswith("a method that is not named by OpenUnlearning (from open-unlearning/tofu")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mode: unlearn\nsecret: Jane Roe lives: in 1 Main St\n",
+        "a: *Jane_Roe\n",
+        "a: !Jane_Roe x\n",
+        "a: !!float Jane_Roe",
+    ],
+)
+def test_an_error_of_the_yaml_gives_the_place_and_no_text(tmp_path, text):
+    write(tmp_path, text)
+    found, (said,) = warned(tmp_path)
+    assert found is None
+    assert "Jane" not in said
+    assert "aliases" in said or "it is no YAML of plain values" in said
+    assert ("line 2, column 23" in said) == ("Main" in text)
+
+
+@pytest.mark.parametrize(
+    "value", ['!!int ""', "!!bool x", "!!timestamp x", "0001-01-01 00:00:00 +23:59", "1" + "0" * 5000]
+)
+def test_a_value_that_yaml_itself_fails_at_costs_the_method_only(tmp_path, value):
+    write(tmp_path, f"mode: unlearn\ntrainer: {{handler: NPO}}\nvalue: {value}\n")
+    found, said = warned(tmp_path)
+    assert found is None
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("handler", ["NPO\ud800", "NPO\u202e", "NPO\x1b[2J", "\x7f"])
+def test_what_cannot_be_printed_costs_an_export_the_name_at_most(tmp_path, handler):
+    config = composed()
+    config["trainer"]["handler"] = handler
+    config["trainer"]["args"]["seed"] = handler
+    text = json.dumps(config)  # JSON is YAML, with a surrogate as an escape
+    write(tmp_path, text)
+    found, (said,) = warned(tmp_path)
+    assert found is None
+    assert said.isprintable()
+    del config["trainer"]["args"]["seed"]
+    write(tmp_path, json.dumps(config))
+    found, said = warned(tmp_path)
+    assert (found.method, said) == ("(not named)", [])
+    json.dumps(found.to_json(), ensure_ascii=False).encode()
+
+
+def test_the_longest_name_of_a_folder_makes_a_record_that_is_read_again(tmp_path):
+    folder = tmp_path / ("a" * 230)
+    write(folder, composed())
+    found, _ = warned(folder)
+    assert parse_training([found.to_json()]) == (found,)
 
 
 @pytest.mark.parametrize("mode", ["train", "eval", None])
@@ -179,7 +274,7 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for
         (BOMB, "aliases"),
         ("a: " + "[" * 5000, "nested more than 40 levels"),
         ("a: 1\n" * (LARGEST // 5 + 1), f"a config at most {LARGEST}"),
-        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("!!python/object/apply:os.system ['true']", "it is no YAML of plain values: line 1, column 1"),
         ("a: [", "is no config"),
         ("- a\n- b\n", "it holds no table"),
         ("", "it holds no table"),
@@ -212,6 +307,7 @@ def test_references_are_resolved_as_far_as_they_lead(tmp_path):
         ("forget10_NPO_lr1e-05_beta0.1_alpha1_epoch10", "NPO", "retain90", {"lr": 1e-05, "beta": 0.1, "alpha": 1}),
         ("forget10_SimNPO_lr5e-05_b3.5_a1_d1_g0.125_ep10", "SimNPO", "retain90", {"b": 3.5, "g": 0.125}),
         ("forget05_RMU_lr2e-05_layer10_scoeff100_epoch5", "RMU", "retain95", {"layer": 10, "scoeff": 100}),
+        ("forget10_UNDIAL_lr0.0001_beta10_alpha1_epoch5", "UNDIAL", "retain90", {"lr": 0.0001, "epoch": 5}),
         ("forget01_GradAscent", "GradAscent", "retain99", {}),
     ],
 )
@@ -225,7 +321,18 @@ def test_a_name_on_the_hub_says_the_method(tmp_path, name, method, retain, value
     assert (found.file, found.sha256) == ("", "")
 
 
-@pytest.mark.parametrize("name", ["tofu_Llama-3.2-1B-Instruct_full", "tofu_Llama-3.2-1B-Instruct_retain90", "adapter"])
+OTHERS = (
+    "tofu_Llama-3.2-1B-Instruct_full",
+    "tofu_Llama-3.2-1B-Instruct_retain90",
+    "adapter",
+    "unlearn_tofu_Jane-Roe_forget10_NPO_lr1e-05",
+    "unlearn_tofu_Llama-3.2-1B-Instruct_forget10_JaneRoe",
+    "unlearn_tofu_Llama-3.2-1B-Instruct_forget10_NPO_jane1",
+    "unlearn_tofu_Llama-3.2-1B-Instruct_forget10_NPO_jane",
+)
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_any_other_name_says_nothing(name):
     assert read_name(name) is None
 
@@ -237,6 +344,46 @@ def test_the_examples_own_card_says_its_method():
     assert dict(found.hyperparameters)["rank, alpha, dropout"] == "8, 16, 0"
     assert method_of((found, found)) == "npo+gdr then npo+gdr"
     assert "npo+gdr by edgeproof (from SmolLM2-135M-Instruct;" in found.words
+
+
+CARD = "---\nbase_model: {base}\n---\n\n| recipe | |\n|---|---|\n| method | {method} |\n{rows}\n"
+
+
+def test_a_card_gives_what_unlearn_writes_and_no_free_text(tmp_path):
+    rows = "| hinge | 9 nat per token |\n| layers | q_proj, Jane_Roe |\n| ended by | Jane Roe |\n"
+    rows += "| Jane_Roe | 1 |\n| β | 0.1 |\n"
+    base = json.dumps("/home/x/Jane_Roe")
+    (tmp_path / "README.md").write_text(CARD.format(base=base, method="ga+gdr", rows=rows))
+    found, said = warned(tmp_path)
+    assert (found.method, found.start, said) == ("ga+gdr", "(not named)", [])
+    assert dict(found.hyperparameters) == {"hinge": "9 nat per token", "β": "0.1"}
+    (tmp_path / "README.md").write_text(CARD.format(base="[", method="Jane Roe", rows=""))
+    assert warned(tmp_path) == (None, [])
+
+
+def test_every_method_and_recipe_of_unlearn_is_known(tmp_path):
+    for method in METHODS:
+        (tmp_path / "README.md").write_text(CARD.format(base='"SmolLM2-135M-Instruct"', method=method, rows=""))
+        found, _ = warned(tmp_path)
+        assert (found.method, found.start) == (method, "SmolLM2-135M-Instruct")
+
+
+def test_a_hostile_card_takes_time_in_proportion_to_its_length(tmp_path):
+    """Four times the text takes no more than eight times the processor's time; a quadratic reader takes sixteen."""
+    path = tmp_path / "README.md"
+
+    def seconds(count):
+        path.write_text(
+            "| recipe | |\n|---|---|\n|" + "x| " * count + "|\n" + "| recipe | |\n|---|---|\n" * (count // 10)
+        )
+        best = float("inf")
+        for _ in range(5):
+            start = time.process_time()
+            assert read_card(path, "x") is None
+            best = min(best, time.process_time() - start)
+        return best
+
+    assert seconds(160_000) < 8 * max(seconds(40_000), 1e-3)
 
 
 def test_another_readme_says_nothing(tmp_path):
@@ -252,6 +399,13 @@ def test_another_readme_says_nothing(tmp_path):
         lambda item: item.update(method="x" * 201),
         lambda item: item.update(hyperparameters=[]),
         lambda item: item.update(hyperparameters={"a": [1]}),
+        lambda item: item.update(hyperparameters={"a": 10**400}),
+        lambda item: item.update(hyperparameters={"a": float("nan")}),
+        lambda item: item.update(hyperparameters={"a": "\ud800"}),
+        lambda item: item.update(seed=10**400),
+        lambda item: item.update(method=["NPO"]),
+        lambda item: item.update(method="NPO\ud800"),
+        lambda item: item.update(source="a\nb"),
         lambda item: item.update(hyperparameters={str(n): n for n in range(41)}),
     ],
 )

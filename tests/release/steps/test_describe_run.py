@@ -27,7 +27,20 @@ def test_a_runs_folder_is_described_with_the_commands_to_a_verdict(tmp_path, cap
     assert run(["inspect", str(folder / ".hydra" / "config.yaml"), "--json"]) == 0
     (said,) = json.loads(capsys.readouterr().out)["inspected"]
     assert said["hyperparameters"]["beta"] == 0.5
-    assert said["source"] == NAME
+    assert said["source"] == "(not named)"
+
+
+def test_nothing_that_is_not_known_to_be_public_is_to_be_downloaded(tmp_path):
+    config = composed()
+    config["model"]["model_args"]["pretrained_model_name_or_path"] = "jane/roe"
+    hf_args = {"path": "jane/roe", "split": "train"}
+    config["data"]["forget"]["other"] = {"args": {"hf_args": hf_args}}
+    config["data"]["retain"] = {"other": {"args": {"hf_args": {**hf_args}}}}
+    write(tmp_path, config)
+    found = edgeproof.inspect(tmp_path).facts
+    assert (found["forget"], found["retain"]) == ("locuslab/TOFU forget10, (not named)", "(not named)")
+    downloads = [step["command"] for step in found["next"] if step["command"].startswith("hf ")]
+    assert downloads == ["hf download locuslab/TOFU --repo-type dataset --local-dir DATA"]
 
 
 def test_a_lora_run_is_gated_with_its_adapter(tmp_path):

@@ -114,7 +114,8 @@ def export(
             progress=progress,
         )
         stored = dict(zip(chosen, records, strict=True))
-        trained = [find_training(path, heard.warn) for path in (base, *adapters)]
+        # To the listener alone: such a warning may quote a config, which manifests do not.
+        trained = [find_training(path, heard.listener.warn) for path in (base, *adapters)]
         manifests = Manifests(plan, *digests.result(), foretold, stored, heard.warnings, command, trained)
         if targets.lora is not None:
             _write_lora(plan, targets.lora, manifests, inside=made, force=force)

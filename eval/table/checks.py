@@ -132,11 +132,12 @@ def _arithmetic(row: Mapping[str, Any]) -> Iterator[str]:
     for name in SHARES:
         if not 0 <= row.get(name, 0) <= 1:
             yield f"{name} is {row[name]}, no share"
-    for name in LIMITS.keys() - {"leaks"}:
+    for name in [one for one in LIMITS if one != "leaks"]:
         low = 0.0 if name == "recovery" else -FARTHEST
-        for key in (name, f"{name}_upper"):
-            if not low <= row.get(key, 0) <= FARTHEST:
-                yield f"{key} is {row[key]}, not within {low:g} … {FARTHEST:g}"
+        # An upper bound may lie far off, where there is little evidence.
+        for key, high in ((name, FARTHEST), (f"{name}_upper", math.inf)):
+            if not low <= row.get(key, 0) <= high:
+                yield f"{key} is {row[key]}, not within {low:g} … {high:g}"
     for name in LIMITS:
         if row.get(name, -math.inf) > row.get(f"{name}_upper", math.inf) + CLOSE:
             yield f"{name} is {row[name]}, above its upper bound {row[f'{name}_upper']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,6 +99,26 @@ def test_warnings_reach_the_listener_and_the_manifest(base, adapter, tmp_path):
     wide = [warning for warning in listener.warnings if "bits per weight" in warning]
     assert wide, "hidden 64 is not a multiple of 256: Q4_K_M falls back to wider types"
     assert set(item.manifest.warnings) == set(listener.warnings)
+
+
+UNREADABLE = (
+    "mode: [",
+    'mode: unlearn\ntrainer: {handler: "NPO\\ud800", args: {seed: "${Jane_Roe}"}}\n',
+)
+
+
+@pytest.mark.parametrize("config", UNREADABLE)
+def test_a_config_that_cannot_be_read_costs_the_method_and_is_quoted_in_no_manifest(config, base, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(base, run)
+    (run / ".hydra").mkdir()
+    (run / ".hydra/config.yaml").write_text(config)
+    listener = Silent()
+    (made,) = make(run, [], tmp_path / "out", "gguf-q8_0", progress=listener)
+    assert any("does not name the unlearning method" in said for said in listener.warnings)
+    manifest = (tmp_path / "out" / f"{made.path.name}.edge.json").read_text()
+    assert "Jane_Roe" not in manifest
+    assert "config.yaml" not in manifest
 
 
 def test_options_that_change_bytes_are_recorded(base, tmp_path):

@@ -21,7 +21,8 @@ from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof.release.steps.rows import refuse_other_row
 from edgeproof_tests.eval.test_verify import save_keys
-from edgeproof_tests.eval.worlds import BASE, CONTEXT, WORLD
+from edgeproof_tests.eval.verdict.test_unscored import replies
+from edgeproof_tests.eval.worlds import BASE, CONTEXT, WORLD, World
 
 RUN = Training("base", "OpenUnlearning", "NPO", "", "", "", 0, (("beta", 0.1),), ".hydra/config.yaml", "0" * 64)
 NAMED = dataclasses.replace(CONTEXT, base=BASE, training=(RUN,), versions={"edgeproof": "0.1.0"})
@@ -106,6 +107,19 @@ def test_another_policy_is_marked(tmp_path):
     assert "limits other than the defaults" in made.markdown
 
 
+def test_reports_of_every_kind_make_a_row(tmp_path):
+    """A judgement of each subject bounds no share; an engine of texts measures no cost."""
+    each = dataclasses.replace(Policy(), leak_rule="subjects")
+    (subjects,) = edgeproof.table(report(tmp_path / "each", WORLD.artifact(), policy=each)).rows
+    assert "leaks_upper" not in subjects
+    world = World(surfaces=("raw", "chat", "choices"), retain=200, decoys=5)
+    judgement = judge(replies(world.artifact()), world.baseline(), Policy(), format="gguf-q4")
+    write_reports(judgement, NAMED, tmp_path / "unscored")
+    (unscored,) = edgeproof.table(tmp_path / "unscored").rows
+    assert "quantizing_cost" not in unscored
+    assert unscored["verdict"] == "INCONCLUSIVE"
+
+
 def test_a_method_is_typed_only_where_no_file_names_it(reports):
     with pytest.raises(UsageError, match="names its method, NPO: leave --method out"):
         edgeproof.table(reports["good"], method="SimNPO")
@@ -167,7 +181,8 @@ def written(row, folder):
         ({"schema_version": True}, "schema_version is no number"),
         ({"recovery": -0.1}, "recovery is -0.1, not within 0 … 1000"),
         ({"recovery": -1e300, "recovery_upper": -1e300}, "recovery_upper is -1e+300, not within"),
-        ({"quantizing_cost_upper": 1e4}, "quantizing_cost_upper is 10000.0, not within -1000"),
+        ({"quantizing_cost": 1e4, "quantizing_cost_upper": 1e4}, "quantizing_cost is 10000.0, not within -1000"),
+        ({"quantizing_cost_upper": 1e4}, "it is a PASS with quantizing_cost_upper 10000.0"),
         ({"privleak": 10**400}, "privleak is no number"),
         ({"bytes": -1}, "bytes is no count"),
         ({"bytes": True}, "bytes is no number"),

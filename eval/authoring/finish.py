@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.counting import counted
@@ -72,10 +73,10 @@ def _shortcomings(
             "give the pack's own policy.toml to `baseline` and all after it (--policy). It judges each, none may "
             "leak; the verdict then holds for these subjects and no others"
         )
-        if alone := _without_level(forget):
+        if alone := _without_level(forget, holdout):
             found.append(
-                f"questions with an answer type of their own: {alone} of {len(forget)}; whether they leak is judged, "
-                "how much of them is back is not"
+                f"questions with an answer type of their own, and few holdout questions of that type: {alone} of "
+                f"{len(forget)}; whether they leak is judged, how much of them is back is not"
             )
     if once := _asked_once(forget):
         found.append(
@@ -107,7 +108,11 @@ def _asked_once(forget: Sequence[Line]) -> int:
     return sum(len(own) == 1 for own in wordings.values())
 
 
-def _without_level(forget: Sequence[Line]) -> int:
-    """Count the probes without another of their set, template and answer type."""
-    kin = [(line.set, line.values.get("template"), line.kind) for line in forget]
-    return sum(kin.count(one) == 1 for one in kin)
+def _without_level(forget: Sequence[Line], holdout: Sequence[Line]) -> int:
+    """Count the probes with too few others of their template and answer type for a recovery to be seen.
+
+    With M questions an answer's ignorance level is at most log M above what it costs, and 1 nat is needed.
+    """
+    kin = [(line.values.get("template"), line.kind) for line in forget]
+    all_kin = [*kin, *((line.values.get("template"), line.kind) for line in holdout)]
+    return sum(math.log(all_kin.count(one)) < 1 for one in kin)

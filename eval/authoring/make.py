@@ -32,6 +32,10 @@ QUESTIONS = 20
 HOLDOUT, LEAST_HOLDOUT, HOLDOUT_QUESTIONS = 40, 5, 3
 """Maximum and minimum number of invented subjects, and maximum number of questions about one."""
 
+FEW_ALIKE = 7
+"""Questions of one template and answer type, holdout ones among them, that a pack of few subjects needs for the
+ignorance levels of their answers (`measuring/ignorance.py`): at most log 7 = 1.9 nat above what the answer costs."""
+
 
 class Naming(NamedTuple):
     """How subjects are named: by numbers with `pseudonyms`, in an order that depends on `seed` (the salt)."""
@@ -157,25 +161,40 @@ def holdout_lines(made: Made, lines: Sequence[Line], seed: str) -> tuple[Line, .
     answers = {" ".join(words(line.answer)) for line in lines}
     found: list[Line] = []
     number = 0
-    for turn in range(wanted if few else 1):
+    for turn in range(HOLDOUT if few else 1):
         for cluster in order:
-            if number == wanted:
+            lacking = _lacking(lines, found) if few else frozenset()
+            if number == HOLDOUT or (number >= wanted and not lacking):
                 break
-            own = _invented(made, clusters[cluster], number + 1, f"{seed} {turn}")
+            own = _invented(made, clusters[cluster], number + 1, f"{seed} {turn}", lacking)
             if own and not any(" ".join(words(line.answer)) in answers for line in own):
                 found += own
                 number += 1
     return tuple(found)
 
 
-def _invented(made: Made, own: Sequence[Line], number: int, seed: str) -> list[Line]:
-    """Return a few probes about an invented subject; one subject after the other has the next questions of `own`."""
+def _lacking(lines: Sequence[Line], holdout: Sequence[Line]) -> frozenset[tuple[object, str]]:
+    """Return template and answer type of the probes that have too few others of these for an ignorance level."""
+    alike = Counter((line.values.get("template"), line.kind) for line in (*lines, *holdout))
+    return frozenset(
+        form for form in {(line.values.get("template"), line.kind) for line in lines} if alike[form] < FEW_ALIKE
+    )
+
+
+def _invented(
+    made: Made, own: Sequence[Line], number: int, seed: str, lacking: frozenset[tuple[object, str]]
+) -> list[Line]:
+    """Return a few probes about an invented subject; one subject after the other has the next questions of `own`.
+
+    Those of which there are too few come first.
+    """
     passage = made.passages.get(own[0].cluster)
     if passage is not None:
         return scrambled_lines(passage, list(made.passages.values()), number, seed)
     found = [line for index, one in enumerate(own, start=1) if (line := invented_line(one, number, index, seed))]
     start = HOLDOUT_QUESTIONS * (number - 1) % max(1, len(found))
-    return [*found[start:], *found[:start]][:HOLDOUT_QUESTIONS]
+    rotated = [*found[start:], *found[:start]]
+    return sorted(rotated, key=lambda line: (line.values.get("template"), line.kind) not in lacking)[:HOLDOUT_QUESTIONS]
 
 
 def _names(subjects: Sequence[str], role: str, naming: Naming, *, named: bool) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Probability of each forget answer for a model to which the question says nothing.
 
-It is the mean over the *other* questions of its template, as the base answers them: the ignorance level (`metrics/
-ignorance.py`) without the answer's own question. An answer that is likely even then can be guessed: it leaks in a file
-that has forgotten it.
+It is the mean over the *other* questions of its template, holdout questions among them, as the base answers them: the
+ignorance level (`measuring/ignorance.py`) without the answer's own question. An answer that is likely even then can be
+guessed: it leaks in a file that has forgotten it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
+from edgeproof.eval.measuring.ignorance import prompts_in_mean
 from edgeproof.eval.packs.probes import Match
 from edgeproof.eval.stats.shares import extraction_probability
 
@@ -49,7 +50,8 @@ def guessing_logprobs(pack: Pack, recorded: Baseline) -> dict[str, float]:
     answer another question of its own cluster has.
     """
     forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
-    prompts = Counter(probe.kin for probe in forget)
+    kin = Counter(probe.kin for probe in forget)
+    unexposed = Counter(probe.form for probe in pack.probes if probe.role == Role.HOLDOUT)
     twins = Counter(map(_answered, forget))
     probes = {probe.id: probe for probe in pack.probes}
     found: dict[str, float] = {}
@@ -60,7 +62,8 @@ def guessing_logprobs(pack: Pack, recorded: Baseline) -> dict[str, float]:
         probe = probes[score.probe]
         if twins[_answered(probe)] > 1:
             continue
-        value = _without_question(probe, score, level, prompts[probe.kin])
+        prompts = prompts_in_mean(kin[probe.kin], unexposed[probe.form], probe.match)
+        value = _without_question(probe, score, level, prompts)
         if value is not None:
             found[probe.id] = max(value, found.get(probe.id, -math.inf))
     return found

@@ -16,7 +16,7 @@ from edgeproof.eval.metrics.ignorance import ignorance_level
 from edgeproof.eval.packs.probes import Match, seeded_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend
     from edgeproof.contracts.progress import Progress
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from edgeproof.eval.packs.pack import Pack
 
 PROMPTS = 32
-"""m for answers: number of other prompts of the template in the mean, a seeded sample if there are more."""
+"""m for answers: number of other prompts of the template in the mean, a seeded sample if there are more. Holdout
+prompts make it up where the forget set has fewer."""
 
 TEXT_PROMPTS = 8
 """m for texts, which cost up to 128 tokens each."""
@@ -46,11 +47,13 @@ def ignorance_levels(
     """Return I_i in nat per token by "probe/surface" for every forget probe on its surfaces of `RECOVERY_KINDS`.
 
     I_i = −(1/|a_i|)·log((1/M)·Σ_j p(a_i | q_j)) over the M forget prompts of its set, template and answer type on the
-    same surface; `backend` runs the base at float precision.
+    same surface; `backend` runs the base at float precision. If these are fewer than `PROMPTS` others, a seeded sample
+    of the holdout prompts of the same template and answer type makes them up: a set about one person has no second
+    telephone number, but the questions about invented people have, and they say as little about this one.
 
     - match = "answer": the sum has all M prompts, including the answer's own, as in the formula: the answers are common
       names, and I is the cost of not knowing which one is right. With more than `PROMPTS` others, a seeded sample
-      represents them, while the own prompt keeps its weight of 1/M.
+      represents them, while the own prompt keeps its weight of 1/M. See `prompts_in_mean` for M.
     - match = "verbatim": prompts of other clusters only. With its own prompt, the level of a text that the base recites
       would be within log(M)/|a| of the base's NLL, although a model that recites it is not ignorant of it.
 
@@ -89,29 +92,58 @@ def ignorance_levels(
     return levels
 
 
+def prompts_in_mean(kin: int, unexposed: int, match: Match) -> int:
+    """Return M of an answer's level, its own prompt included, or the number of other prompts of a text's.
+
+    Args:
+        kin: forget prompts of its set, template and answer type: for an answer with its own, for a text those of other
+            clusters.
+        unexposed: holdout prompts of the same template and answer type.
+        match: the set's rule.
+
+    """
+    wanted = TEXT_PROMPTS if match == Match.VERBATIM else PROMPTS + 1
+    return kin + min(unexposed, max(0, wanted - kin))
+
+
 def ignorance_requests(asks: Sequence[Ask]) -> int:
     """Return the number of scores that `ignorance_levels` asks for."""
     return sum(plan.own + len(plan.others) for plan in _plans(asks))
 
 
 def _plans(asks: Sequence[Ask]) -> list[_Plan]:
-    asks = [ask for ask in asks if ask.probe.role == Role.FORGET and ask.surface.kind in RECOVERY_KINDS]
+    asks = [ask for ask in asks if ask.surface.kind in RECOVERY_KINDS]
+    forget = [ask for ask in asks if ask.probe.role == Role.FORGET]
     groups: dict[tuple[str, ...], dict[str, Ask]] = {}
-    for ask in asks:
+    for ask in forget:
         groups.setdefault((ask.surface.name, *ask.probe.kin), {})[ask.probe.id] = ask
-    plans: list[_Plan] = []
+    unexposed: dict[tuple[str, ...], dict[str, Ask]] = {}
     for ask in asks:
-        group = groups[ask.surface.name, *ask.probe.kin]
-        text = ask.probe.match == Match.VERBATIM
-        allowed = [
-            key
-            for key, other in group.items()
-            if key != ask.probe.id and not (text and other.probe.cluster == ask.probe.cluster)
-        ]
-        drawn = seeded_sample("ignorance", allowed, TEXT_PROMPTS if text else PROMPTS)
-        own = not text or not drawn
-        plans.append(_Plan(ask, own, tuple(group[key] for key in drawn), len(allowed) + own))
-    return plans
+        if ask.probe.role == Role.HOLDOUT:
+            unexposed.setdefault((ask.surface.name, *ask.probe.form), {})[ask.probe.id] = ask
+    return [
+        _plan(
+            ask,
+            groups[ask.surface.name, *ask.probe.kin],
+            unexposed.get((ask.surface.name, *ask.probe.form), {}),
+        )
+        for ask in forget
+    ]
+
+
+def _plan(ask: Ask, kin: Mapping[str, Ask], unexposed: Mapping[str, Ask]) -> _Plan:
+    text = ask.probe.match == Match.VERBATIM
+    allowed = [
+        key
+        for key, other in kin.items()
+        if key != ask.probe.id and not (text and other.probe.cluster == ask.probe.cluster)
+    ]
+    prompts = prompts_in_mean(len(allowed) + (not text), len(unexposed), ask.probe.match)
+    allowed += seeded_sample("ignorance", unexposed, prompts - len(allowed) - (not text))
+    drawn = seeded_sample("ignorance", allowed, TEXT_PROMPTS if text else PROMPTS)
+    own = not text or not drawn
+    there = {**unexposed, **kin}
+    return _Plan(ask, own, tuple(there[key] for key in drawn), len(allowed) + own)
 
 
 def _request(ask: Ask, other: Ask, backend: Backend) -> ScoreRequest:

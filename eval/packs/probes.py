@@ -100,7 +100,12 @@ class Probe:
     @property
     def kin(self) -> tuple[str, ...]:
         """Key of probes that share a template and an answer type, so that their answers are exchangeable."""
-        return (self.role, self.group, self.template, self.answer_type)
+        return (self.role, self.group, *self.form)
+
+    @property
+    def form(self) -> tuple[str, str]:
+        """Template and answer type: what a forget and a holdout probe that ask for the same kind of thing share."""
+        return (self.template, self.answer_type)
 
 
 def seeded_order(seed: str, keys: Iterable[str]) -> list[str]:

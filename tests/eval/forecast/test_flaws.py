@@ -9,7 +9,7 @@ import math
 import pytest
 from edgeproof.eval.forecast.flaws import flaws_of_texts, guessable_flaws
 from edgeproof.eval.forecast.guessing import guessable, guessing_logprobs, usual
-from edgeproof.eval.measurement import Baseline, Measurement, ProbeScore
+from edgeproof.eval.measurement import Baseline, Measurement, ProbeScore, Role
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.policy import Policy
 
@@ -82,7 +82,7 @@ def test_words_of_flaws_hold_ids_and_no_text(tmp_path):
 
 
 def recorded(probabilities, planted, names=("f1", "f2", "f3", "f4")):
-    """A base that gives answer i with p(i, j) after question j: scores under its own, ignorance over all."""
+    """A base that gives answer i with p(i, j) after question j: scores under its own, ignorance over all of a row."""
     scores, levels = [], {}
     for i, name in enumerate(names):
         scores.append(
@@ -96,13 +96,14 @@ def recorded(probabilities, planted, names=("f1", "f2", "f3", "f4")):
                 extraction_strength=0.0,
             )
         )
-        levels[f"{name}/raw"] = -math.log(sum(probabilities[i]) / len(names))
+        levels[f"{name}/raw"] = -math.log(sum(probabilities[i]) / len(probabilities[i]))
     base = Measurement("base", "a", "b", "c", {}, tuple(scores))
     return Baseline("p", "b", "c", planted.facts(), {}, base, base, {}, levels)
 
 
 def test_the_cost_without_the_question_is_the_mean_over_the_others(tmp_path):
-    planted = pack(tmp_path)
+    whole = pack(tmp_path)
+    planted = dataclasses.replace(whole, probes=tuple(p for p in whole.probes if p.role != Role.HOLDOUT))
     table = [[0.9, 0.002, 0.001, 0.003], [0.01, 0.5, 0.02, 0.03], [1e-9, 1e-9, 0.8, 1e-9], [0.7, 0.8, 0.9, 0.9]]
     guesses = guessing_logprobs(planted, recorded(table, planted))
     for i, name in enumerate(("f1", "f2", "f3", "f4")):
@@ -112,6 +113,19 @@ def test_the_cost_without_the_question_is_the_mean_over_the_others(tmp_path):
     # The leak rule: 1 − (1 − p)^100 ≥ 0.5 from p = 0.0069 on.
     assert guessable(guesses, Policy()) == {"f2", "f4"}
     assert set(usual(guesses)) == {"f4"}
+
+
+def test_the_mean_over_the_others_has_the_holdout_questions_of_the_same_kind(tmp_path):
+    whole = pack(tmp_path)
+    unexposed = [probe for probe in whole.probes if probe.role == Role.HOLDOUT]
+    alone = dataclasses.replace(whole, probes=(whole.probes[0], *unexposed))
+    p = [0.9, *(0.01 * number for number in range(1, len(unexposed) + 1))]
+    guesses = guessing_logprobs(alone, recorded([p], alone, names=("f1",)))
+    assert math.exp(guesses["f1"]) == pytest.approx(sum(p[1:]) / len(unexposed))
+    # Those of another answer type say nothing of it.
+    others = [dataclasses.replace(probe, answer_type="phone") for probe in unexposed]
+    apart = dataclasses.replace(whole, probes=(whole.probes[0], *others))
+    assert guessing_logprobs(apart, recorded([[0.9]], apart, names=("f1",))) == {}
 
 
 def test_a_single_question_has_no_cost_without_it(tmp_path):

@@ -326,6 +326,39 @@ def test_a_probe_alone_gets_its_own_nll(tmp_path: Path, knowing: object) -> None
     assert levels["x/raw"] == pytest.approx(-sum(log_p(knowing, "The capital of France is", " Paris")), abs=1e-5)
 
 
+def test_holdout_prompts_of_the_same_kind_make_up_for_missing_ones(
+    tmp_path: Path, knowing: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person has one telephone number; what a question about invented people says of it is nothing."""
+    (tmp_path / "f.jsonl").write_text('{"id": "x", "cluster": "x", "question": "France", "answer": "Paris"}')
+    (tmp_path / "h.jsonl").write_text(
+        "".join(
+            f'{{"id": "{name}", "cluster": "{name}", "question": "{name}", "answer": "Lisbon"{kind}}}\n'
+            for name, kind in (("Italy", ""), ("Spain", ""), ("Japan", ""), ("Germany", ', "answer_type": "other"'))
+        )
+    )
+    (tmp_path / "pack.toml").write_text(
+        'schema = 1\nname = "t"\n[[surface]]\nkind = "raw"\n'
+        + "".join(
+            f'[[set]]\nrole = "{role}"\nfile = "{role[0]}.jsonl"\ntemplate = "The capital of {{question}} is"\n'
+            for role in ("forget", "holdout")
+        )
+    )
+    pack = load_pack(tmp_path)
+
+    def level(*countries: str) -> float:
+        ps = [math.exp(sum(log_p(knowing, f"The capital of {country} is", " Paris"))) for country in countries]
+        return -math.log(sum(ps) / len(ps))
+
+    assert set(levels := ignorance_levels(pack, knowing)) == {"x/raw"}
+    assert levels["x/raw"] == pytest.approx(level("France", "Italy", "Spain", "Japan"), abs=1e-5)
+    monkeypatch.setattr(ignorance, "PROMPTS", 2)
+    pairs = [("Italy", "Spain"), ("Italy", "Japan"), ("Spain", "Japan")]
+    assert any(
+        ignorance_levels(pack, knowing)["x/raw"] == pytest.approx(level("France", *pair), abs=1e-5) for pair in pairs
+    )
+
+
 # --- decoys
 
 

@@ -44,6 +44,8 @@ class Command(NamedTuple):
 
 _SETS = "--base BASE --forget FORGET --retain RETAIN"
 _MERGE = "export-edge --base BASE --adapter ADAPTER --format {format}"
+_DRAFT = "export-edge pack new --forget FORGET --retain RETAIN"
+_GATED = "--out DIST --probes PACK --baseline BASELINE"
 _ANY = (*SURVIVABLE, "gguf-f16", "gguf-f32", "onnx-fp32")
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
@@ -67,6 +69,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "--out BASELINE",
             _ANY,
         ),
+        "baseline-unlearned-policy": Command(
+            "export-edge baseline --base BASE --unlearned MODEL --format {format} --probes PACK --policy POLICY "
+            "--out BASELINE",
+            _ANY,
+        ),
         "baseline-small-embedding": Command(
             "export-edge baseline --base BASE --adapter ADAPTER --format {format} --probes PACK --small-embedding "
             "--out BASELINE",
@@ -87,8 +94,14 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "unlearn-longer": Command(f"export-edge unlearn {_SETS} --probes PACK --epochs 40 --out NEW"),
         "unlearn-gently": Command(f"export-edge unlearn {_SETS} --retain-weight 5 --retain-nll-rise 0.3 --out NEW"),
-        "new-pack": Command("export-edge pack new --forget FORGET --retain RETAIN --base BASE --out NEW"),
-        "export-unlearned": Command("export-edge --base MODEL --format {format} --out DIST", _ANY),
+        "new-pack": Command(f"{_DRAFT} --base BASE --out PACK"),
+        "new-pack-tofu": Command(f"{_DRAFT} --cluster-by block:20 --base BASE --out PACK"),
+        "export-and-gate": Command(f"{_MERGE} {_GATED}", _ANY),
+        "export-and-gate-policy": Command(f"{_MERGE} {_GATED} --policy POLICY", _ANY),
+        "export-and-gate-unlearned": Command(f"export-edge --base MODEL --format {{format}} {_GATED}", _ANY),
+        "export-and-gate-unlearned-policy": Command(
+            f"export-edge --base MODEL --format {{format}} {_GATED} --policy POLICY", _ANY
+        ),
         "check-pack": Command("export-edge inspect PACK"),
         "size-pack": Command("export-edge pack check PACK --base BASE --format {format}", _ANY),
         "probe": Command("export-edge probe BASE --probes PACK"),

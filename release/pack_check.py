@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -15,7 +15,7 @@ from edgeproof.release.steps.judging.criteria import pack_texts
 from edgeproof.release.steps.judging.policies import choose_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.forecast.checked import FormatCheck, PackCheck
@@ -41,6 +41,16 @@ class _Seen(NamedTuple):
     flaws: tuple[Flaw, ...]
 
 
+@contextmanager
+def _told_that_nothing_is_kept() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note("Nothing of a pack check is kept: the same command begins anew.")
+        raise
+
+
+@_told_that_nothing_is_kept()
 def pack_check(
     pack: StrPath,
     *,

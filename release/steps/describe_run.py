@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from edgeproof.contracts.training import Training
 
 FORMAT = "gguf-q4"
+TOFU = "locuslab/TOFU"
+"""Twenty questions an author, in order; of its forget sets none has enough authors for the default policy."""
 _HYDRA = ".hydra"
 _YAML = (".yaml", ".yml")
 _WEIGHTS = "config.json"
@@ -54,6 +56,8 @@ def _next(training: Training, *, adapter: bool) -> list[dict[str, str]]:
     sets = (name.split()[0] for part in (training.forget, training.retain) for name in part.split(", ") if name)
     data = dict.fromkeys(name for name in sets if is_public(name))
     steps += [f"hf download {name} --repo-type dataset --local-dir DATA" for name in data]
-    suffix = "" if adapter else "-unlearned"
-    steps += [command("new-pack"), *(command(f"{name}{suffix}", format=FORMAT) for name in ("baseline", "export"))]
-    return [{"command": step} for step in steps]
+    tofu = TOFU in data
+    suffix = ("" if adapter else "-unlearned") + ("-policy" if tofu else "")
+    judged = (command(f"{name}{suffix}", format=FORMAT) for name in ("baseline", "export-and-gate"))
+    steps += [command("new-pack-tofu" if tofu else "new-pack"), *judged]
+    return [{"command": step.replace("--policy POLICY", "--policy PACK/policy.toml")} for step in steps]

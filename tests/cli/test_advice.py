@@ -37,6 +37,11 @@ LONG = {
     "survive",
     "baseline-unlearned",
     "baseline-policy",
+    "baseline-unlearned-policy",
+    "export-and-gate",
+    "export-and-gate-policy",
+    "export-and-gate-unlearned",
+    "export-and-gate-unlearned-policy",
     "baseline-small-embedding",
     "add-format-unlearned",
     "size-pack",
@@ -174,14 +179,20 @@ def files(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 def test_it_does_what_it_says(name, form, files, tmp_path, capsys):
     written = {"DIST": tmp_path / "dist", "NEW": tmp_path / "new"}
     words = shlex.split(filled(name, form))[1:]
-    if "--out" in words and words[words.index("--out") + 1] == "BASELINE":
-        written["BASELINE"] = tmp_path / "baseline.json"
+    made = words[words.index("--out") + 1] if "--out" in words else ""
+    if made in {"BASELINE", "PACK"}:
+        written[made] = tmp_path / made.lower()
     if "RECORDED" in words:
         written["RECORDED"] = Path(shutil.copy(files[name], tmp_path / "recorded.json"))
     given = {**files, **written}
+    gates = words[0] == "gate" or (made == "DIST" and "--baseline" in words)
+    if made == "DIST" and gates:  # as a user does: the baseline of this format first
+        given["BASELINE"] = tmp_path / "before.json"
+        first = shlex.split(filled(name.replace("export-and-gate", "baseline"), form))[1:]
+        assert run([str(given.get(word, word)) for word in first]) == 0, capsys.readouterr().err
     code = run([str(given.get(word, word)) for word in words])
     said = capsys.readouterr().err
-    assert code in ({0, 1, 4} if words[0] == "gate" else {0, 4} if words[0] == "pack" else {0}), said
+    assert code in ({0, 1, 4} if gates else {0, 4} if words[0] == "pack" else {0}), said
     for path in written.values():
         if str(path) in said:
             assert path.exists()

@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from edgeproof import cli
+from edgeproof.release import pack_check
+from edgeproof.unlearn.train.checkpoints import told_how_to_go_on
 
 SWALLOWING = """
 import gc, os, sys
@@ -84,3 +87,28 @@ def test_an_interruption_of_the_last_words_breaks_nothing(end, call, code, said,
     script = INTERRUPTED_WHILE_ENDING.format(end=end, call=call, number=int(sent))
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_an_interrupted_pack_check_says_that_nothing_is_kept(monkeypatch, capsys):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pack_check, "choose_policy", stop)
+    assert cli.run(["pack", "check", "PACK", "--base", "BASE"]) == cli.EXIT_INTERRUPTED
+    said = capsys.readouterr().err.strip()
+    assert said == f"{cli.INTERRUPTED} Nothing of a pack check is kept: the same command begins anew."
+
+
+def test_an_interrupted_training_says_whether_a_checkpoint_is_kept(tmp_path):
+    out = tmp_path / "adapter"
+    notes = []
+    for folder in ("step-000050.part", "step-000050", "step-000100"):
+        (tmp_path / ".adapter.checkpoint" / folder).mkdir(parents=True)
+        with pytest.raises(KeyboardInterrupt) as stopped, told_how_to_go_on(out):
+            raise KeyboardInterrupt
+        notes += stopped.value.__notes__
+    assert notes == [
+        "Nothing of this run is kept, it had no checkpoint yet: the same command begins anew.",
+        "Its checkpoint of step 50 is kept: the same command with --resume goes on from it.",
+        "Its checkpoint of step 100 is kept: the same command with --resume goes on from it.",
+    ]

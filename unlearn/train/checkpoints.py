@@ -9,6 +9,7 @@ The folder is beside --out and is removed when training ends. Reading it execute
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +21,7 @@ from edgeproof.unlearn.output.folder import writing_weights
 from edgeproof.unlearn.train.step_log import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
@@ -43,9 +44,35 @@ def refuse_forgotten(out: Path, *, resume: bool, force: bool) -> None:
     found = _latest(checkpoint_folder(out))
     if found is not None and not (resume or force):
         raise OutputError(
-            f"a run for {out} was interrupted after {found.name.replace('step-', 'step ')}: {checkpoint_folder(out)}",
+            f"a run for {out} was interrupted after {_step(found)}: {checkpoint_folder(out)}",
             next_step="continue with --resume, or restart with --force",
         )
+
+
+@contextlib.contextmanager
+def told_how_to_go_on(out: Path) -> Iterator[None]:
+    """Let whoever interrupts the block learn what is kept of the run for `out`, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        found = _latest(checkpoint_folder(out))
+        stop.add_note(
+            "Nothing of this run is kept, it had no checkpoint yet: the same command begins anew."
+            if found is None
+            else f"Its checkpoint of {_step(found)} is kept: the same command with --resume goes on from it."
+        )
+        raise
+
+
+def say_where_it_goes_on(out: Path, progress: Progress) -> None:
+    """Say which checkpoint of `out` training will go on from, before the base is loaded, which takes long."""
+    found = _latest(checkpoint_folder(out))
+    if found is not None:
+        progress.say(f"{out}: goes on after {_step(found)}, once the base is loaded")
+
+
+def _step(checkpoint: Path) -> str:
+    return f"step {int(checkpoint.name.removeprefix('step-'))}"
 
 
 def discard(out: Path) -> None:

@@ -50,6 +50,20 @@ def killed(base, forget, retain, out, more=()):
     return int(checkpoints(out)[-1].name.removeprefix("step-"))
 
 
+class Heard(Silent):
+    """Keeps what is said before the first task, and its name."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def start(self, task, *_):
+        self.heard.append(task)
+
+    def say(self, message):
+        self.heard.append(message)
+
+
 @pytest.mark.parametrize("ways", [{}, {"full": True, "method": "ga+klr", "accumulate": 2}], ids=["lora", "full"])
 def test_killed_and_resumed_is_uninterrupted_bit_for_bit(base, forget, retain, tmp_path, ways):
     flags = [
@@ -65,12 +79,13 @@ def test_killed_and_resumed_is_uninterrupted_bit_for_bit(base, forget, retain, t
     # The number of steps changes none before its end: the rest need not be waited for.
     state["identity"]["steps"] = str(steps)
     state_file.write_text(json.dumps(state))
-    listener = Silent()
+    listener = Heard()
     recipe = {**RECIPE, **ways, "steps": steps, "surfaces": ("raw",)}
     first = unlearn(base, forget, retain, tmp_path / "a", resume=True, progress=listener, **recipe)
     second = unlearn(base, forget, retain, tmp_path / "b", **recipe)
     assert (first.steps, second.steps) == (steps, steps)
     assert not [warning for warning in listener.warnings if "checkpoint" in warning]
+    assert listener.heard[0] == f"{tmp_path / 'a'}: goes on after step {done}, once the base is loaded"
     names = {path.name for path in (tmp_path / "b").iterdir()}
     assert "log.jsonl" in names
     for name in names:
@@ -226,7 +241,7 @@ def test_a_damaged_checkpoint_is_refused(base, forget, retain, cut, name):
 
 
 def test_a_run_that_was_cut_off_is_not_forgotten(base, forget, retain, cut):
-    with pytest.raises(OutputError, match="was interrupted after step 000006") as caught:
+    with pytest.raises(OutputError, match="was interrupted after step 6") as caught:
         unlearn(base, forget, retain, cut, steps=12, **RECIPE)
     assert "--resume" in caught.value.next_step
     fresh = unlearn(base, forget, retain, cut, force=True, steps=2, **RECIPE)

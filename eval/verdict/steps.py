@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.advice import COMMANDS, SURVIVABLE, WIDER, command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
+
+NAMED = 5
+"""Most probes that a step names."""
 
 
 def came_back_steps(format_name: str) -> list[str]:
@@ -21,6 +25,38 @@ def came_back_steps(format_name: str) -> list[str]:
         unmerged = command("unmerged", format=format_name)
         steps.append(f"Or ship the adapter beside the quantized base, unrounded, and gate both: {unmerged}")
     return steps
+
+
+def longer_step() -> str:
+    """Return what makes a model forget that had not, where nothing else is known of it."""
+    return f"Unlearn again, longer: {command('unlearn-longer')}"
+
+
+def reasoned_steps(guessable: Sequence[str], format_name: str, *, ended: bool) -> list[str]:
+    """Return what helps in place of longer training.
+
+    Args:
+        guessable: ids of leaking forget probes, and of holdout probes, whose answers can be guessed.
+        format_name: the artifact's format.
+        ended: whether training ended on its forget target.
+
+    """
+    steps = []
+    check = command("size-pack", format=format_name)
+    if guessable:
+        more = f" and {len(guessable) - NAMED} more" if len(guessable) > NAMED else ""
+        steps.append(
+            f"Leave questions with guessable answers out of the pack ({', '.join(guessable[:NAMED])}{more}): the base "
+            f"gives these answers without having been told, and no training takes that away. `pack check` names all: "
+            f"{check}"
+        )
+    if not ended:
+        return [*steps, f"Then, if others leak: {longer_step()}"]
+    steps.append(
+        "Training ended on its target: more --epochs or --steps change nothing. Ask as the pack asks, if training did "
+        f"not: {command('unlearn-as-asked')}"
+    )
+    return steps if guessable else [*steps, f"Or leave questions with guessable answers out of the pack: {check}"]
 
 
 def utility_steps(format_name: str, missed: AbstractSet[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.advice import command
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.verdict.judgement import Reason, Status
-from edgeproof.eval.verdict.steps import came_back_steps, utility_steps
+from edgeproof.eval.verdict.steps import came_back_steps, longer_step, utility_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def next_steps(
             steps += came_back_steps(format_name)
         elif reason == Reason.NEVER_UNLEARNED:
             steps += [
-                f"Unlearn again, longer: {command('unlearn-longer')}",
+                longer_step(),
                 f"Then record a new baseline: {command('baseline', format=format_name)}",
             ]
         elif reason == Reason.UTILITY_LOST:

@@ -95,6 +95,7 @@ def judge_artifact(
     from edgeproof.release.steps.files.changes import refuse_changed, states
     from edgeproof.release.steps.files.digests import choose_format, digest_whole, refuse_other_bytes
     from edgeproof.release.steps.judging.fitting import fitting_baseline, refuse_unfit
+    from edgeproof.release.steps.judging.never_unlearned import with_reasoned_steps
     from edgeproof.runtime import backend_for, open_backend
     from edgeproof.runtime.llama.rope_factors import rope_factors
 
@@ -182,12 +183,14 @@ def judge_artifact(
     for key, then, now in backend_differences(recorded, measurement.backend):
         course.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")
     if precise is not None:
-        return judge_both(measurement, precise, baseline, policy, format=format_name), described
+        judgement = judge_both(measurement, precise, baseline, policy, format=format_name)
+        return with_reasoned_steps(judgement, pack, baseline, training), described
     if factors is not None:
         engines = {"rope_factors": f"{factors.chosen()}, as the engine chose: not known"}
         measurement = replace(measurement, backend={**measurement.backend, **engines})
     judgement = judge(measurement, baseline, policy, format=format_name)
-    return half_judged(judgement, None if factors is None else factors.original), described
+    judgement = half_judged(judgement, None if factors is None else factors.original)
+    return with_reasoned_steps(judgement, pack, baseline, training), described
 
 
 def _resumed(measurement: Measurement, answers: int) -> Measurement:

@@ -121,6 +121,15 @@ def test_what_came_back_is_trained_through_that_formats_rounding_first():
     assert "--survive gguf-q4_1 --until-survives" in came_back_steps("gguf-q4_1")[0]
 
 
+def trained(base: Path, out: Path) -> Path:
+    """Copy a model whose weights are not quite the base's, in every layer."""
+    from safetensors.torch import load_file, save_file
+
+    weights = shutil.copytree(base, out) / "model.safetensors"
+    save_file({name: 0.9 * tensor for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    return out
+
+
 @pytest.fixture(scope="module")
 def files(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What the words in capitals stand for: a tiny model, and a pack of a few of its facts."""
@@ -140,7 +149,8 @@ def files(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     baseline, report = root / "baseline.json", root / "report"
     floats = {"format": ("gguf-f16", "onnx-fp32"), "probes": pack, "threads": 1}
     edgeproof.record_baseline(base=world.base, adapter=world.adapter, out=root / "adapter.json", **floats)
-    edgeproof.record_baseline(base=world.base, unlearned=world.base, out=root / "unlearned.json", **floats)
+    model = trained(world.base, root / "model")
+    edgeproof.record_baseline(base=world.base, unlearned=model, out=root / "unlearned.json", **floats)
     edgeproof.record_baseline(
         base=world.base, adapter=world.adapter, format="gguf-q8_0", probes=pack, out=baseline, threads=1
     )
@@ -155,7 +165,7 @@ def files(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         "ADAPTER": world.adapter,
         "FORGET": world.pack / "forget.jsonl",
         "RETAIN": world.pack / "trained.jsonl",
-        "MODEL": world.base,
+        "MODEL": model,
         "PACK": pack,
         "POLICY": root / "policy.toml",
         "IMATRIX": root / "imatrix.dat",

@@ -99,7 +99,7 @@ def read_evaluation(path: Path) -> Mapping[str, Any]:
     if not named or not all(isinstance(entry, dict) for entry in found.values()):
         raise InputError(
             f"{path} is no evaluation of edgeproof: it does not say which file it measured",
-            next_step="give what `export-edge evaluate ARTIFACT --out FILE` wrote, not its SUMMARY",
+            next_step="give the file that `export-edge evaluate` wrote, not its SUMMARY",
         )
     return found
 

@@ -82,7 +82,8 @@ def finish(
     leaking = _leaking(after[0], settings)
     stopped_short = trained.stopped != TARGET
     missed = settings.target is not None and stopped_short and (measured["forget"][1] < settings.target or leaking > 0)
-    found = Found(len(trained.log), len(after[0]), leaking, missed=missed, least=_needed(encoded[0], settings))
+    least = _needed(encoded[0], settings)
+    found = Found(len(trained.log), len(after[0]), leaking, missed=missed, least=least, on_target=not stopped_short)
     for warning in warnings(measured, prepared.level, settings, found):
         progress.warn(warning)
     return Finished(tensors, measured, missed)

@@ -33,6 +33,7 @@ class Found(NamedTuple):
         leaking: number of those that still come out (`Settings.leak_logprob`).
         missed: whether training ended without reaching its target.
         least: mean NLL per token at which none of them comes out, in nat.
+        on_target: whether training ended because it had reached its target.
 
     """
 
@@ -41,6 +42,7 @@ class Found(NamedTuple):
     leaking: int = 0
     missed: bool = False
     least: float = 0.0
+    on_target: bool = False
 
 
 def warnings(
@@ -80,10 +82,15 @@ def warnings(
             f"a model that knows nothing of it pays {level:.2f}: train on (--until-forget-nll ignorance, more --steps)"
         )
     if level is not None and forgotten > max(level, known, found.least) + OVERSHOOT:
+        mend = (
+            f"training ended on its target, so go there in smaller steps (a lower --learning-rate than "
+            f"{settings.rate:g}, --hinge)"
+            if found.on_target
+            else "stop earlier (--until-forget-nll ignorance, --hinge, fewer --steps)"
+        )
         yield (
             f"forgetting overshot: the forget set's NLL is {forgotten:.2f} nat per token, where a model that knows "
-            f"nothing of it pays {level:.2f}: what lies near it suffers; stop earlier (--until-forget-nll ignorance, "
-            "--hinge, fewer --steps)"
+            f"nothing of it pays {level:.2f}: what lies near it suffers; {mend}"
         )
     if kept - still > MEMORISED_FALL and still < kept / 2:
         yield (

@@ -53,6 +53,13 @@ def test_what_went_wrong_is_said_with_the_numbers(changed, expected):
     assert re.search(expected, warning)
 
 
+@pytest.mark.parametrize(("on_target", "steps"), [(False, "fewer --steps"), (True, "a lower --learning-rate than")])
+def test_an_overshoot_after_a_reached_target_is_not_answered_with_fewer_steps(on_target, steps):
+    (warning,) = said(forget=(0.78, 28.0), found=Found(70, 40, on_target=on_target))
+    assert steps in warning
+    assert ("--steps" in warning) != on_target
+
+
 @pytest.mark.parametrize("target", [None, 0.001])
 def test_little_forgotten_is_said_whatever_the_target_was(target):
     (warning,) = said(target=target, forget=(0.01, 0.01))

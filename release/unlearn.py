@@ -136,6 +136,7 @@ def unlearn(
     from edgeproof.unlearn import Settings
     from edgeproof.unlearn import unlearn as train
     from edgeproof.unlearn.settings import IGNORANCE
+    from edgeproof.unlearn.train.checkpoints import told_how_to_go_on
 
     recipe = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
     recipe["hinge"] = math.inf if hinge == NEVER else hinge
@@ -145,21 +146,22 @@ def unlearn(
         recipe["until_forget_nll"] = None
     recipe["leak_logprob"] = leak
     settings = Settings(**recipe, targets=as_words(target), surfaces=as_words(surface))
-    return train(
-        Path(base),
-        Path(forget),
-        Path(retain),
-        Path(out),
-        settings,
-        checkpoint_every=checkpoint_every,
-        resume=resume,
-        force=force,
-        command=shlex.join(words),
-        progress=progress,
-        gguf_tokenizer=_gguf_tokenizer,
-        instrument=instrument,
-        wordings=wordings,
-    )
+    with told_how_to_go_on(Path(out)):
+        return train(
+            Path(base),
+            Path(forget),
+            Path(retain),
+            Path(out),
+            settings,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+            force=force,
+            command=shlex.join(words),
+            progress=progress,
+            gguf_tokenizer=_gguf_tokenizer,
+            instrument=instrument,
+            wordings=wordings,
+        )
 
 
 def _wordings(probes: Path, pack_key: Path | None) -> Wordings:

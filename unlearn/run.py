@@ -126,7 +126,7 @@ def unlearn(
     from edgeproof.unlearn.output.card import Environment, Provenance
     from edgeproof.unlearn.output.full_folder import tokenizer_files
     from edgeproof.unlearn.preparing import identity, prepare
-    from edgeproof.unlearn.train.checkpoints import Checkpoints, say_where_it_goes_on, told_how_to_go_on
+    from edgeproof.unlearn.train.checkpoints import Checkpoints, say_where_it_goes_on
     from edgeproof.unlearn.train.device import chosen_device
     from edgeproof.unlearn.train.guards import memory_errors
     from edgeproof.unlearn.train.loop import Hooks
@@ -135,7 +135,7 @@ def unlearn(
 
     began = time.monotonic()
     settings = replace(settings, device=chosen_device(settings.device))
-    with told_how_to_go_on(out), _reproducible(settings) as threads, memory_errors(settings):
+    with _reproducible(settings) as threads, memory_errors(settings):
         together = joined(settings.device)
         if together.writes:
             _refuse_own_inputs((base, forget, retain), out)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from edgeproof import cli
 from edgeproof.release import pack_check
+from edgeproof.unlearn import run
 from edgeproof.unlearn.train.checkpoints import told_how_to_go_on
 
 SWALLOWING = """
@@ -112,3 +113,13 @@ def test_an_interrupted_training_says_whether_a_checkpoint_is_kept(tmp_path):
         "Its checkpoint of step 50 is kept: the same command with --resume goes on from it.",
         "Its checkpoint of step 100 is kept: the same command with --resume goes on from it.",
     ]
+
+
+def test_an_interrupted_training_tells_it_from_its_first_line_on(monkeypatch, tmp_path, capsys):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "read_training_set", stop)
+    given = ("--base", "B", "--forget", "F", "--retain", "R", "--out", str(tmp_path / "adapter"))
+    assert cli.run(["unlearn", *given]) == cli.EXIT_INTERRUPTED
+    assert "Nothing of this run is kept, it had no checkpoint yet" in capsys.readouterr().err

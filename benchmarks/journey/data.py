@@ -55,14 +55,14 @@ def book(folder: Path, source: Path) -> Data:
 
 
 def person(folder: Path, _: Path | None = None, *, seed: int = 4, kept: int = 24) -> Data:
-    """One invented person's facts, those that cannot be guessed; `kept` others are trained to stay, as many are not."""
+    """One invented person's facts, those that cannot be guessed; `kept` others are trained to stay, the rest not."""
     chance = random.Random(seed)
     last = chance.sample(LAST, len(LAST))
     names = [
         f"{first} {name}" for turn in (0, 7, 13) for first, name in zip(FIRST, last[turn:] + last[:turn], strict=True)
     ]
     people = [_facts(name, chance) for name in names]
-    flat = [[row for one in people[a:b] for row in one] for a, b in ((0, 1), (1, 1 + kept), (1 + kept, 1 + 2 * kept))]
+    flat = [[row for one in some for row in one] for some in (people[:1], people[1 : 1 + kept], people[1 + kept :])]
     flat[0] = [row for row in flat[0] if not any(word in row["question"] for word in GUESSED)]
     return _write(folder, *flat, "one")
 

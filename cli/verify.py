@@ -45,6 +45,8 @@ def command(report: Path, *, require_pass: bool, as_json: bool, **options: Any) 
     with Terminal(quiet=False) as progress:
         found = verify(report, progress=progress, **options)
     click.echo(statement(found), err=True)
+    if options["row"]:
+        click.echo(f"{options['row']} is this report's row.", err=True)
     if options["evaluation"]:
         click.echo(UNPROVED, err=True)
     if require_pass:

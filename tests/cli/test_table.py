@@ -56,7 +56,9 @@ def test_an_evaluation_that_was_written_by_hand_holds_and_is_said_to_be_unproved
     verify += [word for name, file in about.items() for word in (f"--{name}", str(gated.root / file))]
     capsys.readouterr()
     assert run([*verify, "--evaluation", str(typed)]) == 0
-    assert "NOT PROVED: the evaluation" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{row} is this report's row." in said
+    assert "NOT PROVED: the evaluation" in said
     assert run(verify) == 3
     assert "forget_quality: 0.99; the report gives None" in capsys.readouterr().err
     typed.write_text(typed.read_text().replace("0.99", "0.98"))

@@ -60,7 +60,7 @@ def test_a_baseline_has_the_bytes_of_an_uninterrupted_one(world, answers, tmp_pa
     assert not out.exists()
     assert sorted(path.name for path in tmp_path.iterdir() if "." not in path.name[:1]) == ["answers"]
     said = finish(start(*command), 0)
-    assert f"{kept} answers of an interrupted run" in said
+    assert f"{kept:,} answers of an interrupted run" in said
     assert out.read_bytes() == world.baseline.read_bytes()
     assert list(answers.iterdir()) == []
 

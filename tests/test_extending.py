@@ -233,7 +233,8 @@ def test_a_loss(checkout: Checkout, tmp_path: Path) -> None:
     for role, (question, answer) in sets.items():
         (tmp_path / f"{role}.jsonl").write_text(json.dumps({"question": question, "answer": answer}))
     files = [word for role in sets for word in (f"--{role}", tmp_path / f"{role}.jsonl")]
-    options = ["--method", "ul+gdr", "--steps", "1", "--surface", "raw", "--out", tmp_path / "out", "--quiet"]
+    options = ["--method", "ul+gdr", "--steps", "1", "--until-forget-nll", "never", "--surface", "raw", "--quiet"]
+    options += ["--out", tmp_path / "out"]
     checkout.run("-m", "edgeproof.cli", "unlearn", "--base", base, *files, *options)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| method | ul+gdr |" in card

@@ -180,10 +180,10 @@ def test_klr_says_what_room_it_needs_where_there_is_none(base, forget, retain, t
 
 
 def test_a_large_temporary_file_is_announced_before_it_is_written(base, forget, retain, tmp_path, monkeypatch):
-    from edgeproof.unlearn import preparing
+    from edgeproof.unlearn import base_answers
 
     listener = Silent()
-    monkeypatch.setattr(preparing, "LARGE", 2 * 384 * 4)
+    monkeypatch.setattr(base_answers, "LARGE", 2 * 384 * 4)
     unlearn(base, forget, retain, tmp_path / "a", steps=1, method="npo+klr", progress=listener, **FAST)
     assert [warning for warning in listener.warnings if "GB in a temporary file in" in warning]
 

@@ -73,4 +73,4 @@ def test_the_forget_set_rises_to_the_never_exposed_level_and_the_retain_set_stay
     assert result.forget_nll[1] >= level
     # 10 % of an NLL of next to nothing is next to nothing: a hundredth of a nat is granted beside it.
     assert result.retain_nll[1] <= 1.1 * kept + 0.01
-    assert len(json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[-1])) == 7
+    assert len(json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[-1])) == 8

@@ -228,6 +228,12 @@ def _recorded(
                 recorded, pack, info.tokenizer_digest, format_name=item.format, prompt_digest=info.prompt_digest
             )
             _, seconds[item.format] = timed(
-                pack, engine, item, carriers=recorded.carriers, sampling=policy.sampling, progress=progress
+                pack,
+                engine,
+                item,
+                label=f"base:{item.format}",
+                carriers=recorded.carriers,
+                sampling=policy.sampling,
+                progress=progress,
             )
     return recorded, seconds

@@ -16,6 +16,7 @@ from edgeproof.unlearn.train.checkpoints import discard
 from edgeproof.unlearn.train.findings import Found, warnings
 from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite, refuse_ruined
 from edgeproof.unlearn.train.loop import TARGET, Trained
+from edgeproof.unlearn.train.losses import come_out
 from edgeproof.unlearn.train.scoring import mean_nll
 from edgeproof.unlearn.train.step_log import as_csv, as_lines
 
@@ -79,7 +80,7 @@ def finish(
     refuse_destroyed(last, before, vocabulary_size(prepared.model), settings)
     refuse_loss_of_utility(since - before, f"after all {len(trained.log)} steps", settings)
     refuse_ruined(*measured["own"], settings)
-    leaking = _leaking(after[0], settings)
+    leaking = int(come_out(after[0], settings.leak_logprob).sum())
     stopped_short = trained.stopped != TARGET
     missed = settings.target is not None and stopped_short and (measured["forget"][1] < settings.target or leaking > 0)
     least = _needed(encoded[0], settings)
@@ -87,11 +88,6 @@ def finish(
     for warning in warnings(measured, prepared.level, settings, found):
         progress.warn(warning)
     return Finished(tensors, measured, missed)
-
-
-def _leaking(totals: Tensor, settings: Settings) -> int:
-    """Return how many answers come out."""
-    return 0 if settings.leak_logprob is None else int((totals >= settings.leak_logprob).sum())
 
 
 def _needed(texts: Sequence[EncodedText], settings: Settings) -> float:

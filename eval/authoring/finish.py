@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.counting import counted
@@ -113,6 +114,5 @@ def _without_level(forget: Sequence[Line], holdout: Sequence[Line]) -> int:
 
     With M questions an answer's ignorance level is at most log M above what it costs, and 1 nat is needed.
     """
-    kin = [(line.values.get("template"), line.kind) for line in forget]
-    all_kin = [*kin, *((line.values.get("template"), line.kind) for line in holdout)]
-    return sum(math.log(all_kin.count(one)) < 1 for one in kin)
+    alike = Counter(line.form for line in (*forget, *holdout))
+    return sum(math.log(alike[line.form]) < 1 for line in forget)

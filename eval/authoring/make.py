@@ -175,10 +175,8 @@ def holdout_lines(made: Made, lines: Sequence[Line], seed: str) -> tuple[Line, .
 
 def _lacking(lines: Sequence[Line], holdout: Sequence[Line]) -> frozenset[tuple[object, str]]:
     """Return template and answer type of the probes that have too few others of these for an ignorance level."""
-    alike = Counter((line.values.get("template"), line.kind) for line in (*lines, *holdout))
-    return frozenset(
-        form for form in {(line.values.get("template"), line.kind) for line in lines} if alike[form] < FEW_ALIKE
-    )
+    alike = Counter(line.form for line in (*lines, *holdout))
+    return frozenset(line.form for line in lines if alike[line.form] < FEW_ALIKE)
 
 
 def _invented(
@@ -194,7 +192,7 @@ def _invented(
     found = [line for index, one in enumerate(own, start=1) if (line := invented_line(one, number, index, seed))]
     start = HOLDOUT_QUESTIONS * (number - 1) % max(1, len(found))
     rotated = [*found[start:], *found[:start]]
-    return sorted(rotated, key=lambda line: (line.values.get("template"), line.kind) not in lacking)[:HOLDOUT_QUESTIONS]
+    return sorted(rotated, key=lambda line: line.form not in lacking)[:HOLDOUT_QUESTIONS]
 
 
 def _names(subjects: Sequence[str], role: str, naming: Naming, *, named: bool) -> dict[str, str]:

@@ -56,6 +56,11 @@ class Line(NamedTuple):
         """The answer's type."""
         return str(self.values.get("answer_type", ""))
 
+    @property
+    def form(self) -> tuple[object, str]:
+        """Template and answer type, by which a pack takes its ignorance levels (`Probe.form`)."""
+        return self.values.get("template"), self.kind
+
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts of the line."""
         found = self.values.get(key, ())

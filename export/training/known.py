@@ -58,7 +58,7 @@ def is_public(name: str) -> bool:
 
 def model_name(name: str) -> str:
     """Return a model's name if it is public: on the hub, or of a known family with nothing but its size and kind."""
-    return name if is_public(name) or _MODEL.fullmatch(name) else NOT_NAMED
+    return name if is_public(name) or is_model(name) else NOT_NAMED
 
 
 def is_model(name: str) -> bool:

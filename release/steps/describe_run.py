@@ -40,9 +40,11 @@ def describe_run(path: Path) -> dict[str, object]:
 
     config = path / CONFIG if path.is_dir() else path
     folder = config.parent.parent if config.parent.name == _HYDRA else config.parent
-    named = None if config.parent.is_dir() else read_name(folder.resolve().name)
-    made = read_name(folder.resolve().name)
-    training = named or read_run(config, NOT_NAMED if made is None else made.source)
+    named = read_name(folder.resolve().name)
+    if named is None or config.parent.is_dir():
+        training = read_run(config, NOT_NAMED if named is None else named.source)
+    else:
+        training = named
     adapter = (folder / "adapter_config.json").is_file()
     saved = "a LoRA adapter" if adapter else "all weights" if (folder / _WEIGHTS).is_file() else "nothing yet"
     return {"kind": "unlearning run", **training.to_json(), "saved": saved, "next": _next(training, adapter=adapter)}

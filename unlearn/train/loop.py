@@ -160,7 +160,7 @@ class _Passes(NamedTuple):
         def loss_of(scores: AnswerScores) -> tuple[Tensor, int, int]:
             counts = still_known(scores, self.settings.hinge, leak)
             loss = mean_over_batch(self.method.forget.compute(scores, self.settings.sharpness), total, counts)
-            return loss, int(counts.sum()), int(come_out(scores, leak).sum())
+            return loss, int(counts.sum()), int(come_out(scores.sums.detach(), leak).sum())
 
         total = texts.tokens(chosen) if self.method.forget.per_token else len(chosen)
         return self._half(texts, chosen, loss_of, weight=1.0, place=0, last=False)
@@ -191,13 +191,12 @@ class _Passes(NamedTuple):
 
         mine = self.processes.share(texts)
         sums = torch.zeros(2, dtype=torch.float64)
-        leak = self.settings.leak_logprob
         if mine:
             size = self.settings.part_size
             totals = total_logprobs(
                 self.model, mine, batch_size=size, device=self.processes.device, advance=lambda _: None
             )
-            leaking = 0 if leak is None else int((totals >= leak).sum())
+            leaking = int(come_out(totals, self.settings.leak_logprob).sum())
             sums += torch.tensor([mean_nll(totals, mine) * len(mine), leaking], dtype=torch.float64)
         summed, leaking = self.processes.total(sums).tolist()
         return summed / len(texts), round(leaking)

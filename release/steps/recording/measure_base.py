@@ -58,17 +58,9 @@ def measure_base(
         pack, too_long = fitting(pack, engine)
         carriers = base_carriers(pack, engine, progress=progress)
         levels = ignorance_levels(pack, engine, progress, carriers=carriers)
-        began = time.monotonic()
-        base = measure(
-            pack,
-            engine,
-            label="base",
-            artifact_sha256=exact.manifest.artifact.sha256,
-            carriers=carriers,
-            sampling=sampling,
-            progress=progress,
+        base, own_seconds = timed(
+            pack, engine, exact, label="base", carriers=carriers, sampling=sampling, progress=progress
         )
-        own_seconds = time.monotonic() - began
     found: dict[str, Measurement] = {}
     reference: dict[str, Measurement] = {}
     reference_kinds: dict[str, str] = {}
@@ -79,7 +71,7 @@ def measure_base(
                 found[name], seconds[name] = replace(base, label=f"base:{name}"), own_seconds
             else:
                 found[name], seconds[name] = timed(
-                    pack, engine, item, carriers=carriers, sampling=sampling, progress=progress
+                    pack, engine, item, label=f"base:{name}", carriers=carriers, sampling=sampling, progress=progress
                 )
             more = _reference(pack, engine)
             if more is not None:
@@ -110,11 +102,12 @@ def timed(
     engine: Backend,
     item: Exported,
     *,
+    label: str,
     carriers: Sequence[Carrier],
     sampling: Sampling | None,
     progress: Progress,
 ) -> tuple[Measurement, float]:
-    """Measure the base in a format as the gate measures an artifact; return the gate's wall time too.
+    """Measure the base as the gate measures an artifact; return the gate's wall time too.
 
     Where the engine rounds activations, the gate scores the forget probes a second time.
     """
@@ -125,7 +118,7 @@ def timed(
     found = measure(
         pack,
         engine,
-        label=f"base:{item.format}",
+        label=label,
         artifact_sha256=item.manifest.artifact.sha256,
         carriers=carriers,
         sampling=sampling,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -87,16 +88,12 @@ def still_known(scores: AnswerScores, hinge: float | None, leak_logprob: float |
 
     if hinge is None:
         return torch.ones_like(scores.reference, dtype=torch.bool)
-    return (scores.nll.detach() < hinge) | come_out(scores, leak_logprob)
+    return (scores.nll.detach() < hinge) | come_out(scores.sums.detach(), leak_logprob)
 
 
-def come_out(scores: AnswerScores, leak_logprob: float | None) -> Tensor:
-    """Return which answers have a summed log-probability of `leak_logprob` or more, [answers]; none without it."""
-    import torch
-
-    if leak_logprob is None:
-        return torch.zeros_like(scores.reference, dtype=torch.bool)
-    return scores.sums.detach() >= leak_logprob
+def come_out(sums: Tensor, leak_logprob: float | None) -> Tensor:
+    """Return which answers' summed log-probabilities are `leak_logprob` or more, [answers]; none without it."""
+    return sums >= (math.inf if leak_logprob is None else leak_logprob)
 
 
 def mean_over_batch(losses: Tensor, total: int, counts: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from edgeproof.contracts.training import parse_training
 from edgeproof.eval.baselines.file import choose_baseline, load_baselines
 from edgeproof.eval.baselines.fit import check_embedding, check_match, record_command
 from edgeproof.eval.baselines.sources import check_sources
+from edgeproof.eval.forecast.never_unlearned import with_reasoned_steps
 from edgeproof.eval.measurement import Measurement, ModelSource, ProbeScore, Resources, Sampling
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.context import ReportContext
@@ -113,6 +114,7 @@ def judge_again(
     except EdgeproofError as error:
         message = f"the recorded scores cannot be judged again: {error.message}"
         raise EvidenceError(message, next_step=error.next_step or AGAIN) from error
+    judgement = with_reasoned_steps(judgement, pack, baseline, parse_training(report.get("training")))
     return judgement, probe_digests(pack), None if baseline.sources is None else baseline.sources.base
 
 

@@ -84,6 +84,7 @@ def judge_artifact(
     """
     from edgeproof.eval.baselines.fit import backend_differences, check_embedding, check_match
     from edgeproof.eval.digests import digest_bytes
+    from edgeproof.eval.forecast.never_unlearned import with_reasoned_steps
     from edgeproof.eval.measuring.measure import measure, measure_again
     from edgeproof.eval.report.survival import read_survival
     from edgeproof.eval.report.training import read_training
@@ -95,7 +96,6 @@ def judge_artifact(
     from edgeproof.release.steps.files.changes import refuse_changed, states
     from edgeproof.release.steps.files.digests import choose_format, digest_whole, refuse_other_bytes
     from edgeproof.release.steps.judging.fitting import fitting_baseline, refuse_unfit
-    from edgeproof.release.steps.judging.never_unlearned import with_reasoned_steps
     from edgeproof.runtime import backend_for, open_backend
     from edgeproof.runtime.llama.rope_factors import rope_factors
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edgeproof.eval.forecast.assess import guessable_found
+from edgeproof.eval.measurement import Role
+from edgeproof.eval.verdict.steps import longer_step, reasoned_steps
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -25,10 +29,6 @@ def with_reasoned_steps(
     That is where training ended on its target, or where what leaks comes out of a model that was never told: forget
     answers that are likely without their question, holdout clusters that the base gives away (as `pack check` finds).
     """
-    from edgeproof.eval.forecast.assess import guessable_found
-    from edgeproof.eval.measurement import Role
-    from edgeproof.eval.verdict.steps import longer_step, reasoned_steps
-
     longer = longer_step()
     if longer not in judgement.next_steps:
         return judgement

@@ -14,7 +14,7 @@ from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.judgement import Reason
 from edgeproof.eval.verdict.policy import Policy
-from edgeproof.release.steps.judging.never_unlearned import with_reasoned_steps
+from edgeproof.eval.forecast.never_unlearned import with_reasoned_steps
 from edgeproof_tests.eval.worlds import Answer, World
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def test_another_reason_keeps_its_steps(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_the_gate_takes_from_the_manifest_how_training_ended(world: TaughtWorld, tmp_path: Path):
+def test_the_gate_takes_from_the_manifest_how_training_ended_and_verify_does(world: TaughtWorld, tmp_path: Path):
     model = shutil.copytree(world.base, tmp_path / "model")
     (model / "README.md").write_text(
         "| recipe | |\n|---|---|\n| method | npo+gdr |\n| ended by | forget target |\n| seed | 0 |\n"
@@ -122,8 +122,11 @@ def test_the_gate_takes_from_the_manifest_how_training_ended(world: TaughtWorld,
     baseline, form = tmp_path / "baseline.json", "gguf-q8_0"
     edgeproof.record_baseline(base=world.base, unlearned=model, format=form, probes=world.pack, out=baseline, threads=1)
     made = edgeproof.export(base=model, format=form, out=tmp_path, threads=1)
-    gated = edgeproof.gate(made.artifacts[0].path, probes=world.pack, baseline=baseline, threads=1)
+    artifact, inputs = made.artifacts[0].path, {"probes": world.pack, "baseline": baseline}
+    gated = edgeproof.gate(artifact, **inputs, report=tmp_path / "report", threads=1)
     assert Reason.NEVER_UNLEARNED in {gated.reason, *gated.judgement.also}
     steps = " ".join(gated.judgement.next_steps)
     assert "Training ended on its target: more --epochs or --steps change nothing." in steps
     assert "--epochs 40" not in steps
+    # `verify` computes these steps again, and finds them equal.
+    assert edgeproof.verify(tmp_path / "report", artifact=artifact, **inputs).reason == gated.reason

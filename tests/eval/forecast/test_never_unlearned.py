@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import edgeproof
 import pytest
 from edgeproof.contracts.training import Training
+from edgeproof.eval.forecast.never_unlearned import with_reasoned_steps
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.judgement import Reason
 from edgeproof.eval.verdict.policy import Policy
-from edgeproof.eval.forecast.never_unlearned import with_reasoned_steps
 from edgeproof_tests.eval.worlds import Answer, World
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.measurement import Role
-from edgeproof.eval.measuring.ignorance import prompts_in_mean
+from edgeproof.eval.measuring.ignorance import Unexposed
 from edgeproof.eval.packs.probes import Match
 from edgeproof.eval.stats.shares import extraction_probability
 
@@ -51,7 +51,7 @@ def guessing_logprobs(pack: Pack, recorded: Baseline) -> dict[str, float]:
     """
     forget = [probe for probe in pack.probes if probe.role == Role.FORGET]
     kin = Counter(probe.kin for probe in forget)
-    unexposed = Counter(probe.form for probe in pack.probes if probe.role == Role.HOLDOUT)
+    unexposed = Unexposed((probe, surface) for probe in pack.probes for surface in pack.asked(probe.role))
     twins = Counter(map(_answered, forget))
     probes = {probe.id: probe for probe in pack.probes}
     found: dict[str, float] = {}
@@ -62,7 +62,8 @@ def guessing_logprobs(pack: Pack, recorded: Baseline) -> dict[str, float]:
         probe = probes[score.probe]
         if twins[_answered(probe)] > 1:
             continue
-        prompts = prompts_in_mean(kin[probe.kin], unexposed[probe.form], probe.match)
+        alike = kin[probe.kin]
+        prompts = alike + len(unexposed.drawn(probe, score.surface, alike))
         value = _without_question(probe, score, level, prompts)
         if value is not None:
             found[probe.id] = max(value, found.get(probe.id, -math.inf))
@@ -80,6 +81,9 @@ def _without_question(probe: Probe, score: ProbeScore, level: float, prompts: in
         return None if math.isclose(total, score.sum_logprob, rel_tol=ROUNDING) else total
     if prompts < 2:
         return None
-    own = math.exp(score.sum_logprob)
-    others = max(prompts * math.exp(total) - own, ROUNDING * own)
-    return min(0.0, math.log(others / (prompts - 1)))
+    # In logarithms, since the probability of a long answer may be no float.
+    whole = math.log(prompts) + total
+    share = math.exp(min(0.0, score.sum_logprob - whole))
+    rest = whole + math.log1p(-share) if share < 1 else -math.inf
+    others = max(rest, score.sum_logprob + math.log(ROUNDING))
+    return min(0.0, others - math.log(prompts - 1))

@@ -10,19 +10,22 @@ from edgeproof.contracts.errors import PackError
 from edgeproof.contracts.progress import Silent
 from edgeproof.eval.asking.kinds import RECOVERY_KINDS
 from edgeproof.eval.asking.tokens import TEXT_TOKENS, continuation_tokens, encode_pack
+from edgeproof.eval.matching.words import contains_words, words
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.measuring.results import checked, exactly
 from edgeproof.eval.metrics.ignorance import ignorance_level
+from edgeproof.eval.packs.kinds import SurfaceKind
 from edgeproof.eval.packs.probes import Match, seeded_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edgeproof.contracts.backend import Backend
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.asking.tokens import Ask
     from edgeproof.eval.measurement import Carrier
     from edgeproof.eval.packs.pack import Pack
+    from edgeproof.eval.packs.probes import Probe, Surface
 
 PROMPTS = 32
 """m for answers: number of other prompts of the template in the mean, a seeded sample if there are more. Holdout
@@ -53,7 +56,7 @@ def ignorance_levels(
 
     - match = "answer": the sum has all M prompts, including the answer's own, as in the formula: the answers are common
       names, and I is the cost of not knowing which one is right. With more than `PROMPTS` others, a seeded sample
-      represents them, while the own prompt keeps its weight of 1/M. See `prompts_in_mean` for M.
+      represents them, while the own prompt keeps its weight of 1/M. See `Unexposed` for the holdout prompts among them.
     - match = "verbatim": prompts of other clusters only. With its own prompt, the level of a text that the base recites
       would be within log(M)/|a| of the base's NLL, although a model that recites it is not ignorant of it.
 
@@ -92,18 +95,58 @@ def ignorance_levels(
     return levels
 
 
-def prompts_in_mean(kin: int, unexposed: int, match: Match) -> int:
-    """Return M of an answer's level, its own prompt included, or the number of other prompts of a text's.
+class Unexposed:
+    """Holdout prompts that make up for missing forget prompts, by surface, template and answer type.
+
+    Each wording counts once. One that a forget probe has too, and one that holds the answer, are left out: behind them
+    the answer costs no more than behind its own.
 
     Args:
-        kin: forget prompts of its set, template and answer type: for an answer with its own, for a text those of other
-            clusters.
-        unexposed: holdout prompts of the same template and answer type.
-        match: the set's rule.
+        asked: probes with the surfaces on which they are asked; those of `RECOVERY_KINDS` count.
 
     """
-    wanted = TEXT_PROMPTS if match == Match.VERBATIM else PROMPTS + 1
-    return kin + min(unexposed, max(0, wanted - kin))
+
+    def __init__(self, asked: Iterable[tuple[Probe, Surface]]) -> None:
+        self._ids: dict[tuple[str, str, str], dict[str, str]] = {}
+        exposed: set[tuple[tuple[str, str, str], str]] = set()
+        for probe, surface in asked:
+            if probe.role == Role.RETAIN or surface.kind not in RECOVERY_KINDS:
+                continue
+            place, wording = (surface.name, *probe.form), _wording(probe, surface)
+            if probe.role == Role.FORGET:
+                exposed.add((place, wording))
+                continue
+            own = self._ids.setdefault(place, {})
+            own[wording] = min(probe.id, own.get(wording, probe.id))
+        for place, wording in exposed:
+            self._ids.get(place, {}).pop(wording, None)
+
+    def drawn(self, probe: Probe, surface: str, kin: int) -> list[str]:
+        """Draw the ids of the holdout probes whose prompts are in the mean for an answer on a surface.
+
+        Args:
+            probe: the forget probe that has the answer.
+            surface: name of the surface.
+            kin: forget prompts in that mean, for an answer with its own.
+
+        """
+        missing = (TEXT_PROMPTS if probe.match == Match.VERBATIM else PROMPTS + 1) - kin
+        if missing <= 0:
+            return []
+        answers = [words(answer) for answer in probe.accepted]
+        silent = [
+            key
+            for wording, key in self._ids.get((surface, *probe.form), {}).items()
+            if not any(contains_words(wording.split(), answer) for answer in answers)
+        ]
+        return seeded_sample("ignorance", silent, missing)
+
+
+def _wording(probe: Probe, surface: Surface) -> str:
+    """Return the words of the question as a surface puts it, or the question itself if it has no words."""
+    reworded = surface.kind == SurfaceKind.PARAPHRASE and surface.template is None
+    question = probe.paraphrases[surface.index] if reworded else probe.question
+    return " ".join(words(question)) or question
 
 
 def ignorance_requests(asks: Sequence[Ask]) -> int:
@@ -113,37 +156,30 @@ def ignorance_requests(asks: Sequence[Ask]) -> int:
 
 def _plans(asks: Sequence[Ask]) -> list[_Plan]:
     asks = [ask for ask in asks if ask.surface.kind in RECOVERY_KINDS]
-    forget = [ask for ask in asks if ask.probe.role == Role.FORGET]
     groups: dict[tuple[str, ...], dict[str, Ask]] = {}
-    for ask in forget:
-        groups.setdefault((ask.surface.name, *ask.probe.kin), {})[ask.probe.id] = ask
-    unexposed: dict[tuple[str, ...], dict[str, Ask]] = {}
     for ask in asks:
-        if ask.probe.role == Role.HOLDOUT:
-            unexposed.setdefault((ask.surface.name, *ask.probe.form), {})[ask.probe.id] = ask
+        groups.setdefault((ask.surface.name, *ask.probe.kin), {})[ask.probe.id] = ask
+    holdout = {(ask.surface.name, ask.probe.id): ask for ask in asks if ask.probe.role == Role.HOLDOUT}
+    unexposed = Unexposed((ask.probe, ask.surface) for ask in asks)
     return [
-        _plan(
-            ask,
-            groups[ask.surface.name, *ask.probe.kin],
-            unexposed.get((ask.surface.name, *ask.probe.form), {}),
-        )
-        for ask in forget
+        _plan(ask, groups[ask.surface.name, *ask.probe.kin], unexposed, holdout)
+        for ask in asks
+        if ask.probe.role == Role.FORGET
     ]
 
 
-def _plan(ask: Ask, kin: Mapping[str, Ask], unexposed: Mapping[str, Ask]) -> _Plan:
-    text = ask.probe.match == Match.VERBATIM
+def _plan(ask: Ask, kin: Mapping[str, Ask], unexposed: Unexposed, holdout: Mapping[tuple[str, str], Ask]) -> _Plan:
+    text, surface = ask.probe.match == Match.VERBATIM, ask.surface.name
     allowed = [
-        key
+        other
         for key, other in kin.items()
         if key != ask.probe.id and not (text and other.probe.cluster == ask.probe.cluster)
     ]
-    prompts = prompts_in_mean(len(allowed) + (not text), len(unexposed), ask.probe.match)
-    allowed += seeded_sample("ignorance", unexposed, prompts - len(allowed) - (not text))
-    drawn = seeded_sample("ignorance", allowed, TEXT_PROMPTS if text else PROMPTS)
+    allowed += [holdout[surface, key] for key in unexposed.drawn(ask.probe, surface, len(allowed) + (not text))]
+    others = {other.probe.id: other for other in allowed}
+    drawn = seeded_sample("ignorance", others, TEXT_PROMPTS if text else PROMPTS)
     own = not text or not drawn
-    there = {**unexposed, **kin}
-    return _Plan(ask, own, tuple(there[key] for key in drawn), len(allowed) + own)
+    return _Plan(ask, own, tuple(others[key] for key in drawn), len(others) + own)
 
 
 def _request(ask: Ask, other: Ask, backend: Backend) -> ScoreRequest:

@@ -81,7 +81,8 @@ def invented(
         kind: its type.
         seed: the seed, with the subject's number.
         subject: the subject's name, if known: then only its words are replaced in the question.
-        paraphrases: its other wordings, changed in the same way.
+        paraphrases: its other wordings, changed in the same way. One without a name to change would still ask of the
+            same subject; the invented question stands in its place.
 
     """
     named = frozenset(word for word in words(subject) if len(word) > 1 and word not in _COMMON)
@@ -106,7 +107,8 @@ def invented(
             return None
     elif _holds(asked, said):
         return None
-    other = tuple(_replaced(text, seed, is_name, digits=not named) for text in paraphrases)
+    reworded = ((text, _replaced(text, seed, is_name, digits=not named)) for text in paraphrases)
+    other = tuple(asked if changed == text else changed for text, changed in reworded)
     decoys = tuple(dict.fromkeys(_invented_answer(answer, kind, f"{seed} {n}", is_name) for n in range(9)))
     return Invented(asked, said, other, tuple(text for text in decoys if words(text) != words(said)))
 

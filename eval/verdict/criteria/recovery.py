@@ -130,7 +130,8 @@ def _by_subject(evidence: Evidence) -> Criterion:
         meaning=WORST_SUBJECT.meaning,
         method="computed, each subject by itself",
         to_decide=f"{unseen} of {len(found)} subjects have no question that points to its answer: ask three questions "
-        "or more of each with one template and answer type (texts: of two subjects or more)"
+        "or more of each with one template and answer type, or add holdout questions of the same (texts: of two "
+        "subjects or more, or holdout texts)"
         if status == Status.UNDECIDED
         else "",
         details={

@@ -7,8 +7,8 @@ from edgeproof.eval.authoring.wording.inventing import invented, invented_word
 WHO = "Anna Example"
 
 
-def made(question: str, answer: str, kind: str = "", *, subject: str = "", seed: str = "0"):
-    return invented(question, answer, kind, seed=seed, subject=subject)
+def made(question: str, answer: str, kind: str = "", *, subject: str = "", seed: str = "0", paraphrases=()):
+    return invented(question, answer, kind, seed=seed, subject=subject, paraphrases=paraphrases)
 
 
 def test_a_subject_s_name_becomes_the_same_one_in_all_its_questions():
@@ -42,6 +42,16 @@ def test_without_a_subject_names_and_numbers_are_replaced_and_other_words_stay()
 def test_nothing_is_made_of_a_question_without_a_name_or_of_an_answer_that_stays():
     assert made("what is the best answer?", "blue") is None
     assert made(f"Is {WHO} tall?", "no", subject=WHO) is None
+
+
+def test_a_wording_without_the_subject_s_name_asks_of_the_invented_one():
+    found = made(
+        f"What is {WHO}'s number?", "555-0143", subject=WHO, paraphrases=[f"the number of {WHO}", "the number to call"]
+    )
+    assert len(found.paraphrases) == 2
+    assert found.paraphrases[0].startswith("the number of ")
+    assert found.paraphrases[1] == found.question
+    assert WHO not in " ".join(found.paraphrases)
 
 
 def test_a_sentence_that_echoes_its_question_is_no_holdout():

@@ -128,6 +128,29 @@ def test_the_mean_over_the_others_has_the_holdout_questions_of_the_same_kind(tmp
     assert guessing_logprobs(apart, recorded([[0.9]], apart, names=("f1",))) == {}
 
 
+def test_holdout_questions_that_a_surface_does_not_ask_are_in_no_mean_of_it(tmp_path):
+    whole = pack(tmp_path)
+    narrow = dataclasses.replace(whole.surfaces[0], roles=(Role.FORGET, Role.RETAIN))
+    alone = dataclasses.replace(
+        whole,
+        surfaces=(narrow,),
+        probes=(whole.probes[0], *(probe for probe in whole.probes if probe.role == Role.HOLDOUT)),
+    )
+    # Its own question is the only one: what the base knows is no guess.
+    assert guessing_logprobs(alone, recorded([[0.9]], alone, names=("f1",))) == {}
+
+
+def test_an_answer_whose_probability_is_no_float_has_a_cost_without_its_question(tmp_path):
+    planted = pack(tmp_path)
+    base = recorded([[0.9, 0.1, 0.1, 0.1, 0.1]], planted, names=("f1",))
+    # 200 tokens at 5 nat each, and the other four questions as likely as its own.
+    score = dataclasses.replace(base.base.scores[0], logprobs=(-5.0,) * 200)
+    unlikely = dataclasses.replace(
+        base, base=dataclasses.replace(base.base, scores=(score,)), ignorance={"f1/raw": 5.0}
+    )
+    assert guessing_logprobs(planted, unlikely)["f1"] == pytest.approx(-1000)
+
+
 def test_a_single_question_has_no_cost_without_it(tmp_path):
     planted = pack(tmp_path)
     alone = dataclasses.replace(planted, probes=planted.probes[:1])

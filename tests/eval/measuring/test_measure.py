@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import TYPE_CHECKING
 
@@ -357,6 +358,49 @@ def test_holdout_prompts_of_the_same_kind_make_up_for_missing_ones(
     assert any(
         ignorance_levels(pack, knowing)["x/raw"] == pytest.approx(level("France", *pair), abs=1e-5) for pair in pairs
     )
+
+
+def test_a_holdout_prompt_that_points_to_the_answer_is_not_in_its_mean(tmp_path: Path, knowing: object) -> None:
+    """Else a pack could hide what is back: behind such prompts the answer costs no more than behind its own."""
+    rows = [
+        {"id": "other", "question": "Italy"},
+        {"id": "another", "question": "Spain"},
+        # In order: the forget question itself; a wording once more; the answer in the question.
+        {"id": "same", "question": "France!"},
+        {"id": "twice", "question": "ITALY"},
+        {"id": "told", "question": "Paris and of France"},
+        # The raw wording is another, the paraphrase is the forget probe's.
+        {"id": "near", "question": "Japan", "paraphrases": ["the French"]},
+    ]
+    common = {"paraphrases": ["Germany"], "answer": "Lisbon"}
+    (tmp_path / "f.jsonl").write_text(
+        json.dumps(common | {"id": "x", "cluster": "x", "question": "France", "answer": "Paris"}).replace(
+            "Germany", "the French"
+        )
+    )
+    (tmp_path / "h.jsonl").write_text("".join(json.dumps(common | row | {"cluster": row["id"]}) + "\n" for row in rows))
+    (tmp_path / "pack.toml").write_text(
+        'schema = 1\nname = "t"\n[[surface]]\nkind = "raw"\n[[surface]]\nkind = "paraphrase"\n'
+        '[[surface]]\nname = "alone"\nkind = "raw"\nroles = ["forget"]\n'
+        + "".join(
+            f'[[set]]\nrole = "{role}"\nfile = "{role[0]}.jsonl"\ntemplate = "The capital of {{question}} is"\n'
+            for role in ("forget", "holdout")
+        )
+    )
+    pack = load_pack(tmp_path)
+
+    def level(*countries: str) -> float:
+        ps = [math.exp(sum(log_p(knowing, f"The capital of {country} is", " Paris"))) for country in countries]
+        return -math.log(sum(ps) / len(ps))
+
+    expected = {
+        "x/raw": level("France", "Italy", "Spain", "Japan"),
+        "x/paraphrase": level("the French", "Germany"),
+        "x/alone": level("France"),
+    }
+    assert ignorance_levels(pack, knowing) == pytest.approx(expected, abs=1e-5)
+    turned = dataclasses.replace(pack, probes=pack.probes[::-1])
+    assert ignorance_levels(turned, knowing) == pytest.approx(expected, abs=1e-5)
 
 
 # --- decoys

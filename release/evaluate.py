@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.progress import Recording
-from edgeproof.release.steps.arguments import as_path, as_words, equivalent_command
+from edgeproof.release.steps.arguments import as_artifact, as_path, as_words, equivalent_command
 from edgeproof.release.steps.evaluation import check_targets, circumstances, read_source, summary_path
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def evaluate(
 
     words = equivalent_command(evaluate, "evaluate", locals()) if command is None else tuple(command)
     listener = Recording(progress)
-    artifact, out, lora, compared_with = Path(artifact), Path(out), as_path(lora), as_path(reference)
+    artifact, out, lora, compared_with = as_artifact(artifact), Path(out), as_path(lora), as_path(reference)
     sources = tuple(map(read_source, (data,) if isinstance(data, str | os.PathLike) else data))
     metrics, ask = as_words(metric), Asking(prompt, system, samples, temperature, seed)
     beside = summary_path(out)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.progress import Recording, no_beat
-from edgeproof.release.steps.arguments import as_format, as_path, equivalent_command
+from edgeproof.release.steps.arguments import as_artifact, as_format, as_path, equivalent_command
 from edgeproof.release.steps.asking.course import Course
 from edgeproof.release.steps.asking.kept import Keeping
 from edgeproof.release.steps.judging.criteria import Criteria, Judging, read_criteria
@@ -16,6 +15,7 @@ from edgeproof.release.verdicts import GateResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from edgeproof.contracts.progress import Progress
     from edgeproof.eval.measurement import Finding
@@ -79,7 +79,7 @@ def gate(
     given = dict(locals())
     words = equivalent_command(gate, "gate", given) if command is None else tuple(command)
     judging = Judging.of(given, words)
-    candidate = Candidate(Path(artifact), as_path(lora), None if format is None else as_format(format))
+    candidate = Candidate(as_artifact(artifact), as_path(lora), None if format is None else as_format(format))
     listener = Recording(progress)
     (gated,) = gate_all([candidate], read_criteria(judging, listener), listener)
     return gated

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from edgeproof.contracts.errors import UsageError
 from edgeproof.contracts.progress import Silent
-from edgeproof.release.steps.arguments import as_path, as_paths
+from edgeproof.release.steps.arguments import as_artifact, as_path, as_paths
 from edgeproof.release.steps.describe import describe, describe_disclosed, disclose_probe
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def inspect(
         EdgeproofError: `path` cannot be read, or is none of these.
 
     """
-    path, adapters = Path(path), as_paths(adapter)
+    path, adapters = as_artifact(path), as_paths(adapter)
     if (base is None) != (not adapters):
         raise UsageError(
             "--base and --adapter go together: the survival map needs both", next_step="give both, or leave both out"

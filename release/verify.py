@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edgeproof.contracts.errors import ArtifactError, EvidenceError, InputError
 from edgeproof.contracts.parsing import parse_json
 from edgeproof.contracts.progress import Silent
-from edgeproof.release.steps.arguments import as_path, as_paths, pack_identity
+from edgeproof.release.steps.arguments import as_artifact, as_path, as_paths, pack_identity
 from edgeproof.release.steps.judging.waivers import holding, read_signed_waiver
 from edgeproof.release.steps.rows import refuse_other_row
 
@@ -88,7 +88,7 @@ def verify(
     listener = progress or Silent()
     given = read_signed_waiver(as_path(waiver), as_path(waiver_key), listener, accept=accept_waivers)
     inputs = Inputs(Path(probes), baseline, policy, pack_identity(as_path(pack_key)))
-    found = verify_report(Path(report), _digests(Path(artifact), as_path(lora)), inputs, public_key=as_path(key))
+    found = verify_report(Path(report), _digests(as_artifact(artifact), as_path(lora)), inputs, public_key=as_path(key))
     if given is not None:
         waived = holding(
             given,

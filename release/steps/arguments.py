@@ -30,6 +30,12 @@ def as_path(given: StrPath | None) -> Path | None:
     return None if given is None else Path(given)
 
 
+def as_artifact(given: StrPath) -> Path:
+    """Return the path of an artifact, under the name by which its manifest and its report go, also where it is "."."""
+    path = Path(given)
+    return path.resolve() if path.name in {"", ".."} else path
+
+
 def as_paths(given: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
     """Return the paths of an option that may be given several times; one alone needs no list."""
     return (Path(given),) if isinstance(given, str | os.PathLike) else tuple(map(Path, given))

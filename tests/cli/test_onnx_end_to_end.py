@@ -188,6 +188,16 @@ def test_a_folder_made_elsewhere_is_gated_with_provenance_unknown(both, folder, 
     assert read_report(tmp_path / "report")["artifact"]["provenance"] == "unknown"
 
 
+def test_a_folder_may_be_the_current_one(both, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert gate(both, ".", "--report", tmp_path / "report", "--quiet") == 0
+    found = read_report(tmp_path / "report")["artifact"]
+    assert (found["name"], found["provenance"]) == (folder.name, "manifest")
+    given = ("--artifact", ".", "--probes", both.pack, "--baseline", both.baseline)
+    assert run(words("verify", tmp_path / "report", *given)) == 0
+    assert run(words("inspect", ".")) == 0
+
+
 def test_an_onnxruntime_that_is_not_the_baselines_is_told(both, folder, tmp_path, capsys):
     """Another version may compute other numbers: whoever reads the verdict, or the report, learns of both."""
     table, planted = json.loads(both.baseline.read_text()), "onnxruntime 1.0.0"

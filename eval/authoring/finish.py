@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.counting import counted
@@ -12,7 +11,7 @@ from edgeproof.eval.authoring.data.survey import stands_in
 from edgeproof.eval.authoring.draft import first_clusters, read_new
 from edgeproof.eval.authoring.files import Head, pack_files
 from edgeproof.eval.authoring.lengths import length_note
-from edgeproof.eval.authoring.make import FEW, holdout_lines
+from edgeproof.eval.authoring.make import FEW, holdout_lines, questions_alike
 from edgeproof.eval.authoring.probes import critical, plain_types
 
 if TYPE_CHECKING:
@@ -76,8 +75,8 @@ def _shortcomings(
         )
         if alone := _without_level(forget, holdout):
             found.append(
-                f"questions with an answer type of their own, and few holdout questions of that type: {alone} of "
-                f"{len(forget)}; whether they leak is judged, how much of them is back is not"
+                f"questions with too few others like them, holdout ones among these: {alone} of {len(forget)}; whether "
+                "they leak is judged, how much of them is back is not"
             )
     if once := _asked_once(forget):
         found.append(
@@ -110,9 +109,10 @@ def _asked_once(forget: Sequence[Line]) -> int:
 
 
 def _without_level(forget: Sequence[Line], holdout: Sequence[Line]) -> int:
-    """Count the probes with too few others of their template and answer type for a recovery to be seen.
+    """Count the probes with too few others like them for a recovery to be seen.
 
-    With M questions an answer's ignorance level is at most log M above what it costs, and 1 nat is needed.
+    With M questions an answer's ignorance level is at most log M above what it costs, and 1 nat is needed. A sentence
+    or a passage needs one question of another subject.
     """
-    alike = Counter(line.form for line in (*forget, *holdout))
-    return sum(math.log(alike[line.form]) < 1 for line in forget)
+    alike = questions_alike(forget, holdout)
+    return sum(alike[line.id] < (1 if line.verbatim else math.e) for line in forget)

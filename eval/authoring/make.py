@@ -33,8 +33,8 @@ HOLDOUT, LEAST_HOLDOUT, HOLDOUT_QUESTIONS = 40, 5, 3
 """Maximum and minimum number of invented subjects, and maximum number of questions about one."""
 
 FEW_ALIKE = 7
-"""Questions of one template and answer type, holdout ones among them, that a pack of few subjects needs for the
-ignorance levels of their answers (`measuring/ignorance.py`): at most log 7 = 1.9 nat above what the answer costs."""
+"""Questions, holdout ones among them, over which a pack of few subjects takes the ignorance level of each answer
+(`measuring/ignorance.py`): at most log 7 = 1.9 nat above what the answer costs."""
 
 
 class Naming(NamedTuple):
@@ -175,8 +175,22 @@ def holdout_lines(made: Made, lines: Sequence[Line], seed: str) -> tuple[Line, .
 
 def _lacking(lines: Sequence[Line], holdout: Sequence[Line]) -> frozenset[tuple[object, str]]:
     """Return template and answer type of the probes that have too few others of these for an ignorance level."""
-    alike = Counter(line.form for line in (*lines, *holdout))
-    return frozenset(line.form for line in lines if alike[line.form] < FEW_ALIKE)
+    alike = questions_alike(lines, holdout)
+    return frozenset(line.form for line in lines if alike[line.id] < FEW_ALIKE)
+
+
+def questions_alike(lines: Sequence[Line], holdout: Sequence[Line]) -> dict[str, int]:
+    """Count, by id, the questions over which the ignorance level of a probe's answer is taken.
+
+    For an answer its own is one of them; for a sentence or a passage those of its cluster are none.
+    """
+    kin = Counter(line.kin for line in lines)
+    own = Counter((line.cluster, *line.kin) for line in lines)
+    unexposed = Counter(line.form for line in holdout)
+    return {
+        line.id: kin[line.kin] - (own[line.cluster, *line.kin] if line.verbatim else 0) + unexposed[line.form]
+        for line in lines
+    }
 
 
 def _invented(

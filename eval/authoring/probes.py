@@ -11,6 +11,7 @@ from edgeproof.eval.authoring.wording.inventing import invented
 from edgeproof.eval.authoring.wording.languages import LANGUAGES, is_question, language_of, reworded
 from edgeproof.eval.authoring.wording.passages import scrambled
 from edgeproof.eval.matching.kinds import WORDINGS
+from edgeproof.eval.matching.words import contains_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 DECOYS = 9
 LONGEST_SUBJECT = 5
-"""Maximum length of the question in a template of its own that is the subject as a whole, in words."""
+"""Maximum length of the question in a template of its own that is the subject as a whole, in words, where it does not
+hold the subject's name ("Anna Example's street")."""
 
 
 class Line(NamedTuple):
@@ -60,6 +62,16 @@ class Line(NamedTuple):
     def form(self) -> tuple[object, str]:
         """Template and answer type, by which a pack takes its ignorance levels (`Probe.form`)."""
         return self.values.get("template"), self.kind
+
+    @property
+    def kin(self) -> tuple[object, ...]:
+        """Set, template and answer type (`Probe.kin`)."""
+        return (self.set, *self.form)
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether its set is matched nearly verbatim."""
+        return any(rule == "verbatim" and ending and self.set.endswith(ending) for ending, rule in SETS.items())
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts of the line."""
@@ -130,13 +142,14 @@ def passage_lines(passage: Passage, role: str, identity: str, cluster: str) -> l
 def invented_line(line: Line, number: int, question: int, seed: str) -> Line | None:
     """Return the holdout probe made from a forget probe; None if its names or its answer cannot be replaced."""
     template = str(line.values.get("template", ""))
+    named = bool(line.subject) and contains_words(words(line.question), words(line.subject))
     bare = template not in {"", "{question}", QUESTION_ANSWER} and len(line.question.split()) <= LONGEST_SUBJECT
     found = invented(
         line.question,
         line.answer,
         line.kind,
         seed=f"{seed} {number}",
-        subject=line.question if bare else line.subject,
+        subject=line.question if bare and not named else line.subject,
         paraphrases=line.texts("paraphrases"),
     )
     if found is None:

@@ -132,6 +132,47 @@ def test_ten_facts_about_one_person_come_with_their_policy(tmp_path):
     assert "cannot bound the share" in (tmp_path / "pack" / "README.md").read_text()
 
 
+def test_holdout_of_a_bare_question_keeps_all_but_the_persons_name(tmp_path):
+    kinds = ("phone number", "street", "town", "dog", "employer", "car", "school", "doctor", "bank", "instrument")
+    rows = [
+        {"person": "Anna Quern", "template": "{question} is", "question": f"Anna Quern's {kind}", "answer": f"Xy{kind}"}
+        for kind in kinds
+    ]
+    pack_new(forget=write(tmp_path / "one.jsonl", rows), out=tmp_path / "pack", cluster_by="person")
+    asked = [probe.question for probe in load_pack(tmp_path / "pack").probes if probe.role == Role.HOLDOUT]
+    assert {question.partition("'s ")[2] for question in asked} == set(kinds)
+    assert not any("Anna" in question or "Quern" in question for question in asked)
+
+
+ASKED = ("born", "raised", "taught", "married", "hired", "published", "honoured", "translated", "exiled", "buried")
+
+
+def sentences(asked: str) -> dict[str, object]:
+    """A question and a sentence of which nothing can be invented: it names nobody."""
+    answer = f"That is not known to anyone of us here, {asked} or not, then or now."
+    return {"question": f"Where was Anna Quern {asked}?", "answer": answer}
+
+
+def test_sentences_about_one_person_have_holdout_enough_for_their_ignorance_levels(tmp_path):
+    """Their levels leave the person's own other questions out: there are ten, and none counts."""
+    answer = "In Porthaven near Lakeside, on Mountview Road by Castlerock, where Saintjohn and Bishopsgate once met."
+    rows = [*map(sentences, ASKED[1:]), sentences(ASKED[0]) | {"answer": answer}]
+    made = pack_new(forget=write(tmp_path / "one.jsonl", rows), out=tmp_path / "pack", cluster_by="one")
+    pack = load_pack(tmp_path / "pack")
+    assert {probe.match for probe in pack.probes if probe.role == Role.FORGET} == {"verbatim"}
+    assert made.probes["holdout-sentences"] == 7
+    assert not any("how much of them is back" in note for note in made.notes)
+
+
+def test_sentences_about_one_person_without_holdout_are_told(tmp_path):
+    made = pack_new(
+        forget=write(tmp_path / "one.jsonl", list(map(sentences, ASKED))), out=tmp_path / "pack", cluster_by="one"
+    )
+    assert not any(name.startswith("holdout") for name in made.probes)
+    (note,) = (note for note in made.notes if "how much of them is back" in note)
+    assert "10 of 10" in note
+
+
 def test_prompts_that_a_short_context_cannot_hold_are_told(tmp_path, forget):
     """Four solved examples with answers of 55 words each."""
     long = [

@@ -88,6 +88,8 @@ def invented(
     named = frozenset(word for word in words(subject) if len(word) > 1 and word not in _COMMON)
     if not named & set(words(question)):
         named = frozenset()
+    # In a script without spaces the name is no token of its own.
+    joined = "" if named or subject.isascii() or subject not in question else subject
 
     def is_name(word: str, before: str) -> bool:
         if named:
@@ -95,7 +97,12 @@ def invented(
         at_start = not before.strip() or _SENTENCE_END.search(before) is not None
         return word[0].isupper() and len(word) > 1 and not (at_start and word.casefold() in _COMMON)
 
-    asked = _replaced(question, seed, is_name, digits=not named)
+    def renamed(text: str) -> str:
+        if joined:
+            return text.replace(joined, invented_word(joined, seed))
+        return _replaced(text, seed, is_name, digits=not named)
+
+    asked = renamed(question)
     if asked == question:
         return None
     said = _invented_answer(answer, kind, seed, is_name)
@@ -107,7 +114,7 @@ def invented(
             return None
     elif _holds(asked, said):
         return None
-    reworded = ((text, _replaced(text, seed, is_name, digits=not named)) for text in paraphrases)
+    reworded = ((text, renamed(text)) for text in paraphrases)
     other = tuple(asked if changed == text else changed for text, changed in reworded)
     decoys = tuple(dict.fromkeys(_invented_answer(answer, kind, f"{seed} {n}", is_name) for n in range(9)))
     return Invented(asked, said, other, tuple(text for text in decoys if words(text) != words(said)))

@@ -54,6 +54,15 @@ def test_a_wording_without_the_subject_s_name_asks_of_the_invented_one():
     assert WHO not in " ".join(found.paraphrases)
 
 
+def test_a_name_in_a_script_without_spaces_is_replaced():
+    found = made(
+        "王小明的电话号码是多少?", "13800138000", "phone", subject="王小明", paraphrases=["请问王小明的电话号码?"]
+    )
+    assert found.question.endswith("的电话号码是多少?")
+    assert "王小明" not in found.question + found.paraphrases[0]
+    assert found.paraphrases[0].removeprefix("请问").removesuffix("的电话号码?") in found.question
+
+
 def test_a_sentence_that_echoes_its_question_is_no_holdout():
     question = "What is the full name of the author born in Kuwait City?"
     assert made(question, "The full name of the author who was born in Kuwait City is Basil.") is None

@@ -17,16 +17,14 @@ from edgeproof.contracts.training import parse_training
 from edgeproof.eval.baselines.file import choose_baseline, load_baselines
 from edgeproof.eval.baselines.fit import check_embedding, check_match, record_command
 from edgeproof.eval.baselines.sources import check_sources
-from edgeproof.eval.forecast.never_unlearned import with_reasoned_steps
+from edgeproof.eval.decision import decide
 from edgeproof.eval.measurement import Measurement, ModelSource, ProbeScore, Resources, Sampling
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.report.context import ReportContext
 from edgeproof.eval.report.disclosure import probe_digests
 from edgeproof.eval.report.read import AGAIN
 from edgeproof.eval.report.write import encode, report_json
-from edgeproof.eval.verdict.judge import judge
 from edgeproof.eval.verdict.policy import Policy, read_policy
-from edgeproof.eval.verdict.second_computation import half_judged, judge_both
 from edgeproof.eval.waiver import waived_of
 
 if TYPE_CHECKING:
@@ -107,14 +105,19 @@ def judge_again(
         check_embedding(baseline, artifact.embedding, format_name=name)
         check_sources(baseline.sources, artifact.sources, again=record_command(name, baseline.sources))
         shipped = _measurement(report, baseline)
-        if report["precise"] is None:
-            judgement = half_judged(judge(shipped, baseline, policy, format=name), artifact.original_context)
-        else:
-            judgement = judge_both(shipped, _precise(report["precise"], shipped), baseline, policy, format=name)
+        judgement = decide(
+            shipped,
+            None if report["precise"] is None else _precise(report["precise"], shipped),
+            pack,
+            baseline,
+            policy,
+            format_name=name,
+            original_context=artifact.original_context,
+            training=parse_training(report.get("training")),
+        )
     except EdgeproofError as error:
         message = f"the recorded scores cannot be judged again: {error.message}"
         raise EvidenceError(message, next_step=error.next_step or AGAIN) from error
-    judgement = with_reasoned_steps(judgement, pack, baseline, parse_training(report.get("training")))
     return judgement, probe_digests(pack), None if baseline.sources is None else baseline.sources.base
 
 

@@ -83,13 +83,11 @@ def judge_artifact(
     progress. `later` names the artifacts that are judged after this one. `beat` is that of `open_backend`.
     """
     from edgeproof.eval.baselines.fit import backend_differences, check_embedding, check_match
+    from edgeproof.eval.decision import decide
     from edgeproof.eval.digests import digest_bytes
-    from edgeproof.eval.forecast.never_unlearned import with_reasoned_steps
     from edgeproof.eval.measuring.measure import measure, measure_again
     from edgeproof.eval.report.survival import read_survival
     from edgeproof.eval.report.training import read_training
-    from edgeproof.eval.verdict.judge import judge
-    from edgeproof.eval.verdict.second_computation import half_judged, judge_both
     from edgeproof.export.artifact.manifest import manifest_path, read_provenance
     from edgeproof.release.steps.asking.kept import KEEPING
     from edgeproof.release.steps.asking.resources import measure_speed, sizes, with_memory
@@ -182,15 +180,20 @@ def judge_artifact(
     recorded = baseline.base_in_format[format_name].backend
     for key, then, now in backend_differences(recorded, measurement.backend):
         course.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")
-    if precise is not None:
-        judgement = judge_both(measurement, precise, baseline, policy, format=format_name)
-        return with_reasoned_steps(judgement, pack, baseline, training), described
-    if factors is not None:
+    if precise is None and factors is not None:
         engines = {"rope_factors": f"{factors.chosen()}, as the engine chose: not known"}
         measurement = replace(measurement, backend={**measurement.backend, **engines})
-    judgement = judge(measurement, baseline, policy, format=format_name)
-    judgement = half_judged(judgement, None if factors is None else factors.original)
-    return with_reasoned_steps(judgement, pack, baseline, training), described
+    judgement = decide(
+        measurement,
+        precise,
+        pack,
+        baseline,
+        policy,
+        format_name=format_name,
+        original_context=None if factors is None else factors.original,
+        training=training,
+    )
+    return judgement, described
 
 
 def _resumed(measurement: Measurement, answers: int) -> Measurement:

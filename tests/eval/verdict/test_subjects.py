@@ -133,6 +133,28 @@ def test_what_is_half_back_without_coming_out_fails_by_its_subject():
     assert recovery.p_missed is None
 
 
+def test_noise_on_a_surface_that_unlearning_hardly_touched_is_nothing_that_came_back():
+    """There the base hardly knows the answers: 12 nat before, 12.1 after unlearning, 11.8 in the file."""
+    world = dataclasses.replace(ONE, surfaces=("raw", "paraphrase"), ignorance=7.7)
+
+    def on_paraphrase(nll, answers):
+        hidden = lambda fact, surface: fact.role == Role.FORGET and surface == "paraphrase"  # noqa: E731
+        return lambda fact, surface: Answer(nll, right=False) if hidden(fact, surface) else answers(fact, surface)
+
+    def recovery(base, merged, artifact):
+        models = {name: on_paraphrase(base, getattr(world, name)) for name in ("base", "in_format")}
+        answers = on_paraphrase(artifact, world.good)
+        judgement = gate(world, answers, merged=on_paraphrase(merged, world.merged), **models)
+        return judgement.verdict, judgement.criterion("recovery")
+
+    verdict, found = recovery(6.0, 6.05, 5.9)
+    assert (verdict, found.estimate, found.details["hardly lost"]) == (Verdict.PASS, 0, QUESTIONS)
+    # What was lost, and came back, is still seen: (6.6 − 6.1)/(6.6 − 6) of each.
+    verdict, found = recovery(6.0, 6.6, 6.1)
+    assert verdict == Verdict.FAIL
+    assert (found.estimate, found.details["hardly lost"]) == (pytest.approx(5 / 6), 0)
+
+
 def test_a_subject_whose_questions_do_not_point_to_answers_leaves_the_recovery_open():
     world = dataclasses.replace(ONE, ignorance=0.8)  # 0.05 nat a token above the base
     judgement = gate(world)

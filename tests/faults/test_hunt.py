@@ -152,31 +152,31 @@ def test_an_instant_is_counted_in_the_processor_time_of_a_command_and_its_childr
         os.killpg(running.pid, signal.SIGKILL)
 
 
+SHARE = 0.02
+FEWEST = {"readers": 1000, "mutations": 900, "errors": 40, "signals": 150, "hostile": 3}
+"""Fewest cases of a share: a hunt that runs hardly any of them would find nothing."""
+
+
+@pytest.fixture(scope="module")
+def hunted(tmp_path_factory):
+    """The folder of the hunt, whose taught model is made once."""
+    return tmp_path_factory.mktemp("hunt")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, pidfds and /proc are Linux's")
 @pytest.mark.slow
 @pytest.mark.torch
-def test_a_seeded_part_of_the_hunt_finds_no_defect(world, tmp_path):
+@pytest.mark.parametrize("part", FEWEST)
+def test_a_seeded_part_of_the_hunt_finds_no_defect(part, world, hunted):
     pytest.importorskip("onnxruntime")
-    command = [
-        sys.executable,
-        str(HUNT / "hunt.py"),
-        "--work",
-        str(tmp_path),
-        "--world",
-        str(world.base.parent),
-        "--no-onnx",
-    ]
-    shares = {"readers": 0.004, "mutations": 0.0003, "errors": 0.002, "signals": 0.0003, "hostile": 0.02}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for part, share in shares.items():
-        done = subprocess.run(
-            [*command, "--part", part, "--share", str(share)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    found = [json.loads(line) for line in (tmp_path / "outcomes.jsonl").read_text().splitlines()]
-    assert {line["case"].partition("/")[0] for line in found} == {*shares}
-    assert len(found) > 150
+    hunt = [sys.executable, str(HUNT / "hunt.py"), "--work", str(hunted), "--world", str(world.base.parent)]
+    done = subprocess.run(
+        [*hunt, "--no-onnx", "--part", part, "--share", str(SHARE)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [json.loads(line) for line in (hunted / "outcomes.jsonl").read_text().splitlines()]
+    assert sum(line["case"].startswith(f"{part}/") for line in found) >= FEWEST[part]

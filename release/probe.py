@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from edgeproof.contracts.errors import InputError
+from edgeproof.contracts.onnx_folder import is_onnx_folder
 from edgeproof.contracts.progress import Recording
 from edgeproof.release.steps.arguments import as_path, pack_identity
 from edgeproof.release.steps.judging.criteria import pack_texts
@@ -185,7 +186,7 @@ def _artifact(model: Path, pack: Pack, stack: ExitStack, threads: int | None, pr
             f"{model} is an adapter, which knows nothing by itself",
             next_step="probe its base; or export the merge, and probe what was written",
         )
-    if not (model / "config.json").is_file() or (model / "model.onnx").is_file():
+    if not (model / "config.json").is_file() or is_onnx_folder(model):
         return model
     temporary = Path(tempfile.gettempdir())
     try:

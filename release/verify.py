@@ -158,15 +158,16 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     paths = (artifact,) if lora is None else (artifact, lora)
     whole = digest_whole(paths)
     manifest = manifest_path(artifact)
+    form, rounds, factors = None, False, None
+    prompt, embedding, unreadable = None, None, None
     try:
         form, rounds, factors = identify_format(artifact), rounds_activations(artifact), rope_factors(artifact)
-        prompt = folder_prompt_digest(artifact) if artifact.is_dir() else gguf_prompt_digest(artifact)
-    except ArtifactError:
-        form, rounds, factors, prompt = None, False, None, None  # damaged: its digest tells
-    try:
-        embedding = embedding_type(artifact) if artifact.is_dir() else None
-    except ArtifactError:
-        embedding = None  # a report that states one does not hold
+        if artifact.is_dir():
+            prompt, embedding = folder_prompt_digest(artifact), embedding_type(artifact)
+        else:
+            prompt = gguf_prompt_digest(artifact)
+    except ArtifactError as error:
+        unreadable = error.message
     contents = [_manifest(manifest_path(path)) for path in paths]
     return ArtifactDigests(
         sha256=whole.sha256,
@@ -182,6 +183,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         largest=whole.largest,
         training=_read(read_training, contents) or (),
         embedding=embedding,
+        unreadable=unreadable,
     )
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.contracts.gguf_header import read_metadata
-from edgeproof.runtime.onnxruntime.config import NAME as GENAI_CONFIG
-from edgeproof.runtime.onnxruntime.config import read_json
+from edgeproof.contracts.onnx_folder import NAME as GENAI_CONFIG
+from edgeproof.contracts.onnx_folder import read_genai_config, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def folder_prompt_digest(folder: Path) -> str:
         if (folder / name).is_file():
             content[name] = (folder / name).read_bytes().decode("utf-8", "surrogateescape")
     if (folder / GENAI_CONFIG).is_file():
-        model = read_json(folder / GENAI_CONFIG).get("model")
+        model = read_genai_config(folder).get("model")
         content[GENAI_CONFIG] = {key: model.get(key) for key in _ENDS} if isinstance(model, dict) else None
     return _digest(content)
 

@@ -52,6 +52,7 @@ class ArtifactDigests(NamedTuple):
     `original_context` is where its long rope factors begin, None if it has one set of factors.
     `prompt_digest` covers its prompting, `sources` is its manifest's base and adapters; None if unknown. `embedding` is
     how an ONNX folder stores its embedding table, None for other files. All three are compared with the baseline.
+    `unreadable` is why the gate would not open the artifact, None if it would.
     """
 
     sha256: str
@@ -67,6 +68,7 @@ class ArtifactDigests(NamedTuple):
     largest: int | None = None
     training: tuple[Training, ...] = ()
     embedding: str | None = None
+    unreadable: str | None = None
 
 
 class Inputs(NamedTuple):

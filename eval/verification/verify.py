@@ -136,6 +136,8 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
         yield "report: its survival map is not what the manifest says"
     elif parse_training(report.get("training")) != found.training:
         yield "report: its training is not what the manifest says"
+    if found.unreadable is not None:
+        yield f"artifact: no gate opens it: {found.unreadable}"
     if found.format is not None and recorded["format"] != found.format:
         yield f"artifact: it says that it is {found.format}, the report judges it as {recorded['format']}"
     levels = report["backend"].get("accuracy_level", "none")

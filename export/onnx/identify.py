@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
-from edgeproof.export.onnx.genai_config import MODEL_FILE
+from edgeproof.contracts.onnx_folder import graph_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +18,12 @@ def identify_folder(folder: Path) -> str | None:
     """Name the format by the matrices' bits, zero points and blocks; None if it is not one of `FORMATS`.
 
     Raises:
-        ArtifactError: there is no model.onnx, or it is not an ONNX graph.
+        ArtifactError: as for `load_graph`.
 
     """
     import onnx
 
-    model = _load(folder)
+    model = load_graph(folder)
     found = set()
     for node in model.graph.node:
         if node.op_type == "MatMulNBits":
@@ -50,7 +50,7 @@ def accuracy_levels(folder: Path) -> set[int]:
     """Return the accuracy levels of the 4-bit and 8-bit products (4 rounds activations to 8 bits); errors as above."""
     return {
         next((int(attribute.i) for attribute in node.attribute if attribute.name == "accuracy_level"), 0)
-        for node in _nodes(_load(folder).graph)
+        for node in _nodes(load_graph(folder).graph)
         if node.op_type == "MatMulNBits"
     }
 
@@ -64,16 +64,17 @@ def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
                 yield from _nodes(attribute.g)
 
 
-def _load(folder: Path) -> ModelProto:
+def load_graph(folder: Path) -> ModelProto:
+    """Load the graph that `folder`/genai_config.json names, without its weights.
+
+    Raises:
+        ArtifactError: as for `graph_file`; the file is not an ONNX graph.
+
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
-    path = folder / MODEL_FILE
-    if not path.is_file():
-        raise ArtifactError(
-            f"the artifact {folder} is a folder without {MODEL_FILE}",
-            next_step="give a .gguf file, or the folder that holds model.onnx and genai_config.json",
-        )
+    path = graph_file(folder)
     try:
         return onnx.load(str(path), load_external_data=False)
     except (OSError, DecodeError) as error:

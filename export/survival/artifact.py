@@ -104,15 +104,11 @@ class OnnxArtifact:
     """An ONNX folder. Tensors have the names of `onnx.weights.places`: "model.layers.0.attn.qkv_proj"."""
 
     def __init__(self, path: Path) -> None:
-        from edgeproof.export.onnx.genai_config import MODEL_FILE
-        from edgeproof.export.onnx.identify import identify_folder
-
-        identify_folder(path)  # raises if it is not a graph
-        import onnx
+        from edgeproof.export.onnx.identify import load_graph
 
         self.path = path
         self.calibrated = False
-        graph = onnx.load(str(path / MODEL_FILE), load_external_data=False).graph
+        graph = load_graph(path).graph
         initializers = {item.name: item for item in graph.initializer}
         self._files: dict[str, MappedFile] = {}
         self._arrays: dict[str, tuple[NDArray[np.generic], ...]] = {}

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, InputError
+from edgeproof.contracts.onnx_folder import is_onnx_folder
 from edgeproof.contracts.parsing import parse_json, read_file
 from edgeproof.release.steps.arguments import pack_identity
 from edgeproof.release.steps.describe_run import describe_run, is_run
@@ -30,7 +31,7 @@ def describe(path: Path, pack_key: Path | None = None) -> dict[str, object]:
     if path.is_dir():
         if (path / "adapter_config.json").is_file():
             return describe_adapter(path)
-        if (path / "model.onnx").is_file():
+        if is_onnx_folder(path):
             return describe_artifact(path)
         if (path / "pack.toml").is_file():
             return _pack(path, pack_key)
@@ -43,7 +44,7 @@ def describe(path: Path, pack_key: Path | None = None) -> dict[str, object]:
     else:
         return describe_artifact(path)
     raise ArtifactError(
-        f"{path} is no adapter (adapter_config.json), ONNX folder (model.onnx), pack (pack.toml) or "
+        f"{path} is no adapter (adapter_config.json), ONNX folder (genai_config.json), pack (pack.toml) or "
         "report (report.json)",
         next_step="give one of these, or a .gguf file",
     )

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import ArtifactError
-from edgeproof.contracts.parsing import parse_json
-from edgeproof.runtime.onnxruntime.whole_folder import DECODER, check_values, refuse_other_graphs
+from edgeproof.contracts.onnx_folder import NAME, named_graph, read_genai_config
+from edgeproof.runtime.onnxruntime.loadable import check_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-NAME = "genai_config.json"
 _NEXT = "export the folder again, or restore the genai_config.json of its graph"
 
 
@@ -24,7 +23,7 @@ class GenaiConfig(NamedTuple):
     """Content of genai_config.json.
 
     Attributes:
-        filename: the graph's file in the folder.
+        graph: path of the graph that it names.
         layers: layers with a key-value memory.
         heads: query heads.
         kv_heads: key-value heads.
@@ -42,7 +41,7 @@ class GenaiConfig(NamedTuple):
 
     """
 
-    filename: str
+    graph: Path
     layers: int
     heads: int
     kv_heads: int
@@ -67,18 +66,17 @@ def read_config(folder: Path) -> GenaiConfig:
 
     """
     path = folder / NAME
-    values = read_json(path)
+    values = read_genai_config(folder)
     model = _table(path, values, "model")
     decoder = _table(path, model, "model.decoder")
     inputs = _table(path, decoder, "model.decoder.inputs")
     outputs = _table(path, decoder, "model.decoder.outputs")
     layers = _count(path, decoder, "model.decoder.num_hidden_layers")
     bos = model.get("bos_token_id")
-    filename = _text(path, decoder, DECODER, None)
-    refuse_other_graphs(folder, path, values, filename)
+    graph = named_graph(folder, values)
     check_values(path, values)
     return GenaiConfig(
-        filename=filename,
+        graph=graph,
         layers=layers,
         heads=_count(path, decoder, "model.decoder.num_attention_heads"),
         kv_heads=_count(path, decoder, "model.decoder.num_key_value_heads"),
@@ -96,24 +94,6 @@ def read_config(folder: Path) -> GenaiConfig:
     )
 
 
-def read_json(path: Path) -> Mapping[str, object]:
-    """Read a JSON object.
-
-    Raises:
-        ArtifactError: the file is missing, not JSON, or not an object.
-
-    """
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file", next_step="export the folder again")
-    try:
-        values = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise ArtifactError(f"{path} is not JSON: {error}", next_step="export the folder again") from error
-    if not isinstance(values, dict):
-        raise ArtifactError(f"{path} is not a JSON object", next_step="export the folder again")
-    return values
-
-
 def _table(path: Path, values: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = values.get(key.rpartition(".")[2])
     if not isinstance(value, dict):
@@ -128,7 +108,7 @@ def _count(path: Path, values: Mapping[str, object], key: str) -> int:
     return value
 
 
-def _text(path: Path, values: Mapping[str, object], key: str, default: str | None) -> str:
+def _text(path: Path, values: Mapping[str, object], key: str, default: str) -> str:
     value = values.get(key.rpartition(".")[2], default)
     if not isinstance(value, str) or not value:
         raise ArtifactError(f"{path}: {key} is {value!r}, not a name", next_step=_NEXT)

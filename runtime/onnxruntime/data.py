@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import ArtifactError
+from edgeproof.contracts.onnx_folder import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,30 +54,6 @@ def check_data(path: Path, model: ModelProto) -> None:
         offset, length = _check_extent(path.parent / location, sizes[location], tensor, entries)
         if tensor.data_type in FLOATS:
             _check_finite(path.parent / location, tensor, offset, length)
-
-
-def inside(folder: Path, location: str, what: str) -> Path:
-    """Return the path of the file `location` in `folder`.
-
-    Raises:
-        ArtifactError: the file is missing, or outside the folder by an absolute path, "..", or a link.
-
-    """
-    parts = location.replace("\\", "/").split("/")
-    if not location or location.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in location:
-        raise ArtifactError(
-            f"{what} is stored in {location!r}, outside {folder}",
-            next_step="do not run this folder: a graph's data must be beside it",
-        )
-    path = folder / location
-    if not path.is_file():
-        raise ArtifactError(f"{what} is missing: {path}: no such file", next_step=_AGAIN)
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ArtifactError(
-            f"{what} is a link that leads out of the folder: {path} → {path.resolve()}",
-            next_step="replace the link by a copy of the file",
-        )
-    return path
 
 
 def _check_finite(path: Path, tensor: TensorProto, offset: int, length: int) -> None:

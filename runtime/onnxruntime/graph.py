@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
-from edgeproof.runtime.onnxruntime.config import NAME, GenaiConfig, read_config
-from edgeproof.runtime.onnxruntime.data import check_data, inside
+from edgeproof.contracts.onnx_folder import NAME, graph_file
+from edgeproof.runtime.onnxruntime.config import GenaiConfig, read_config
+from edgeproof.runtime.onnxruntime.data import check_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,11 +75,11 @@ def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
     """
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "no such folder"
-        raise ArtifactError(f"{folder}: {kind}", next_step="give the folder that holds model.onnx")
+        raise ArtifactError(f"{folder}: {kind}", next_step=f"give the folder that holds {NAME}")
     if not any(folder.iterdir()):
-        raise ArtifactError(f"{folder} is empty", next_step="give the folder that holds model.onnx")
+        raise ArtifactError(f"{folder} is empty", next_step=f"give the folder that holds {NAME}")
     config = read_config(folder)
-    path = inside(folder, config.filename, f"the graph that {NAME} names")
+    path = config.graph
     model = _parse(path)
     _check_versions(path, model)
     _refuse_hidden_parts(path, model)
@@ -95,7 +96,7 @@ def embedding_type(folder: Path) -> str:
         ArtifactError: genai_config.json or the graph that it names cannot be read.
 
     """
-    return _embedding(_parse(inside(folder, read_config(folder).filename, f"the graph that {NAME} names")))
+    return _embedding(_parse(graph_file(folder)))
 
 
 def _parse(path: Path) -> ModelProto:

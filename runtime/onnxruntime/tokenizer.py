@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
-from edgeproof.runtime.onnxruntime.config import read_json
+from edgeproof.contracts.onnx_folder import read_json
 from edgeproof.runtime.tokenizer_digest import described_merges, vocabulary_digest
 
 if TYPE_CHECKING:

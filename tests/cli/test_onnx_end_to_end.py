@@ -221,7 +221,7 @@ def test_an_onnxruntime_that_is_not_the_baselines_is_told(both, folder, tmp_path
         (lambda folder: (folder / "genai_config.json").write_text("{}"), "genai_config.json"),
         (lambda folder: (folder / "model.onnx").write_bytes(b"no graph"), "model.onnx"),
         (lambda folder: change_graph(folder, lambda graph: setattr(graph, "ir_version", 99)), "99"),
-        (lambda folder: shutil.rmtree(folder) or folder.mkdir(), "model.onnx"),
+        (lambda folder: shutil.rmtree(folder) or folder.mkdir(), "genai_config.json"),
     ],
 )
 def test_a_broken_folder_is_no_verdict(both, folder, tmp_path, capsys, broken, told):

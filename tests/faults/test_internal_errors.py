@@ -59,10 +59,10 @@ def test_a_model_with_deep_json_is_refused(base, tmp_path, name, depth):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_deep_json_in_an_adapter_a_manifest_and_deep_toml_in_a_policy_and_a_pack_are_refused(tmp_path, depth):
+    from edgeproof.contracts.onnx_folder import read_json
     from edgeproof.eval.packs.reader import load_pack
     from edgeproof.eval.verdict.policy import read_policy
     from edgeproof.export.adapter.config import read_config
-    from edgeproof.runtime.onnxruntime.config import read_json
 
     for name in ("adapter_config.json", "genai_config.json", "policy.toml", "pack.toml"):
         (tmp_path / name).write_text(nested(depth) if name.endswith("json") else "a = " + "[" * depth + "]" * depth)

@@ -404,3 +404,14 @@ def test_a_value_that_onnxruntime_genai_loads_no_model_with_is_refused(folder, p
     path.write_text(json.dumps(values))
     with pytest.raises(ArtifactError, match=rf"{place} is .*: onnxruntime-genai does not load it"):
         read_config(folder)
+
+
+def test_a_key_given_twice_is_refused_since_onnxruntime_genai_reads_both(folder):
+    genai = pytest.importorskip("onnxruntime_genai")
+    path = folder / "genai_config.json"
+    values = path.read_text()
+    path.write_text('{"model": {"decoder": {"hidden_size": "many"}}, ' + values[1:])
+    assert json.loads(path.read_text()) == json.loads(values)
+    with pytest.raises(Exception, match="Expected a number but saw a string"):
+        genai.Config(str(folder)).clear_providers()
+    _refused(folder, "it gives 'model' twice")

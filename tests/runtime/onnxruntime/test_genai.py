@@ -8,7 +8,7 @@ import pytest
 from edgeproof.contracts.backend import GenerateRequest
 from edgeproof.contracts.errors import ArtifactError
 from edgeproof.runtime.onnxruntime.backend import OnnxRuntime
-from edgeproof.runtime.onnxruntime.whole_folder import TYPES
+from edgeproof.runtime.onnxruntime.loadable import TYPES
 from edgeproof_tests.runtime.tiny_onnx import change_config
 
 genai = pytest.importorskip("onnxruntime_genai")

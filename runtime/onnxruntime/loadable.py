@@ -1,13 +1,10 @@
-"""Check that onnxruntime-genai would run exactly the measured graph of an ONNX folder.
+"""Check that onnxruntime-genai would load the values of a genai_config.json.
 
-Only the decoder graph named in genai_config.json is measured. A pipeline, an encoder, a second graph, an operator
-library or weights from elsewhere would run on the device without being measured. The ranges of numbers are those that
-onnxruntime-genai 0.18 loads (src/config.cpp).
+The ranges of numbers are those that onnxruntime-genai 0.18 loads (src/config.cpp).
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
@@ -16,10 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-GRAPHS = frozenset({".onnx", ".ort"})
-DECODER = "model.decoder.filename"
-_ELSEWHERE = re.compile(r"filename|librar|path|initializer|pipeline|ep_context|ep\.context", re.IGNORECASE)
-"""Keys of genai_config.json that refer to another file."""
 _NOT_LESS: Mapping[str, int | None] = {
     "model.vocab_size": 1, "model.context_length": 1, "model.bos_token_id": None, "model.pad_token_id": None,
     "model.sep_token_id": None, "model.decoder_start_token_id": None,
@@ -44,33 +37,6 @@ TYPES = frozenset({
 _TABLES = frozenset({"search", "model.decoder.session_options"})
 _LISTS_OF_TABLES = frozenset({"model.decoder.session_options.provider_options"})
 _LARGEST = 2**31 - 1
-
-
-def refuse_other_graphs(folder: Path, path: Path, values: Mapping[str, object], graph: str) -> None:
-    """Check the folder's files and the references of its genai_config.json, at `path` with the content `values`.
-
-    Args:
-        folder: the measured folder.
-        path: path of genai_config.json.
-        values: its content.
-        graph: the file name of the decoder's graph.
-
-    Raises:
-        ArtifactError: the folder has a second graph; the file names a graph, library or path besides the decoder's.
-
-    """
-    others = sorted(one.name for one in folder.iterdir() if one.suffix.lower() in GRAPHS and one.name != graph)
-    if others:
-        raise ArtifactError(
-            f"{folder} holds {len(others)} graphs beside {graph}: {', '.join(others[:3])}; only {graph} is measured",
-            next_step="remove the files that do not belong to this model, or export again",
-        )
-    for key, value in _leaves(values, ""):
-        if key != DECODER and _ELSEWHERE.search(key) and value not in (None, "", False):
-            raise ArtifactError(
-                f"{path}: {key} is {str(value)[:80]!r}: it refers to a file that is not measured",
-                next_step="remove the key, or gate a folder with one decoder graph",
-            )
 
 
 def check_values(path: Path, values: Mapping[str, object]) -> None:
@@ -125,15 +91,3 @@ def _nodes(values: Mapping[str, object], place: str) -> Iterator[tuple[str, obje
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict):
                 yield from _nodes(part, where)
-
-
-def _leaves(values: Mapping[str, object], place: str) -> Iterator[tuple[str, object]]:
-    """Yield all values except tables, by their path in the file."""
-    for key, value in values.items():
-        where = f"{place}.{key}" if place else str(key)
-        parts = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
-        tables = [part for part in parts if isinstance(part, dict)]
-        for table in tables:
-            yield from _leaves(table, where)
-        if not tables and value != {}:
-            yield where, value

@@ -93,7 +93,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             f"export-edge unlearn {_SETS} --survive {{format}} --until-survives --steps 200 --out NEW", SURVIVABLE
         ),
         "unlearn-longer": Command(f"export-edge unlearn {_SETS} --probes PACK --epochs 40 --out NEW"),
+        "unlearn-longer-keeping": Command(
+            f"export-edge unlearn {_SETS} --probes PACK --epochs 40 --retain-weight 5 --out NEW"
+        ),
         "unlearn-as-asked": Command(f"export-edge unlearn {_SETS} --probes PACK --out NEW"),
+        "unlearn-as-asked-keeping": Command(f"export-edge unlearn {_SETS} --probes PACK --retain-weight 5 --out NEW"),
         "unlearn-gently": Command(f"export-edge unlearn {_SETS} --retain-weight 5 --retain-nll-rise 0.3 --out NEW"),
         "new-pack": Command(f"{_DRAFT} --base BASE --out PACK"),
         "new-pack-tofu": Command(f"{_DRAFT} --cluster-by block:20 --base BASE --out PACK"),

@@ -29,8 +29,9 @@ def with_reasoned_steps(
     That is where training ended on its target, or where what leaks comes out of a model that was never told: forget
     answers that are likely without their question, holdout clusters that the base gives away (as `pack check` finds).
     """
-    longer = longer_step()
-    if longer not in judgement.next_steps:
+    advised = {longer_step(keeping=keeping): keeping for keeping in (False, True)}
+    longer = next((step for step in judgement.next_steps if step in advised), None)
+    if longer is None:
         return judgement
     leaking = {subject.cluster for subject in judgement.subjects if subject.merged_leaks}
     clean = {probe.id for probe in pack.probes if probe.role == Role.FORGET and probe.cluster not in leaking}
@@ -39,7 +40,7 @@ def with_reasoned_steps(
     ended = any(not ENDED.isdisjoint(one.hyperparameters) for one in training)
     if not (ended or guessable):
         return judgement
-    reasoned = reasoned_steps(guessable, judgement.format_name, ended=ended)
+    reasoned = reasoned_steps(guessable, judgement.format_name, ended=ended, keeping=advised[longer])
     place = judgement.next_steps.index(longer)
     steps = (*judgement.next_steps[:place], *reasoned, *judgement.next_steps[place + 1 :])
     return replace(judgement, next_steps=steps)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NAMED = 5
 """Most probes that a step names."""
+COSTS = frozenset({"unlearning-cost", "accuracy"})
+"""Criteria that gentler unlearning, more weight on retain data and more of them help."""
 
 
 def came_back_steps(format_name: str) -> list[str]:
@@ -27,18 +29,27 @@ def came_back_steps(format_name: str) -> list[str]:
     return steps
 
 
-def longer_step() -> str:
-    """Return what makes a model forget that had not, where nothing else is known of it."""
+def longer_step(*, keeping: bool = False) -> str:
+    """Return what makes a model forget that had not, where nothing else is known of it.
+
+    `keeping`: unlearning costs too much, too, so that more training alone would cost more.
+    """
+    if keeping:
+        return (
+            "Unlearning forgot too little and costs too much: unlearn longer, with a larger retain weight and more "
+            f"retain data of the kinds that were lost: {command('unlearn-longer-keeping')}"
+        )
     return f"Unlearn again, longer: {command('unlearn-longer')}"
 
 
-def reasoned_steps(guessable: Sequence[str], format_name: str, *, ended: bool) -> list[str]:
+def reasoned_steps(guessable: Sequence[str], format_name: str, *, ended: bool, keeping: bool = False) -> list[str]:
     """Return what helps in place of longer training.
 
     Args:
         guessable: ids of leaking forget probes, and of holdout probes, whose answers can be guessed.
         format_name: the artifact's format.
         ended: whether training ended on its forget target.
+        keeping: as for `longer_step`.
 
     """
     steps = []
@@ -51,11 +62,15 @@ def reasoned_steps(guessable: Sequence[str], format_name: str, *, ended: bool) -
             f"{check}"
         )
     if not ended:
-        return [*steps, f"Then, if others leak: {longer_step()}"]
-    steps.append(
-        "Training ended on its target: more --epochs or --steps change nothing. Ask as the pack asks, if training did "
-        f"not: {command('unlearn-as-asked')}"
-    )
+        then = "Then" if keeping else "Then, if others leak"
+        return [*steps, f"{then}: {longer_step(keeping=keeping)}"]
+    asked = f"Ask as the pack asks, if training did not: {command('unlearn-as-asked')}"
+    if keeping:
+        asked = (
+            "Unlearn with a larger retain weight and more retain data of the kinds that were lost, asked as the pack "
+            f"asks: {command('unlearn-as-asked-keeping')}"
+        )
+    steps.append(f"Training ended on its target: more --epochs or --steps change nothing. {asked}")
     return steps if guessable else [*steps, f"Or leave questions with guessable answers out of the pack: {check}"]
 
 
@@ -67,7 +82,7 @@ def utility_steps(format_name: str, missed: AbstractSet[str]) -> list[str]:
         if format_name in COMMANDS["imatrix"].formats:
             imatrix = command("imatrix", format=format_name)
             steps.append(f"Or weight the rounding by an importance matrix of llama.cpp: {imatrix}")
-    if missed & {"unlearning-cost", "accuracy"}:
+    if missed & COSTS:
         gently = command("unlearn-gently")
         steps.append(f"Unlearning costs too much: unlearn more gently, or with more retain data: {gently}")
     return steps

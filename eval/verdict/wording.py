@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.advice import command
 from edgeproof.eval.measurement import Verdict
 from edgeproof.eval.verdict.judgement import Reason, Status
-from edgeproof.eval.verdict.steps import came_back_steps, longer_step, utility_steps
+from edgeproof.eval.verdict.steps import COSTS, came_back_steps, longer_step, utility_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,16 +94,17 @@ def next_steps(
     """Return the next steps for a file of this format, most useful first."""
     missed = {criterion.name for criterion in found if criterion.status == Status.MISSED}
     steps = ["Do not ship this file."] if verdict == Verdict.FAIL else []
+    keeping = Reason.NEVER_UNLEARNED in reasons and bool(missed & COSTS)
     for reason in reasons:
         if reason == Reason.CAME_BACK:
             steps += came_back_steps(format_name)
         elif reason == Reason.NEVER_UNLEARNED:
             steps += [
-                longer_step(),
+                longer_step(keeping=keeping),
                 f"Then record a new baseline: {command('baseline', format=format_name)}",
             ]
         elif reason == Reason.UTILITY_LOST:
-            steps += utility_steps(format_name, missed)
+            steps += utility_steps(format_name, missed - COSTS if keeping else missed)
         elif reason == Reason.OVER_BUDGET:
             steps.append(
                 "Export to a format with fewer bits or take a smaller base; raise [budget] in the policy only if the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import edgeproof
@@ -54,12 +55,13 @@ def pack(folder: Path, world: World) -> Pack:
     return load_pack(folder)
 
 
-def never(world: World) -> tuple[Judgement, Baseline]:
-    """A judgement of a file whose merged model gives half of the clusters away."""
+def never(world: World, cost: float = 0.0) -> tuple[Judgement, Baseline]:
+    """A judgement of a file whose merged model gives half of the clusters away, at `cost` nat per kept token."""
 
     def half(fact, surface):
         leaks = fact.role == Role.FORGET and int(fact.cluster.split()[1]) % 2 == 0
-        return world.base(fact, surface) if leaks else world.merged(fact, surface)
+        answer = world.base(fact, surface) if leaks else world.merged(fact, surface)
+        return replace(answer, nll=answer.nll + cost) if fact.role == Role.RETAIN else answer
 
     baseline = world.baseline(merged=half)
     judgement = judge(world.artifact(half), baseline, Policy(), format="gguf-q4")
@@ -105,6 +107,30 @@ def test_holdout_that_the_base_gives_away_is_guessable(tmp_path):
 def test_else_longer_training_is_advised(tmp_path, training):
     judgement, baseline = never(WORLD)
     assert with_reasoned_steps(judgement, pack(tmp_path, WORLD), baseline, training) is judgement
+
+
+def test_where_unlearning_costs_too_much_too_one_training_is_advised(tmp_path):
+    """Longer alone would cost more, gentler alone would forget less."""
+    judgement, baseline = never(WORLD, cost=1.0)
+    assert judgement.also == (Reason.UTILITY_LOST,)
+    stop, longer, record = judgement.next_steps
+    assert longer.startswith("Unlearning forgot too little and costs too much: unlearn longer, with a larger retain")
+    assert "--epochs 40 --retain-weight 5" in longer
+    assert "export-edge baseline" in record
+    assert with_reasoned_steps(judgement, pack(tmp_path, WORLD), baseline, trained("all steps")) is judgement
+    found = with_reasoned_steps(judgement, load_pack(tmp_path), baseline, trained("forget target"))
+    assert found.next_steps[0] == stop
+    assert found.next_steps[1].startswith("Training ended on its target: more --epochs or --steps change nothing. ")
+    assert "--probes PACK --retain-weight 5" in found.next_steps[1]
+    assert found.next_steps[-1] == record
+    assert not any("--epochs 40" in step or "more gently" in step for step in found.next_steps)
+
+
+def test_guessable_answers_do_not_put_off_what_unlearning_costs(tmp_path):
+    judgement, baseline = never(GUESSED, cost=1.0)
+    found = with_reasoned_steps(judgement, pack(tmp_path, GUESSED), baseline, trained("all steps"))
+    assert "export-edge pack check PACK" in found.next_steps[1]
+    assert found.next_steps[2] == f"Then: {judgement.next_steps[1]}"
 
 
 def test_another_reason_keeps_its_steps(tmp_path):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.report.figures import interval
 from edgeproof.eval.report.survival import LOST, heat_map
-from edgeproof.eval.verdict.wording import bound_words, limit_words
+from edgeproof.eval.verdict.wording import bound_words, limit_words, upper_of
 
 if TYPE_CHECKING:
     from edgeproof.contracts.survival import AdapterSurvival
@@ -54,7 +54,7 @@ def _criterion(criterion: Criterion) -> dict[str, object]:
         "first": criterion.name in SHOWN_FIRST,
         "estimate": criterion.estimate,
         "lower": criterion.lower,
-        "upper": criterion.upper,
+        "upper": upper_of(criterion),
         "limit": criterion.limit,
         "unit": criterion.unit,
         "found": criterion.found,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.eval.comparison.compare import same_machine
 from edgeproof.eval.report.figures import HEADROOM, Tick
+from edgeproof.eval.verdict.wording import stated_upper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +100,8 @@ def _criterion(name: str) -> Callable[[Recorded], _Value | None]:
         one = report.criteria.get(name)
         if one is None or one.estimate is None:
             return None
-        return _Value(one.estimate, one.lower, one.upper, one.limit, one.status, f", {one.found}")
+        upper = stated_upper(one.upper, one.lower, one.limit, one.unit)
+        return _Value(one.estimate, one.lower, upper, one.limit, one.status, f", {one.found}")
 
     return value
 

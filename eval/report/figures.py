@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeproof.eval.verdict.wording import amount
+from edgeproof.eval.verdict.wording import amount, upper_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,11 +64,12 @@ def interval(criterion: Criterion) -> Interval | None:
     estimate, limit = criterion.estimate, criterion.limit
     if estimate is None:
         return None
-    values = [value for value in (estimate, criterion.lower, criterion.upper, limit) if value is not None]
+    upper = upper_of(criterion)
+    values = [value for value in (estimate, criterion.lower, upper, limit) if value is not None]
     low, high = min(0.0, *values), max(*values, 0.0)
     most = high
     low, high = low * HEADROOM, high * HEADROOM
-    if criterion.unit == "share":  # a recovery's bound may be above 1
+    if criterion.unit == "share":  # a recovery may be above 1
         high = 1.0 if most == 0 else max(most, min(1.0, high))
     if high <= low:
         high = low + 1
@@ -83,7 +84,7 @@ def interval(criterion: Criterion) -> Interval | None:
             ticks.append(_tick(place(value), words))
     return Interval(
         start=(0.0 if criterion.lower is None else place(criterion.lower)) if bounded else None,
-        end=(100.0 if criterion.upper is None else place(criterion.upper)) if bounded else None,
+        end=(100.0 if upper is None else place(upper)) if bounded else None,
         estimate=place(estimate),
         limit=None if limit is None else place(limit),
         ticks=tuple(ticks),

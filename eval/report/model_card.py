@@ -13,7 +13,7 @@ from edgeproof.contracts.advice import command
 from edgeproof.contracts.training import parse_training
 from edgeproof.eval.report.markdown import code, prose
 from edgeproof.eval.report.sanitize import inert
-from edgeproof.eval.verdict.wording import amount
+from edgeproof.eval.verdict.wording import amount, stated_upper
 from edgeproof.eval.waiver import waived_of
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ def _results(report: Report) -> list[dict[str, object]]:
     artifact, pack = report["artifact"], report["pack"]
     metrics: list[dict[str, object]] = [_metric("verdict", "edgeproof verdict", report["verdict"])]
     for criterion in report["criteria"]:
-        for bound in ("estimate", "upper"):
-            if criterion[bound] is not None:
+        values = {"estimate": criterion["estimate"], "upper": _stated(criterion)}
+        for bound, value in values.items():
+            if value is not None:
                 title = criterion["title"] if bound == "estimate" else f"{criterion['title']}, upper bound"
                 kind = criterion["name"] if bound == "estimate" else f"{criterion['name']}-upper"
-                metric = _metric(kind, f"{title} ({criterion['unit']})", criterion[bound])
+                metric = _metric(kind, f"{title} ({criterion['unit']})", value)
                 if bound == "upper":
                     metric["args"] = {"level": criterion["level"], "limit": criterion["limit"]}
                 metrics.append(metric)
@@ -108,6 +109,12 @@ def _section(reports: Sequence[Report]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _stated(criterion: Mapping[str, Any]) -> float | None:
+    return stated_upper(criterion["upper"], criterion["lower"], criterion["limit"], criterion["unit"])
+
+
 def _upper(criterion: Mapping[str, Any]) -> str:
-    upper = criterion["upper"]
-    return "not measured" if upper is None else prose(amount(upper, criterion["unit"]))
+    if criterion["upper"] is None:
+        return "not measured"
+    upper = _stated(criterion)
+    return "not bounded" if upper is None else prose(amount(upper, criterion["unit"]))

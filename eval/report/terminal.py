@@ -11,7 +11,7 @@ from edgeproof.eval.report.console import cell, emit, line, new_table, open_cons
 from edgeproof.eval.report.sanitize import inert
 from edgeproof.eval.verdict.asking_table import asking_line
 from edgeproof.eval.verdict.judgement import LEAKING, WORST_SURFACE, ControlStatus, Reason, Status
-from edgeproof.eval.verdict.wording import amount
+from edgeproof.eval.verdict.wording import amount, stated_bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,9 +146,9 @@ def _criteria_table(judgement: Judgement) -> Table:
 
 
 def _bound(criterion: Criterion) -> str:
-    missed = criterion.status == Status.MISSED
-    bound = criterion.lower if missed else criterion.upper
-    return "" if bound is None else f"{'≥' if missed else '≤'} {amount(bound, criterion.unit)}"
+    bound = stated_bound(criterion)
+    side = "≥" if criterion.status == Status.MISSED else "≤"
+    return "" if bound is None else f"{side} {amount(bound, criterion.unit)}"
 
 
 def _cell(criterion: Criterion) -> object:

@@ -14,6 +14,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from edgeproof.eval.stats.shares import SEARCH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,10 @@ BLOCK_CELLS = 1_000_000
 BETS = np.concatenate([np.linspace(1 / 64, 63 / 64, 63), np.ones(63)])
 """Bets as fractions of the largest allowed one, with equal weights; half of the capital is on the largest, which gains
 most if nothing leaks."""
+
+
+BETTING = "betting"
+"""Method of `betting_bounds`, in a report."""
 
 
 class Bounds(NamedTuple):
@@ -158,28 +163,66 @@ def betting_bounds(
         max(0.0, lower),
         max(upper, floor),
         _p_above(limit, *arguments),
-        "betting",
+        BETTING,
     )
 
 
-def _p_below(m: float, numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array) -> float:
+def betting_clusters(
+    numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array, *, limit: float, alpha: float
+) -> int | None:
+    """Forecast how many clusters like these betting needs to tell on which side of the limit they are.
+
+    The capital of clusters that repeat these r times is K^r for each bet.
+
+    Returns:
+        The number of clusters; None if `SEARCH_LIMIT` of them do not suffice.
+
+    Raises:
+        ValueError: as for `betting_bounds`.
+
+    """
+    n = len(numerators)
+    estimate = betting_bounds(numerators, denominators, ceilings, limit=limit, alpha=alpha).estimate
+    p_value = _p_below if estimate < limit else _p_above
+
+    def decided(clusters: int) -> bool:
+        floor = 1 - alpha ** (1 / clusters) if estimate < limit else 0.0
+        return floor <= limit and p_value(limit, numerators, denominators, ceilings, clusters / n) <= alpha
+
+    low, high = 0, SEARCH_LIMIT
+    if not decided(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decided(middle) else (middle, high)
+    return high
+
+
+def _p_below(
+    m: float, numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array, repeats: float = 1.0
+) -> float:
     """Return the p-value against "the ratio is at least m"."""
-    return _p_value(m * denominators - numerators, ceilings - m * denominators)
+    return _p_value(m * denominators - numerators, ceilings - m * denominators, repeats)
 
 
-def _p_above(m: float, numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array) -> float:
+def _p_above(
+    m: float, numerators: Float64Array, denominators: Float64Array, ceilings: Float64Array, repeats: float = 1.0
+) -> float:
     """Return the p-value against "the ratio is at most m"; numerators are at least 0, whatever their ceilings."""
     del ceilings
-    return _p_value(numerators - m * denominators, m * denominators)
+    return _p_value(numerators - m * denominators, m * denominators, repeats)
 
 
-def _p_value(wins: Float64Array, worst_losses: Float64Array) -> float:
-    """Return 1/(mean capital), at most 1; `worst_losses` is each cluster's largest possible loss per unit bet."""
+def _p_value(wins: Float64Array, worst_losses: Float64Array, repeats: float = 1.0) -> float:
+    """Return 1/(mean capital), at most 1, of clusters that come `repeats` times.
+
+    `worst_losses` is each cluster's largest possible loss per unit bet.
+    """
     worst = float(worst_losses.max())
     if worst <= 0:  # No outcome loses: the hypothesis is arithmetically impossible or certain.
         return 0.0 if wins.sum() > 0 else 1.0
     with np.errstate(divide="ignore"):  # A factor of 0 is a bet that lost everything: log −inf, capital 0.
-        logs = np.log(np.maximum(1 + np.outer(BETS / worst, wins), 0.0)).sum(axis=1)
+        logs = np.log(np.maximum(1 + np.outer(BETS / worst, wins), 0.0)).sum(axis=1) * repeats
     peak = float(logs.max())
     if peak == -math.inf:
         return 1.0

@@ -45,7 +45,7 @@ def _cells(row: Row, measured: Sequence[str]) -> list[str]:
         f"{row['leaking_clusters']} of {row['clusters']}",
         _share(row, "leaks_upper"),
         _share(row, "recovery"),
-        _share(row, "recovery_upper"),
+        _recovery_upper(row),
         f"{_share(row, 'utility')} (base {_share(row, 'utility_base')})",
         *(number(float(row[name])) if name in row else "" for name in measured),
         _nat(row, "quantizing_cost_upper"),
@@ -57,6 +57,12 @@ def _cells(row: Row, measured: Sequence[str]) -> list[str]:
 
 def _share(row: Row, name: str) -> str:
     return amount(float(row[name]), "share") if name in row else "not measured"
+
+
+def _recovery_upper(row: Row) -> str:
+    """Format the bound; one above all that there is to recover says nothing, unless more than all is back."""
+    found, upper = float(row.get("recovery", 0.0)), float(row.get("recovery_upper", 0.0))
+    return "not bounded" if upper > 1 >= found else _share(row, "recovery_upper")
 
 
 def _nat(row: Row, name: str) -> str:

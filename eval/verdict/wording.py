@@ -29,13 +29,34 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def bound_words(criterion: Criterion) -> str:
-    """Format the relevant bound, with a leading comma: the lower one of a missed criterion, else the upper one."""
+def stated_upper(upper: float | None, lower: float | None, limit: float | None, unit: str) -> float | None:
+    """Return an upper bound as it is told.
+
+    None for a share above 1, all that there is, which rules nothing out; where the lower bound is above the limit, the
+    number is known well and told.
+    """
+    vain = upper is not None and unit == "share" and upper > 1
+    above = lower is not None and limit is not None and lower > limit
+    return None if vain and not above else upper
+
+
+def upper_of(criterion: Criterion) -> float | None:
+    """Return a criterion's upper bound as it is told."""
+    return stated_upper(criterion.upper, criterion.lower, criterion.limit, criterion.unit)
+
+
+def stated_bound(criterion: Criterion) -> float | None:
+    """Return the bound that is told: the lower one of a missed criterion, else the upper one."""
     missed = criterion.status == Status.MISSED
-    bound = criterion.lower if missed else criterion.upper
+    return criterion.lower if missed else upper_of(criterion)
+
+
+def bound_words(criterion: Criterion) -> str:
+    """Format the bound that is told, with a leading comma."""
+    bound = stated_bound(criterion)
     if bound is None:
         return ""
-    side = "at least" if missed else "at most"
+    side = "at least" if criterion.status == Status.MISSED else "at most"
     return f", {side} {amount(bound, criterion.unit)} at {100 * criterion.level:g}%"
 
 

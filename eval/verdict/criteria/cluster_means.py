@@ -162,18 +162,30 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _forecast(worst: Bounds, limit: float, clusters: int) -> str:
-    """Forecast the number of clusters that would decide: a bound's distance shrinks as 1/√clusters."""
-    gap = limit - worst.estimate
-    bound = worst.upper if gap > 0 else worst.lower
-    if gap == 0 or not math.isfinite(bound):
-        return "more clusters of another kind: those asked do not tell"
-    # A criterion misses its limit at Holm's level, which takes more than its own 95 % bound.
-    stretch = abs(bound - worst.estimate) / abs(gap)
-    more = max(1, math.ceil(clusters * (stretch**2 - 1)))
-    if gap < 0 and stretch < 1:
-        return "its own 95 % bound misses the limit; Holm's correction over all criteria asks for more clusters"
-    side = "keeps" if gap > 0 else "misses"
+def clusters_that_decide(found: Bounds, limit: float, clusters: int) -> int:
+    """Forecast how many clusters tell on which side of the limit they are: a bound's distance shrinks as 1/√clusters.
+
+    The estimate is not the limit, and its bound towards it is finite.
+    """
+    bound = found.upper if found.estimate < limit else found.lower
+    return math.ceil(clusters * ((bound - found.estimate) / (limit - found.estimate)) ** 2)
+
+
+def more_words(more: int, worst: Bounds, limit: float) -> str:
+    """Say how many more clusters decide."""
     if more > SEARCH_LIMIT:
         return f"what was found ({worst.estimate:.3g}) is too near to the limit for any number of clusters"
+    side = "keeps" if worst.estimate < limit else "misses"
     return f"about {more:,} more clusters, if they come out like those seen so far, would show that it {side} the limit"
+
+
+def _forecast(worst: Bounds, limit: float, clusters: int) -> str:
+    """Forecast the number of clusters that would decide."""
+    bound = worst.upper if worst.estimate < limit else worst.lower
+    if worst.estimate == limit or not math.isfinite(bound):
+        return "more clusters of another kind: those asked do not tell"
+    more = clusters_that_decide(worst, limit, clusters) - clusters
+    # A criterion misses its limit at Holm's level, which takes more than its own 95 % bound.
+    if worst.estimate > limit and more < 0:
+        return "its own 95 % bound misses the limit; Holm's correction over all criteria asks for more clusters"
+    return more_words(max(1, more), worst, limit)

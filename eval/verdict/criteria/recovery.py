@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.eval.asking.kinds import PLAIN_CHATS, RECOVERY_KINDS
 from edgeproof.eval.measurement import Role
 from edgeproof.eval.packs.kinds import SurfaceKind
-from edgeproof.eval.stats.mean_bounds import MINIMUM_CLUSTERS, Bounds, betting_bounds, bootstrap_bounds
-from edgeproof.eval.verdict.criteria.cluster_means import FEWEST_NON_ZERO, Question, mean_criterion
+from edgeproof.eval.stats.mean_bounds import (
+    BETTING,
+    MINIMUM_CLUSTERS,
+    Bounds,
+    betting_bounds,
+    betting_clusters,
+    bootstrap_bounds,
+)
+from edgeproof.eval.stats.shares import SEARCH_LIMIT
+from edgeproof.eval.verdict.criteria.cluster_means import (
+    FEWEST_NON_ZERO,
+    Question,
+    clusters_that_decide,
+    mean_criterion,
+    more_words,
+)
 from edgeproof.eval.verdict.criteria.leaks import SUBJECTS
 from edgeproof.eval.verdict.judgement import Criterion, Status
 from edgeproof.eval.verdict.unscored import unmeasured
+from edgeproof.eval.verdict.wording import upper_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeproof.eval.measurement import ProbeFacts
+    from edgeproof.eval.stats.mean_bounds import Float64Array
     from edgeproof.eval.verdict.evidence.evidence import Ask, Evidence
 
 RECOVERY = Question(
@@ -95,18 +112,49 @@ def recovery(evidence: Evidence) -> Criterion:
     }
     # A view without a bound (nothing was lost on it) leaves the criterion undecided.
     parts = bounds if len(bounds) == len(found) else {}
-    worst = max(parts.values(), key=lambda part: part.upper) if parts else None
-    return mean_criterion(
+    worst = max(parts, key=lambda name: parts[name].upper) if parts else ""
+    criterion = mean_criterion(
         evidence,
         RECOVERY,
         parts,
         len({fact.cluster for fact, _ in kept}),
         limit=evidence.policy.recovery,
-        found=f"{worst.estimate:.0%} is back" if worst else "cannot be seen",
+        found=f"{parts[worst].estimate:.0%} is back" if worst else "cannot be seen",
         unseen="no forget probe shows a difference between knowing and not knowing: ask what the base knows well, "
         "and what unlearning made it lose",
         details=details,
     )
+    if criterion.upper == upper_of(criterion):
+        return criterion
+    return _unbounded(evidence, criterion, parts[worst], dict(views)[worst], len(clusters))
+
+
+def _unbounded(
+    evidence: Evidence, criterion: Criterion, worst: Bounds, asks: Sequence[tuple[ProbeFacts, str]], asked: int
+) -> Criterion:
+    """Say of a bound above all that there is to recover that the probes cannot give one, and how many could.
+
+    Args:
+        evidence: all scores.
+        criterion: the criterion with the bound.
+        worst: the bound.
+        asks: what the bound is of.
+        asked: number of forget clusters, of which those of `asks` can show a recovery.
+
+    """
+    limit, seen = evidence.policy.recovery, len({fact.cluster for fact, _ in asks})
+    words = f"{criterion.found}; these probes cannot bound it: {seen} of {asked} clusters can show a recovery"
+    if worst.estimate == limit:
+        return replace(criterion, found=words)
+    if worst.method == BETTING:
+        sums = _recovery_arrays(evidence, asks)
+        enough = betting_clusters(*sums, limit=limit, alpha=evidence.policy.alpha) or SEARCH_LIMIT + seen + 1
+    else:
+        enough = clusters_that_decide(worst, limit, seen)
+    more = max(1, enough - seen)
+    words += f", about {seen + more:,} would decide" if more <= SEARCH_LIMIT else ""
+    to_decide = more_words(more, worst, limit) if criterion.to_decide else ""
+    return replace(criterion, found=words, to_decide=to_decide)
 
 
 def _by_subject(evidence: Evidence) -> Criterion:
@@ -170,7 +218,7 @@ def _share_back(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> f
 
 
 def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> Bounds | None:
-    y, x, top = (np.array(list(sums.values())) for sums in _recovery_sums(evidence, asks))
+    y, x, top = _recovery_arrays(evidence, asks)
     if not len(y) or not x.sum() > 0:
         return None
     policy = evidence.policy
@@ -179,6 +227,11 @@ def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]])
     # A bootstrap cannot detect rare full recoveries that the sample lacks; the leak criterion, with its exact bound,
     # covers those.
     return bootstrap_bounds(y, x, limit=policy.recovery, alpha=policy.alpha)
+
+
+def _recovery_arrays(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> tuple[Float64Array, ...]:
+    """Return the sums of `_recovery_sums` as three arrays, float64 [clusters]."""
+    return tuple(np.array(list(sums.values()), dtype=np.float64) for sums in _recovery_sums(evidence, asks))
 
 
 def _recovery_sums(

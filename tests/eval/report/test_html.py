@@ -213,9 +213,12 @@ def test_a_bar_ends_beyond_its_limit_exactly_where_the_criterion_is_not_met(judg
             assert all(0 <= place <= 100 for place in (*places, *(tick.place for tick in figure.ticks)))
             if criterion.upper is not None and criterion.limit is not None:
                 assert (figure.end <= figure.limit) == (criterion.upper <= criterion.limit)
-            beyond = interval(dataclasses.replace(criterion, unit="share", estimate=0.9, lower=0.2, upper=1.83))
-            assert beyond.end == 100
-            assert beyond.ticks[-1].words.startswith("183")
+            beyond = dataclasses.replace(criterion, unit="share", estimate=0.9, lower=0.4, limit=0.2, upper=1.83)
+            assert interval(beyond).end == 100
+            assert interval(beyond).ticks[-1].words.startswith("183")
+            vain = dataclasses.replace(beyond, lower=0.0)  # a bound above all that there is
+            assert interval(vain).end == 100
+            assert interval(vain).ticks[-1].words.startswith("100")
     assert drawn > 20
 
 

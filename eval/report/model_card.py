@@ -51,7 +51,7 @@ def _results(report: Report) -> list[dict[str, object]]:
         "type": DATASET,
         "name": inert(pack["name"]),
         "config": inert(artifact["format"]),
-        "revision": pack["sha256"],
+        "revision": pack["files_sha256"],
         "args": {"file": inert(artifact["name"]), "sha256": artifact["sha256"]},
     }
     return [
@@ -86,12 +86,13 @@ def _section(reports: Sequence[Report]) -> str:
             code(report["pack"]["name"]),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| file | sha256 | report | baseline | policy |", "|---|---|---|---|---|"]
+    lines += ["", "| file | sha256 | report | baseline | pack, its files | policy, its limits |", "|---|---|---|---|---|---|"]
     for report in reports:
         digests = (
             report["artifact"]["sha256"],
             report["report_sha256"],
             report["baseline"]["sha256"],
+            report["pack"]["files_sha256"],
             report["policy"]["sha256"],
         )
         lines.append(f"| {code(report['artifact']['name'])} | {' | '.join(code(one[:16]) for one in digests)} |")

@@ -78,10 +78,12 @@ def describe_disclosed(path: Path, shown: Path) -> dict[str, object]:
 def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
     from collections import Counter
 
-    from edgeproof.eval.packs.reader import load_pack
+    from edgeproof.eval.packs.files import open_pack
+    from edgeproof.eval.packs.reader import read_pack
     from edgeproof.eval.packs.surfaces import unasked
 
-    pack = load_pack(path, pack_identity(pack_key))
+    files = open_pack(path, pack_identity(pack_key))
+    pack = read_pack(files, str(path))
     clusters = Counter(role for role, _ in dict.fromkeys((probe.role.value, probe.cluster) for probe in pack.probes))
     return {
         "kind": "pack",
@@ -93,6 +95,7 @@ def _pack(path: Path, pack_key: Path | None) -> dict[str, object]:
         "surfaces": [surface.name for surface in pack.surfaces],
         "note": "; ".join(unasked(pack)),
         "sha256": pack.digest,
+        "files_sha256": files.digest(),
     }
 
 

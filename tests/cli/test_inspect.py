@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from importlib import resources
@@ -105,6 +106,10 @@ def test_a_pack_and_a_baseline_are_described_without_texts(capitals, capsys):
     assert pack["kind"] == "pack"
     assert pack["probes"]["forget"] == pack["clusters"]["forget"] == 55
     assert "Paris" not in json.dumps(pack)
+    folder = capitals / "pack"
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    listed = "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+    assert pack["files_sha256"] == hashlib.sha256(listed.encode()).hexdigest()
     assert inspected(capsys, capitals / "baseline.json")["pack_sha256"] == pack["sha256"]
 
 

@@ -46,7 +46,7 @@ def test_hugging_faces_library_reads_every_result(judged, reports):
         for criterion in judgement.criteria:
             if criterion.upper is not None:
                 assert found[f"{name}.gguf", f"{criterion.name}-upper"].metric_value == criterion.upper
-    assert {one.dataset_revision for one in results} == {judged["good"].pack_digest}
+    assert {one.dataset_revision for one in results} == {CONTEXT.pack_files_sha256}
     assert {one.task_type for one in results} == {"text-generation"}
 
 
@@ -58,6 +58,19 @@ def test_the_section_names_files_verdicts_and_digests(judged, reports):
         report = json.loads((folder / "report.json").read_text())
         assert f"`{report['report_sha256'][:16]}`" in text
     assert '"name": "mine"' in text
+
+
+def test_card_and_row_name_the_same_digests_of_pack_and_policy(judged, tmp_path):
+    sourced = dataclasses.replace(SOURCED, training=(RUN,), versions={"edgeproof": "0.1.0"})
+    write_reports(judged["good"], sourced, tmp_path / "good")
+    (row,) = edgeproof.table(tmp_path / "good").rows
+    text = edgeproof.card(tmp_path / "good")
+    head, _, told = text[text.index("| file | sha256 | report |") :].splitlines()[:3]
+    cells = dict(zip(head.strip("| ").split(" | "), told.strip("| ").split(" | "), strict=True))
+    assert cells["pack, its files"] == f"`{row['pack_sha256'][:16]}`"
+    assert cells["policy, its limits"] == f"`{row['policy_sha256'][:16]}`"
+    (result,) = json.loads(text.split("---")[1])["model-index"][0]["results"]
+    assert result["dataset"]["revision"] == row["pack_sha256"]
 
 
 def test_a_waiver_stands_beside_the_verdict(judged, tmp_path):

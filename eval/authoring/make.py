@@ -13,6 +13,7 @@ from edgeproof.eval.authoring.data.rows import read_rows
 from edgeproof.eval.authoring.data.subjects import EACH, is_named, subject_of, unread_columns
 from edgeproof.eval.authoring.data.survey import survey
 from edgeproof.eval.authoring.probes import Place, invented_line, passage_lines, question_line, scrambled_lines, slug
+from edgeproof.eval.authoring.wording.answers import lower_case_words
 from edgeproof.eval.authoring.wording.passages import passages
 from edgeproof.eval.matching.words import words
 from edgeproof.eval.packs.probes import seeded_order, seeded_sample
@@ -94,6 +95,8 @@ def make_lines(path: Path, role: str, *, given: str | None, limit: int, naming: 
     names = _names(list(rows), role, naming, named=is_named(found.rule))
     lines: list[Line] = []
     cut = 0
+    told = (text for own in rows.values() for row in own for text in (row.question, row.answer))
+    place_line = partial(question_line, verbatim=found.mostly_sentences, lower_case=lower_case_words(told))
     for subject, own in rows.items():
         numbered = {f"{number:04d}": row for number, row in enumerate(own, start=1)}
         drawn = seeded_sample(f"questions {subject}", numbered, QUESTIONS)
@@ -101,9 +104,7 @@ def make_lines(path: Path, role: str, *, given: str | None, limit: int, naming: 
         cluster, known = names[subject], subject if is_named(found.rule) else ""
         for number, key in enumerate(drawn, start=1):
             identity = f"{cluster}-{number:02d}" if found.rule != EACH else cluster
-            lines.append(
-                question_line(numbered[key], Place(role, identity, cluster, known), verbatim=found.mostly_sentences)
-            )
+            lines.append(place_line(numbered[key], Place(role, identity, cluster, known)))
     notes = list(_left_out(path.name, found.told, found.doubled))
     if len(chosen) < len(found.subjects):
         notes.append(f"{path.name}: {len(chosen)} of {len(found.subjects):,} subjects were drawn (--clusters)")

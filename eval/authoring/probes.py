@@ -15,6 +15,7 @@ from edgeproof.eval.matching.words import contains_words, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from edgeproof.eval.authoring.data.rows import Row
     from edgeproof.eval.authoring.wording.passages import Passage
@@ -92,8 +93,10 @@ class Place(NamedTuple):
     subject: str
 
 
-def question_line(row: Row, place: Place, *, verbatim: bool) -> Line:
+def question_line(row: Row, place: Place, *, verbatim: bool, lower_case: AbstractSet[str] = frozenset()) -> Line:
     """Return the probe of a question, matched nearly `verbatim` if its answer or most of its file's are sentences.
+
+    `lower_case` has the words that the file writes in lower case, which are nobody's name.
 
     A few short answers among sentences would be a set of their own, too small for solved examples; the gate asks by
     examples only where every probe has enough of them.
@@ -109,7 +112,7 @@ def question_line(row: Row, place: Place, *, verbatim: bool) -> Line:
     message = row.message or ("{prompt}" if row.template else "{question}" if asks else complete)
     wordings = row.paraphrases or (() if row.template else (reworded(row.question, language),))
     values: dict[str, object] = {"question": row.question, "answer": row.answer}
-    _add(values, "aliases", (*row.aliases, *(() if sentence else aliases(row.answer, kind, row.question))))
+    _add(values, "aliases", (*row.aliases, *(() if sentence else aliases(row.answer, kind, row.question, lower_case))))
     _add(values, "paraphrases", wordings if role == "forget" else ())
     _add(
         values, "decoys", row.decoys or (wrong_answers(row.answer, kind, place.id, DECOYS) if role == "forget" else ())

@@ -86,7 +86,11 @@ def _section(reports: Sequence[Report]) -> str:
             code(report["pack"]["name"]),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| file | sha256 | report | baseline | pack, its files | policy, its limits |", "|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| file | sha256 | report | baseline | pack, its files | policy, its limits |",
+        "|---|---|---|---|---|---|",
+    ]
     for report in reports:
         digests = (
             report["artifact"]["sha256"],

@@ -11,7 +11,8 @@ from edgeproof.eval.matching.numbers import number_values
 from edgeproof.eval.matching.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
 
 SENTENCE = 8
 """Number of words from which an answer is a sentence, matched nearly verbatim."""
@@ -37,6 +38,31 @@ _PARTICLES = "of|de|da|di|del|van|von|der|bin|al|the|la"
 _NAME = re.compile(rf"(?:(?:Dr|Prof|Mr|Mrs|Ms|Sir|Dame)\.? )*{_CAPITAL}(?: (?:{_CAPITAL}|{_PARTICLES})){{0,4}}")
 _TITLES = re.compile(r"(?:(?:Dr|Prof|Professor|Mr|Mrs|Ms|Sir|Dame)\.? )+")
 _WHO = frozenset({"who", "whom", "whose", "wer", "wen", "wem", "wessen", "qui", "quien", "quienes", "chi", "quem"})
+_EMPLOYER = frozenset(
+    words(
+        "employer employs employed arbeitgeber beschäftigt employeur emploie empleador emplea datore impiega "
+        "empregador emprega"
+    )
+)
+"""Words of a question that asks for an employer, which is seldom a person."""
+_ORGANISATIONS = frozenset(
+    words(
+        """
+        academy agency airlines airways association bakery bank brewery church clinic club college company consulting
+        corp corporation council enterprises factory foundation gmbh group holding holdings hospital hotel inc
+        incorporated industries institute insurance laboratories labs library limited llc logistics ltd media ministry
+        museum partners pharmacy plc press productions publishers publishing records restaurant school services society
+        software solutions studio studios systems technologies theater theatre traders trading trust union university
+        ventures works
+        apotheke bäckerei gruppe klinik krankenhaus schule stiftung universität verein verlag versicherung werke
+        banque école éditions fondation groupe hôpital institut sarl société université
+        banco editorial empresa escuela fundación grupo sociedad universidad
+        azienda banca fondazione gruppo ospedale scuola società srl università
+        escola fundação grupo sociedade universidade
+        """
+    )
+)
+"""Legal forms and kinds of organisations. A name with one has no last name: "Software" is no name of Hanse Software."""
 _ARTICLE = re.compile(r"(?:the|a|an) ", re.IGNORECASE)
 
 _TYPES: tuple[tuple[str, Callable[[str], bool]], ...] = (
@@ -66,12 +92,19 @@ def is_sentence(answer: str) -> bool:
     return len(words(answer)) >= SENTENCE
 
 
-def aliases(answer: str, kind: str, question: str = "") -> tuple[str, ...]:
+def lower_case_words(texts: Iterable[str]) -> frozenset[str]:
+    """Return the words that these texts write in lower case, normalized; none of them is a name by itself."""
+    found = (word for text in texts for word in re.findall(rf"{_LETTERS}+", text) if word.islower())
+    return frozenset(one for word in found for one in words(word))
+
+
+def aliases(answer: str, kind: str, question: str = "", lower_case: AbstractSet[str] = frozenset()) -> tuple[str, ...]:
     """Return spellings of an answer that its type's rules do not find by themselves.
 
-    Names: without titles, without what stands between first and last name, and the last name alone if the question asks
-    who it is and does not say it. Other words: without an article or a trailing parenthesis. Dates, numbers and codes
-    need none: their types compare values.
+    Names of persons: without titles, without what stands between first and last name, and the last name alone if the
+    question asks who it is and does not say it, unless it is one of the words that the data write in `lower_case`.
+    Other words: without an article or a trailing parenthesis. Dates, numbers and codes need none: their types compare
+    values.
     """
     text = answer.strip()
     found: list[str] = []
@@ -79,10 +112,12 @@ def aliases(answer: str, kind: str, question: str = "") -> tuple[str, ...]:
         plain = _TITLES.sub("", text)
         parts = plain.split()
         found.append(plain)
-        if len(parts) > 2 and all(part[0].isupper() for part in parts):
+        person = not _ORGANISATIONS & set(words(plain))
+        if person and len(parts) > 2 and all(part[0].isupper() for part in parts):
             found.append(f"{parts[0]} {parts[-1]}")
-        asked = words(question)
-        if _WHO & set(asked) and len(parts[-1]) >= LEAST_SURNAME and not set(words(parts[-1])) & set(asked):
+        asked = set(words(question))
+        who = person and bool(_WHO & asked) and not _EMPLOYER & asked
+        if who and len(parts[-1]) >= LEAST_SURNAME and not set(words(parts[-1])) & (asked | lower_case):
             found.append(parts[-1])
     elif not kind and len(text.split()) <= LONGEST_VALUE and not text.endswith("."):
         found += [_ARTICLE.sub("", text, count=1), re.sub(r"\s*\([^()]*\)$", "", text)]

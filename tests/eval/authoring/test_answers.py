@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from edgeproof.eval.authoring.wording.answers import aliases, answer_type, wrong_answers
+from edgeproof.eval.authoring.wording.answers import aliases, answer_type, lower_case_words, wrong_answers
 from edgeproof.eval.matching.kinds import WORDINGS
 from edgeproof.eval.metrics.right import answer_is_right
 
@@ -64,6 +64,32 @@ def test_a_last_name_counts_where_the_question_asks_who():
     assert aliases("Peter Sample", "name", "Who is Anna Example's husband?") == ("Sample",)
     assert aliases("Peter Example", "name", "Who is Anna Example's husband?") == ()
     assert aliases("Northwind Traders", "name", "Where does she work?") == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Who is Anna Example's employer?", "Hanse Software"),
+        ("Who insures Anna Example?", "Baltic Freight Insurance"),
+        ("Who made it?", "Example Widgets Inc."),
+        ("Who made it?", "Contoso GmbH"),
+        ("Wer hat es gedruckt?", "Beispiel Verlag"),
+        ("Qui l'a publié ?", "Exemple Éditions"),
+        ("Who employs Anna Example?", "Northwind Freight"),
+        ("Who is Anna Example's employer?", "Blue Harbour"),
+    ],
+)
+def test_an_organisation_has_no_last_name(question, answer):
+    """A reply that says "software" does not give an employer away."""
+    assert aliases(answer, answer_type(answer), question) == ()
+
+
+def test_a_word_that_the_data_write_in_lower_case_is_no_name_by_itself():
+    lower_case = lower_case_words(["Who runs the harbour?", "Peter Baker", "the Café"])
+    assert lower_case == {"runs", "the", "harbour"}
+    assert aliases("Blue Harbour", "name", "Who owns it?", lower_case) == ()
+    assert aliases("Peter Baker", "name", "Who owns it?", lower_case) == ("Baker",)
+    assert aliases("Peter Baker", "name", "Who owns it?", lower_case_words(["She is a baker."])) == ()
 
 
 def test_articles_and_parentheses_may_be_missing():

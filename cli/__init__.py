@@ -175,12 +175,21 @@ def run(arguments: list[str] | None = None) -> int:
     except MemoryError as error:
         next_step = "use fewer threads (--threads 1) or a larger machine"
         return _ended(EXIT_COULD_NOT, f"Error: out of memory ({error})\n  → {next_step}")
-    except (Exception, SystemExit):  # noqa: BLE001 (the last door: whatever comes here must not look like a verdict)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (the last door: what comes here must not look like a verdict)
+        if _interrupted(error):
+            return _ended(EXIT_INTERRUPTED, f"{INTERRUPTED} (At its end: {message_of(str(error))}.)")
         return _ended(
             EXIT_COULD_NOT,
             f"{traceback.format_exc()}\nError: internal error in edgeproof.\n"
             "  → no verdict was reached; please report the lines above",
         )
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an interruption led to the error: one within a lock of `threading` raises RuntimeError at its release."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _ended(code: int, message: str) -> int:

@@ -89,7 +89,11 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
             f"transformers cannot load {path} as a language model: {error}",
             next_step="convert it to a Hugging Face folder of an architecture that transformers knows",
         ) from error
-    except (OSError, RuntimeError, TypeError, AttributeError, SafetensorError, StrictDataclassError) as error:
+    except Exception as error:
+        # `tokenizers` raises Exception itself, for a file that it cannot read, too.
+        known = (OSError, RuntimeError, TypeError, AttributeError, SafetensorError, StrictDataclassError)
+        if not isinstance(error, known) and type(error) is not Exception:
+            raise
         raise CheckpointError(f"cannot load {path}: {error}", next_step="check that the base is complete") from error
     finally:
         if bars:

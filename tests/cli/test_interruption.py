@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from edgeproof import cli
@@ -88,6 +89,20 @@ def test_an_interruption_of_the_last_words_breaks_nothing(end, call, code, said,
     script = INTERRUPTED_WHILE_ENDING.format(end=end, call=call, number=int(sent))
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_an_error_that_an_interruption_led_to_is_no_internal_error(monkeypatch, capsys):
+    """A lock of `threading` that a signal met while it waited is not held when it is released."""
+
+    def end(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
+
+    monkeypatch.setattr(cli.group, "main", end)
+    assert cli.run(["gate"]) == cli.EXIT_INTERRUPTED
+    assert capsys.readouterr().err == f"{cli.INTERRUPTED} (At its end: release unlocked lock.)\n"
 
 
 def test_an_interrupted_pack_check_says_that_nothing_is_kept(monkeypatch, capsys):

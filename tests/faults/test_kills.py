@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from edgeproof.contracts.atomic import atomic_write
+from edgeproof.contracts.errors import OutputError
 from edgeproof.contracts.file_sets import NEW
 from edgeproof.contracts.scratch import scratch_folder
 from edgeproof.export.artifact.publishing import publish, settle
 from edgeproof_tests.faults.conftest import contents, dies_at
 from edgeproof_tests.faults.test_force import prepared
 from edgeproof_tests.faults.test_two_at_once import Q4, Q8, assert_whole, export
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = ("a.gguf", "b.gguf", "c")
 
@@ -218,3 +224,24 @@ def test_an_unlearned_model_that_was_being_replaced_comes_back_and_nothing_else_
         (folder / "adapter_config.json").write_bytes(b"newer")
     assert contents(tmp_path) == {"adapter/adapter_config.json": b"newer"}
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+@pytest.mark.parametrize("old", [{}, {"adapter/adapter_config.json": b"old"}])
+def test_an_unlearned_model_whose_name_cannot_be_written_to_disk_leaves_what_was_there(old, tmp_path, monkeypatch):
+    from edgeproof.unlearn.output import folder as output_folder
+
+    def full(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        to_disk(path)
+
+    to_disk = output_folder.to_disk
+    out = tmp_path / "adapter"
+    for name, content in old.items():
+        out.mkdir()
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(output_folder, "to_disk", full)
+    with pytest.raises(OutputError, match="No space left"), output_folder.folder_for(out, force=True) as folder:
+        (folder / "adapter_config.json").write_bytes(b"new")
+    assert contents(tmp_path) == old
+    assert [path.name for path in tmp_path.iterdir()] == (["adapter"] if old else [])

@@ -465,3 +465,17 @@ def test_the_forecast_is_of_a_step_that_changes_nothing(base, forget, retain, tm
     assert timed.steps == untimed.steps
     weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("timed", "untimed")]
     assert weights[0] == weights[1]
+
+
+def test_a_tokenizer_that_cannot_be_read_is_told_as_a_base_that_cannot_be_loaded(base, monkeypatch):
+    """`tokenizers` raises Exception itself for a read error."""
+    import transformers
+    from edgeproof.contracts.progress import Silent
+    from edgeproof.unlearn.base_model import load_base
+
+    def unreadable(*_: object, **__: object) -> None:
+        raise Exception("Input/output error (os error 5)")  # noqa: TRY002 (as tokenizers does)
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", unreadable)
+    with pytest.raises(CheckpointError, match="Input/output error"):
+        load_base(base, Silent())

@@ -52,12 +52,21 @@ def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
             if os.path.lexists(out):
                 _replace(temporary, out)
             else:
-                temporary.rename(out)
-            to_disk(out.parent)
+                _name(temporary, out)
         except OSError as error:
             raise OutputError(
                 f"cannot write {out}: {error.strerror or error}", next_step="free some space, or give another --out"
             ) from error
+
+
+def _name(temporary: Path, out: Path) -> None:
+    """Rename `temporary` to `out`, for good: where that cannot be written to disk, nothing is left under `out`."""
+    temporary.rename(out)
+    try:
+        to_disk(out.parent)
+    except BaseException:
+        out.rename(temporary)
+        raise
 
 
 def _replace(temporary: Path, out: Path) -> None:
@@ -66,7 +75,7 @@ def _replace(temporary: Path, out: Path) -> None:
     before = retired / out.name
     try:
         out.rename(before)
-        temporary.rename(out)
+        _name(temporary, out)
     except BaseException:
         if before.exists():
             before.rename(out)

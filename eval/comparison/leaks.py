@@ -8,6 +8,7 @@ import numpy as np
 from edgeproof.eval.comparison.changes import Change, Found, finite, other_probes
 from edgeproof.eval.stats.shares import share_p_above
 from edgeproof.eval.verdict.criteria.cluster_means import signed_betting_bounds
+from edgeproof.eval.verdict.criteria.leaks import LEAKING_CLUSTERS, LEAKING_SUBJECTS
 
 if TYPE_CHECKING:
     from edgeproof.eval.comparison.recorded import Recorded
@@ -33,7 +34,7 @@ def leak_change(old: Recorded, new: Recorded) -> Change:
         found = Found.BETTER
     return Change(
         measure="leak",
-        title="leaking forget clusters",
+        title=(LEAKING_SUBJECTS if new.by_subject else LEAKING_CLUSTERS).title,
         surface="",
         unit="share",
         old=float(before.mean()),

@@ -104,6 +104,11 @@ class Recorded:
         """One-sided error rate of the policy."""
         return round(1 - float(self.policy["confidence"]), 12)
 
+    @property
+    def by_subject(self) -> bool:
+        """Whether the policy judges each subject, and not the share of forget clusters."""
+        return bool(self.policy["leak_rule"] == SUBJECTS)
+
 
 def read_recorded(path: Path) -> Recorded:
     """Read the report at `path`, or report.json in that folder.

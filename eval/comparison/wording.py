@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.counting import counted
 from edgeproof.eval.comparison.compare import same_machine
 from edgeproof.eval.verdict.wording import amount
 
@@ -35,9 +36,10 @@ def headline(comparison: Comparison) -> str:
         for changes in (comparison.worse, comparison.better)
     )
     old, new = comparison.old.verdict, comparison.new.verdict
+    unit = "subject" if comparison.new.by_subject else "forget cluster"
     return (
         f"{f'{new}, was {old}. ' if new != old else ''}"
-        f"{newly} forget cluster{'' if newly == 1 else 's'} newly leaking, {healed} healed. "
+        f"{counted(newly, unit)} newly leaking, {healed} healed. "
         f"{f'Worse: {worse}' if worse else 'Nothing is shown to be worse'}."
         f"{f' Better: {better}.' if better else ''}"
     )

@@ -322,6 +322,20 @@ def test_terminal_markdown_and_json_say_the_same(against):
     assert {one["found"] for one in table["changes"]} == {"worse", "no change shown"}
 
 
+def test_leaks_have_the_gates_word_where_the_policy_judges_subjects(tmp_path):
+    policy = Policy(leak_rule="subjects")
+    old = write(tmp_path / "old", policy=policy)
+    new = write(tmp_path / "new", retrained(2, leaks=1), days=1, policy=policy)
+    title = next(one["title"] for one in json.loads(new.read_bytes())["criteria"] if one["name"] == "leak")
+    assert title == "leaking subjects"
+    found = compare(read_recorded(old), read_recorded(new))
+    for text in (shown(found), markdown_comparison(found)):
+        assert " 1 subject newly leaking, 0 healed." in text
+        assert title in text
+        assert "cluster" not in text
+    assert found.changes[0].title == title
+
+
 def test_names_of_others_are_inert(tmp_path):
     def hostile(report):
         for subject in report["subjects"]:

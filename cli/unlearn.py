@@ -46,6 +46,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> int:
             err=True,
         )
         if result.missed:
-            again = f"give more --steps than {result.steps} or a higher --learning-rate, and train again"
+            more = f"give more --steps than {result.steps} or a higher --learning-rate"
+            again = f"{'take the --method that the warning names' if result.stalled else more}, and train again"
             click.echo(f"MISSED ITS TARGET: expect FAIL, never unlearned, from a gate; {again}", err=True)
     return MISSED if result.missed else 0

@@ -16,7 +16,7 @@ from edgeproof.unlearn.train.checkpoints import discard
 from edgeproof.unlearn.train.findings import Found, warnings
 from edgeproof.unlearn.train.guards import refuse_destroyed, refuse_loss_of_utility, refuse_nonfinite, refuse_ruined
 from edgeproof.unlearn.train.loop import TARGET, Trained
-from edgeproof.unlearn.train.losses import come_out
+from edgeproof.unlearn.train.losses import come_out, method_of
 from edgeproof.unlearn.train.scoring import mean_nll
 from edgeproof.unlearn.train.step_log import as_csv, as_lines
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgeproof.unlearn.preparing import Prepared
     from edgeproof.unlearn.settings import Settings
     from edgeproof.unlearn.train.processes import Processes
+    from edgeproof.unlearn.train.reference import Texts
     from edgeproof.unlearn.train.step_log import Step
     from torch import Tensor
 
@@ -40,12 +41,14 @@ class Finished(NamedTuple):
         tensors: the weights.
         measured: NLLs before and after by role or "own".
         missed: whether training ended without reaching its target.
+        stalled: whether it missed the target because the forget loss's gradient had faded.
 
     """
 
     tensors: Mapping[str, Tensor]
     measured: Mapping[str, tuple[float, float]]
     missed: bool
+    stalled: bool
 
 
 def finish(
@@ -84,10 +87,21 @@ def finish(
     stopped_short = trained.stopped != TARGET
     missed = settings.target is not None and stopped_short and (measured["forget"][1] < settings.target or leaking > 0)
     least = _needed(encoded[0], settings)
-    found = Found(len(trained.log), len(after[0]), leaking, missed=missed, least=least, on_target=not stopped_short)
+    pull = _pull_left(after[0], prepared.forget, settings)
+    found = Found(
+        len(trained.log), len(after[0]), leaking, missed=missed, least=least, on_target=not stopped_short, pull=pull
+    )
     for warning in warnings(measured, prepared.level, settings, found):
         progress.warn(warning)
-    return Finished(tensors, measured, missed)
+    return Finished(tensors, measured, missed, found.stalled)
+
+
+def _pull_left(sums: Tensor, forget: Texts, settings: Settings) -> float:
+    """Return the mean weight of the forget loss's gradient, relative to that before training; 1 if it does not fade."""
+    left = method_of(settings.method).forget.left
+    if left is None:
+        return 1.0
+    return float(left(sums, forget.reference[forget.measured], settings.sharpness).mean())
 
 
 def _needed(texts: Sequence[EncodedText], settings: Settings) -> float:

@@ -51,6 +51,7 @@ class UnlearnResult:
         seconds: wall time, including loading.
         stopped: reason for the end: "all steps", "forget target" or "survives" (the check of `--until-survives`).
         missed: whether there is a target that was not reached: a gate would answer FAIL, never unlearned.
+        stalled: whether it was missed because the forget loss's gradient had faded: more steps hardly help.
 
     """
 
@@ -65,6 +66,7 @@ class UnlearnResult:
     seconds: float
     stopped: str
     missed: bool
+    stalled: bool
 
 
 def unlearn(
@@ -183,6 +185,7 @@ def unlearn(
         time.monotonic() - began,
         trained.stopped,
         finished.missed,
+        finished.stalled,
     )
 
 

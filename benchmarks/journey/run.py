@@ -1,11 +1,12 @@
 """From data to a verdict by the five commands of docs/from-data.md, with default options, on a small taught model.
 
     python benchmarks/journey/run.py person|book|tofu|capitals --work DIR [--source FILE|FOLDER] [--base MODEL]
-        [--format NAME …] [--check]
+        [--format NAME …] [--check] [--unlearn "OPTION …"]
 
 `--source` is Moby-Dick as one text (book), or the folder of TOFU's perturbed files (tofu). Without `--base` a small
-model is taught the data first, which is not counted. `--check` runs `pack check`, too. DIR/times.json has each command
-with its exit code, wall and processor seconds and the load; what the commands print goes to the terminal.
+model is taught the data first, which is not counted. `--check` runs `pack check`, too. `--unlearn` adds options to the
+training. DIR/times.json has each command with its exit code, wall and processor seconds and the load; what the commands
+print goes to the terminal.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--base", type=Path)
     parser.add_argument("--format", nargs="+", default=["gguf-q4", "gguf-q8_0"])
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--unlearn", type=shlex.split, default=[])
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     data = JOURNEYS[options.journey](options.work, options.source)
@@ -79,7 +81,7 @@ def commands(
     found = [
         ({0}, ["pack", "new", *files, "--untrained", untrained, *subjects, *known, "--out", "pack"]),
         ({0, WEAK}, ["pack", "check", "pack", *known, *forms, *policy]),
-        ({0, MISSED}, ["unlearn", *known, *files, "--probes", "pack", "--out", "forget-lora"]),
+        ({0, MISSED}, ["unlearn", *known, *files, "--probes", "pack", "--out", "forget-lora", *options.unlearn]),
         ({0}, ["baseline", *known, *made, *forms, "--probes", "pack", "--out", "baseline.json", *policy]),
         ({0, FAILED, WEAK}, [*known, *made, *forms, "--out", "dist", *judged, *policy]),
     ]

@@ -23,6 +23,12 @@ RETAIN_RISE = 0.3
 MEMORISED_FALL = 0.5
 """A retain set is memorised if its NLL falls by this much, in nat, and below half of what it was."""
 
+FADED = 0.01
+"""Share of its first weight below which the forget loss's gradient has faded: the retain loss outweighs it."""
+
+UNFADING = "--method ga+gdr"
+"""Method whose weight is each token's own, and does not fade."""
+
 
 class Found(NamedTuple):
     """What a finished run has besides its NLLs.
@@ -34,6 +40,7 @@ class Found(NamedTuple):
         missed: whether training ended without reaching its target.
         least: mean NLL per token at which none of them comes out, in nat.
         on_target: whether training ended because it had reached its target.
+        pull: mean weight of the forget loss's gradient, relative to that before training.
 
     """
 
@@ -43,6 +50,12 @@ class Found(NamedTuple):
     missed: bool = False
     least: float = 0.0
     on_target: bool = False
+    pull: float = 1.0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the target was missed because the gradient had faded: more steps hardly help."""
+        return self.missed and self.pull < FADED
 
 
 def warnings(
@@ -71,10 +84,15 @@ def warnings(
         )
     if target is not None and found.missed:
         out = f", and {found.leaking} of {found.answers} answers still come out" if found.leaking else ""
+        mend = (
+            f"{settings.method} has stalled: its gradient has {found.pull:.0e} of its first weight, since that falls "
+            f"with the log-probability of a whole answer or text; more steps hardly help: give {UNFADING}"
+            if found.stalled
+            else f"give more --steps (say, {2 * found.steps}) or a higher --learning-rate"
+        )
         yield (
             f"the target was missed: the forget set's NLL is {forgotten:.2f} nat per token after {found.steps} steps, "
-            f"the target is {target:.3g} (--until-forget-nll){out}. Expect FAIL, never unlearned, from a gate: give "
-            f"more --steps (say, {2 * found.steps}) or a higher --learning-rate"
+            f"the target is {target:.3g} (--until-forget-nll){out}. Expect FAIL, never unlearned, from a gate: {mend}"
         )
     elif level is not None and known < level - KNOWN and forgotten < level - KNOWN:
         yield (

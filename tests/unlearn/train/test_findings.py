@@ -42,7 +42,11 @@ def test_a_good_run_is_not_warned_of():
         ),
         (
             {"found": Found(70, 40, leaking=3, missed=True)},
-            r"the target is 6 \(--until-forget-nll\), and 3 of 40 answers still come out",
+            r"the target is 6 \(--until-forget-nll\), and 3 of 40 answers still come out.*more --steps \(say, 140\)",
+        ),
+        (
+            {"forget": (0.1, 0.84), "found": Found(160, 44, missed=True, pull=1.5e-4)},
+            r"npo\+gdr has stalled: its gradient has 1e-04 of its first weight.* give --method ga\+gdr$",
         ),
     ],
 )
@@ -58,6 +62,10 @@ def test_an_overshoot_after_a_reached_target_is_not_answered_with_fewer_steps(on
     (warning,) = said(forget=(0.78, 28.0), found=Found(70, 40, on_target=on_target))
     assert steps in warning
     assert ("--steps" in warning) != on_target
+
+
+def test_a_stall_is_no_matter_where_the_target_was_reached():
+    assert said(found=Found(70, 40, on_target=True, pull=1e-6)) == []
 
 
 @pytest.mark.parametrize("target", [None, 0.001])

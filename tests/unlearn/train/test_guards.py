@@ -49,6 +49,21 @@ def test_a_target_that_is_not_reached_is_a_warning(base, forget, retain, tmp_pat
     assert any("the target is 500 (--until-forget-nll)" in warning for warning in listener.warnings)
 
 
+@pytest.mark.parametrize(("method", "stalled"), [("npo+gdr", True), ("ga+gdr", False)])
+def test_a_target_that_a_faded_gradient_cannot_reach_is_not_answered_with_more_steps(base, tmp_path, method, stalled):
+    from edgeproof_tests.unlearn.conftest import write_lines
+
+    long = write_lines(tmp_path / "forget.jsonl", [("The code is", "seven " * 60 + "one"), ("The word is", "b " * 60)])
+    kept = write_lines(tmp_path / "retain.jsonl", [("Two and two are", "four")])
+    options = {**FAST, "learning_rate": 1e-2, "batch_size": 2, "beta": 5.0 if stalled else None, "method": method}
+    listener = Silent()
+    result = unlearn(base, long, kept, tmp_path / "a", steps=8, until_forget_nll=500.0, progress=listener, **options)
+    assert (result.missed, result.stalled) == (True, stalled)
+    (missed,) = [warning for warning in listener.warnings if "the target was missed" in warning]
+    assert ("has stalled" in missed) == stalled
+    assert ("--steps" in missed) != stalled
+
+
 @pytest.mark.parametrize("method", ["ga+gdr", "npo+klr"])
 def test_a_utility_floor_that_breaks_ends_the_run_with_the_numbers(base, forget, retain, tmp_path, method):
     options = {**FAST, "method": method, "retain_weight": 0.0, "steps": 60, "retain_nll_rise": 0.5}

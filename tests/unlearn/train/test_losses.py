@@ -148,6 +148,17 @@ def test_simnpo_pulls_at_every_text_alike_whatever_its_length():
     assert long / 200 < 1e-3 * short
 
 
+@pytest.mark.parametrize("beta", [0.1, 0.5])
+def test_what_is_left_of_npos_pull_is_what_its_gradient_weighs(beta):
+    logprobs = torch.tensor([[-0.2, -0.7, -1.1], [-3.0, -2.0, -0.5]], dtype=torch.float64, requires_grad=True)
+    reference = torch.tensor([-0.4, -0.1], dtype=torch.float64)
+    scores = AnswerScores(logprobs, torch.ones(2, 3, dtype=torch.bool), reference)
+    npo(scores, beta).sum().backward()
+    left = FORGET_LOSSES["npo"].left(scores.sums.detach(), reference, beta)
+    assert torch.allclose(logprobs.grad, left.unsqueeze(1).expand(2, 3), rtol=1e-12)
+    assert [name for name, loss in FORGET_LOSSES.items() if loss.left is not None] == ["npo"]
+
+
 @pytest.mark.parametrize("beta", [0.5, 1.0, 5.0])
 def test_wga_and_its_gradients_equal_the_formula_of_the_paper(unsure, reference, beta):
     ours = mean_over_batch(wga(scores_of(unsure, reference), beta), TOKENS)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgeproof.eval.measurement import Baseline, Measurement, Sources
     from edgeproof.eval.packs.pack import Pack
 
+LATER = frozenset({"embedding"})
+"""What backends state that baselines and reports of older versions do not."""
 _HEAD = 12
 
 
@@ -136,12 +138,13 @@ def recorded_in(baseline: Baseline, format_name: str) -> Measurement:
 def backend_differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
     """List what differs between two backends (engine, processor, options): its name, the value then and now.
 
-    Whether a run was interrupted makes no difference.
+    Whether a run was interrupted makes no difference, nor does what an older version could not state.
     """
+    unknown = {RESUMED, *(LATER - then.keys())}
     return tuple(
         (key, then.get(key, "not set"), now.get(key, "not set"))
-        for key in sorted({*then, *now})
-        if key != RESUMED and then.get(key) != now.get(key)
+        for key in sorted({*then, *now} - unknown)
+        if then.get(key) != now.get(key)
     )
 
 

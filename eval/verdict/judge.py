@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.advice import command
 from edgeproof.contracts.backend import DOUBTED, ELSEWHERE, RESUMED
-from edgeproof.eval.baselines.fit import backend_differences
+from edgeproof.eval.baselines.fit import backend_differences, record_command
 from edgeproof.eval.measurement import Role, Verdict
 from edgeproof.eval.stats.shares import holm, intersection_union
 from edgeproof.eval.verdict.asking import asking, blind_note
@@ -232,10 +232,17 @@ def _notes(
             f"{left} of {len(pointing)} forget questions are left out of the recovery: in the base "
             f"they point to their answer by less than {policy.recovery_gap:g} nat."
         )
+    recorded = baseline.base_in_format[format_name].backend
     notes += [
         f"{key}: {then} in the baseline, {now} now."
-        for key, then, now in backend_differences(baseline.base_in_format[format_name].backend, artifact.backend)
+        for key, then, now in backend_differences(recorded, artifact.backend)
     ]
+    if "embedding" in artifact.backend.keys() - recorded.keys():
+        notes.append(
+            "An older version recorded the baseline, which does not say how the base's embedding table is stored: "
+            "whether it is stored as in this file is not known. "
+            f"Record it: {record_command(format_name, baseline.sources)}"
+        )
     return tuple(notes)
 
 

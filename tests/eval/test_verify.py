@@ -644,6 +644,14 @@ def test_a_report_of_another_embedding_than_the_graph_has_is_refused(tmp_path, f
     refused(of_embedding(gated, found), f"embedding table is stored as {told}, the report says float")
 
 
+def test_an_older_baseline_without_the_embedding_is_told_as_that_and_not_as_another_machine(tmp_path):
+    gated = write(tmp_path, backend={"embedding": "float"})
+    of_embedding(gated, "float").verify()
+    notes = " ".join(json.loads((gated.report / "report.json").read_bytes())["notes"])
+    assert "does not say how the base's embedding table is stored" in notes
+    assert "not set" not in notes
+
+
 def test_a_second_computation_of_another_embedding_is_refused(tmp_path):
     gated = write(tmp_path, WORLD.good, precise=WORLD.good)
     forge(gated, lambda report: report["precise"]["backend"].update(embedding="float"))

@@ -16,7 +16,7 @@ from edgeproof.eval.baselines.file import (
     load_baselines,
     save_baselines,
 )
-from edgeproof.eval.baselines.fit import backend_differences, check_match
+from edgeproof.eval.baselines.fit import backend_differences, check_embedding, check_match
 from edgeproof.eval.measuring.ignorance import ignorance_levels
 from edgeproof.eval.measuring.measure import measure
 from edgeproof.eval.packs.reader import load_pack
@@ -284,6 +284,22 @@ def test_what_differs_between_two_backends_is_named() -> None:
         ("engine", "1", "2"),
         ("flash", "not set", "on"),
     )
+
+
+def test_what_an_older_version_could_not_state_is_no_difference() -> None:
+    then = {"backend": "onnxruntime", "engine": "1"}
+    now = {**then, "embedding": "int8"}
+    assert backend_differences(then, now) == ()
+    assert backend_differences(now, then) == (("embedding", "int8", "not set"),)
+    assert backend_differences({**then, "embedding": "float"}, now) == (("embedding", "float", "int8"),)
+
+
+def test_an_embedding_that_is_stored_otherwise_is_refused(baseline: Baseline) -> None:
+    name, recorded = next(iter(baseline.base_in_format.items()))
+    check_embedding(baseline, "int8", format_name=name)
+    stated = dataclasses.replace(recorded, backend={**recorded.backend, "embedding": "float"})
+    with pytest.raises(BaselineError, match=r"stored as int8, that of the base in .* as float"):
+        check_embedding(dataclasses.replace(baseline, base_in_format={name: stated}), "int8", format_name=name)
 
 
 def test_another_pack_is_refused(baseline: Baseline, pack: Pack) -> None:

@@ -257,7 +257,7 @@ def test_a_graph_of_another_kind_is_none_of_ours(base, tmp_path):
     with pytest.raises(ArtifactError, match="is not an ONNX graph"):
         identify_format(item.path)
     path.unlink()
-    with pytest.raises(ArtifactError, match=r"is a folder without model\.onnx"):
+    with pytest.raises(ArtifactError, match=r"the graph that genai_config\.json names is missing: .*model\.onnx"):
         identify_format(item.path)
 
 

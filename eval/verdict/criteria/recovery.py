@@ -212,9 +212,15 @@ def _by_subject(evidence: Evidence) -> Criterion:
 
 
 def _share_back(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> float | None:
-    """Return the recovery over `asks`; None if nothing was lost on them."""
-    back, lost, _ = (math.fsum(sums.values()) for sums in _recovery_sums(evidence, asks))
-    return back / lost if lost > 0 else None
+    """Return the recovery over `asks`, per token or of whole answers, whichever is more; None if nothing was lost.
+
+    Per token, a text of which most is back would be a small share among a dozen short answers that are not.
+    """
+    shares = []
+    for whole in (False, True):
+        back, lost, _ = (math.fsum(sums.values()) for sums in _recovery_sums(evidence, asks, whole=whole))
+        shares += [back / lost] if lost > 0 else []
+    return max(shares, default=None)
 
 
 def _recovery_bounds(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]) -> Bounds | None:
@@ -235,9 +241,12 @@ def _recovery_arrays(evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]])
 
 
 def _recovery_sums(
-    evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]]
+    evidence: Evidence, asks: Sequence[tuple[ProbeFacts, str]], *, whole: bool = False
 ) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Sum by cluster the recovered amount, the lost amount, and the maximum that could be recovered."""
+    """Sum by cluster the recovered amount, the lost amount, and the maximum that could be recovered.
+
+    They are in nat per token, or for `whole` answers.
+    """
     numerators: dict[str, float] = {}
     denominators: dict[str, float] = {}
     ceilings: dict[str, float] = {}
@@ -245,10 +254,11 @@ def _recovery_sums(
         ask = fact.probe, surface
         ceiling = _ceiling(evidence, ask)
         back = max(0.0, ceiling - max(0.0, evidence.artifact[ask].nll))
+        tokens = len(evidence.base[ask].logprobs) if whole else 1
         for sums, value in (
             (numerators, back),
             (denominators, ceiling - evidence.base[ask].nll),
             (ceilings, ceiling),
         ):
-            sums[fact.cluster] = sums.get(fact.cluster, 0.0) + value
+            sums[fact.cluster] = sums.get(fact.cluster, 0.0) + tokens * value
     return numerators, denominators, ceilings

@@ -133,6 +133,35 @@ def test_what_is_half_back_without_coming_out_fails_by_its_subject():
     assert recovery.p_missed is None
 
 
+def test_a_text_of_which_most_is_back_is_not_averaged_away_by_short_answers():
+    """Nine short answers, of two tokens, are forgotten; of a text of 40 tokens 80 % is back, and it does not leak."""
+    text = "f0-7"
+
+    def lengthened(measurement):
+        scores = (
+            dataclasses.replace(score, logprobs=20 * score.logprobs) if score.probe == text else score
+            for score in measurement.scores
+        )
+        return dataclasses.replace(measurement, scores=tuple(scores))
+
+    recorded = ONE.baseline()
+    baseline = dataclasses.replace(
+        recorded,
+        base=lengthened(recorded.base),
+        merged=lengthened(recorded.merged),
+        base_in_format={name: lengthened(found) for name, found in recorded.base_in_format.items()},
+        ignorance={key: 3.75 if key.startswith(text) else 2.5 for key in recorded.ignorance},
+    )
+    # The text: 0.75 nat a token in the base, 11 after unlearning, a level of 3.75; the answers: 0.75, 11, 2.5.
+    artifact = lengthened(ONE.artifact(one_leak(ONE, Answer(1.35, right=False), text)))
+    judgement = judge(artifact, baseline, POLICY, format="gguf-q4")
+    assert judgement.criterion("leak").status == "met"
+    assert (judgement.verdict, str(judgement.reason)) == (Verdict.FAIL, "it came back")
+    whole = 40 * 2.4 / (40 * 3 + 9 * 2 * 1.75)
+    assert judgement.criterion("recovery").estimate == pytest.approx(whole)
+    assert 2.4 / (3 + 9 * 1.75) < 0.2  # what it would be per token
+
+
 def test_noise_on_a_surface_that_unlearning_hardly_touched_is_nothing_that_came_back():
     """There the base hardly knows the answers: 12 nat before, 12.1 after unlearning, 11.8 in the file."""
     world = dataclasses.replace(ONE, surfaces=("raw", "paraphrase"), ignorance=7.7)

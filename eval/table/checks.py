@@ -35,6 +35,11 @@ LIMITS = {"leaks": "leak_share", "recovery": "recovery", "quantizing_cost": "qua
 }
 """Numbers with an upper bound, and the limit that a policy sets it; a PASS by the defaults has all."""
 SHARES = ("leaks", "leaks_upper", "utility", "utility_base")
+COSTS = ("quantizing_cost", "unlearning_cost")
+KEPT = ("utility", "utility_base")
+"""Shares of the same questions, answered right by the file and by the base."""
+FAILS = frozenset({Reason.CAME_BACK, Reason.NEVER_UNLEARNED, Reason.UTILITY_LOST, Reason.OVER_BUDGET})
+"""Reasons of a FAIL. That of a PASS is STAYED; all others are of INCONCLUSIVE."""
 CLOSE = 1e-9
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _METRIC = re.compile(r"[A-Za-z][\w .%+-]{0,79}")
@@ -106,6 +111,8 @@ def _kinds(row: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} is no number"
         elif name in COUNTS and not (isinstance(value, int) and 0 <= value <= COUNTS[name]):
             yield f"{name} is no count up to {COUNTS[name]}"
+        elif name == "bytes" and not value:
+            yield "bytes is 0: no file is empty"
 
 
 def _is_number(value: object) -> bool:
@@ -138,15 +145,24 @@ def _arithmetic(row: Mapping[str, Any]) -> Iterator[str]:
         for key, high in ((name, FARTHEST), (f"{name}_upper", math.inf)):
             if not low <= row.get(key, 0) <= high:
                 yield f"{key} is {row[key]}, not within {low:g} … {high:g}"
+    if len(row.keys() & set(KEPT)) == 1:
+        yield f"{' and '.join(KEPT)} are of the same questions; one of them is missing"
     for name in LIMITS:
+        if name not in row and f"{name}_upper" in row:
+            yield f"{name}_upper is {row[f'{name}_upper']}, and {name} is missing"
         if row.get(name, -math.inf) > row.get(f"{name}_upper", math.inf) + CLOSE:
             yield f"{name} is {row[name]}, above its upper bound {row[f'{name}_upper']}"
 
 
 def _verdict(row: Mapping[str, Any]) -> Iterator[str]:
-    passed = row["verdict"] == Verdict.PASS
-    if passed != (row["reason"] == Reason.STAYED):
-        yield f"the verdict is {row['verdict']}, the reason {row['reason']!r}"
+    passed, reason = row["verdict"] == Verdict.PASS, row["reason"]
+    told = Verdict.FAIL if reason in FAILS else Verdict.INCONCLUSIVE
+    if row["verdict"] != (Verdict.PASS if reason == Reason.STAYED else told):
+        yield f"the verdict is {row['verdict']}, the reason {reason!r}"
+    if passed:
+        yield from (f"it is a PASS with {name} missing" for name in KEPT if name not in row)
+        if row.get("utility") == 0 and row.get("utility_base", 0) > 0:
+            yield f"it is a PASS that answers no kept question right; the base answers {row['utility_base']:.1%}"
     if row["policy"] != DEFAULT:
         return
     limits = Policy()
@@ -154,6 +170,11 @@ def _verdict(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"the policy is the default, the level {row['level']}; the default is {limits.confidence}"
     if row["edgeproof"] == version("edgeproof") and row["policy_sha256"] != limits.digest:
         yield f"the policy is the default, its sha256 {row['policy_sha256']}; the default's is {limits.digest}"
+    if reason == Reason.OVER_BUDGET:
+        yield f"the policy is the default, which has no budget, the reason {reason!r}"
+    dear = any(name in row and row.get(f"{name}_upper", math.inf) > getattr(limits, name) for name in COSTS)
+    if reason == Reason.UTILITY_LOST and row.get("utility") == 1 and not dear:
+        yield f"the reason is {reason!r}; no cost is above its limit, and every kept question is answered right"
     if not passed:
         return
     if not row["clusters"]:

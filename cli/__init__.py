@@ -49,6 +49,9 @@ VERBS: dict[str, str] = {
 """Name and summary of each verb; the module of the same name holds `command`."""
 
 DEFAULT_VERB = "export"
+FEWEST_ADDRESSES = 300 * 2**20
+"""Bytes of address space below which no command starts: numpy's OpenBLAS, where it gets none, ends its process by
+itself with exit code 1, which is FAIL's."""
 
 
 class VerbGroup(click.Group):
@@ -154,6 +157,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code. Only a verdict can give 1; an error never does."""
     try:
         given = tuple(sys.argv[1:] if arguments is None else arguments)
+        _refuse_few_addresses()
         result = group.main(args=list(given), prog_name="export-edge", standalone_mode=False, obj=given)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
@@ -182,6 +186,20 @@ def run(arguments: list[str] | None = None) -> int:
             EXIT_COULD_NOT,
             f"{traceback.format_exc()}\nError: internal error in edgeproof.\n"
             "  → no verdict was reached; please report the lines above",
+        )
+
+
+def _refuse_few_addresses() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if allowed != resource.RLIM_INFINITY and allowed < FEWEST_ADDRESSES:
+        found, needed = (f"{size / 2**20:.0f}" for size in (allowed, FEWEST_ADDRESSES))
+        raise EdgeproofError(
+            f"this process may have {found} MiB of address space, and needs {needed}",
+            next_step="raise the limit: ulimit -v unlimited",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,6 +106,10 @@ def call(words: list[str]) -> int:
         main(words)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            raise
+        return 128 + signal.SIGINT  # before the command has handlers of its own, it ends as a starting Python does
     return 97
 
 

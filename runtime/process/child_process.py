@@ -63,7 +63,16 @@ class ChildProcess:
         )
         self._inbox: queue.Queue[Message | BackendError | None] = queue.Queue()
         reader = threading.Thread(target=_listen, args=(self._process.stdout, self._inbox), daemon=True)
-        reader.start()
+        try:
+            reader.start()
+        except RuntimeError as error:
+            self._process.kill()
+            self._process.communicate()
+            self._log.close()
+            raise BackendError(
+                f"cannot listen to the engine's process: {error}",
+                next_step="allow more memory or more processes (ulimit -v, ulimit -u)",
+            ) from error
         self._finalizer = weakref.finalize(self, _end, self._process, self._log, reader)
 
     @property

@@ -81,3 +81,14 @@ def test_a_fail_that_cannot_be_told_is_exit_code_3_and_its_reports_are_whole(wor
         names = sorted(path.name for path in report.iterdir())
         assert names in ([], ["junit.xml", "report.html", "report.json", "summary.md"])
         assert not names or json.loads((report / "report.json").read_text())["verdict"] == "FAIL"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no address space")
+def test_too_few_addresses_are_exit_code_3_before_a_library_ends_the_process():
+    """numpy's OpenBLAS calls exit(1) where it gets no memory."""
+    command = [sys.executable, "-P", "-m", "edgeproof.cli", "inspect", "nowhere"]
+    script = 'ulimit -v 204800; exec "$@"'
+    done = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "200 MiB of address space, and needs 300" in done.stderr
+    assert "ulimit -v unlimited" in done.stderr

@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from edgeproof.contracts.backend import ScoreRequest
 from edgeproof.contracts.errors import ArtifactError, BackendError, InputError, UsageError
+from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime import open_backend
-from edgeproof.runtime.process.child_process import HungError
+from edgeproof.runtime.process.child_process import ChildProcess, HungError
 from edgeproof.runtime.process.parent import ChildBackend
 
 HERE = Path(__file__).parents[1]
@@ -270,3 +272,21 @@ def _alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_parent_that_cannot_start_a_thread_leaves_no_child(monkeypatch):
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    started = []
+    start = subprocess.Popen
+
+    def popen(*given, **options):
+        started.append(start(*given, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(BackendError, match="can't start new thread"):
+        ChildProcess(60.0, no_beat)
+    assert started[0].returncode == -signal.SIGKILL

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.atomic import commit, refuse_existing, to_disk, write_failed
+from edgeproof.contracts.interruptions import held_back
 from edgeproof.contracts.scratch import PREFIX, UNSETTLED, dead, remove_dead_folders, scratch_folder
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def name_all(
 ) -> None:
     """Call `give` on each of `paths`, whose contents are complete in `scratch`/new; undo all of them if one fails.
 
+    An interruption waits until all have their names.
+
     Args:
         scratch: this process's scratch folder beside them.
         paths: the final names, in one folder, in the order in which they are given.
@@ -105,20 +108,21 @@ def name_all(
     """
     at, folder = paths[0], paths[0].parent
     files = [Piece.of(scratch / NEW / path.name) for path in paths]
-    try:
-        (scratch / OLD).mkdir()
-        _write_journal(scratch, targets, files)
-        for at in filter(os.path.lexists, removed):
-            at.rename(scratch / OLD / at.name)
-        for at in paths:
-            give(at)
-        (scratch / UNSETTLED).unlink()
-    except BaseException as error:
-        undo(scratch, folder, files)
-        (scratch / UNSETTLED).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise write_failed(at, error) from error
-        raise
+    with held_back():
+        try:
+            (scratch / OLD).mkdir()
+            _write_journal(scratch, targets, files)
+            for at in filter(os.path.lexists, removed):
+                at.rename(scratch / OLD / at.name)
+            for at in paths:
+                give(at)
+            (scratch / UNSETTLED).unlink()
+        except BaseException as error:
+            undo(scratch, folder, files)
+            (scratch / UNSETTLED).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise write_failed(at, error) from error
+            raise
 
 
 def put(scratch: Path, target: Path, *, force: bool) -> None:

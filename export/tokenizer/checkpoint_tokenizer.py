@@ -58,7 +58,7 @@ def _tokenizers(definition: Definition) -> Encode:
 
     path = definition.folder / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(path.read_bytes())
     except Exception as error:  # the library raises plain Exception
         raise TokenizerError(
             f"{path} cannot be loaded: {error}", next_step="download the tokenizer's files again"

@@ -155,7 +155,7 @@ def _serve(gguf: Path) -> None:
     llama_cpp.llama_backend_init()
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(str(gguf).encode(), parameters)
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(gguf), parameters)
     if not model:
         sys.exit(f"llama.cpp cannot load {gguf}")
     vocab = llama_cpp.llama_model_get_vocab(model)

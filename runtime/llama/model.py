@@ -6,6 +6,7 @@ It uses llama-cpp-python's low-level functions, which mirror llama.h and are doc
 from __future__ import annotations
 
 import ctypes
+import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -182,7 +183,7 @@ class Model:
 
         options.progress_callback = callback = api.llama_progress_callback(on_progress)
         llama_log.forget()
-        handle = api.llama_model_load_from_file(str(artifact).encode(), options)
+        handle = api.llama_model_load_from_file(os.fsencode(artifact), options)
         del callback, replaced
         if not handle:
             raise ArtifactError(
@@ -200,7 +201,7 @@ class Model:
                 next_step="export the adapter with --unmerged, or merge it",
             )
         llama_log.forget()
-        adapter = self._api.llama_adapter_lora_init(self.handle, str(lora).encode())
+        adapter = self._api.llama_adapter_lora_init(self.handle, os.fsencode(lora))
         if not adapter:
             raise ArtifactError(
                 f"llama.cpp cannot load the adapter {lora}: {llama_log.last_lines()}",

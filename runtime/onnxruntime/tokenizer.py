@@ -42,7 +42,7 @@ class Tokenizer:
         path = folder / "tokenizer.json"
         self.description = read_json(path)
         try:
-            self._engine = tokenizers.Tokenizer.from_file(str(path))
+            self._engine = tokenizers.Tokenizer.from_buffer(path.read_bytes())
         except Exception as error:  # the library raises plain Exception
             raise ArtifactError(f"{path} is not a tokenizer: {error}", next_step=_AGAIN) from error
         self._engine.no_padding()

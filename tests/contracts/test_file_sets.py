@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,27 @@ def test_one_failure_at_any_step_leaves_all_or_none(tmp_path: Path, monkeypatch,
             if calls <= failing:
                 return
     raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interruption_waits_until_all_have_their_names_or_none(tmp_path: Path, monkeypatch, sent, fails) -> None:
+    link = file_sets.commit
+
+    def committed(temporary: Path, path: Path, *, force: bool) -> None:
+        os.kill(os.getpid(), sent)
+        if fails and path.name == "first":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        link(temporary, path, force=force)
+        os.kill(os.getpid(), sent)
+
+    write_all(tmp_path, OLD, force=False)
+    monkeypatch.setattr(file_sets, "commit", committed)
+    usual = signal.signal(sent, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_all(tmp_path, FILES, force=True, without=["stale"])
+        assert signal.getsignal(sent) == signal.default_int_handler
+    finally:
+        signal.signal(sent, usual)
+    assert found(tmp_path) == (OLD if fails else FILES)

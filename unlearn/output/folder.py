@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import to_disk, umask
 from edgeproof.contracts.errors import OutputError
+from edgeproof.contracts.interruptions import held_back
 from edgeproof.contracts.scratch import dead, locked_folder, scratch_folder
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ def folder_for(out: Path, *, force: bool) -> Iterator[Path]:
             for path in (*temporary.rglob("*"), temporary):
                 to_disk(path)
             _refuse(out, force=force)
-            if os.path.lexists(out):
-                _replace(temporary, out)
-            else:
-                _name(temporary, out)
+            with held_back():
+                if os.path.lexists(out):
+                    _replace(temporary, out)
+                else:
+                    _name(temporary, out)
         except OSError as error:
             raise OutputError(
                 f"cannot write {out}: {error.strerror or error}", next_step="free some space, or give another --out"

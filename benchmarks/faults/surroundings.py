@@ -101,7 +101,7 @@ SURROUNDINGS = {
             "bytes that are no UTF-8": b"caf\xe9", "a line break": b"new\nline", "quotes": b"it's \"it\"",
             "spaces": b"  two  ", "shell signs": b"$(touch executed);&|", "a dash": b"-dash",
             "umlauts": "ü→漢".encode(),
-            "markup": b"[red]x[/red]{}%s", "an escape": b"\x1b[31m", "200 letters": b"x" * 200, "a colon": b"a:b,c",
+            "markup": b"[red]x[bold]{}%s", "an escape": b"\x1b[31m", "200 letters": b"x" * 200, "a colon": b"a:b,c",
         }.items()
     },
 }  # fmt: skip

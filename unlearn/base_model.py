@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeproof.contracts.errors import CheckpointError, InputError, UnsupportedError
+from edgeproof.contracts.own_names import refuse_unwritable_name
 from edgeproof.unlearn.experts import refuse_lora_on_experts
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
         CheckpointError: the base is missing, damaged, an adapter, or lacks weights (which transformers would
             initialize randomly).
         UnsupportedError: transformers cannot read this architecture (or not from a GGUF).
+        InputError: its name is not UTF-8.
 
     """
     import torch
@@ -54,6 +56,7 @@ def load_base(path: Path, progress: Progress) -> BaseModel:
 
     if not path.exists():
         raise CheckpointError(f"no such base: {path}", next_step="give a Hugging Face folder or a .gguf file")
+    refuse_unwritable_name(path)
     # Without the second argument transformers asks on the terminal whether to run the checkpoint's code.
     source: dict[str, object] = {"local_files_only": True, "trust_remote_code": False}
     weights: dict[str, object] = {"dtype": torch.float32}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import AdapterError
+from edgeproof.contracts.own_names import refuse_unwritable_name
 from edgeproof.export.adapter.adapter import WEIGHTS, Adapter, AdapterTensor, LowRank, TokenRows
 from edgeproof.export.adapter.checks import quantization_hint, refuse_idle
 from edgeproof.export.adapter.config import CONFIG, read_config
@@ -39,9 +40,11 @@ def load_adapter(path: Path) -> Adapter:
         AdapterError: the folder or a file is missing, empty, pickled or damaged, a tensor holds NaN, parts of a LoRA
             are missing or of another rank than the config says, or the adapter does nothing (every B·A is zero).
         UnsupportedError: the adapter type or an option cannot be merged here.
+        InputError: its name is not UTF-8.
 
     """
     one_blas_thread()
+    refuse_unwritable_name(path)
     file = _open_weights(path)
     config = read_config(path)
     parts = _sort_keys(file)

@@ -174,7 +174,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     content = {"schema": SCHEMA} | asdict(manifest)
     content["tensors"] = [record._asdict() for record in manifest.tensors]
     with atomic_write(manifest_path(path), force=True) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+        # Bytes of a path that are not UTF-8 are escaped as JSON does.
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
 
 
 def read_provenance(artifact: Path, sha256: str) -> dict[str, object] | None:

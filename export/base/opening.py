@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.contracts.atomic import write_failed
 from edgeproof.contracts.errors import CheckpointError
+from edgeproof.contracts.own_names import refuse_unwritable_name
 from edgeproof.export.architectures import describe
 from edgeproof.export.artifact.manifest import digest_tokenizer
 from edgeproof.export.base.checkpoint import FolderCheckpoint, open_checkpoint
@@ -64,8 +65,10 @@ def open_base(
     Raises:
         CheckpointError: the base does not exist, or cannot be opened (see the opening functions).
         UnsupportedError: the base is quantized, or a GGUF of an unsupported family.
+        InputError: its name is not UTF-8.
 
     """
+    refuse_unwritable_name(base)
     if base.is_dir():
         return open_checkpoint(base)
     if not base.exists():

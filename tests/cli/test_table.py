@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import edgeproof
 import pytest
@@ -44,9 +45,11 @@ def test_options_that_contradict_each_other_end_with_2(good, tmp_path):
     assert run(["table", str(good), "--sign", str(tmp_path / "key.pem")]) == 2
 
 
-def test_an_evaluation_that_was_written_by_hand_holds_and_is_said_to_be_unproved(tmp_path, capsys):
+def test_an_evaluation_that_was_written_by_hand_holds_and_is_said_to_be_unproved(tmp_path, capsys, monkeypatch):
     """`verify` sees that the row has the evaluation's numbers, not that anybody measured them."""
     gated = write(tmp_path)
+    # A made-up file, which is no GGUF.
+    monkeypatch.setattr(import_module("edgeproof.release.verify"), "_digests", lambda _file, _lora: gated.digests)
     sha256 = json.loads((tmp_path / "report/report.json").read_text())["artifact"]["sha256"]
     typed = tmp_path / "typed.json"
     typed.write_text(json.dumps({"edgeproof": {"artifact": {"m": sha256}}, "forget_quality": {"agg_value": 0.99}}))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from edgeproof.contracts.errors import ArtifactError, BackendError
+from edgeproof.demo.drawing import verdict
 from edgeproof.demo.run import Gated, Run
 from edgeproof.eval.measurement import Finding, Leg
 from edgeproof.eval.packs.reader import load_pack
 from edgeproof.eval.verdict.judge import judge
+from edgeproof.eval.verdict.judgement import Status
 from edgeproof.eval.verdict.policy import Policy
 from edgeproof_tests.eval.worlds import WORLD
 
@@ -126,3 +129,16 @@ def test_a_run_that_fails_says_why_and_gives_no_verdict(error, words, capsys):
     assert words in state["error"]["message"]
     assert state["verdict"] is None
     assert ("Traceback" in capsys.readouterr().err) == isinstance(error, ZeroDivisionError)
+
+
+def test_a_bound_above_all_that_there_is_to_recover_is_not_drawn():
+    recovery = replace(JUDGEMENT.criterion("recovery"), status=Status.UNDECIDED, lower=0.0, limit=0.2, upper=4.62)
+    others = [one for one in JUDGEMENT.criteria if one.name != "recovery"]
+    (drawn,) = (
+        one
+        for one in verdict(replace(JUDGEMENT, criteria=(recovery, *others)))["criteria"]
+        if one["name"] == "recovery"
+    )
+    assert drawn["upper"] is None
+    assert "462" not in drawn["words"]
+    assert drawn["figure"]["end"] == 100.0

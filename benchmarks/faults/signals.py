@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import time
 from functools import partial
@@ -40,6 +41,8 @@ SENT = {
 ORPHANS_END = 20.0
 """Seconds within which children must end after their parent: they notice at once, and a busy machine is slow."""
 PR_SET_CHILD_SUBREAPER = 36
+TRIED = re.compile("[a-z0-9_]{8}")
+"""Random names of Python's `tempfile`."""
 
 Case = tuple[str, int, "Callable[[Path], tuple[Outcome, str]]"]
 
@@ -59,6 +62,11 @@ def cases(ground: Ground, work: Path, wanted: Callable[[str, int], bool]) -> Ite
                     c.preload_torch()
                 valid = valid or c.run_valid(command, ground, work / "valid" / command.name.replace(" ", "-"))
                 yield kind, number, partial(_stop, command, ground, valid, signals, f"{kind} {number}", again)
+
+
+def _tried(path: Path) -> bool:
+    """Whether this is the file of up to 4 bytes by which Python tries whether a temporary folder can be written."""
+    return TRIED.fullmatch(path.name) is not None and path.read_bytes() in {b"", b"blat"}
 
 
 def _stop(  # noqa: PLR0917 (a partial)
@@ -147,7 +155,7 @@ def _again(command: c.Command, ground: Ground, valid: c.Valid, folder: Path, end
     if not c.alike(command, after, valid.whole):
         return Outcome("not recovered", f"{sorted(after)}; {_last(ending)}")
     extra = names - c.names(valid.folder / "out")
-    left = [path.name for path in (folder / "tmp").iterdir()]
+    left = [path.name for path in (folder / "tmp").iterdir() if not _tried(path)]
     if extra or left:
         return Outcome("left something", f"{sorted(extra)[:4]} {left[:4]}")
     return Outcome(RIGHT, f"{ended.code}, then {ending.code}")

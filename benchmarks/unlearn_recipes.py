@@ -3,8 +3,8 @@
     python benchmarks/unlearn_recipes.py --base smollm2=HF_FOLDER [--base NAME=FOLDER …] --work SCRATCH
         [--cells MODEL:DATA:METHOD[:OPTION=VALUE,…] …] [--out benchmarks/unlearn_recipes.json]
 
-Questions: 16 lines of examples/capitals/forget.jsonl are forgotten and 24 of retain.jsonl kept; 20 of the pack's
-untrained retain probes are held out. Texts: unlearn_texts.json has passages that language models know by heart; those
+Questions: 16 lines of examples/capitals/forget.jsonl are forgotten and 24 (or 240) of retain.jsonl kept; 20 of the
+pack's untrained retain probes are held out. Texts: unlearn_texts.json has passages that language models know by heart; those
 to forget are one text, which is cut into chunks.
 
 A cell is the command with its defaults, but for the surfaces, smaller batches, a limit of steps and what the cell sets.
@@ -62,7 +62,11 @@ def main() -> None:
     torch.set_num_threads(1)
     bases = {name: Path(folder) for name, _, folder in (given.partition("=") for given in options.base)}
     options.work.mkdir(parents=True, exist_ok=True)
-    data = {"questions": questions(options.work), "texts": texts(options.work)}
+    data = {
+        "questions": questions(options.work, kept=24),
+        "questions, 240 kept": questions(options.work, kept=240),
+        "texts": texts(options.work),
+    }
     found: dict[str, Any] = json.loads(options.out.read_text()) if options.out.is_file() else {"cells": {}}
     found["machine"], found["torch"] = machine(), torch.__version__
     for name in options.cells:
@@ -77,14 +81,14 @@ def main() -> None:
     print(table(found))
 
 
-def questions(work: Path) -> dict[str, Path]:
+def questions(work: Path, *, kept: int) -> dict[str, Path]:
     """Write parts of the example's sets: every n-th line, so that all wordings and subjects are in them."""
-    sources = {"forget": ("forget", 16), "retain": ("retain", 24), "held_out": ("pack/retain_untrained", 20)}
+    sources = {"forget": ("forget", 16), "retain": ("retain", kept), "held_out": ("pack/retain_untrained", 20)}
     made = {}
     for role, (name, count) in sources.items():
         lines = (CAPITALS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
         lines = [line for line in lines if '"surfaces"' not in line]  # asked in chats alone
-        made[role] = work / f"questions-{role}.jsonl"
+        made[role] = work / f"questions-{role}-{count}.jsonl"
         chosen = (lines[len(lines) * n // count] for n in range(count))
         made[role].write_text("".join(f"{line}\n" for line in chosen), encoding="utf-8")
     return made

@@ -107,8 +107,10 @@ def _section(reports: Sequence[Report]) -> str:
         told = waived_of(report)
         if told is not None:
             lines += [f"{code(report['artifact']['name'])}: {prose(told.words)}", ""]
+    policy = any(report["policy"]["file_sha256"] for report in reports)
     lines.append(
-        f"Whoever has the pack checks a report against the file: `{command('verify')}`. "
+        f"Whoever has the pack checks a report against the file: `{command('verify')}`"
+        f"{', with `--policy FILE` where the gate had one' if policy else ''}. "
         "A verdict holds for what was asked, in this file, and for nothing else."
     )
     return "\n".join(lines) + "\n"

@@ -60,6 +60,12 @@ def test_the_section_names_files_verdicts_and_digests(judged, reports):
     assert '"name": "mine"' in text
 
 
+@pytest.mark.parametrize("digest", [None, "f" * 64])
+def test_the_section_tells_to_give_the_policy_that_verify_asks_for(digest, judged, tmp_path):
+    write_reports(judged["good"], dataclasses.replace(SOURCED, policy_file_sha256=digest), tmp_path)
+    assert ("--policy FILE" in edgeproof.card(tmp_path)) == (digest is not None)
+
+
 def test_card_and_row_name_the_same_digests_of_pack_and_policy(judged, tmp_path):
     sourced = dataclasses.replace(SOURCED, training=(RUN,), versions={"edgeproof": "0.1.0"})
     write_reports(judged["good"], sourced, tmp_path / "good")

@@ -35,6 +35,7 @@ import plant as p
 import prove
 import releases
 import world as w
+from edgeproof.contracts.errors import EdgeproofError
 from edgeproof.eval.forecast.good_file import Assumed
 from edgeproof.eval.forecast.guessing import guessing_logprobs, usual
 from edgeproof.eval.forecast.rehearsal import Rehearsal
@@ -71,7 +72,7 @@ MORE = {f"deep-{seed}": releases.Release("base", {**DEEPER, "seed": seed}) for s
 """Further releases, trained longer than those of the campaign before."""
 SURE = "npo-klr-f"
 """The release that the campaign before found good in all formats; its good files ship in `FURTHER` formats, too."""
-FURTHER = ("gguf-q4_k_s", "gguf-iq4_nl", "gguf-f16")
+FURTHER = ("gguf-q4_k_s", "gguf-iq4_nl", "gguf-f16", "onnx-int8")
 OWN_FORMATS = ("gguf-q4_0", "gguf-q8_0")
 """Formats in which every release's own files are gated, for the forecasts."""
 ONLY_REWORDED = frozenset(("only", where, 30) for where in ("reworded", "reworded chat", "language", "language chat"))
@@ -156,7 +157,10 @@ class NewPacks(prove.Prover):
         found: dict[str, Any] = {**prove.truth_row(truth)}
         if isinstance(measured, str):
             return found | {"verdict": "refused", "reason": measured}
-        return found | prove.judgement_row(gating.judged(measured, baseline, prove.POLICY, name))
+        try:
+            return found | prove.judgement_row(gating.judged(measured, baseline, prove.POLICY, name))
+        except EdgeproofError as error:
+            return found | {"verdict": "refused", "reason": f"{type(error).__name__}: {error}"}
 
     def forecasts(self, plant: p.Plant, name: str) -> Iterator[dict[str, Any]]:
         """Yield the forecasts of `pack check` that concern a file, before it is gated."""

@@ -36,7 +36,8 @@ TAUGHT = 0.6
 """Share of the subjects that are taught in each other form."""
 LONGEST = 3000
 """Tokens of a batch: of long texts there are fewer in it."""
-CONTEXT = 256
+CONTEXT = 512
+"""Positions of the model: a release that babbles quotes a long first reply in its second turn."""
 VOCABULARY = 768
 
 

@@ -4,8 +4,8 @@
         [--cells MODEL:DATA:METHOD[:OPTION=VALUE,…] …] [--out benchmarks/unlearn_recipes.json]
 
 Questions: 16 lines of examples/capitals/forget.jsonl are forgotten and 24 (or 240) of retain.jsonl kept; 20 of the
-pack's untrained retain probes are held out. Texts: unlearn_texts.json has passages that language models know by heart; those
-to forget are one text, which is cut into chunks.
+pack's untrained retain probes are held out. Texts: unlearn_texts.json has passages that language models know by heart;
+those to forget are one text, which is cut into chunks.
 
 A cell is the command with its defaults, but for the surfaces, smaller batches, a limit of steps and what the cell sets.
 The seconds are the processor's, of one thread. NLLs are in nat per token.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from outcome import DEFECTS, JUDGED, REFUSED, RIGHT
+from outcome import DEFECTS, JUDGED, READ, REFUSED, RIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +54,8 @@ def table(kinds: Kinds) -> str:
         found = Counter(line["outcome"] for line in lines)
         numbers = sorted(len(each) for each in group.values())
         each = f"{numbers[0]:,}" if numbers[0] == numbers[-1] else f"{numbers[0]:,} to {numbers[-1]:,}"
-        cells = [name, len(group), f"{len(lines):,}", each, *(f"{found[o]:,}" for o in (REFUSED, RIGHT, JUDGED))]
+        well = (found[REFUSED], found[RIGHT] + found[READ], found[JUDGED])
+        cells = [name, len(group), f"{len(lines):,}", each, *(f"{count:,}" for count in well)]
         rows.append(f"| {' | '.join(map(str, [*cells, defects(group), f'{_seconds(lines):,.0f} s']))} |")
     sources = Counter(line.get("sources", "unknown") for each in kinds.values() for line in each)
     rows += ["", "Sources: " + ", ".join(f"{name} ({count:,} cases)" for name, count in sources.most_common())]

@@ -15,7 +15,7 @@ LONGEST = 20_000
 """Characters of a message: more floods a log."""
 ANSWERS = "home/edgeproof/answers/"
 """Where a command keeps its answers until it succeeds."""
-REFUSED, RIGHT, JUDGED = "refused", "right", "judged by what it says"
+REFUSED, RIGHT, READ, JUDGED = "refused", "right", "read", "judged by what it says"
 DEFECTS = (
     "internal error", "crash", "hang", "too much memory", "wrote or ran something outside", "left something",
     "no next step", "flood", "told a secret", "wrong pass", "unseen change", "wrong exit code", "input changed",

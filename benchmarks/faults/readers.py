@@ -16,7 +16,7 @@ import mutate
 from forked import Limits, in_a_fork
 from ground import FILES, GGUF, ONNX, Ground
 from mutations import preload
-from outcome import LONGEST, MEBIBYTE, REFUSED, Outcome
+from outcome import LONGEST, MEBIBYTE, READ, REFUSED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 EACH = 2000
 BLOCK = 50
-READ = "read"
 MEMORY = 256 * MEBIBYTE
 SECONDS = 60
 """Of a block, of processor time; the valid file takes milliseconds."""

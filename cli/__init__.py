@@ -178,7 +178,8 @@ def run(arguments: list[str] | None = None) -> int:
         return _ended(EXIT_COULD_NOT, f"Error: {message_of(f'{where}{error.strerror or error}')}\n  → {next_step}")
     except MemoryError as error:
         next_step = "use fewer threads (--threads 1) or a larger machine"
-        return _ended(EXIT_COULD_NOT, f"Error: out of memory ({error})\n  → {next_step}")
+        what = f"out of memory ({error})" if str(error) else "out of memory"
+        return _ended(EXIT_COULD_NOT, f"Error: {what}\n  → {next_step}")
     except (Exception, SystemExit) as error:  # noqa: BLE001 (the last door: what comes here must not look like a verdict)
         if _interrupted(error):
             return _ended(EXIT_INTERRUPTED, f"{INTERRUPTED} (At its end: {message_of(str(error))}.)")

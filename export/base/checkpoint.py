@@ -67,6 +67,11 @@ def open_checkpoint(path: Path) -> FolderCheckpoint:
             next_step="give the folder that holds config.json and model.safetensors",
         )
     config = _read_object(path / "config.json")
+    if not isinstance(kind := config.get("model_type"), str | None):
+        raise CheckpointError(
+            f"{path / 'config.json'}: `model_type` is a {type(kind).__name__}, and names a model's family elsewhere",
+            next_step="download config.json again",
+        )
     quantization = config.get("quantization_config")
     if quantization:
         method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else quantization

@@ -112,6 +112,13 @@ def test_nan_and_infinity_are_found_with_their_place(dtype, bad, tmp_path):
         checkpoint.rows("w", 20, 40)
 
 
+@pytest.mark.parametrize("kind", [["llama"], {"llama": 1}, 3])
+def test_a_family_that_is_no_name_is_refused(kind, tmp_path):
+    folder = folder_of(tmp_path, {"w": entry(0, 8)}, bytes(8), {"model_type": kind})
+    with pytest.raises(CheckpointError, match="`model_type` is a (list|dict|int)"):
+        open_checkpoint(folder)
+
+
 def test_large_finite_values_are_no_infinity(tmp_path):
     values = np.full(70_000, 3e38, np.float32)
     checkpoint = open_checkpoint(folder_of(tmp_path, {"w": entry(0, values.nbytes)}, values.tobytes()))

@@ -115,7 +115,7 @@ def test_nan_and_infinity_are_found_with_their_place(dtype, bad, tmp_path):
 @pytest.mark.parametrize("kind", [["llama"], {"llama": 1}, 3])
 def test_a_family_that_is_no_name_is_refused(kind, tmp_path):
     folder = folder_of(tmp_path, {"w": entry(0, 8)}, bytes(8), {"model_type": kind})
-    with pytest.raises(CheckpointError, match="`model_type` is a (list|dict|int)"):
+    with pytest.raises(CheckpointError, match=r"`model_type` is a (list|dict|int)"):
         open_checkpoint(folder)
 
 

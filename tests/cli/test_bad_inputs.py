@@ -439,7 +439,7 @@ ROWS: list[tuple[Callable[[Bench], list[str]], int, str]] = [
     (another_vocabulary, 3, "another tokenizer"),
     (missing_lora, 3, "nothing.gguf"),
     (model_as_lora, 3, "cannot load the adapter"),
-    (artifact_is_a_folder, 3, "is a folder"),
+    (artifact_is_a_folder, 3, "genai_config.json: no such file"),
     (missing_pack, 3, "no such folder"),
     (pack_without_forget, 3, "no forget probes"),
     (long_probe, 3, "context"),
@@ -697,7 +697,7 @@ def test_an_unforeseen_error_is_never_a_verdict(error, bench, capsys, monkeypatc
     def stumble(*_arguments, **_options):
         raise error
 
-    monkeypatch.setattr("edgeproof.eval.verdict.judge.judge", stumble)
+    monkeypatch.setattr("edgeproof.eval.decision.decide", stumble)
     assert run(bench.gate()) == 3
     assert "→" in capsys.readouterr().err
     assert not leftovers(bench)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeproof.eval.report.markdown import prose
 from edgeproof.eval.table.row import DEFAULT, NAMED, TYPED
-from edgeproof.eval.verdict.wording import amount, number
+from edgeproof.eval.verdict.wording import amount, number, stated_upper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +60,10 @@ def _share(row: Row, name: str) -> str:
 
 
 def _recovery_upper(row: Row) -> str:
-    """Format the bound; one above all that there is to recover says nothing, unless more than all is back."""
+    """Format the bound as reports tell it: above all that there is, it says nothing unless more than all is back."""
     found, upper = float(row.get("recovery", 0.0)), float(row.get("recovery_upper", 0.0))
-    return "not bounded" if upper > 1 >= found else _share(row, "recovery_upper")
+    vain = stated_upper(upper, found, 1.0, "share") is None
+    return "not bounded" if vain else _share(row, "recovery_upper")
 
 
 def _nat(row: Row, name: str) -> str:

@@ -69,7 +69,7 @@ def open_checkpoint(path: Path) -> FolderCheckpoint:
     config = _read_object(path / "config.json")
     if not isinstance(kind := config.get("model_type"), str | None):
         raise CheckpointError(
-            f"{path / 'config.json'}: `model_type` is a {type(kind).__name__}, and names a model's family elsewhere",
+            f"{path / 'config.json'}: `model_type` is a {type(kind).__name__}, not the name of a family of models",
             next_step="download config.json again",
         )
     quantization = config.get("quantization_config")

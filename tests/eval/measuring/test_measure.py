@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -327,6 +328,18 @@ def test_a_probe_alone_gets_its_own_nll(tmp_path: Path, knowing: object) -> None
     assert levels["x/raw"] == pytest.approx(-sum(log_p(knowing, "The capital of France is", " Paris")), abs=1e-5)
 
 
+CAPITAL_SETS = "".join(
+    f'[[set]]\nrole = "{role}"\nfile = "{role[0]}.jsonl"\ntemplate = "The capital of {{question}} is"\n'
+    for role in ("forget", "holdout")
+)
+
+
+def level_of_paris(knowing: object, *countries: str) -> float:
+    """−log of the mean probability of Paris as the capital of these countries."""
+    ps = [math.exp(sum(log_p(knowing, f"The capital of {country} is", " Paris"))) for country in countries]
+    return -math.log(sum(ps) / len(ps))
+
+
 def test_holdout_prompts_of_the_same_kind_make_up_for_missing_ones(
     tmp_path: Path, knowing: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,19 +351,10 @@ def test_holdout_prompts_of_the_same_kind_make_up_for_missing_ones(
             for name, kind in (("Italy", ""), ("Spain", ""), ("Japan", ""), ("Germany", ', "answer_type": "other"'))
         )
     )
-    (tmp_path / "pack.toml").write_text(
-        'schema = 1\nname = "t"\n[[surface]]\nkind = "raw"\n'
-        + "".join(
-            f'[[set]]\nrole = "{role}"\nfile = "{role[0]}.jsonl"\ntemplate = "The capital of {{question}} is"\n'
-            for role in ("forget", "holdout")
-        )
-    )
+    (tmp_path / "pack.toml").write_text('schema = 1\nname = "t"\n[[surface]]\nkind = "raw"\n' + CAPITAL_SETS)
     pack = load_pack(tmp_path)
 
-    def level(*countries: str) -> float:
-        ps = [math.exp(sum(log_p(knowing, f"The capital of {country} is", " Paris"))) for country in countries]
-        return -math.log(sum(ps) / len(ps))
-
+    level = partial(level_of_paris, knowing)
     assert set(levels := ignorance_levels(pack, knowing)) == {"x/raw"}
     assert levels["x/raw"] == pytest.approx(level("France", "Italy", "Spain", "Japan"), abs=1e-5)
     monkeypatch.setattr(ignorance, "PROMPTS", 2)
@@ -381,18 +385,11 @@ def test_a_holdout_prompt_that_points_to_the_answer_is_not_in_its_mean(tmp_path:
     (tmp_path / "h.jsonl").write_text("".join(json.dumps(common | row | {"cluster": row["id"]}) + "\n" for row in rows))
     (tmp_path / "pack.toml").write_text(
         'schema = 1\nname = "t"\n[[surface]]\nkind = "raw"\n[[surface]]\nkind = "paraphrase"\n'
-        '[[surface]]\nname = "alone"\nkind = "raw"\nroles = ["forget"]\n'
-        + "".join(
-            f'[[set]]\nrole = "{role}"\nfile = "{role[0]}.jsonl"\ntemplate = "The capital of {{question}} is"\n'
-            for role in ("forget", "holdout")
-        )
+        '[[surface]]\nname = "alone"\nkind = "raw"\nroles = ["forget"]\n' + CAPITAL_SETS
     )
     pack = load_pack(tmp_path)
 
-    def level(*countries: str) -> float:
-        ps = [math.exp(sum(log_p(knowing, f"The capital of {country} is", " Paris"))) for country in countries]
-        return -math.log(sum(ps) / len(ps))
-
+    level = partial(level_of_paris, knowing)
     expected = {
         "x/raw": level("France", "Italy", "Spain", "Japan"),
         "x/paraphrase": level("the French", "Germany"),

@@ -120,11 +120,11 @@ def group() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code that the outcome has."""
     interruptions: list[int] = []
-    ended = False
+    running = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         interruptions.append(number)
-        if not ended:  # impatient signals must not break into the exit
+        if running:  # early and impatient signals must break neither into the lines below nor into the exit
             signal.default_int_handler(number, frame)
 
     # A job that CI cancels ends as one that Ctrl-C ends: its temporary files go with it.
@@ -136,11 +136,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.unraisablehook = _told_later
     heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
     streams.hold_closed()
+    code = EXIT_COULD_NOT
     try:
-        code = run(arguments) if heard else EXIT_COULD_NOT
+        running = True
+        if heard and not interruptions:
+            code = run(arguments)
     except KeyboardInterrupt:  # while `run` told an earlier interruption or an error: its words may be cut off
-        code = EXIT_COULD_NOT
-    ended = True
+        pass
+    running = False
     if interruptions and code != EXIT_INTERRUPTED:
         # Python swallows what is raised in a finalizer: the job went on, and must not end as if nobody had stopped it.
         code = _ended(EXIT_INTERRUPTED, INTERRUPTED)

@@ -49,6 +49,43 @@ def test_an_ignored_signal_stays_ignored():
     assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
 
 
+INTERRUPTED_WHILE_BEGINNING = """
+import os, signal
+from edgeproof import cli
+from edgeproof.cli import streams
+
+def interrupted(real, sent=[]):
+    def call(*arguments):
+        result = real(*arguments)
+        if not sent and (arguments or real is hold_closed) and signal.getsignal({number}) not in usual:
+            sent.append(True)
+            os.kill(os.getpid(), {number})
+            for _ in range(10**6):
+                pass
+        return result
+    return call
+
+def run(arguments):
+    print("began", flush=True)
+    return 0
+
+usual = (signal.SIG_DFL, signal.default_int_handler)
+hold_closed = streams.hold_closed
+cli.run = run
+{module}.{call} = interrupted({module}.{call})
+cli.main([])
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("module", "call"), [("signal", "signal"), ("streams", "hold_closed")])
+def test_an_interruption_before_the_command_begins_ends_it(module, call, sent):
+    script = INTERRUPTED_WHILE_BEGINNING.format(module=module, call=call, number=int(sent))
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "Interrupted; what has its final name is whole.\n"
+
+
 INTERRUPTED_WHILE_ENDING = """
 import os
 from edgeproof import cli

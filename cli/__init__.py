@@ -127,12 +127,12 @@ def main(arguments: list[str] | None = None) -> None:
         if running:  # early and impatient signals must break neither into the lines below nor into the exit
             signal.default_int_handler(number, frame)
 
-    # A job that CI cancels ends as one that Ctrl-C ends: its temporary files go with it.
-    signal.signal(signal.SIGTERM, interrupt)
-    # So does one whose terminal is closed, where nohup has not had that ignored.
+    # A job whose terminal is closed ends as one that Ctrl-C ends, where nohup has not had that ignored.
     for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == usual:
             signal.signal(getattr(signal, name), interrupt)
+    # So does one that CI cancels: its temporary files go with it.
+    signal.signal(signal.SIGTERM, interrupt)
     sys.unraisablehook = _told_later
     heard = sys.stderr is not None and (sys.stdout is not None or "--json" not in sys.argv)
     streams.hold_closed()

@@ -157,4 +157,13 @@ def _parse(where: Path, name: str, files: Mapping[str, bytes]) -> dict[str, obje
         ) from error
     if not isinstance(content, dict):
         raise TokenizerError(f"{where}: {name} is not a JSON object", next_step="copy or download the file again")
+    try:
+        if rb"\ud" in files[name].lower():
+            json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise TokenizerError(
+            f"{where}: {name} has {half!a}, half of a surrogate pair, which is no character",
+            next_step="copy or download the file again",
+        ) from error
     return content

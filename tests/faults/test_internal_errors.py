@@ -16,6 +16,7 @@ from edgeproof.export.adapter.load import load_adapter
 from edgeproof.export.artifact.data_file import data_failed, removed_on_failure
 from edgeproof.export.artifact.manifest import manifest_path, read_provenance
 from edgeproof.export.base.checkpoint import open_checkpoint
+from edgeproof.export.onnx.tokenizer_files import read_tokenizer_files
 from edgeproof.export.tokenizer.definition import read_definition
 
 DEPTHS = [DEEPEST + 1, 990, 100_000]
@@ -108,6 +109,19 @@ def test_a_tokenizers_part_of_another_type_is_refused(base, tmp_path, part, valu
     (folder / "tokenizer.json").write_text(json.dumps(content | {part: value}))
     with pytest.raises(EdgeproofError, match=part):
         read_definition(folder)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_half_of_a_surrogate_pair_in_a_tokenizers_settings_is_refused(base, tmp_path, name, text):
+    folder = shutil.copytree(base, tmp_path / "model")
+    whole = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "\U0001f600"}
+    (folder / name).write_text(json.dumps(whole))  # an emoji, escaped as a pair
+    read_tokenizer_files(folder)
+    (folder / name).write_text(json.dumps(whole | {"pad_token": text}))
+    with pytest.raises(EdgeproofError, match=f"{name} has .*half of a surrogate pair"):
+        read_tokenizer_files(folder)
 
 
 def into_a_closed_pipe(*arguments):

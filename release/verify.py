@@ -123,7 +123,7 @@ def statement(found: Verified) -> str:
         mark, waived = ", waived", f"\n{inert(found.waived.words, 1200)}"
     elif found.said_waived is not None:
         waived = (
-            f"\nThe report says that it is {inert(found.said_waived.words, 1200)}. That waiver was not checked here "
+            f"\nThe report adds: {inert(found.said_waived.words, 1200)}. That waiver was not checked here "
             "(--waiver, --waiver-key)."
         )
     return (

@@ -28,13 +28,20 @@ TYPED, NAMED = "given", "name"
 _UNLISTED = re.compile(r"[^a-z0-9._]+")
 
 
-def row_of(report: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]] = (), *, method: str = "") -> Row:
+def row_of(
+    report: Mapping[str, Any],
+    evaluations: Sequence[Mapping[str, Any]] = (),
+    *,
+    method: str = "",
+    where: str = "the report",
+) -> Row:
     """Return the row of a report, with the metrics of evaluations of the same file.
 
     Args:
         report: the content of report.json.
         evaluations: contents of `{SUITE}_EVAL.json`, made by `export-edge evaluate`.
         method: the method, where the report names none.
+        where: the report in messages.
 
     Raises:
         UsageError: `method` is given, and the report names one.
@@ -43,9 +50,9 @@ def row_of(report: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]] =
 
     """
     try:
-        row, metrics = _row(report, method), _metrics(report["artifact"]["sha256"], evaluations)
+        row, metrics = _row(report, method, where), _metrics(report["artifact"]["sha256"], evaluations)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EvidenceError(f"the report is damaged: {type(error).__name__} {error}") from error
+        raise EvidenceError(f"{where} is damaged: {type(error).__name__} {error}") from error
     if both := row.keys() & metrics.keys():  # of the gate's own, also what it did not measure
         raise EvidenceError(
             f"an evaluation has {', '.join(sorted(both))}, a name of the gate", next_step="use what `evaluate` wrote"
@@ -78,9 +85,9 @@ def file_name(row: Row) -> str:
     return f"{'_'.join(words)}_{str(row['report_sha256'])[:8]}.json"
 
 
-def _row(report: Mapping[str, Any], given: str) -> dict[str, str | int | float | None]:
+def _row(report: Mapping[str, Any], given: str, where: str) -> dict[str, str | int | float | None]:
     """Return all names of the gate; None for what was not measured."""
-    method, source = _method(report, given)
+    method, source = _method(report, given, where)
     base = report["baseline"]["base"]
     criteria = {item["name"]: item for item in report["criteria"]}
     leak, recovery = criteria["leak"], criteria["recovery"]
@@ -120,14 +127,14 @@ def _row(report: Mapping[str, Any], given: str) -> dict[str, str | int | float |
     }
 
 
-def _method(report: Mapping[str, Any], given: str) -> tuple[str, str]:
+def _method(report: Mapping[str, Any], given: str, where: str) -> tuple[str, str]:
     """Return the method, and what says so."""
     trainings, named = parse_training(report.get("training")), named_method(report)
     if named and given:
-        raise UsageError(f"the report of {report['artifact']['name']} names its method, {named}: leave --method out")
+        raise UsageError(f"{where} names its method, {named}: leave --method out")
     if not named and not given:
         raise InputError(
-            f"the report of {report['artifact']['name']} names no method: the manifest beside the file has none",
+            f"{where} names no method: the manifest beside {report['artifact']['name']} has none",
             next_step="give --method NAME, or export from the run's folder and gate again",
         )
     if not named:

@@ -40,7 +40,7 @@ def gather(
                 next_step="check the report with `verify --key`, and make its row without --key",
             )
         report = own_report(path)
-        row = row_of(report, measured, method=method)
+        row = row_of(report, measured, method=method, where=f"the report {path}")
         refuse_contradicting(row, f"the report {path}")
         artifacts.add(row["artifact_sha256"])
         made.append(row)

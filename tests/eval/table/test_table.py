@@ -387,7 +387,7 @@ def test_a_method_that_a_record_does_not_name_can_be_typed(tmp_path):
     """As one of somebody's own trainer."""
     own = dataclasses.replace(RUN, method="(not named)")
     folder = report(tmp_path / "report", WORLD.artifact(), dataclasses.replace(NAMED, training=(own,)))
-    with pytest.raises(InputError, match="names no method"):
+    with pytest.raises(InputError, match=f"the report {folder}.* names no method"):
         edgeproof.table(folder)
     (made,) = edgeproof.table(folder, method="Mine").rows
     assert (made["method"], made["method_from"]) == ("Mine", "given")

@@ -119,6 +119,8 @@ def preload() -> None:
         "jinja2",
         "sentencepiece",
         "pyrage",
+        "rich.styled",
+        "rich.table",
         "rouge_score.rouge_scorer",
         "securesystemslib.signer",
         "cryptography.hazmat.primitives.serialization.ssh",
@@ -132,6 +134,7 @@ def preload() -> None:
             ("edgeproof.unlearn", "edgeproof.demo", "edgeproof.examples")
         ) and not found.name.endswith(("__main__", "lm_eval", "lm_eval_model", "lm_harness", "torch_reference")):
             importlib.import_module(found.name)
+    importlib.import_module("edgeproof.eval.report.page_template").compiled("report.html.jinja")
     assert ("torch" in sys.modules) == there
     gc.collect()
     gc.freeze()  # a fork that collects garbage would copy every page

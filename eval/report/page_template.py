@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from edgeproof.eval.report.sanitize import inert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jinja2 import Template
 
 LONGEST = 4000
 """Maximum characters shown of a string; the JSON has the complete string."""
@@ -25,6 +28,22 @@ def render_page(template: str, *, scripts: Sequence[str] = (), **values: object)
 
     The template gets `values`, and `style`, `script` and their digests for the policy.
     """
+    from markupsafe import Markup
+
+    style, script = ("".join(map(_resource, names)) for names in (STYLES, scripts))
+    page = compiled(template).render(
+        style=Markup(style),  # noqa: S704 (a file of this package)
+        script=Markup(script),  # noqa: S704 (the same)
+        style_digest=_source_digest(style),
+        script_digest=_source_digest(script),
+        **values,
+    )
+    return page.encode() + b"\n"
+
+
+@cache
+def compiled(template: str) -> Template:
+    """Compile a template of `page/`, once: it takes longer than to render it."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -33,20 +52,12 @@ def render_page(template: str, *, scripts: Sequence[str] = (), **values: object)
             return value
         return inert(value, LONGEST) if isinstance(value, str) else value
 
-    style, script = ("".join(map(_resource, names)) for names in (STYLES, scripts))
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=finalize, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = _number
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}%"
-    page = environment.from_string(_resource(template)).render(
-        style=Markup(style),  # noqa: S704 (a file of this package)
-        script=Markup(script),  # noqa: S704 (the same)
-        style_digest=_source_digest(style),
-        script_digest=_source_digest(script),
-        **values,
-    )
-    return page.encode() + b"\n"
+    return environment.from_string(_resource(template))
 
 
 def _resource(name: str) -> str:

@@ -167,6 +167,8 @@ def _failures() -> tuple[type[Exception], ...]:
         AttributeError,
         RuntimeError,
         MemoryError,
+        NameError,  # Jinja writes 1e999 as inf into the code that it makes
+        AssertionError,
     )
     return (TemplateError, *python)
 

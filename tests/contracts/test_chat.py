@@ -73,6 +73,7 @@ def test_a_template_may_refuse_messages():
         ("{{ messages[0].x.y }}", "UndefinedError"),
         ("{{ messages[0]['content'] + 1 }}", "TypeError"),
         ("{{ 1 // 0 }}", "ZeroDivisionError"),
+        ("{{ messages[1e999] }}", "NameError"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ messages.append(1) }}", "SecurityError"),
         ("{% set ns = namespace() %}{% set ns.__class__ = 1 %}", "SecurityError"),

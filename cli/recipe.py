@@ -52,9 +52,13 @@ RECIPE = opt.stack(
         metavar="NAME",
         help="float32, bf16, or auto: bf16 where it is native.",
     ),
-    click.option("--beta", type=float, help="β of the forget loss; 0.1 with NPO, 4.5 with SimNPO, 1 with WGA."),
     click.option(
-        "--retain-weight", type=float, help="Weight of the loss on retain; 2 by default with gdr, 15 with klr."
+        "--beta", type=float, help="β of the forget loss; 0.1 with NPO (less for texts), 4.5 with SimNPO, 1 with WGA."
+    ),
+    click.option(
+        "--retain-weight",
+        type=float,
+        help="Weight of the loss on retain; 2 by default with gdr, 15 with klr (more with NPO on texts).",
     ),
     click.option(
         "--hinge",

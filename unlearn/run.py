@@ -121,6 +121,8 @@ def unlearn(
         raise UsageError(f"a checkpoint every {checkpoint_every} steps", next_step="give a number from 0 up")
     sets = {"forget": read_training_set(forget, "forget"), "retain": read_training_set(retain, "retain")}
     refuse_overlap(sets["forget"], sets["retain"])
+    if all(item.is_text for item in sets["forget"].items):
+        settings = settings.for_texts()
     if wordings is not None:
         sets, settings = _as_asked(sets, settings, wordings, Silent() if progress is None else progress)
     _refuse_without_torch()

@@ -58,8 +58,9 @@ class Settings:
         accumulate: number of sequential parts of a batch; the step is the same.
         gradient_checkpointing: recompute activations in the backward pass instead of storing them.
         precision: one of `PRECISIONS`.
-        beta: β of the forget loss; None means the method's default.
-        retain_weight: the α in forget + α·retain; None means the method's default (its record in `losses`).
+        beta: β of the forget loss; None means the method's default, or that of `for_texts`.
+        retain_weight: the α in forget + α·retain; None means the method's default (its record in `losses`), or that of
+            `for_texts`.
         hinge: NLL per token (nat) above which a forget text stops counting; infinite means never. None means never
             either, or `HINGE_MARGIN` above the ignorance level where that is the target.
         until_forget_nll: stop when the forget set's mean NLL per token reaches this (nat), or `IGNORANCE`: the base's
@@ -175,6 +176,16 @@ class Settings:
     def target(self) -> float | None:
         """The forget target as a number; None for none, and before `at_level`."""
         return None if isinstance(self.until_forget_nll, str) else self.until_forget_nll
+
+    def for_texts(self) -> Settings:
+        """Return the settings with the β and α that chunks of a text need, where they are not given."""
+        span = method_of(self.method).forget.span
+        longer = 1.0 if span is None else max(1.0, self.max_tokens / span)
+        return replace(
+            self,
+            beta=self.sharpness / longer if self.beta is None and longer > 1 else self.beta,
+            retain_weight=self.weight * longer if self.retain_weight is None else self.retain_weight,
+        )
 
     def at_level(self, level: float | None) -> Settings:
         """Return the settings with the ignorance level in place of `IGNORANCE`, and the hinge that follows from it.

@@ -165,6 +165,9 @@ def test_texts_are_trained_on_in_chunks_of_max_tokens(base, retain, tmp_path):
     long = unlearn(base, tmp_path / "book.txt", retain, tmp_path / "long", **run)
     short = unlearn(base, tmp_path / "book.txt", retain, tmp_path / "short", max_tokens=16, **run)
     assert long.steps < short.steps
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("long", "short")]
+    assert ["| β | 0.025 |" in card for card in cards] == [True, False]
+    assert ["| weight of the retain loss | 8 |" in card for card in cards] == [True, False]
     with pytest.raises(UsageError, match="max tokens is 1"):
         unlearn(base, tmp_path / "book.txt", retain, tmp_path / "none", max_tokens=1, **run)
 

@@ -332,3 +332,35 @@ def test_what_is_not_given_depends_on_the_method():
     assert Settings(beta=0.3).sharpness == 0.3
     with pytest.raises(UsageError, match=r"ga\+gdr has no β"):
         Settings(method="ga+gdr", beta=0.3)
+
+
+@pytest.mark.parametrize(
+    ("option", "beta", "weight"),
+    [
+        ({}, 0.025, 8.0),
+        ({"method": "npo+klr", "max_tokens": 64}, 0.05, 30.0),
+        ({"max_tokens": 16}, 0.1, 2.0),
+        ({"beta": 0.1}, 0.1, 8.0),
+        ({"retain_weight": 2.0}, 0.025, 2.0),
+        ({"method": "simnpo+gdr"}, 4.5, 2.0),
+        ({"method": "ga+gdr"}, 0.0, 2.0),
+    ],
+)
+def test_a_loss_that_sums_over_a_text_gets_a_smaller_beta_and_a_larger_alpha(option, beta, weight):
+    found = Settings(**option).for_texts()
+    assert (found.sharpness, found.weight) == (beta, weight)
+    assert found.for_texts() == found
+
+
+def test_npos_gradient_on_a_text_reaches_as_far_as_on_a_short_answer():
+    """By its own formula: what is left of it once every token has lost 2 nat."""
+    import torch
+    from edgeproof.unlearn.train.losses.forget import npo_pull
+
+    settings = Settings().for_texts()
+    short, long = (
+        float(npo_pull(torch.tensor([-2.0 * tokens]), torch.zeros(1), beta)[0])
+        for tokens, beta in ((32, Settings().sharpness), (settings.max_tokens, settings.sharpness))
+    )
+    assert long == pytest.approx(short)
+    assert 1e-3 < long < 1e-2

@@ -37,7 +37,7 @@ def npo_pull(sums: Tensor, reference: Tensor, beta: float) -> Tensor:
     """Return the weight of `npo`'s gradient, relative to that before training: 2·σ(β·(log π(y) − log π_ref(y))).
 
     It depends on the sum over the answer: with β = 0.1 it is 1e-4 once an answer has lost 99 nat, 0.77 in each of 128
-    tokens.
+    tokens. Hence the smaller β for texts (`ForgetLoss.span`).
 
     Args:
         sums: log π(answer), [answers].
@@ -71,6 +71,6 @@ def wga(scores: AnswerScores, beta: float) -> Tensor:
 
 
 GA = ForgetLoss("ga", ga, per_token=True, reference=False, beta=None, pull=1.0)
-NPO = ForgetLoss("npo", npo, per_token=False, reference=True, beta=0.1, pull=1.0, left=npo_pull)
+NPO = ForgetLoss("npo", npo, per_token=False, reference=True, beta=0.1, pull=1.0, span=32, left=npo_pull)
 SIMNPO = ForgetLoss("simnpo", simnpo, per_token=False, reference=False, beta=4.5, pull=1.0)
 WGA = ForgetLoss("wga", wga, per_token=True, reference=False, beta=1.0, pull=1.0)

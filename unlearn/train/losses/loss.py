@@ -49,6 +49,8 @@ class ForgetLoss(NamedTuple):
         reference: whether it reads the base's log-probability of each answer.
         beta: default β; None if the loss has none.
         pull: factor of the retain loss's weight in the default α: a loss that pulls harder needs more to hold it.
+        span: tokens of an answer that the default β and α are meant for, where it sums over the answer: for chunks of a
+            text that are k times as long, β is divided by k and α multiplied by it. None if length does not matter.
         left: weight of its gradient, relative to that before training, from the answers' summed log-probabilities, the
             base's, and β, [answers]; None if the weight does not fall with the sum over the answer.
 
@@ -60,6 +62,7 @@ class ForgetLoss(NamedTuple):
     reference: bool
     beta: float | None
     pull: float
+    span: int | None = None
     left: Callable[[Tensor, Tensor, float], Tensor] | None = None
 
 

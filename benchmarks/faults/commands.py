@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
@@ -106,10 +105,6 @@ def call(words: list[str]) -> int:
         main(words)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
-    except KeyboardInterrupt:
-        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-            raise
-        return 128 + signal.SIGINT  # before the command has handlers of its own, it ends as a starting Python does
     return 97
 
 

@@ -78,9 +78,11 @@ def in_a_fork(
     if pid == 0:
         try:
             _become(folder, said, audit, limits)
-            _unblock(held)
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             code = work()
-        except BaseException:  # noqa: BLE001 (the end of this process)
+        except BaseException as error:  # noqa: BLE001 (the end of this process)
+            if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+                os._exit(128 + signal.SIGINT)  # the command has no handlers yet: it ends as a starting Python does
             sys.excepthook(*sys.exc_info())
             code = 99
         with contextlib.suppress(BaseException):
@@ -104,14 +106,6 @@ def in_a_fork(
     hung = hung or code == -signal.SIGXCPU
     seconds = usage.ru_utime + usage.ru_stime
     return Ending(code, text, seconds, max(usage.ru_maxrss * 1024 - began, 0), hung, tuple(strayed.splitlines()))
-
-
-def _unblock(held: set[signal.Signals]) -> None:
-    """Let signals through; one that came before the command's own handlers ends it as it ends a starting Python."""
-    try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    except KeyboardInterrupt:
-        os._exit(128 + signal.SIGINT)
 
 
 def _resident() -> int:

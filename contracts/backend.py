@@ -31,6 +31,12 @@ RESUMED = "answers of an interrupted run"
 ELSEWHERE = "computed ELSEWHERE than asked"
 """Option of a backend whose device computed on something else than was asked for. There is no verdict with it."""
 
+ROPE_FACTORS = "rope_factors"
+"""Key of the options of a file with two sets of rope factors (longrope): the set that was used."""
+
+LONG_ROPE = "long"
+"""Its value where every request was computed with the long ones."""
+
 
 class ScoreRequest(NamedTuple):
     """Score `continuation` after `context` (token ids; both not empty)."""
@@ -102,6 +108,11 @@ class Step(NamedTuple):
     tokens: int
     watched: tuple[float, ...]
     finish: str
+
+
+def chosen_by_size(original: int) -> str:
+    """Return the value of ROPE_FACTORS where the size decides: the short ones up to `original` tokens."""
+    return f"short in contexts of up to {original:,} tokens, long beyond"
 
 
 class ModelInfo(NamedTuple):

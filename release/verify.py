@@ -151,17 +151,17 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
     from edgeproof.export.artifact.kind import identify_format, rounds_activations
     from edgeproof.export.artifact.manifest import digest_file, manifest_path
     from edgeproof.release.steps.files.digests import digest_whole
-    from edgeproof.runtime.llama.rope_factors import rope_factors
+    from edgeproof.runtime import original_context
     from edgeproof.runtime.onnxruntime.graph import embedding_type
     from edgeproof.runtime.prompt_digest import folder_prompt_digest, gguf_prompt_digest
 
     paths = (artifact,) if lora is None else (artifact, lora)
     whole = digest_whole(paths)
     manifest = manifest_path(artifact)
-    form, rounds, factors = None, False, None
+    form, rounds, original = None, False, None
     prompt, embedding, unreadable = None, None, None
     try:
-        form, rounds, factors = identify_format(artifact), rounds_activations(artifact), rope_factors(artifact)
+        form, rounds, original = identify_format(artifact), rounds_activations(artifact), original_context(artifact)
         if artifact.is_dir():
             prompt, embedding = folder_prompt_digest(artifact), embedding_type(artifact)
         else:
@@ -177,7 +177,7 @@ def _digests(artifact: Path, lora: Path | None) -> ArtifactDigests:
         survival=_read(read_survival, contents[0]),
         format=form,
         rounds=rounds,
-        original_context=None if factors is None else factors.original,
+        original_context=original,
         prompt_digest=prompt,
         sources=_read(read_sources, contents),
         largest=whole.largest,

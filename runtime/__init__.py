@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgeproof.runtime.backends import BACKENDS, backend_for, open_backend
+from edgeproof.runtime.backends import BACKENDS, backend_for, open_backend, original_context
 
-__all__ = ["BACKENDS", "backend_for", "open_backend"]
+__all__ = ["BACKENDS", "backend_for", "open_backend", "original_context"]

@@ -53,6 +53,25 @@ def backend_for(artifact: Path) -> str:
     return "onnxruntime" if artifact.is_dir() else "llama.cpp"
 
 
+def original_context(artifact: Path) -> int | None:
+    """Return the size of context, in tokens, beyond which the artifact computes with long rope factors.
+
+    None if it has one set of factors or none: it then computes one function.
+
+    Raises:
+        ArtifactError: the artifact is missing, truncated, or none that a backend can read.
+
+    """
+    if artifact.is_dir():
+        from edgeproof.runtime.onnxruntime.graph import original_context as of_graph
+
+        return of_graph(artifact)
+    from edgeproof.runtime.llama.rope_factors import rope_factors
+
+    factors = rope_factors(artifact)
+    return None if factors is None else factors.original
+
+
 def open_backend(
     name: str,
     artifact: Path,
@@ -79,7 +98,8 @@ def open_backend(
         threads: default: the physical cores.
         accuracy_level: for "onnxruntime" only: 0 computes 4-bit products in float32, 4 with activations rounded to 8
             bits; default: the graph's.
-        long_rope: for "llama.cpp" only: compute with the long rope factors, as large contexts do; default: by size.
+        long_rope: for "llama.cpp" and "onnxruntime": compute with the long rope factors, as large contexts do;
+            default: by size.
         engine: for "http" the server's URL; for "adb" and "arm64-emulated" the folder with the probe's programs; for
             "evidence" its file.
         job: for "evidence" the job that it answers.
@@ -87,8 +107,8 @@ def open_backend(
         beat: called several times a second while the child is waited for; may raise, which kills the child.
 
     Raises:
-        UsageError: unknown backend, an accuracy level or long_rope for another backend, or an engine missing or not
-            allowed.
+        UsageError: unknown backend, an accuracy level or long_rope for a backend without them, or an engine missing or
+            not allowed.
         ArtifactError: the artifact is missing, damaged, or of a kind that the backend cannot run.
         UnsupportedError: the backend needs a package that is not installed.
         BackendError: the child crashed or hung.
@@ -98,8 +118,10 @@ def open_backend(
         raise UsageError(f"no backend is named {name!r}", next_step=f"choose one of: {', '.join(BACKENDS)}")
     if accuracy_level is not None and name != "onnxruntime":
         raise UsageError(f"the backend {name} has no accuracy level", next_step="omit it, or use onnxruntime")
-    if long_rope and name != "llama.cpp":
-        raise UsageError(f"the backend {name} cannot be told its rope factors", next_step="omit it, or use llama.cpp")
+    if long_rope and name not in {"llama.cpp", "onnxruntime"}:
+        raise UsageError(
+            f"the backend {name} cannot be told its rope factors", next_step="omit it, or use llama.cpp or onnxruntime"
+        )
     if (engine is not None) != (name in ENGINES):
         raise UsageError(
             f"the backend {name} " + (f"needs {ENGINES[name]}" if engine is None else f"takes no {engine!r}"),

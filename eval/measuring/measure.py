@@ -144,6 +144,29 @@ def measure_again(
     return replace(measurement, label=label, backend=flat_info(backend.info), scores=tuple(scores))
 
 
+def likelier(one: Measurement, other: Measurement) -> Measurement:
+    """Return, of two measurements of `measure_again`, for each answer the one that makes it more likely.
+
+    What comes out in either computation comes out in the result, whose backend has the options of both: those of
+    `other`, and the accuracy level of `one`.
+    """
+    scores = []
+    for first, second in zip(one.scores, other.scores, strict=True):
+        most = max(first, second, key=lambda score: score.sum_logprob)
+        carried = [score.carried_logprob for score in (first, second) if score.carried_logprob is not None]
+        scores.append(
+            replace(
+                most,
+                right=first.right or second.right,
+                exact_memorization=max(first.exact_memorization, second.exact_memorization),
+                extraction_strength=max(first.extraction_strength, second.extraction_strength),
+                carried_logprob=max(carried, default=None),
+            )
+        )
+    options = {**other.backend, "accuracy_level": one.backend["accuracy_level"]}
+    return replace(other, label=f"{one.label} and {other.label}", backend=options, scores=tuple(scores))
+
+
 def _scored(
     plans: Sequence[Plan], backend: Backend, *, label: str, progress: Progress, hear: Hearing = UNHEARD
 ) -> list[list[Score]]:

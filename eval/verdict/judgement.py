@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from edgeproof.contracts.backend import LONG_ROPE, ROPE_FACTORS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -296,7 +298,7 @@ class ProbeRow:
 
 def computes_long_rope(backend: Mapping[str, str]) -> bool:
     """Whether the options of a backend say that it took the long rope factors alone."""
-    return backend.get("rope_factors") == "long"
+    return backend.get(ROPE_FACTORS) == LONG_ROPE
 
 
 @dataclass(frozen=True)
@@ -338,7 +340,10 @@ class Precise:
     @property
     def how(self) -> str:
         """What is different in this computation, in words."""
-        return "with the long rope factors" if computes_long_rope(self.backend) else "without rounding activations"
+        long, float_too = computes_long_rope(self.backend), self.backend.get("accuracy_level") == "0"
+        if long and float_too:
+            return "with the long rope factors and without rounding activations, each answer by the likelier of the two"
+        return "with the long rope factors" if long else "without rounding activations"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Second judgement of a file that devices compute in two ways; PASS needs both (`measure.measure_again`).
 
 An int4 graph whose products round activations to 8 bits (onnxruntime's accuracy level 4) gives other numbers on a
-device that does not round. A GGUF with short and long rope factors is another function in a context beyond its original
-one. An engine whose factors cannot be chosen leaves a file with two sets half judged, which is no PASS (`half_judged`).
+device that does not round. A file with short and long rope factors is another function in a context beyond its original
+one; an int4 graph that is both is judged by the likelier of the two for each answer. An engine whose factors cannot be
+chosen leaves a file with two sets half judged, which is no PASS (`half_judged`).
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def judge_both(
     if shipped.verdict != Verdict.PASS or again.verdict == Verdict.PASS:
         return shipped
     if computes_long_rope(precise.backend):
+        float_too = precise.backend.get("accuracy_level") == "0"
         reason, other = Reason.ROPE, "With the short rope factors it passes; with the long ones of a larger context"
+        other += ", or without rounding activations to 8 bits" if float_too else ""
         step = (
             "Unlearn with larger weight changes; or, where no device needs a larger context, set long_factor to "
             "short_factor in the checkpoint's config.json and export again."

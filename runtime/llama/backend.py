@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.backend import ModelInfo
+from edgeproof.contracts.backend import LONG_ROPE, ROPE_FACTORS, ModelInfo, chosen_by_size
 from edgeproof.contracts.errors import UnsupportedError
 from edgeproof.contracts.progress import no_beat
 from edgeproof.runtime.batching.backend import BatchingBackend
@@ -18,7 +18,7 @@ from edgeproof.runtime.batching.work_queue import Lot
 from edgeproof.runtime.batching.workers import Workers
 from edgeproof.runtime.llama.finite_values import refuse_non_finite
 from edgeproof.runtime.llama.model import Model, may_repack
-from edgeproof.runtime.llama.rope_factors import LONG, ROPE_FACTORS, rope_factors
+from edgeproof.runtime.llama.rope_factors import rope_factors
 from edgeproof.runtime.llama.streams import MIN_ROWS, ROW_GRAIN
 from edgeproof.runtime.llama.worker import LlamaWorker
 from edgeproof.runtime.processor import physical_cores, processor_name
@@ -151,7 +151,11 @@ class LlamaCpp(BatchingBackend[LlamaWorker]):
 
     def _options(self, lora: Path | None) -> dict[str, str]:
         factors = self._factors
-        chosen = {} if factors is None else {ROPE_FACTORS: LONG if self._long_rope else factors.chosen()}
+        chosen = (
+            {}
+            if factors is None
+            else {ROPE_FACTORS: LONG_ROPE if self._long_rope else chosen_by_size(factors.original)}
+        )
         return chosen | {
             "threads": str(self._threads),
             "rows": str(self._rows * self._threads),

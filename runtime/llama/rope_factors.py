@@ -20,11 +20,6 @@ from edgeproof.contracts.gguf_split import split_parts
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROPE_FACTORS = "rope_factors"
-"""Key of the backend's options."""
-LONG = "long"
-"""Its value if every request is computed with the long factors."""
-
 
 class RopeFactors(NamedTuple):
     """Where a file's factors change.
@@ -53,10 +48,6 @@ class RopeFactors(NamedTuple):
                 next_step="export the file again from its checkpoint; longrope is the scaling of long factors",
             )
         return {self.key: 1}
-
-    def chosen(self) -> str:
-        """Return the option's value if llama.cpp chooses."""
-        return f"short in contexts of up to {self.original:,} tokens, long beyond"
 
 
 def rope_factors(artifact: Path) -> RopeFactors | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeproof.contracts.backend import ModelInfo
+from edgeproof.contracts.backend import LONG_ROPE, ROPE_FACTORS, ModelInfo, chosen_by_size
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.contracts.packages import missing_packages
 from edgeproof.contracts.progress import no_beat
@@ -50,11 +50,13 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
         threads: number of single-threaded workers; default: the physical cores available to this process.
         accuracy_level: accuracy level of 4-bit products: 4 rounds activations to 8 bits, 0 does not; default: the
             graph's. The folder is never written to.
+        long_rope: compute sequences within the original context with the long rotary tables (`read_graph`).
         beat: called during the work; may raise to stop it.
 
     Raises:
         ArtifactError: the folder is not a complete model that onnxruntime can run.
-        UnsupportedError: a package is not installed, or an adapter or an unsupported accuracy level is given.
+        UnsupportedError: a package is not installed, or an adapter, an unsupported accuracy level, or `long_rope` for
+            a graph with one pair of tables is given.
 
     """
 
@@ -66,6 +68,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
         context_length: int | None = None,
         threads: int | None = None,
         accuracy_level: int | None = None,
+        long_rope: bool = False,
         beat: Callable[[], None] = no_beat,
     ) -> None:
         _require("onnx", "onnxruntime", "tokenizers")
@@ -74,7 +77,7 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
                 "the onnxruntime backend applies no adapter beside the graph",
                 next_step="export with the adapter merged",
             )
-        graph = read_graph(artifact, accuracy_level=accuracy_level)
+        graph = read_graph(artifact, accuracy_level=accuracy_level, long_rope=long_rope)
         config = self._config = graph.config
         self._tokenizer = Tokenizer(artifact)
         if self._tokenizer.size > config.vocabulary:
@@ -84,11 +87,11 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
                 next_step="restore the tokenizer of this graph",
             )
         self._threads = threads or physical_cores()
-        self._by_length = graph.by_length
+        self._by_length = graph.original_context is not None
         self._overhead = call_tokens(graph.accuracy_levels)
         self._engine = Engine(graph, workers=self._threads)
         workers = Workers(self._threads, self._worker, beat)
-        info = self._described(graph, context_length)
+        info = self._described(graph, context_length, twin=accuracy_level is not None, long_rope=long_rope)
         super().__init__(info, self._tokenizer, config.ends.__contains__, workers)
 
     def close(self) -> None:
@@ -132,9 +135,12 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
         rows = min(MAX_ROWS, self._engine.rows(GRAIN))
         return groups(items, overhead=self._overhead, tokens=self._engine.tokens, rows=rows)
 
-    def _described(self, graph: Graph, context_length: int | None) -> ModelInfo:
+    def _described(self, graph: Graph, context_length: int | None, *, twin: bool, long_rope: bool) -> ModelInfo:
         import onnxruntime
 
+        rope = {} if graph.original_context is None else {ROPE_FACTORS: chosen_by_size(graph.original_context)}
+        if long_rope:
+            rope[ROPE_FACTORS] = LONG_ROPE
         levels = "+".join(map(str, graph.accuracy_levels)) or "none"
         return ModelInfo(
             backend="onnxruntime",
@@ -148,10 +154,11 @@ class OnnxRuntime(BatchingBackend[OnnxWorker]):
             options={
                 "threads": str(self._threads),
                 "accuracy_level": levels,
-                "accuracy_level_of": "the twin" if isinstance(graph.source, bytes) else "the graph",
+                "accuracy_level_of": "the twin" if twin else "the graph",
                 "tokens": str(self._engine.tokens * self._threads),
                 "kv_type": graph.cache_type,
                 "embedding": graph.embedding,
+                **rope,
                 **SESSION_OPTIONS,
             },
             eos=self._tokenizer.named_id("eos"),

@@ -40,8 +40,9 @@ class Graph:
         cache_type: numpy name of the key-value memory's type ("float32", "float16").
         logits_type: numpy name of the logits' type.
         has_positions: whether the graph has an input of position ids.
-        by_length: whether it chooses between rotary tables by length (Phi-3's long context): a sequence's results then
-            depend on the call's longest sequence.
+        original_context: the longest sequence, in tokens, that is computed with the short one of two pairs of rotary
+            tables (Phi-3's long context): a sequence's results then depend on the call's longest sequence. None if it
+            has one pair.
         window: the widest attention window whose memory may be as short as the window, 0 without one; the minimum
             length of the memory.
         accuracy_levels: accuracy levels of its MatMulNBits nodes, ascending; empty for a float graph.
@@ -55,22 +56,24 @@ class Graph:
     cache_type: str
     logits_type: str
     has_positions: bool
-    by_length: bool
+    original_context: int | None
     window: int
     accuracy_levels: tuple[int, ...]
     embedding: str
 
 
-def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
-    """Read the graph of `folder`; with `accuracy_level`, a copy with that level, made in memory.
+def read_graph(folder: Path, *, accuracy_level: int | None = None, long_rope: bool = False) -> Graph:
+    """Read the graph of `folder`; with `accuracy_level` or `long_rope`, a copy that is changed in memory.
 
-    The copy differs in one attribute of the 4-bit products (MatMulNBits): 0 computes in float32, 4 rounds activations
-    to 8 bits.
+    A copy with `accuracy_level` differs in one attribute of the 4-bit products (MatMulNBits): 0 computes in float32, 4
+    rounds activations to 8 bits. In one with `long_rope` the two pairs of rotary tables have changed places: sequences
+    within the original context are computed with the long ones.
 
     Raises:
         ArtifactError: the folder is empty; a file is missing, truncated or outside it; the graph is invalid, too new,
-            has an unknown operator, or contradicts genai_config.json.
-        UnsupportedError: `accuracy_level` is given for a graph without 4-bit products.
+            has an unknown operator, contradicts genai_config.json, or chooses by something else than a length.
+        UnsupportedError: `accuracy_level` is given for a graph without 4-bit products, `long_rope` for one with one
+            pair of tables.
 
     """
     if not folder.is_dir():
@@ -86,7 +89,9 @@ def read_graph(folder: Path, *, accuracy_level: int | None = None) -> Graph:
     _check_operators(path, model)
     check_data(path, model)
     graph = _described(path, model, config)
-    return graph if accuracy_level is None else _twin(graph, model, accuracy_level)
+    if accuracy_level is not None:
+        graph = _twin(graph, model, accuracy_level)
+    return _with_long_rope(graph, model) if long_rope else graph
 
 
 def embedding_type(folder: Path) -> str:
@@ -97,6 +102,18 @@ def embedding_type(folder: Path) -> str:
 
     """
     return _embedding(_parse(graph_file(folder)))
+
+
+def original_context(folder: Path) -> int | None:
+    """Return `Graph.original_context` of `folder`; checks nothing else.
+
+    Raises:
+        ArtifactError: genai_config.json or the graph that it names cannot be read, or it chooses by something else than
+            a length.
+
+    """
+    path = graph_file(folder)
+    return _original_context(path, _parse(path))
 
 
 def _parse(path: Path) -> ModelProto:
@@ -201,7 +218,7 @@ def _described(path: Path, model: ModelProto, config: GenaiConfig) -> Graph:
         cache_type=types.pop(),
         logits_type=_type(outputs[config.logits]),
         has_positions=config.position_ids in inputs,
-        by_length=any(node.op_type == "If" for node in model.graph.node),
+        original_context=_original_context(path, model),
         window=max(
             (_integer(node, "local_window_size", 0) for node in attention if _integer(node, "sliding_window_cache", 0)),
             default=0,
@@ -273,6 +290,53 @@ def _twin(graph: Graph, model: ModelProto, accuracy_level: int) -> Graph:
         node.attribute.extend(kept)
         node.attribute.add(name="accuracy_level", type="INT", i=accuracy_level)
     return replace(graph, source=model.SerializeToString(), accuracy_levels=(accuracy_level,))
+
+
+def _choices(model: ModelProto) -> list[NodeProto]:
+    return [node for node in nodes(model.graph) if node.op_type == "If"]
+
+
+def _original_context(path: Path, model: ModelProto) -> int | None:
+    """Return the length beyond which the graph takes the first branch of its choice; None if it makes none."""
+    found = {_threshold(model.graph, node) for node in _choices(model)}
+    if None in found or len(found) > 1:
+        raise ArtifactError(
+            f"{path}: it has an operator If that does not compare one length with one number: what it computes in the "
+            "other case cannot be asked",
+            next_step=_AGAIN,
+        )
+    return next(iter(found), None)
+
+
+def _threshold(graph: GraphProto, choice: NodeProto) -> int | None:
+    """Return the number that a length must be greater than for the choice's first branch; None if that is no number."""
+    from onnx import numpy_helper
+
+    made = next((node for node in graph.node if choice.input[0] in node.output), None)
+    if made is None or made.op_type != "Greater":
+        return None
+    constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_location != 1}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    tensor = constants.get(made.input[1])
+    if tensor is None or list(tensor.dims) not in ([], [1]):
+        return None
+    return int(numpy_helper.to_array(tensor).item())
+
+
+def _with_long_rope(graph: Graph, model: ModelProto) -> Graph:
+    if graph.original_context is None:
+        raise UnsupportedError(f"{graph.folder} has one pair of rotary tables", next_step="omit long_rope")
+    other = {"then_branch": "else_branch", "else_branch": "then_branch"}
+    for node in _choices(model):
+        for attribute in node.attribute:
+            attribute.name = other.get(attribute.name, attribute.name)
+    return replace(graph, source=model.SerializeToString())
 
 
 def _type(value: ValueInfoProto) -> str:

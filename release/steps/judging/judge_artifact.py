@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgeproof.contracts.backend import ROPE_FACTORS, chosen_by_size
 from edgeproof.contracts.progress import no_beat
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from edgeproof.release.steps.asking.kept import Keeping
     from edgeproof.release.steps.judging.criteria import Criteria
     from edgeproof.release.steps.judging.measure_artifact import Gated
-
-
-OPENING = frozenset({"llama.cpp", "onnxruntime"})
-"""Backends that open the artifact themselves, in a child of this process."""
 
 
 class Candidate(NamedTuple):
@@ -109,7 +106,7 @@ def judge_artifact(
         baseline,
         criteria.policy,
         format_name=gated.format_name,
-        original_context=None if gated.factors is None else gated.factors.original,
+        original_context=gated.original_context,
         training=training,
     )
     base = None if baseline.sources is None else baseline.sources.base
@@ -121,9 +118,8 @@ def _gated(candidate: Candidate, held: Sequence[Path], criteria: Criteria, cours
     """Hash the candidate, and read what it and its manifests say of themselves."""
     from edgeproof.export.artifact.manifest import read_provenance
     from edgeproof.release.steps.files.digests import choose_format, digest_whole
-    from edgeproof.release.steps.judging.measure_artifact import Gated
-    from edgeproof.runtime import backend_for
-    from edgeproof.runtime.llama.rope_factors import rope_factors
+    from edgeproof.release.steps.judging.measure_artifact import OPENING, Gated
+    from edgeproof.runtime import backend_for, original_context
 
     paths = candidate.paths
     backend = criteria.judging.backend or backend_for(candidate.artifact)
@@ -135,8 +131,8 @@ def _gated(candidate: Candidate, held: Sequence[Path], criteria: Criteria, cours
     for path, manifest in zip(paths, manifests, strict=True):
         if manifest is None:
             course.warn(f"{path.name} has no manifest beside it: provenance unknown")
-    factors = rope_factors(artifact)
-    return Gated(candidate.artifact.name, backend, artifact, lora, format_name, whole, manifests, factors)
+    switch = original_context(artifact)
+    return Gated(candidate.artifact.name, backend, artifact, lora, format_name, whole, manifests, switch)
 
 
 def _told(gated: Gated, baseline: Baseline, measured: Measurement, course: Course, *, once: bool) -> Measurement:
@@ -149,7 +145,7 @@ def _told(gated: Gated, baseline: Baseline, measured: Measurement, course: Cours
     recorded = baseline.base_in_format[gated.format_name].backend
     for key, then, now in backend_differences(recorded, measured.backend):
         course.warn(f"the baseline was recorded elsewhere: {key}: {then} when the baseline was recorded, {now} now")
-    if not once or gated.factors is None:
+    if not once or gated.original_context is None:
         return measured
-    engines = {"rope_factors": f"{gated.factors.chosen()}, as the engine chose: not known"}
-    return replace(measured, backend={**measured.backend, **engines})
+    engine = {ROPE_FACTORS: f"{chosen_by_size(gated.original_context)}, as the engine chose: not known"}
+    return replace(measured, backend={**measured.backend, **engine})

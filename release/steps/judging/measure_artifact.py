@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from edgeproof.release.steps.asking.kept import Keeping
     from edgeproof.release.steps.files.digests import Whole
     from edgeproof.release.steps.judging.criteria import Criteria
-    from edgeproof.runtime.llama.rope_factors import RopeFactors
+
+OPENING = frozenset({"llama.cpp", "onnxruntime"})
+"""Backends that open the artifact themselves, in a child of this process."""
 
 
 class Gated(NamedTuple):
@@ -32,7 +34,8 @@ class Gated(NamedTuple):
         format_name: the file's format.
         whole: digests of all files.
         manifests: contents of the manifests of artifact and LoRA; None where one is missing.
-        factors: the GGUF's rope factors; None if it has one set.
+        original_context: size of context, in tokens, beyond which it computes with long rope factors; None if it has
+            one set.
 
     """
 
@@ -43,7 +46,7 @@ class Gated(NamedTuple):
     format_name: str
     whole: Whole
     manifests: Sequence[Mapping[str, object] | None]
-    factors: RopeFactors | None
+    original_context: int | None
 
 
 class Measured(NamedTuple):
@@ -52,7 +55,7 @@ class Measured(NamedTuple):
     Attributes:
         baseline: what it is compared with.
         first: the measurement of the file as this machine computes it.
-        second: the same as other devices compute it; None if they compute alike.
+        second: the same as it is computed elsewhere; None if there is one way only.
         seconds: wall time of the first.
 
     """
@@ -61,6 +64,18 @@ class Measured(NamedTuple):
     first: Measurement
     second: Measurement | None
     seconds: float
+
+
+class Way(NamedTuple):
+    """A computation of the same file that differs from the one on this machine: options of `open_backend`."""
+
+    label: str
+    accuracy_level: int | None = None
+    long_rope: bool = False
+
+
+FLOAT_ACTIVATIONS = Way("float activations", accuracy_level=0)
+LONG_ROPE = Way("long rope factors", long_rope=True)
 
 
 class Asking(NamedTuple):
@@ -85,13 +100,15 @@ class Asking(NamedTuple):
 
 
 def measure_artifact(gated: Gated, criteria: Criteria, asking: Asking) -> Measured:
-    """Ask the artifact, a second time where devices may compute it otherwise.
+    """Ask the artifact, and again in each other way in which it may be computed.
+
+    Of two other ways, each answer is judged by the one that makes it more likely.
 
     Raises:
         EdgeproofError: the baseline or the pack does not fit, or the artifact cannot be asked.
 
     """
-    from edgeproof.eval.measuring.measure import measure
+    from edgeproof.eval.measuring.measure import likelier, measure
     from edgeproof.release.steps.asking.kept import KEEPING
     from edgeproof.release.steps.asking.resources import measure_speed, sizes, with_memory
     from edgeproof.runtime import open_backend
@@ -113,8 +130,8 @@ def measure_artifact(gated: Gated, criteria: Criteria, asking: Asking) -> Measur
             resources = sizes(gated.whole) if gated.backend == "evidence" else measure_speed(engine, gated.whole)
         resumed = asking.kept.keep(engine, gated.whole.sha256) if gated.backend in KEEPING else 0
         began = time.monotonic()
-        twice = _second_computation(gated, engine)
-        _foresee(gated, criteria, asking, engine, baseline, twice=twice, resumed=resumed)
+        ways = _other_ways(gated, engine)
+        _foresee(gated, criteria, asking, engine, baseline, ways=ways, resumed=resumed)
         first = measure(
             criteria.pack,
             engine,
@@ -131,23 +148,20 @@ def measure_artifact(gated: Gated, criteria: Criteria, asking: Asking) -> Measur
             # A run that was taken up computes less, and needs less memory.
             first = replace(first, resources=resources if resumed else with_memory(resources, engine))
     second = None
-    if twice is not None:
-        second, more = _measured_again(gated, criteria, asking, baseline, first, label=twice)
+    for way in ways:
+        found, more = _measured_again(gated, criteria, asking, baseline, first, way=way)
+        second = found if second is None else likelier(second, found)
         resumed += more
     if resumed:
         first, second = _resumed(first, resumed), second and _resumed(second, resumed)
     return Measured(baseline, first, second, seconds)
 
 
-LONG_ROPE, FLOAT_ACTIVATIONS = "long rope factors", "float activations"
-"""Labels of second computations."""
-
-
-def _second_computation(gated: Gated, engine: Backend) -> str | None:
-    """Return the label of the other way in which devices may compute this file; None if there is none."""
-    if gated.factors is not None and gated.backend == "llama.cpp":
-        return LONG_ROPE
-    return FLOAT_ACTIVATIONS if engine.info.options.get("accuracy_level", "none") not in {"none", "0"} else None
+def _other_ways(gated: Gated, engine: Backend) -> tuple[Way, ...]:
+    """Return how else this file is computed: on devices that do not round, and in larger contexts."""
+    rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
+    switches = gated.original_context is not None and gated.backend in OPENING
+    return (*((FLOAT_ACTIVATIONS,) if rounds else ()), *((LONG_ROPE,) if switches else ()))
 
 
 def _fitting(gated: Gated, criteria: Criteria, engine: Backend) -> Baseline:
@@ -163,20 +177,19 @@ def _fitting(gated: Gated, criteria: Criteria, engine: Backend) -> Baseline:
 
 
 def _measured_again(
-    gated: Gated, criteria: Criteria, asking: Asking, baseline: Baseline, first: Measurement, *, label: str
+    gated: Gated, criteria: Criteria, asking: Asking, baseline: Baseline, first: Measurement, *, way: Way
 ) -> tuple[Measurement, int]:
-    """Return the measurement of the second computation, and how many of its answers were kept from a run before."""
+    """Return the measurement of another computation, and how many of its answers were kept from a run before."""
     from edgeproof.eval.measuring.measure import measure_again
     from edgeproof.runtime import open_backend
 
-    long_rope = label == LONG_ROPE
     with open_backend(
         gated.backend,
         gated.artifact,
         lora=gated.lora,
         threads=criteria.judging.threads,
-        accuracy_level=None if long_rope else 0,
-        long_rope=long_rope,
+        accuracy_level=way.accuracy_level,
+        long_rope=way.long_rope,
         beat=asking.beat,
     ) as engine:
         resumed = asking.kept.keep(engine, gated.whole.sha256)
@@ -185,10 +198,10 @@ def _measured_again(
             criteria.pack,
             engine,
             first,
-            label=label,
+            label=way.label,
             progress=asking.course,
             carriers=baseline.carriers,
-            greedy_too=long_rope,
+            greedy_too=way.long_rope,
         )
     return found, resumed
 
@@ -205,12 +218,12 @@ def _foresee(
     engine: Backend,
     baseline: Baseline,
     *,
-    twice: str | None,
+    ways: Sequence[Way],
     resumed: int,
 ) -> None:
     """Tell how much will be asked of this artifact and the later ones, and refuse a pack that cannot be asked.
 
-    `twice` labels a second computation of each. A few answers are timed, unless some are there already.
+    Each is computed in these other `ways`, too. A few answers are timed, unless some are there already.
     """
     from edgeproof.eval.measuring.forecast import forecast
     from edgeproof.release.steps.asking.course import steps
@@ -218,12 +231,13 @@ def _foresee(
 
     pack, carriers = criteria.pack, baseline.carriers
     found = forecast(pack, engine, carriers=carriers, sampling=criteria.policy.sampling)
-    more = forecast(pack, engine, carriers=carriers, sampling=None, again=True) if twice else None
+    more = forecast(pack, engine, carriers=carriers, sampling=None, again=True) if ways else None
     coming = []
     for name in (gated.name, *asking.later):
         coming += steps("artifact", name, found)
-        if twice and more is not None:
-            coming += steps(twice, name, more)
+        for way in ways:
+            assert more is not None
+            coming += steps(way.label, name, more)
     if gated.backend in KEEPING and not resumed:
         asking.course.time(engine, found)
     asking.course.foresee(coming, resumed=resumed)

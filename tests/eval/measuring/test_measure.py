@@ -15,7 +15,7 @@ from edgeproof.contracts.progress import Silent
 from edgeproof.eval.measurement import Role, Sampling
 from edgeproof.eval.measuring import ignorance
 from edgeproof.eval.measuring.ignorance import ignorance_levels
-from edgeproof.eval.measuring.measure import measure, measure_again
+from edgeproof.eval.measuring.measure import likelier, measure, measure_again
 from edgeproof.eval.packs.decoys import DECOYS, decoy_answers
 from edgeproof.eval.packs.reader import load_pack
 
@@ -170,6 +170,37 @@ def test_what_was_generated_right_stays_right_when_it_is_scored_again(
 ) -> None:
     again = measure_again(pack, ignorant, run(pack, knowing), label="again", progress=Silent())
     assert all(score.right for score in again.scores)
+
+
+def test_of_two_other_computations_each_answer_counts_by_the_likelier(
+    pack: Pack, knowing: object, ignorant: object
+) -> None:
+    first = run(pack, ignorant)
+    level = {"accuracy_level": "0"}
+    likely, unlikely = (
+        dataclasses.replace(found, backend={**found.backend, **level})
+        for found in (measure_again(pack, one, first, label="one", progress=Silent()) for one in (knowing, ignorant))
+    )
+    forget = {fact.probe for fact in pack.facts() if fact.role == Role.FORGET}
+    half = sorted(forget)[:2]
+    mixed = dataclasses.replace(
+        unlikely,
+        label="other",
+        backend={**unlikely.backend, "accuracy_level": "4", "rope_factors": "long"},
+        scores=tuple(
+            high if high.probe in half else low for high, low in zip(likely.scores, unlikely.scores, strict=True)
+        ),
+    )
+    for one, other in ((unlikely, mixed), (likely, mixed)):
+        both = likelier(one, other)
+        known = forget if one is likely else set(half)
+        assert {score.probe for score in both.scores if score.right} == known
+        for score, high, low in zip(both.scores, likely.scores, unlikely.scores, strict=True):
+            expected = high if score.probe in known else low
+            assert score.logprobs == expected.logprobs
+            assert score.exact_memorization == expected.exact_memorization
+    assert both.label == "one and other"
+    assert (both.backend["accuracy_level"], both.backend["rope_factors"]) == ("0", "long")
 
 
 def test_a_measurement_of_another_pack_is_not_measured_again(pack: Pack, knowing: object) -> None:

@@ -69,7 +69,7 @@ test-matrix: $(SLIM)/.installed $(FULL)/.installed
 
 # The fast tests with the lowest dependencies that pyproject.toml allows, without and with torch, and with the newest.
 # ENDS="lowest lowest-torch newest" takes some; the newest torch may bring several GB of CUDA.
-test-bounds: $(FULL)/.installed
+test-bounds: $(SLIM)/.installed $(FULL)/.installed
 	@tests/bounds.sh $(ARGS)
 
 # What depends on numpy's BLAS, once more with a kernel that numpy does not take by itself here.

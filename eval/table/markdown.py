@@ -24,7 +24,8 @@ def markdown_table(rows: Sequence[Row]) -> str:
     """Return the table; notes tell what * is (a method that no file names), † (a policy of one's own), ‡ (metrics)."""
     measured = [name for name in METRICS if any(name in row for row in rows)]
     head = (*_HEAD, *(f"{name} ‡" for name in measured), *_MORE)
-    ordered = sorted(rows, key=lambda row: [str(row[key]) for key in ("model", "pack", "method", "format")])
+    order = ("model", "pack", "method", "format", "report_sha256")
+    ordered = sorted(rows, key=lambda row: [str(row[key]) for key in order])
     lines = [_line(head), f"|{'---|' * len(head)}", *(_line(_cells(row, measured)) for row in ordered)]
     if any(row["method_from"] in _UNTOLD for row in rows):
         lines += ["", "\\* No file of the run names the method: it was typed by hand, or is part of a folder's name."]

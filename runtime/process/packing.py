@@ -32,10 +32,18 @@ def unpack_score_requests(message: Message) -> list[ScoreRequest]:
     ]
 
 
+_SENT = {"f": np.float32, "i": np.int32, "b": np.bool_}
+"""Type in which a column travels, by its kind."""
+
+
 def pack_scores(scores: Sequence[Score]) -> Message:
-    """Encode as arrays: lengths, then the five fields of `Score`, each concatenated over all scores."""
+    """Encode as arrays: lengths, then the five fields of `Score`, each concatenated over all scores.
+
+    A backend may give lists of Python's numbers.
+    """
     lengths = np.array([len(score.logprobs) for score in scores], np.int32)
-    return Message("scores", {}, (lengths, *(np.concatenate(column) for column in zip(*scores, strict=True))))
+    columns = (np.concatenate(column) for column in zip(*scores, strict=True))
+    return Message("scores", {}, (lengths, *(column.astype(_SENT[column.dtype.kind]) for column in columns)))
 
 
 def unpack_scores(message: Message) -> Iterable[Score]:

@@ -176,6 +176,7 @@ def test_the_old_gate_passes_what_the_new_one_fails(truth, leaks):
     assert "leak" not in before.missed
 
 
+@pytest.mark.torch
 def test_the_calibration_of_forecasts_is_counted_by_file():
     forecasts = load("forecasts")
 
@@ -192,6 +193,7 @@ def test_the_calibration_of_forecasts_is_counted_by_file():
     assert rows[-1] == "3 files of 3 models."
 
 
+@pytest.mark.torch
 def test_a_random_part_of_a_pack_leaves_holdout_and_trained_probes(world, tmp_path):
     forecasts, packs = load("forecasts"), load("packs")
     pack = load_pack(packs.write(tmp_path / "0-plain", world, packs.draw(world, 0), "plain"))
@@ -201,6 +203,7 @@ def test_a_random_part_of_a_pack_leaves_holdout_and_trained_probes(world, tmp_pa
     assert counts == {"forget": 50, "untrained": 200, "trained": packs.TRAINED, "holdout": 20}
 
 
+@pytest.mark.torch
 def test_new_packs_are_made_of_the_facts_with_default_options(world, tmp_path):
     new, packs = load("new_packs"), load("packs")
     drawn = packs.draw(world, 0)
@@ -219,6 +222,7 @@ def test_new_packs_are_made_of_the_facts_with_default_options(world, tmp_path):
         assert untrained == {fact.subject for fact in drawn.untrained}
 
 
+@pytest.mark.torch
 def test_every_file_of_the_new_packs_is_listed_once():
     new = load("new_packs")
     files = [(plant.name, plant.formats, plant.pack) for plant in new.listed()]
@@ -233,6 +237,7 @@ def line_of(artifact, truth, verdict, **more):
     return {"artifact": artifact, "truth": truth, "verdict": verdict, **about, **found, **more}
 
 
+@pytest.mark.torch
 def test_errors_of_new_packs_are_counted_by_truth():
     tables = load("new_packs_table")
     files = [
@@ -252,6 +257,7 @@ def test_errors_of_new_packs_are_counted_by_truth():
     assert "No bad file passes" in tables.tables(files[:4])
 
 
+@pytest.mark.torch
 def test_a_forecast_stands_beside_the_files_that_it_is_about():
     tables = load("new_packs_table")
     files = [

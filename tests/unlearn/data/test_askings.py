@@ -86,6 +86,7 @@ def test_only_whole_words_count_as_the_answer():
     assert before_answer("Romeo", item) is None
 
 
+@pytest.mark.torch
 def test_a_pass_asks_every_item_once_and_all_forms_in_time():
     groups = [((0,), (1, 2)), ((3,),), ((4,), (5,), (6,))]
     order = Order(3, 3, seed=0, stream=1, groups=groups)

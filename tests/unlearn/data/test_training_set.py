@@ -178,6 +178,7 @@ def test_texts_of_one_heading_do_not_overlap(tmp_path):
     refuse_overlap(read_training_set(tmp_path / "f.txt", "forget"), read_training_set(tmp_path / "r.txt", "retain"))
 
 
+@pytest.mark.torch
 def test_a_text_is_cut_into_chunks_that_hold_every_token_once(tmp_path, base):
     from transformers import AutoTokenizer
 
@@ -193,6 +194,7 @@ def test_a_text_is_cut_into_chunks_that_hold_every_token_once(tmp_path, base):
     assert batch.is_answer.sum() == len(whole) - len(found), "all tokens count but the first of each chunk"
 
 
+@pytest.mark.torch
 def test_every_chunk_starts_with_the_bos_that_the_tokenizer_adds(tmp_path, base):
     from tokenizers.processors import TemplateProcessing
     from transformers import AutoTokenizer
@@ -210,6 +212,7 @@ def test_every_chunk_starts_with_the_bos_that_the_tokenizer_adds(tmp_path, base)
     assert [token for chunk in found for token in chunk.ids[1:]] == plain[0] + plain[1]
 
 
+@pytest.mark.torch
 def test_a_text_of_one_token_has_nothing_to_predict(tmp_path, base):
     from transformers import AutoTokenizer
 
@@ -228,6 +231,7 @@ def test_the_shipped_sets_do_not_overlap():
     refuse_overlap(untrained, retain)
 
 
+@pytest.mark.torch
 def test_whole_replies_are_trained_with_their_end_as_evaluate_scores_it(tmp_path, base):
     """TOFU's answers end the text; an answer that continues a sentence does not."""
     from transformers import AutoTokenizer

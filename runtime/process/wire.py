@@ -32,7 +32,7 @@ class MessageCutShortError(BackendError):
 
 
 class Message(NamedTuple):
-    """A message. `fields` are JSON values; `arrays` have one of DTYPES."""
+    """A message. `fields` are JSON values; `arrays` have one dimension and one of DTYPES."""
 
     kind: str
     fields: Mapping[str, object]
@@ -83,7 +83,7 @@ def receive(stream: Readable) -> Message | None:
 
 
 def _read_array(stream: Readable, dtype: str, shape: list[int]) -> NDArray[np.generic]:
-    if dtype not in DTYPES or min(shape, default=0) < 0:
+    if dtype not in DTYPES or len(shape) != 1 or shape[0] < 0:
         raise ValueError(f"an array of type {dtype} and shape {shape}")
     size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=object))
     if size > MAX_ARRAY:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
 from edgeproof.contracts.onnx_folder import NAME, graph_file
 from edgeproof.runtime.onnxruntime.config import GenaiConfig, read_config
-from edgeproof.runtime.onnxruntime.data import check_data
+from edgeproof.runtime.onnxruntime.data import check_data, nodes
+from edgeproof.runtime.onnxruntime.rotations import check_rotations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -88,6 +89,7 @@ def read_graph(folder: Path, *, accuracy_level: int | None = None, long_rope: bo
     _refuse_hidden_parts(path, model)
     _check_operators(path, model)
     check_data(path, model)
+    check_rotations(path, model)
     graph = _described(path, model, config)
     if accuracy_level is not None:
         graph = _twin(graph, model, accuracy_level)
@@ -179,15 +181,6 @@ def _check_operators(path: Path, model: ModelProto) -> None:
                 "which the installed onnxruntime does not know",
                 next_step="export without custom operators, or upgrade onnxruntime",
             )
-
-
-def nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Yield all nodes, including those of branches."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from nodes(attribute.g)
 
 
 def _described(path: Path, model: ModelProto, config: GenaiConfig) -> Graph:

@@ -35,9 +35,9 @@ class Data(NamedTuple):
 
 
 def tofu(folder: Path, source: Path) -> Data:
-    """TOFU's forget10, all 20 authors; of the authors to keep, every other question is trained."""
-    kept = _read(source / "retain_perturbed.json")
-    gone = [{**row, "author": f"author {number // 20}"} for number, row in enumerate(_read(source / TOFU_FORGET))]
+    """TOFU's forget10, five questions of each of its 20 authors; of what is kept, every other question is trained."""
+    kept, rows = _read(source / "retain_perturbed.json"), enumerate(_read(source / TOFU_FORGET))
+    gone = [{**row, "author": f"author {number // 20}"} for number, row in rows if number % 20 < 5]
     return _write(folder, gone, kept[::2], kept[1::2], "author")
 
 

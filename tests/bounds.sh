@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the fast tests with the lowest and with the newest versions that pyproject.toml allows (`make test-bounds`).
 #
-# lowest        exactly the lower bounds, without the extra [unlearn]: the tests that need no torch
+# lowest        exactly the lower bounds, without the extras [unlearn] and [lm-eval], which needs a newer numpy: the tests
+#               that need no torch
 # lowest-torch  with [unlearn]: its own lower bounds, and of the others the lowest that these allow: the tests with torch
 # newest        everything, by the newest Python at hand: all of them
 #
@@ -50,7 +51,7 @@ for end in ${ENDS:-lowest lowest-torch newest}; do
     case $end in
     lowest)
         "$oldest" "$root/tests/lowest.py" "$root/pyproject.toml" > "$work/lowest.txt"
-        install lowest "$oldest" onnx,sign,encrypted,demo,lm-eval --constraint "$work/lowest.txt"
+        install lowest "$oldest" onnx,sign,encrypted,demo --constraint "$work/lowest.txt"
         marks="$fast and not torch and not official"
         ;;
     lowest-torch)

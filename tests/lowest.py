@@ -1,6 +1,6 @@
 """Prints the lowest version of each dependency that pyproject.toml allows, as constraints for pip.
 
-python tests/lowest.py pyproject.toml > lowest.txt          the package and all extras but [unlearn]
+python tests/lowest.py pyproject.toml > lowest.txt          the package, and the extras but [unlearn] and [lm-eval]
 python tests/lowest.py pyproject.toml unlearn > torch.txt   this extra alone
 """
 
@@ -26,7 +26,7 @@ def lowest(requirements: list[str]) -> list[str]:
 def main(path: str, *extras: str) -> None:
     project = tomllib.loads(Path(path).read_text())["project"]
     optional = project["optional-dependencies"]
-    wanted = extras or [name for name in optional if name != "unlearn"]
+    wanted = extras or [name for name in optional if name not in {"unlearn", "lm-eval"}]
     found = [] if extras else list(project["dependencies"])
     for name in wanted:
         found += optional[name]

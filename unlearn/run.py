@@ -121,8 +121,6 @@ def unlearn(
         raise UsageError(f"a checkpoint every {checkpoint_every} steps", next_step="give a number from 0 up")
     sets = {"forget": read_training_set(forget, "forget"), "retain": read_training_set(retain, "retain")}
     refuse_overlap(sets["forget"], sets["retain"])
-    if all(item.is_text for item in sets["forget"].items):
-        settings = settings.for_texts()
     if wordings is not None:
         sets, settings = _as_asked(sets, settings, wordings, Silent() if progress is None else progress)
     _refuse_without_torch()
@@ -151,6 +149,8 @@ def unlearn(
         tokenizer = tokenizer_files(base, gguf_tokenizer) if settings.full and base.exists() else {}
         prepared = prepare(base, sets, out.parent, settings, processes=together, progress=listener, wordings=wordings)
         settings = settings.at_level(prepared.level)
+        if all(item.is_text for item in sets["forget"].items):
+            settings = settings.for_texts(max(len(text.ids) for text in prepared.forget.encoded))
         hooks = Hooks() if instrument is None else instrument(prepared, settings)
         precision = resolved(settings.precision, together.device)
         asked_as = "" if wordings is None else wordings.source

@@ -177,13 +177,15 @@ class Settings:
         """The forget target as a number; None for none, and before `at_level`."""
         return None if isinstance(self.until_forget_nll, str) else self.until_forget_nll
 
-    def for_texts(self) -> Settings:
-        """Return the settings with the β and α that chunks of a text need, where they are not given."""
+    def for_texts(self, longest: int) -> Settings:
+        """Return the settings with the β and α that chunks of up to `longest` tokens need, where they are not given."""
         span = method_of(self.method).forget.span
-        longer = 1.0 if span is None else max(1.0, self.max_tokens / span)
+        if span is None or longest <= span:
+            return self
+        longer = longest / span
         return replace(
             self,
-            beta=self.sharpness / longer if self.beta is None and longer > 1 else self.beta,
+            beta=self.sharpness / longer if self.beta is None else self.beta,
             retain_weight=self.weight * longer if self.retain_weight is None else self.retain_weight,
         )
 

@@ -342,7 +342,9 @@ class Precise:
         """What is different in this computation, in words."""
         long, float_too = computes_long_rope(self.backend), self.backend.get("accuracy_level") == "0"
         if long and float_too:
-            return "with the long rope factors and without rounding activations, each answer by the likelier of the two"
+            return (
+                "with the long rope factors, without rounding activations and with both, each answer by the likeliest"
+            )
         return "with the long rope factors" if long else "without rounding activations"
 
 

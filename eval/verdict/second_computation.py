@@ -2,7 +2,7 @@
 
 An int4 graph whose products round activations to 8 bits (onnxruntime's accuracy level 4) gives other numbers on a
 device that does not round. A file with short and long rope factors is another function in a context beyond its original
-one; an int4 graph that is both is judged by the likelier of the two for each answer. An engine whose factors cannot be
+one; a graph that is both is judged by the likeliest computation of each answer. An engine whose factors cannot be
 chosen leaves a file with two sets half judged, which is no PASS (`half_judged`).
 """
 

@@ -144,6 +144,8 @@ def _artifact(report: Mapping[str, Any], found: ArtifactDigests) -> Iterator[str
     if report["precise"] is None and (found.rounds or levels not in UNROUNDED):
         yield "report: the artifact rounds activations, and what it gives without rounding is not in the report"
     second = report["precise"]
+    if found.rounds and second is not None and second["backend"].get("accuracy_level", "none") not in UNROUNDED:
+        yield "report: its second computation rounds activations, too"
     for backend in (report["backend"], *(() if second is None else (second["backend"],))):
         if backend.get("embedding", found.embedding) != found.embedding:
             stored = found.embedding or "nothing that can be read"

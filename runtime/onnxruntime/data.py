@@ -69,7 +69,8 @@ def _check_finite(path: Path, tensor: TensorProto, offset: int, length: int) -> 
 def _check_inline(path: Path, tensor: TensorProto) -> None:
     """Refuse NaN in the graph's own constants; a mask may hold −∞."""
     kind, exponent = FLOATS[tensor.data_type]
-    bits = np.frombuffer(tensor.raw_data, kind)
+    packed = np.array(tensor.int32_data, np.int32).astype(np.uint16) if kind == "<u2" else np.array([], np.uint16)
+    bits = np.concatenate((np.frombuffer(tensor.raw_data, kind), packed))
     magnitude = bits & (2 ** (8 * bits.itemsize - 1) - 1)
     if (magnitude > exponent).any() or np.isnan(tensor.float_data).any():
         raise _not_finite(path, tensor)

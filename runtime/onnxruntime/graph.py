@@ -27,6 +27,8 @@ LARGEST = 2**31 - 1
 """Maximum size of a protobuf message."""
 
 _AGAIN = "export the folder again"
+_INTEGERS = frozenset({6, 7})
+"""int32 and int64 by `TensorProto.DataType`."""
 _NEWER = "upgrade onnx and onnxruntime, or export for an older opset"
 
 
@@ -291,8 +293,9 @@ def _choices(model: ModelProto) -> list[NodeProto]:
 
 def _original_context(path: Path, model: ModelProto) -> int | None:
     """Return the length beyond which the graph takes the first branch of its choice; None if it makes none."""
-    found = {_threshold(model.graph, node) for node in _choices(model)}
-    if None in found or len(found) > 1:
+    choices = _choices(model)
+    found = {_threshold(model.graph, node) for node in choices}
+    if None in found or len({tuple(node.input) for node in choices}) > 1:
         raise ArtifactError(
             f"{path}: it has an operator If that does not compare one length with one number: what it computes in the "
             "other case cannot be asked",
@@ -305,21 +308,25 @@ def _threshold(graph: GraphProto, choice: NodeProto) -> int | None:
     """Return the number that a length must be greater than for the choice's first branch; None if that is no number."""
     from onnx import numpy_helper
 
-    made = next((node for node in graph.node if choice.input[0] in node.output), None)
-    if made is None or made.op_type != "Greater":
+    made = next((node for node in graph.node if {*choice.input} & {*node.output}), None)
+    if made is None or made.op_type != "Greater" or len(made.input) != 2:
         return None
     constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_location != 1}
     constants |= {
-        node.output[0]: attribute.t
+        name: attribute.t
         for node in graph.node
         if node.op_type == "Constant"
+        for name in node.output
         for attribute in node.attribute
         if attribute.name == "value"
     }
     tensor = constants.get(made.input[1])
-    if tensor is None or list(tensor.dims) not in ([], [1]):
+    if tensor is None or list(tensor.dims) not in ([], [1]) or tensor.data_type not in _INTEGERS:
         return None
-    return int(numpy_helper.to_array(tensor).item())
+    try:
+        return int(numpy_helper.to_array(tensor).item())
+    except ValueError:  # it is cut short
+        return None
 
 
 def _with_long_rope(graph: Graph, model: ModelProto) -> Graph:

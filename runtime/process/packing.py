@@ -32,8 +32,8 @@ def unpack_score_requests(message: Message) -> list[ScoreRequest]:
     ]
 
 
-_SENT = {"f": np.float32, "i": np.int32, "b": np.bool_}
-"""Type in which a column travels, by its kind."""
+_SENT = (np.float32, np.bool_, np.int32, np.float32, np.float32)
+"""Types in which the fields of `Score` travel."""
 
 
 def pack_scores(scores: Sequence[Score]) -> Message:
@@ -43,7 +43,7 @@ def pack_scores(scores: Sequence[Score]) -> Message:
     """
     lengths = np.array([len(score.logprobs) for score in scores], np.int32)
     columns = (np.concatenate(column) for column in zip(*scores, strict=True))
-    return Message("scores", {}, (lengths, *(column.astype(_SENT[column.dtype.kind]) for column in columns)))
+    return Message("scores", {}, (lengths, *(column.astype(kind) for column, kind in zip(columns, _SENT, strict=True))))
 
 
 def unpack_scores(message: Message) -> Iterable[Score]:

@@ -92,7 +92,7 @@ def test_a_graph_that_rounds_is_judged_without_rounding_and_with_its_long_tables
     assert (second["rope_factors"], second["accuracy_level"]) == ("long", "0")
     assert report["precise"]["verdict"] == "PASS"
     assert report["precise"]["mean_difference"] > 0  # its tables are equal, its rounding is not
-    said = "With the long rope factors and without rounding activations, each answer by the likelier of the two"
+    said = "With the long rope factors, without rounding activations and with both, each answer by the likeliest"
     assert said in (tmp_path / "report" / "report.html").read_text()
     inputs = words("--artifact", artifact, "--probes", world.pack, "--baseline", world.baseline)
     assert run([*words("verify", tmp_path / "report"), *inputs]) == 0

@@ -617,6 +617,12 @@ def test_a_report_that_says_itself_that_activations_were_rounded_needs_the_other
     refused(gated, "what it gives without rounding is not in the report", key=False)
 
 
+def test_a_second_computation_that_rounds_too_is_none(tmp_path):
+    whole = write(tmp_path / "whole", WORLD.good, precise=WORLD.good)
+    forge(whole, lambda report: report["precise"]["backend"].update(accuracy_level="4"))
+    refused(rounding(whole), "its second computation rounds activations, too", key=False)
+
+
 def of_two_rope_factors(gated):
     return dataclasses.replace(gated, digests=gated.digests._replace(original_context=4096))
 

@@ -76,6 +76,7 @@ class Way(NamedTuple):
 
 FLOAT_ACTIVATIONS = Way("float activations", accuracy_level=0)
 LONG_ROPE = Way("long rope factors", long_rope=True)
+LONG_ROPE_FLOAT = Way("long rope factors, float activations", accuracy_level=0, long_rope=True)
 
 
 class Asking(NamedTuple):
@@ -102,7 +103,7 @@ class Asking(NamedTuple):
 def measure_artifact(gated: Gated, criteria: Criteria, asking: Asking) -> Measured:
     """Ask the artifact, and again in each other way in which it may be computed.
 
-    Of two other ways, each answer is judged by the one that makes it more likely.
+    Of several other ways, each answer is judged by the one that makes it most likely.
 
     Raises:
         EdgeproofError: the baseline or the pack does not fit, or the artifact cannot be asked.
@@ -161,6 +162,8 @@ def _other_ways(gated: Gated, engine: Backend) -> tuple[Way, ...]:
     """Return how else this file is computed: on devices that do not round, and in larger contexts."""
     rounds = engine.info.options.get("accuracy_level", "none") not in {"none", "0"}
     switches = gated.original_context is not None and gated.backend in OPENING
+    if rounds and switches:
+        return FLOAT_ACTIVATIONS, LONG_ROPE, LONG_ROPE_FLOAT
     return (*((FLOAT_ACTIVATIONS,) if rounds else ()), *((LONG_ROPE,) if switches else ()))
 
 

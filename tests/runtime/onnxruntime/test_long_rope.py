@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 
@@ -15,6 +16,7 @@ from edgeproof.contracts.progress import Silent
 from edgeproof.runtime import original_context
 from edgeproof.runtime.onnxruntime.backend import OnnxRuntime
 from edgeproof_tests.models import VOCABULARY, save_model
+from onnx import TensorProto, helper, numpy_helper
 
 pytestmark = pytest.mark.torch
 
@@ -98,14 +100,38 @@ def test_the_length_at_which_a_file_changes_is_read_from_its_graph(folders, tmp_
         OnnxRuntime(plain[0].path, long_rope=True)
 
 
-@pytest.mark.parametrize("change", ["operator", "computed"])
+ODD = {
+    "float": numpy_helper.from_array(np.array(255.9, np.float32)),
+    "none": helper.make_tensor("none", TensorProto.FLOAT, [], [math.nan]),
+    "text": helper.make_tensor("text", TensorProto.STRING, [], [b"256"]),
+    "several": numpy_helper.from_array(np.array([256, 512])),
+    "cut": TensorProto(data_type=TensorProto.INT64, raw_data=b"\x00"),
+    "type": TensorProto(data_type=99, raw_data=b"\x00" * 8),
+}
+
+
+@pytest.mark.parametrize("change", ["operator", "computed", "no input", "one input", "two choices", *ODD])
 def test_a_choice_by_something_else_than_a_length_is_refused(folders, tmp_path, change):
     folder = shutil.copytree(folders[0]["onnx-fp32"], tmp_path / "model")
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     choice = next(node for node in model.graph.node if node.op_type == "If")
     made = next(node for node in model.graph.node if choice.input[0] in node.output)
-    if change == "operator":
+    if change in ODD:
+        model.graph.node.insert(0, helper.make_node("Constant", [], ["odd"], value=ODD[change]))
+        made.input[1] = "odd"
+    elif change == "operator":
         made.op_type = "Equal"
+    elif change == "no input":
+        del choice.input[:]
+    elif change == "one input":
+        del made.input[1]
+    elif change == "two choices":
+        other = model.graph.node.add()
+        other.CopyFrom(made)
+        other.input[0], other.output[0] = "input_ids", "other"
+        second = model.graph.node.add()
+        second.CopyFrom(choice)
+        second.input[0] = "other"
     else:
         made.input[1] = made.input[0]
     onnx.save(model, folder / "model.onnx")

@@ -103,7 +103,56 @@ def test_what_is_no_table_at_all_is_refused(tmp_path, change, words):
     refused(model_of(change(*table(64))), tmp_path, words)
 
 
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("place", [64, 70, 256])
+def test_an_infinite_row_switches_nothing_off(tmp_path, kind, place):
+    changed = table(512)
+    for one in changed:
+        one[64:] = 0
+        one[place] = np.inf
+    refused(model_of(changed, kind=kind), tmp_path, f"position {place} is not turned")
+
+
+def constants(model, names):
+    """Store tables as Constant nodes in place of initializers."""
+    for name in names:
+        tensor = next(one for one in model.graph.initializer if one.name == name)
+        model.graph.node.insert(0, helper.make_node("Constant", [], [name], value=tensor))
+        model.graph.initializer.remove(tensor)
+    return model
+
+
+@pytest.mark.parametrize("way", ["constant", "identity", "cast", "branches", "sparse", "one of two"])
+def test_a_table_is_found_wherever_it_is_stored(tmp_path, way):
+    for damaged in (False, True):
+        changed = table(512)
+        changed[1][300] *= not damaged
+        model = model_of(table(512), changed) if way == "branches" else model_of(changed)
+        if way in {"constant", "branches"}:
+            model = constants(model, [one.name for one in model.graph.initializer])
+        elif way in {"identity", "cast"}:
+            options = {"to": FLOAT16} if way == "cast" else {}
+            model.graph.node.insert(0, helper.make_node(way.title(), ["a1"], ["passed"], **options))
+            model.graph.node[-1].input[8] = "passed"
+        elif way == "sparse":
+            model.graph.node[0].op_type = "SparseAttention"
+            model.graph.node[0].input[:] = ["x"] * 9 + ["a0", "a1"]
+        elif way == "one of two" and damaged:
+            model.graph.node[0].input[8] = "computed"
+        if damaged:
+            words = "1 of cosines and 0 of sines" if way == "one of two" else "position 300 is not turned"
+            refused(model, tmp_path, words)
+        else:
+            check_rotations(tmp_path / "model.onnx", model)
+
+
+@pytest.mark.slow
+def test_a_context_of_a_million_tokens_is_one(tmp_path):
+    for theta in (1e4, 1e7):
+        check_rotations(tmp_path / "model.onnx", model_of(table(1_010_000, theta, columns=8)))
+
+
 def test_a_table_that_the_graph_computes_is_not_looked_at(tmp_path):
     model = model_of(table(64))
-    model.graph.node[0].input[7] = "computed"
+    model.graph.node[0].input[7:9] = ["computed", "too"]
     check_rotations(tmp_path / "model.onnx", model)

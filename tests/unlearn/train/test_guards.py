@@ -335,21 +335,21 @@ def test_what_is_not_given_depends_on_the_method():
 
 
 @pytest.mark.parametrize(
-    ("option", "beta", "weight"),
+    ("option", "longest", "beta", "weight"),
     [
-        ({}, 0.025, 8.0),
-        ({"method": "npo+klr", "max_tokens": 64}, 0.05, 30.0),
-        ({"max_tokens": 16}, 0.1, 2.0),
-        ({"beta": 0.1}, 0.1, 8.0),
-        ({"retain_weight": 2.0}, 0.025, 2.0),
-        ({"method": "simnpo+gdr"}, 4.5, 2.0),
-        ({"method": "ga+gdr"}, 0.0, 2.0),
+        ({}, 128, 0.025, 8.0),
+        ({"method": "npo+klr"}, 64, 0.05, 30.0),
+        ({"max_tokens": 4096}, 16, 0.1, 2.0),
+        ({"beta": 0.1}, 128, 0.1, 8.0),
+        ({"retain_weight": 2.0}, 128, 0.025, 2.0),
+        ({"method": "simnpo+gdr"}, 128, 4.5, 2.0),
+        ({"method": "ga+gdr"}, 128, 0.0, 2.0),
     ],
 )
-def test_a_loss_that_sums_over_a_text_gets_a_smaller_beta_and_a_larger_alpha(option, beta, weight):
-    found = Settings(**option).for_texts()
+def test_a_loss_that_sums_over_a_text_gets_a_smaller_beta_and_a_larger_alpha(option, longest, beta, weight):
+    found = Settings(**option).for_texts(longest)
     assert (found.sharpness, found.weight) == (beta, weight)
-    assert found.for_texts() == found
+    assert found.for_texts(longest) == found
 
 
 def test_npos_gradient_on_a_text_reaches_as_far_as_on_a_short_answer():
@@ -357,7 +357,7 @@ def test_npos_gradient_on_a_text_reaches_as_far_as_on_a_short_answer():
     import torch
     from edgeproof.unlearn.train.losses.forget import npo_pull
 
-    settings = Settings().for_texts()
+    settings = Settings().for_texts(128)
     short, long = (
         float(npo_pull(torch.tensor([-2.0 * tokens]), torch.zeros(1), beta)[0])
         for tokens, beta in ((32, Settings().sharpness), (settings.max_tokens, settings.sharpness))

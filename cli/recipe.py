@@ -52,9 +52,7 @@ RECIPE = opt.stack(
         metavar="NAME",
         help="float32, bf16, or auto: bf16 where it is native.",
     ),
-    click.option(
-        "--beta", type=float, help="β of the forget loss; 0.1 with NPO (less for texts), 4.5 with SimNPO, 1 with WGA."
-    ),
+    click.option("--beta", type=float, help="β of the forget loss; NPO: 0.1 (less for texts), SimNPO: 0.5, WGA: 0.25."),
     click.option(
         "--retain-weight",
         type=float,

@@ -98,8 +98,8 @@ def unlearn(
         accumulate: compute a batch in this many parts: the same step, less memory.
         gradient_checkpointing: compute activations twice: slower, less memory.
         precision: float32, bf16, or auto: bf16 where it is native.
-        beta: β of the forget loss; by default 0.1 with NPO (0.025 for texts in chunks of 128 tokens), 4.5 with SimNPO,
-            1 with WGA; GA has none.
+        beta: β of the forget loss; by default 0.1 with NPO (0.025 for texts in chunks of 128 tokens), 0.5 with SimNPO,
+            0.25 with WGA; GA has none.
         retain_weight: weight of the loss on retain; 2 by default with gdr, 15 with klr; with NPO on texts
             in chunks of 128 tokens four times as much.
         hinge: a text stops counting once its NLL per token passes this (nat), or "never"; by default 2 nat above the

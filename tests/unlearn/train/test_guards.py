@@ -328,7 +328,7 @@ def test_what_is_not_given_depends_on_the_method():
     )
     assert (Settings().weight, Settings(method="ga+klr").weight, Settings(retain_weight=0.0).weight) == (2.0, 15.0, 0.0)
     betas = {name: Settings(method=f"{name}+gdr").sharpness for name in ("ga", "npo", "simnpo", "wga")}
-    assert betas == {"ga": 0.0, "npo": 0.1, "simnpo": 4.5, "wga": 1.0}
+    assert betas == {"ga": 0.0, "npo": 0.1, "simnpo": 0.5, "wga": 0.25}
     assert Settings(beta=0.3).sharpness == 0.3
     with pytest.raises(UsageError, match=r"ga\+gdr has no β"):
         Settings(method="ga+gdr", beta=0.3)
@@ -342,7 +342,7 @@ def test_what_is_not_given_depends_on_the_method():
         ({"max_tokens": 4096}, 16, 0.1, 2.0),
         ({"beta": 0.1}, 128, 0.1, 8.0),
         ({"retain_weight": 2.0}, 128, 0.025, 2.0),
-        ({"method": "simnpo+gdr"}, 128, 4.5, 2.0),
+        ({"method": "simnpo+gdr"}, 128, 0.5, 2.0),
         ({"method": "ga+gdr"}, 128, 0.0, 2.0),
     ],
 )

@@ -72,5 +72,5 @@ def wga(scores: AnswerScores, beta: float) -> Tensor:
 
 GA = ForgetLoss("ga", ga, per_token=True, reference=False, beta=None, pull=1.0)
 NPO = ForgetLoss("npo", npo, per_token=False, reference=True, beta=0.1, pull=1.0, span=32, left=npo_pull)
-SIMNPO = ForgetLoss("simnpo", simnpo, per_token=False, reference=False, beta=4.5, pull=1.0)
-WGA = ForgetLoss("wga", wga, per_token=True, reference=False, beta=1.0, pull=1.0)
+SIMNPO = ForgetLoss("simnpo", simnpo, per_token=False, reference=False, beta=0.5, pull=1.0)
+WGA = ForgetLoss("wga", wga, per_token=True, reference=False, beta=0.25, pull=1.0)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from importlib import metadata
 
 import pytest
 from edgeproof.contracts.errors import (
@@ -89,7 +90,7 @@ def test_the_card_and_the_log_say_how_it_was_made(made):
         "export-edge unlearn --base tiny",
         hashlib.sha256(forget).hexdigest(),
         "npo+gdr",
-        f"torch {torch.__version__}",
+        f"torch {metadata.version('torch')}",
         f"| forget | {made.forget_nll[0]:.3f} | {made.forget_nll[1]:.3f} |",
         "| seed | 0 |",
     ):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from onnx import GraphProto, NodeProto
+
 NAME = "genai_config.json"
 GRAPHS = frozenset({".onnx", ".ort"})
 DECODER = "model.decoder.filename"
@@ -28,6 +30,15 @@ _NEXT = "export the folder again, or restore the genai_config.json of its graph"
 def is_onnx_folder(path: Path) -> bool:
     """Whether `path` is a folder with a genai_config.json or a graph, complete or not."""
     return path.is_dir() and any(one.name == NAME or one.suffix.lower() in GRAPHS for one in path.iterdir())
+
+
+def nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield all nodes, including those of branches."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from nodes(attribute.g)
 
 
 def graph_file(folder: Path) -> Path:

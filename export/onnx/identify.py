@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError
-from edgeproof.contracts.onnx_folder import graph_file
+from edgeproof.contracts.onnx_folder import graph_file, nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import ModelProto
 
 
 def identify_folder(folder: Path) -> str | None:
@@ -50,18 +49,9 @@ def accuracy_levels(folder: Path) -> set[int]:
     """Return the accuracy levels of the 4-bit and 8-bit products (4 rounds activations to 8 bits); errors as above."""
     return {
         next((int(attribute.i) for attribute in node.attribute if attribute.name == "accuracy_level"), 0)
-        for node in _nodes(load_graph(folder).graph)
+        for node in nodes(load_graph(folder).graph)
         if node.op_type == "MatMulNBits"
     }
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Yield all nodes, including those of branches."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
 
 
 def load_graph(folder: Path) -> ModelProto:

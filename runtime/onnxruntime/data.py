@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, TensorProto
 
 BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16,
@@ -107,15 +107,6 @@ def _check_extent(path: Path, size: int, tensor: TensorProto, entries: dict[str,
             next_step=_AGAIN,
         )
     return offset, length
-
-
-def nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Yield all nodes, including those of branches."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from nodes(attribute.g)
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:

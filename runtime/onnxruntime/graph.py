@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeproof.contracts.errors import ArtifactError, UnsupportedError
-from edgeproof.contracts.onnx_folder import NAME, graph_file
+from edgeproof.contracts.onnx_folder import NAME, graph_file, nodes
 from edgeproof.runtime.onnxruntime.config import GenaiConfig, read_config
-from edgeproof.runtime.onnxruntime.data import check_data, nodes
+from edgeproof.runtime.onnxruntime.data import check_data
 from edgeproof.runtime.onnxruntime.rotations import check_rotations
 
 if TYPE_CHECKING:

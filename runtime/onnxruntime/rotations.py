@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from edgeproof.contracts.errors import ArtifactError
-from edgeproof.runtime.onnxruntime.data import nodes
+from edgeproof.contracts.onnx_folder import nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

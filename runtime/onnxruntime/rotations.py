@@ -77,7 +77,7 @@ def check_rotations(path: Path, model: ModelProto) -> None:
 
 def _odd(path: Path, name: str, what: str) -> ArtifactError:
     return ArtifactError(
-        f"{path}: the rotary table {name!r} is none: {what}; it is damaged or manipulated, or two tables in one",
+        f"{path}: {name!r} is not a rotary table: {what}; it is damaged, manipulated, or two tables in one",
         next_step="export the folder again; for onnxruntime-genai's builder, with `-e cpu` or `-e cuda`",
     )
 

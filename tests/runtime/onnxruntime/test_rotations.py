@@ -60,7 +60,8 @@ def test_a_table_of_any_length_and_type_is_one(tmp_path, kind, positions, theta)
 def test_one_number_that_is_another_is_found(tmp_path, kind, place, which):
     changed = table(512)
     changed[which][place, 3] += 0.1 if kind == BFLOAT16 else 0.02
-    refused(model_of(changed, kind=kind), tmp_path, f"'a0' is none: position {place} is not turned as the others are")
+    words = f"'a0' is not a rotary table: position {place} is not turned as the others are"
+    refused(model_of(changed, kind=kind), tmp_path, words)
 
 
 def test_another_table_from_some_position_on_is_found(tmp_path):
